@@ -1,0 +1,146 @@
+// The walker for aarch64. Runs in the child: no stack, no call, no libc.
+//
+// x19 the row    x20 the block    x21 its slots    changed by each call: x0
+// The offsets are those of Call and Block in src/call.rs, asserted there.
+
+    .pushsection .text.offshoot, "ax", @progbits
+    .balign 16
+    .globl offshoot_0_1_enter
+    .hidden offshoot_0_1_enter
+    .type offshoot_0_1_enter, @function
+// extern "C" fn(x0: &Door) -> isize. Returns once, in the parent.
+offshoot_0_1_enter:
+    .cfi_startproc
+    hint #34                    // bti c
+    mov x9, x0
+    ldr w8, [x9]                // nr
+    ldp x0, x1, [x9, #8]
+    ldp x2, x3, [x9, #24]
+    ldr x4, [x9, #40]
+    svc #0
+    cbz x0, 1f
+    ret
+1:  ldp x19, x20, [x9, #48]     // table, block
+    .globl offshoot_0_1_walker
+    .hidden offshoot_0_1_walker
+offshoot_0_1_walker:
+    add x21, x20, #24
+.Lrow:
+    ldr w9, [x19, #72]
+    str w9, [x20]               // reached
+    ldp x0, x1, [x19, #8]
+    ldp x2, x3, [x19, #24]
+    ldp x4, x5, [x19, #40]
+    ldrb w9, [x19, #5]
+    tbz w9, #0, 1f              // arguments that are slot numbers
+    ldr x0, [x21, x0, lsl #3]
+1:  tbz w9, #1, 1f
+    ldr x1, [x21, x1, lsl #3]
+1:  tbz w9, #2, 1f
+    ldr x2, [x21, x2, lsl #3]
+1:  ldr w8, [x19]
+    tbnz w8, #31, .Llocal
+    svc #0
+.Lresult:
+    ldrb w9, [x19, #6]
+    ldr x10, [x19, #64]
+    orr x10, x10, x0
+    str x10, [x21, x9, lsl #3]
+    ldrb w11, [x19, #4]
+    cmp w11, #3
+    b.hs .Lcompare
+    cmn x0, #4095
+    b.lo .Lnext
+    cmp w11, #1
+    b.eq .Lnext                 // may
+    b.lo .Lfail                 // must
+    cmn x0, #2                  // exec: ENOENT, ENOTDIR, EACCES
+    b.eq .Lnext
+    cmn x0, #20
+    b.eq .Lnext
+    cmn x0, #13
+    b.ne .Lfail
+    ldr w9, [x19, #72]
+    add w9, w9, #1
+    str w9, [x20, #8]           // denied
+.Lnext:
+    add x19, x19, #80
+    b .Lrow
+.Lcompare:
+    ldr x9, [x19, #56]
+    cmp x0, x9
+    b.eq .Lwanted
+    cmp w11, #4
+    b.lo .Lfail                 // equal
+    b.ne 1f
+    cmn x0, #4                  // until: EINTR or success, again
+    b.eq .Lrow
+    tbz x0, #63, .Lrow
+    b .Lfail
+1:  cmn x0, #4095               // skip
+    b.lo .Lnext
+.Lfail:
+    str x0, [x20, #16]          // result
+    ldr w9, [x19, #72]
+    add w9, w9, #1
+    str w9, [x20, #4]           // failed
+    mov x0, #127
+    mov x8, #94                 // exit_group
+    svc #0
+    mov x8, #93                 // exit, should a filter refuse the first
+    svc #0
+    brk #1
+.Lwanted:
+    cmp w11, #5
+    b.ne .Lnext
+    ldrb w9, [x19, #7]
+    mov w10, #80
+    umaddl x19, w9, w10, x19
+    b .Lnext
+.Llocal:
+    ands w8, w8, #3
+    b.eq .Lresult               // value: it stands in x0
+    cmp w8, #1
+    b.ne .Ldecimal
+1:  cbz x2, .Lzero              // compare
+    ldrb w9, [x0], #1
+    ldrb w10, [x1], #1
+    sub x2, x2, #1
+    cmp w9, w10
+    b.eq 1b
+    mov x0, #1
+    b .Lresult
+.Ldecimal:
+    mov w9, w0                  // 32 bits: a pid
+    add x10, x21, x1, lsl #3
+    mov x11, #10
+    mov x12, #1
+1:  mul x13, x12, x11           // the power of ten of the first digit
+    cmp x13, x9
+    b.hi 2f
+    mov x12, x13
+    b 1b
+2:  udiv x13, x9, x12
+    msub x9, x13, x12, x9
+    add w13, w13, #48
+    strb w13, [x10], #1
+    udiv x12, x12, x11
+    cbnz x12, 2b
+    strb wzr, [x10]
+.Lzero:
+    mov x0, #0
+    b .Lresult
+    .globl offshoot_0_1_walker_end
+    .hidden offshoot_0_1_walker_end
+offshoot_0_1_walker_end:
+    .cfi_endproc
+    .size offshoot_0_1_enter, . - offshoot_0_1_enter
+    .popsection
+
+// Without this note (BTI) the linker drops BTI for the whole program.
+    .pushsection .note.gnu.property, "a", @note
+    .balign 8
+    .word 4, 16, 5
+    .asciz "GNU"
+    .word 0xc0000000, 4, 1, 0
+    .popsection

@@ -1,0 +1,158 @@
+# The walker for x86-64. Runs in the child: no stack, no call, no libc.
+#
+# r12 the row    r13 the block    changed by each system call: rax rcx r11
+# The offsets are those of Call and Block in src/call.rs, asserted there.
+
+    .pushsection .text.offshoot, "ax", @progbits
+    .balign 16
+    .globl offshoot_0_1_enter
+    .hidden offshoot_0_1_enter
+    .type offshoot_0_1_enter, @function
+# extern "C" fn(rdi: &Door) -> isize. Returns once, in the parent.
+offshoot_0_1_enter:
+    .cfi_startproc
+    mov r9, rdi
+    mov eax, [r9]               # nr
+    mov rdi, [r9 + 8]
+    mov rsi, [r9 + 16]
+    mov rdx, [r9 + 24]
+    mov r10, [r9 + 32]
+    mov r8, [r9 + 40]
+    syscall
+    test rax, rax
+    jz 1f
+    ret
+1:  mov r12, [r9 + 48]          # table
+    mov r13, [r9 + 56]          # block
+    .globl offshoot_0_1_walker
+    .hidden offshoot_0_1_walker
+offshoot_0_1_walker:
+.Lrow:
+    mov edx, [r12 + 72]
+    mov [r13], edx              # reached
+    mov rdi, [r12 + 8]
+    mov rsi, [r12 + 16]
+    mov rdx, [r12 + 24]
+    mov r10, [r12 + 32]
+    mov r8, [r12 + 40]
+    mov r9, [r12 + 48]
+    movzx ebx, byte ptr [r12 + 5]
+    test bl, 1                  # arguments that are slot numbers
+    jz 1f
+    mov rdi, [r13 + rdi * 8 + 24]
+1:  test bl, 2
+    jz 1f
+    mov rsi, [r13 + rsi * 8 + 24]
+1:  test bl, 4
+    jz 1f
+    mov rdx, [r13 + rdx * 8 + 24]
+1:  mov eax, [r12]
+    test eax, eax
+    js .Llocal
+    syscall
+.Lresult:
+    movzx ecx, byte ptr [r12 + 6]
+    mov rdx, [r12 + 64]
+    or rdx, rax
+    mov [r13 + rcx * 8 + 24], rdx
+    movzx edx, byte ptr [r12 + 4]
+    cmp edx, 3
+    jae .Lcompare
+    cmp rax, -4095
+    jb .Lnext
+    cmp edx, 1
+    je .Lnext                   # may
+    jb .Lfail                   # must
+    cmp eax, -2                 # exec: ENOENT, ENOTDIR, EACCES
+    je .Lnext
+    cmp eax, -20
+    je .Lnext
+    cmp eax, -13
+    jne .Lfail
+    mov ecx, [r12 + 72]
+    inc ecx
+    mov [r13 + 8], ecx          # denied
+.Lnext:
+    add r12, 80
+    jmp .Lrow
+.Lcompare:
+    cmp rax, [r12 + 56]
+    je .Lwanted
+    cmp edx, 4
+    jb .Lfail                   # equal
+    jne 1f
+    cmp eax, -4                 # until: EINTR or success, again
+    je .Lrow
+    test rax, rax
+    jns .Lrow
+    jmp .Lfail
+1:  cmp rax, -4095              # skip
+    jb .Lnext
+.Lfail:
+    mov [r13 + 16], rax         # result
+    mov ecx, [r12 + 72]
+    inc ecx
+    mov [r13 + 4], ecx          # failed
+    mov edi, 127
+    mov eax, 231                # exit_group
+    syscall
+    mov eax, 60                 # exit, should a filter refuse the first
+    syscall
+    ud2
+.Lwanted:
+    cmp edx, 5
+    jne .Lnext
+    movzx ecx, byte ptr [r12 + 7]
+    imul ecx, ecx, 80
+    add r12, rcx
+    jmp .Lnext
+.Llocal:
+    and eax, 3
+    jz .Lvalue
+    cmp eax, 1
+    jne .Ldecimal
+1:  test rdx, rdx               # compare; rax holds 1, the answer if not
+    jz .Lzero
+    mov cl, [rdi]
+    cmp cl, [rsi]
+    jne .Lresult
+    inc rdi
+    inc rsi
+    dec rdx
+    jmp 1b
+.Ldecimal:
+    mov edi, edi                # 32 bits: a pid
+    lea r8, [r13 + rsi * 8 + 24]
+    mov ecx, 10
+    mov esi, 1
+1:  imul rax, rsi, 10           # the power of ten of the first digit
+    cmp rax, rdi
+    ja 2f
+    mov rsi, rax
+    jmp 1b
+2:  xor edx, edx
+    mov rax, rdi
+    div rsi
+    add eax, 48
+    mov [r8], al
+    inc r8
+    mov rdi, rdx
+    xor edx, edx
+    mov rax, rsi
+    div rcx
+    mov rsi, rax
+    test rsi, rsi
+    jnz 2b
+    mov byte ptr [r8], 0
+.Lzero:
+    xor eax, eax
+    jmp .Lresult
+.Lvalue:
+    mov rax, rdi
+    jmp .Lresult
+    .globl offshoot_0_1_walker_end
+    .hidden offshoot_0_1_walker_end
+offshoot_0_1_walker_end:
+    .cfi_endproc
+    .size offshoot_0_1_enter, . - offshoot_0_1_enter
+    .popsection

@@ -1,0 +1,55 @@
+//! Starts programs on Linux: safe to call, honest about what failed, and as
+//! fast as the kernel allows.
+//!
+//! *A spawn is a tiny program that the parent compiles and the child runs.*
+//! The builder collects wishes; the plan turns them into a list of steps and
+//! checks each once; each step becomes rows of one table of system calls; the
+//! child goes down that table in a few dozen instructions of assembly, in the
+//! parent's own memory, and execs. If a row fails, its step, operand and
+//! errno come back.
+//!
+//! ```
+//! use offshoot::{Command, Step};
+//!
+//! let output = Command::new("echo").arg("hello").output()?;
+//! assert_eq!(output.stdout, b"hello\n");
+//!
+//! let error = Command::new("echo").current_dir("/nope").spawn();
+//! assert_eq!(error.unwrap_err().step(), Step::Chdir);
+//! # Ok::<(), offshoot::Error>(())
+//! ```
+//!
+//! Linux 5.9 or newer, on x86-64 and aarch64.
+
+#![no_std]
+
+#[cfg(not(all(
+    target_os = "linux",
+    any(target_arch = "x86_64", target_arch = "aarch64"),
+    target_pointer_width = "64",
+    target_endian = "little"
+)))]
+compile_error!(
+    "offshoot runs on Linux, on x86-64 and little-endian aarch64, only: \
+     its child is written in their assembly"
+);
+
+mod call;
+mod child;
+mod launch;
+#[cfg(test)]
+mod model;
+mod op;
+mod parent;
+mod sys;
+
+pub use parent::command::Command;
+pub use parent::command::prepared::Prepared;
+pub use parent::error::{Candidate, Error, Step};
+pub use parent::handle::Child;
+pub use parent::handle::launch::Launch;
+pub use parent::handle::pidfd::PidFd;
+pub use parent::plan::Plan;
+pub use parent::plan::method::Engine;
+pub use parent::stdio::Stdio;
+pub use sys::CloneFlags;

@@ -1,0 +1,64 @@
+//! The child's environment.
+
+use super::Command;
+use crate::parent::std::ffi::OsStr;
+
+impl Command {
+    /// Sets a variable. Later calls win.
+    ///
+    /// The value may be empty; a name that is empty or contains `=`, and a
+    /// NUL byte in either, is an error of [`Step::Env`] that names it.
+    ///
+    /// [`Step::Env`]: crate::Step::Env
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use offshoot::{Command, Step};
+    ///
+    /// let mut env = Command::new("env");
+    /// env.env_clear().env("PATH", "/usr/bin:/bin").env("A", "1");
+    /// assert_eq!(env.output()?.stdout, b"A=1\nPATH=/usr/bin:/bin\n");
+    ///
+    /// let error = env.env("B=C", "").spawn().unwrap_err();
+    /// assert_eq!(error.step(), Step::Env);
+    /// assert_eq!(error.operand().unwrap(), "B=C");
+    /// # Ok::<(), offshoot::Error>(())
+    /// ```
+    pub fn env(
+        &mut self,
+        key: impl AsRef<OsStr>,
+        value: impl AsRef<OsStr>,
+    ) -> &mut Command {
+        let key = key.as_ref().to_os_string();
+        let value = value.as_ref().to_os_string();
+        self.wishes.env.insert(key, Some(value));
+        self
+    }
+
+    /// Sets variables, as [`Command::env`] does one.
+    pub fn envs<I, K, V>(&mut self, vars: I) -> &mut Command
+    where
+        I: IntoIterator<Item = (K, V)>,
+        K: AsRef<OsStr>,
+        V: AsRef<OsStr>,
+    {
+        for (key, value) in vars {
+            self.env(key, value);
+        }
+        self
+    }
+
+    /// Leaves a variable out, whether it was inherited or set before.
+    pub fn env_remove(&mut self, key: impl AsRef<OsStr>) -> &mut Command {
+        self.wishes.env.insert(key.as_ref().to_os_string(), None);
+        self
+    }
+
+    /// Leaves out everything inherited, and forgets what was set before.
+    pub fn env_clear(&mut self) -> &mut Command {
+        self.wishes.env_clear = true;
+        self.wishes.env.clear();
+        self
+    }
+}

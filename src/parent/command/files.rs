@@ -1,0 +1,74 @@
+//! The child's directory and its standard descriptors.
+
+use super::Command;
+use crate::parent::std::path::Path;
+use crate::parent::stdio::Stdio;
+
+impl Command {
+    /// The directory that the child starts in. It goes there before exec, so
+    /// a relative program and a relative interpreter are looked up from
+    /// there.
+    ///
+    /// # Errors
+    ///
+    /// Spawning fails at [`Step::Chdir`] with the reason that [`chdir(2)`]
+    /// gives (ENOENT, ENOTDIR, EACCES, ELOOP), naming the directory.
+    ///
+    /// [`Step::Chdir`]: crate::Step::Chdir
+    /// [`chdir(2)`]: https://man7.org/linux/man-pages/man2/chdir.2.html
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let output = offshoot::Command::new("pwd").current_dir("/").output()?;
+    /// assert_eq!(output.stdout, b"/\n");
+    /// # Ok::<(), offshoot::Error>(())
+    /// ```
+    pub fn current_dir(&mut self, dir: impl AsRef<Path>) -> &mut Command {
+        self.wishes.current_dir = Some(dir.as_ref().to_path_buf());
+        self
+    }
+
+    /// What becomes of standard input. By default it is inherited by
+    /// [`Command::spawn`] and [`Command::status`], and `/dev/null` for
+    /// [`Command::output`].
+    ///
+    /// # Errors
+    ///
+    /// Spawning fails at [`Step::Stdin`] if the descriptor cannot be made
+    /// (EMFILE, or what opening a path gives), naming the path.
+    ///
+    /// [`Step::Stdin`]: crate::Step::Stdin
+    pub fn stdin(&mut self, stdio: impl Into<Stdio>) -> &mut Command {
+        self.stdio(0, stdio.into())
+    }
+
+    /// What becomes of standard output. By default it is inherited by
+    /// [`Command::spawn`] and [`Command::status`], and piped for
+    /// [`Command::output`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Command::stdin`], at [`Step::Stdout`](crate::Step::Stdout).
+    pub fn stdout(&mut self, stdio: impl Into<Stdio>) -> &mut Command {
+        self.stdio(1, stdio.into())
+    }
+
+    /// What becomes of standard error. By default it is inherited by
+    /// [`Command::spawn`] and [`Command::status`], and piped for
+    /// [`Command::output`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Command::stdin`], at [`Step::Stderr`](crate::Step::Stderr).
+    pub fn stderr(&mut self, stdio: impl Into<Stdio>) -> &mut Command {
+        self.stdio(2, stdio.into())
+    }
+
+    fn stdio(&mut self, n: usize, stdio: Stdio) -> &mut Command {
+        if let Some(wish) = self.wishes.stdio.get_mut(n) {
+            *wish = Some(stdio);
+        }
+        self
+    }
+}

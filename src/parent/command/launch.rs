@@ -1,0 +1,132 @@
+//! From wishes to a child: plan, prepare, spawn, output, status.
+
+use super::Command;
+use super::prepared::Prepared;
+use crate::parent::error::Error;
+use crate::parent::handle::Child;
+use crate::parent::plan::Plan;
+use crate::parent::std::process::{ExitStatus, Output};
+use crate::parent::stdio::Source;
+
+impl Command {
+    /// Compiles the wishes and makes nothing: what the child would do can be
+    /// read (it displays), and mistakes show.
+    ///
+    /// # Errors
+    ///
+    /// What was refused, naming the option: a NUL byte, an empty name, a
+    /// variable's name with `=`; [`Step::Exec`](crate::Step::Exec) if a bare
+    /// name has no directory to be looked for in.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use offshoot::Command;
+    ///
+    /// println!("{}", Command::new("tar").current_dir("/srv").plan()?);
+    /// # Ok::<(), offshoot::Error>(())
+    /// ```
+    pub fn plan(&self) -> Result<Plan, Error> {
+        self.compile(|_| Source::Inherit)
+    }
+
+    /// Compiles the wishes for many spawns. The environment, PATH and all
+    /// that was wished are taken as they are now.
+    ///
+    /// # Errors
+    ///
+    /// As [`Command::plan`]; EMFILE, if `/dev/null` cannot be opened.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use offshoot::Command;
+    ///
+    /// let prepared = Command::new("/bin/true").prepare()?;
+    /// for _ in 0..3 {
+    ///     assert!(prepared.spawn()?.wait()?.success());
+    /// }
+    /// # Ok::<(), offshoot::Error>(())
+    /// ```
+    pub fn prepare(&self) -> Result<Prepared, Error> {
+        Prepared::new(self.plan()?)
+    }
+
+    /// Starts the program. Returns once it runs: an error means that no
+    /// child is left.
+    ///
+    /// The caller sleeps until exec, in a state in which only a signal that
+    /// ends the process wakes it; a child that is stopped (SIGSTOP) in that
+    /// gap holds it until SIGCONT.
+    ///
+    /// # Errors
+    ///
+    /// As [`Command::plan`], then what failed in the parent
+    /// ([`Step::Stdin`](crate::Step::Stdin) and its like,
+    /// [`Step::Clone`](crate::Step::Clone)) or in the child, with the exact
+    /// step. A program that is open for writing (ETXTBSY) is tried again for
+    /// about 30 ms first.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut child = offshoot::Command::new("/bin/true").spawn()?;
+    /// assert!(child.wait()?.success());
+    /// # Ok::<(), offshoot::Error>(())
+    /// ```
+    pub fn spawn(&mut self) -> Result<Child, Error> {
+        Prepared::new(self.plan()?)?.spawn()
+    }
+
+    /// Starts the program, waits for it and collects what it writes.
+    /// Standard input is `/dev/null` unless wished otherwise.
+    ///
+    /// # Errors
+    ///
+    /// As [`Command::spawn`] and [`Child::wait_with_output`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let output = offshoot::Command::new("echo").arg("hi").output()?;
+    /// assert_eq!(output.stdout, b"hi\n");
+    /// # Ok::<(), offshoot::Error>(())
+    /// ```
+    pub fn output(&mut self) -> Result<Output, Error> {
+        let plan = self.compile(|n| match n {
+            0 => Source::Null,
+            _ => Source::Piped,
+        })?;
+        Prepared::new(plan)?.spawn()?.wait_with_output()
+    }
+
+    /// Starts the program and waits for it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Command::spawn`] and [`Child::wait`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert!(offshoot::Command::new("/bin/true").status()?.success());
+    /// # Ok::<(), offshoot::Error>(())
+    /// ```
+    pub fn status(&mut self) -> Result<ExitStatus, Error> {
+        self.spawn()?.wait()
+    }
+
+    fn compile(
+        &self,
+        default: impl Fn(usize) -> Source,
+    ) -> Result<Plan, Error> {
+        let mut stdio = [Source::Inherit, Source::Inherit, Source::Inherit];
+        for (n, source) in stdio.iter_mut().enumerate() {
+            *source = match self.wishes.stdio.get(n) {
+                Some(Some(wish)) => wish.0.clone(),
+                _ => default(n),
+            };
+        }
+        Plan::compile(&self.wishes, stdio)
+    }
+}

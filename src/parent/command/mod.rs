@@ -1,0 +1,105 @@
+//! `Command`: the wishes. Setters never fail and make no system call.
+
+pub(crate) mod blame;
+mod env;
+mod files;
+mod launch;
+pub(crate) mod prepared;
+
+use super::plan::Wishes;
+use super::plan::method::Engine;
+use super::std::{
+    collections::BTreeMap,
+    ffi::{OsStr, OsString},
+    fmt,
+    vec::Vec,
+};
+
+/// A program to start, and how.
+///
+/// The names are those of [`std::process::Command`]. Setters take note and
+/// never fail; what they were told is checked, once, by [`Command::plan`],
+/// [`Command::prepare`] or [`Command::spawn`], before any process is made.
+///
+/// A child has the descriptors 0, 1 and 2, and no other. It has the
+/// process's environment at the time of the call, the caller's signal mask,
+/// no signal handlers, and SIGPIPE at its default.
+///
+/// # Examples
+///
+/// ```
+/// use offshoot::Command;
+///
+/// let output = Command::new("echo").args(["a", "b"]).output()?;
+/// assert!(output.status.success());
+/// assert_eq!(output.stdout, b"a b\n");
+/// # Ok::<(), offshoot::Error>(())
+/// ```
+///
+/// [`std::process::Command`]: https://doc.rust-lang.org/std/process/struct.Command.html
+#[derive(Clone)]
+pub struct Command {
+    pub(crate) wishes: Wishes,
+}
+
+impl Command {
+    /// A command for a program. A name with a slash is a path; a bare name
+    /// is looked for in the directories of the child's `PATH`, leaving out
+    /// entries that are empty or not absolute. A relative path is looked up
+    /// by the child, after [`Command::current_dir`].
+    #[must_use]
+    pub fn new(program: impl AsRef<OsStr>) -> Command {
+        Command {
+            wishes: Wishes {
+                program: program.as_ref().to_os_string(),
+                args: Vec::new(),
+                env_clear: false,
+                env: BTreeMap::new(),
+                current_dir: None,
+                stdio: [None, None, None],
+                engine: None,
+            },
+        }
+    }
+
+    /// Adds one argument, passed as it is: nothing is split or expanded.
+    ///
+    /// One argument may have 131,071 bytes; all of them, with the
+    /// environment, about a quarter of `RLIMIT_STACK`. More is an error of
+    /// [`Step::Exec`](crate::Step::Exec) with E2BIG ([`execve(2)`]). A NUL
+    /// byte is an error of [`Step::Arg`](crate::Step::Arg).
+    ///
+    /// [`execve(2)`]: https://man7.org/linux/man-pages/man2/execve.2.html
+    pub fn arg(&mut self, arg: impl AsRef<OsStr>) -> &mut Command {
+        self.wishes.args.push(arg.as_ref().to_os_string());
+        self
+    }
+
+    /// Adds arguments, as [`Command::arg`] does one.
+    pub fn args<I, S>(&mut self, args: I) -> &mut Command
+    where
+        I: IntoIterator<Item = S>,
+        S: AsRef<OsStr>,
+    {
+        let owned = |arg: S| -> OsString { arg.as_ref().to_os_string() };
+        self.wishes.args.extend(args.into_iter().map(owned));
+        self
+    }
+
+    /// Which engine is to be used, for tests and measurements.
+    #[doc(hidden)]
+    pub fn engine(&mut self, engine: Engine) -> &mut Command {
+        self.wishes.engine = Some(engine);
+        self
+    }
+}
+
+impl fmt::Debug for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.wishes.program)?;
+        self.wishes.args.iter().try_for_each(|arg| write!(f, " {arg:?}"))
+    }
+}
+
+const fn assert_shared<T: Send + Sync + 'static>() {}
+const _: () = assert_shared::<Command>();

@@ -1,0 +1,312 @@
+//! `Prepared`: a plan bound to memory, to be launched any number of times.
+#![allow(unsafe_code, reason = "one line adopts the child's pidfd")]
+
+use core::time::Duration;
+
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::io::fcntl_dupfd_cloexec;
+use rustix::pipe::{PipeFlags, pipe_with};
+
+use crate::call::{Block, Call, Table, slot};
+use crate::launch::{Ask, Made, copied, suspended};
+use crate::parent::error::{Cause, Error, Step};
+use crate::parent::handle::Child;
+use crate::parent::handle::launch::Launch;
+use crate::parent::handle::pidfd::PidFd;
+use crate::parent::kernel;
+use crate::parent::plan::method::Engine;
+use crate::parent::plan::{Plan, lower, stdio_step};
+use crate::parent::std::{
+    fs::{File, OpenOptions},
+    io,
+    os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd},
+    sync::Arc,
+    thread,
+    vec::Vec,
+};
+use crate::parent::stdio::Source;
+use crate::sys::{CloneFlags, Errno, Pid};
+
+/// How often a program that is open for writing is tried again: 50 us, then
+/// twice as long each time, 5 ms at most; about 30 ms in all.
+const BUSY_RETRIES: u32 = 12;
+const BUSY_FIRST: Duration = Duration::from_micros(50);
+const BUSY_LAST: Duration = Duration::from_millis(5);
+
+/// A plan that is ready to run, any number of times and from any thread at
+/// once: nothing in it changes, and a spawn allocates nothing.
+///
+/// # Examples
+///
+/// ```
+/// use offshoot::{Command, Stdio};
+///
+/// let echo = Command::new("echo").arg("hi").stdout(Stdio::piped()).prepare()?;
+/// std::thread::scope(|scope| {
+///     for _ in 0..4 {
+///         scope.spawn(|| {
+///             let output = echo.spawn()?.wait_with_output()?;
+///             assert_eq!(output.stdout, b"hi\n");
+///             Ok::<(), offshoot::Error>(())
+///         });
+///     }
+/// });
+/// # Ok::<(), offshoot::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Prepared {
+    pub(super) plan: Plan,
+    pub(super) rows: Vec<Call>,
+    fixed: [Option<Arc<OwnedFd>>; 3],
+    /// A descriptor above those in `fixed`, for the proof.
+    canary: Option<OwnedFd>,
+}
+
+/// The descriptors of one spawn.
+#[derive(Default)]
+struct Ends {
+    /// What the child gets, where it is made for this spawn.
+    theirs: [Option<OwnedFd>; 3],
+    /// Our side of the pipes.
+    ours: [Option<OwnedFd>; 3],
+    /// The numbers, and the first number above them.
+    numbers: [i32; 3],
+    cut: i32,
+}
+
+impl Prepared {
+    pub(crate) fn new(mut plan: Plan) -> Result<Prepared, Error> {
+        let mut rows = lower::lower(&plan);
+        let (text, lists) = plan.words.bind();
+        lower::bind(&mut rows, text, lists);
+        let mut fixed = [None, None, None];
+        let mut cut = 3;
+        for (n, (to, from)) in (0..).zip(fixed.iter_mut().zip(&plan.stdio)) {
+            let fd = match from {
+                Source::Null => Some(Arc::new(null(n)?)),
+                Source::Given(fd) => Some(given(n, fd)?),
+                _ => None,
+            };
+            cut = cut.max(fd.as_ref().map_or(0, |fd| fd.as_raw_fd() + 1));
+            *to = fd;
+        }
+        // Where it cannot be made now, the first spawn says why.
+        let shared = plan.flags().contains(CloneFlags::FILES);
+        let source = fixed.iter().flatten().next().filter(|_| shared);
+        let canary = source.and_then(|fd| fcntl_dupfd_cloexec(fd, cut).ok());
+        let prepared = Prepared { plan, rows, fixed, canary };
+        prepared.table()?;
+        Ok(prepared)
+    }
+
+    /// The plan that each spawn runs.
+    #[must_use]
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    fn table(&self) -> Result<Table<'_>, Error> {
+        let words = &self.plan.words;
+        Table::new(&self.rows, words.text(), words.lists())
+            .map_err(|flaw| Error::new(Step::Plan, Cause::Flaw(flaw)))
+    }
+
+    /// Starts the program. Returns once it runs: an error means that no
+    /// child is left.
+    ///
+    /// # Errors
+    ///
+    /// As [`Command::spawn`](crate::Command::spawn), but for what was
+    /// checked when this was prepared.
+    pub fn spawn(&self) -> Result<Child, Error> {
+        let mut ends = self.ends()?;
+        let (pid, pidfd, launch) = self.run(&ends)?;
+        let mut child = Child::new(pid, pidfd, launch);
+        let [stdin, stdout, stderr] = &mut ends.ours;
+        child.stdin = stdin.take().map(Into::into);
+        child.stdout = stdout.take().map(Into::into);
+        child.stderr = stderr.take().map(Into::into);
+        Ok(child)
+    }
+
+    /// Makes or looks up what becomes 0, 1 and 2.
+    fn ends(&self) -> Result<Ends, Error> {
+        let mut ends = Ends { cut: 3, ..Ends::default() };
+        for n in 0..3u8 {
+            let i = usize::from(n);
+            let fixed = self.fixed.get(i).and_then(Option::as_ref);
+            let theirs = match self.plan.stdio.get(i) {
+                Some(Source::Piped) => {
+                    let (ours, theirs) = pipe(n)?;
+                    ends.ours[i] = Some(ours);
+                    Some(theirs)
+                }
+                Some(Source::Open(path, options)) => {
+                    let file = options.open(path.as_path());
+                    let file = file.map_err(|e| {
+                        Error::io(stdio_step(n), &e).with(path.as_path())
+                    })?;
+                    Some(lift(n, file.into())?)
+                }
+                _ => None,
+            };
+            let number = match (&theirs, fixed) {
+                (Some(fd), _) => fd.as_raw_fd(),
+                (None, Some(fd)) => fd.as_raw_fd(),
+                (None, None) => continue,
+            };
+            ends.theirs[i] = theirs;
+            ends.numbers[i] = number;
+            ends.cut = ends.cut.max(number + 1);
+        }
+        Ok(ends)
+    }
+
+    /// Launches, again where that can help: with a canary of our own, and
+    /// while the program is open for writing.
+    fn run(&self, ends: &Ends) -> Result<(Pid, PidFd, Launch), Error> {
+        let table = self.table()?;
+        let mut made_canary = None;
+        if self.wants_canary(ends) {
+            made_canary = canary(ends.cut).ok();
+        }
+        let mut busy = 0;
+        loop {
+            let kept = self.canary.as_ref().map(AsRawFd::as_raw_fd);
+            let kept = kept.filter(|fd| *fd >= ends.cut);
+            let made = made_canary.as_ref().map(AsRawFd::as_raw_fd);
+            let ask = Ask { flags: self.flags(), canary: kept.or(made) };
+            let mut block = Block::new();
+            ends.seat(&mut block);
+            let made = match self.plan.engine {
+                Engine::Suspended => {
+                    suspended::launch(&table, &mut block, ask)
+                }
+                Engine::Copied => {
+                    let (made, left) = copied::launch(&table, block, ask);
+                    block = left;
+                    made
+                }
+            };
+            let (row, result) = match made {
+                Made::Running { pid, pidfd } => {
+                    let launch = Launch {
+                        engine: self.plan.engine,
+                        flags: self.all_flags(),
+                        busy,
+                        canary: made_canary.is_some(),
+                    };
+                    return Ok((pid, adopt(pidfd)?, launch));
+                }
+                Made::Failed { row, result, .. } => (row, result),
+                _ => return Err(self.blame(made, &block)),
+            };
+            let text_busy = Errno::of(result) == Some(Errno(libc::ETXTBSY));
+            if self.is_proof(row, result) && ask.canary.is_none() {
+                let made = canary(ends.cut);
+                made_canary = Some(made.map_err(|e| {
+                    Error::os(Step::CloseRange, e.raw_os_error())
+                })?);
+            } else if text_busy && busy < BUSY_RETRIES {
+                thread::sleep((BUSY_FIRST * (1 << busy)).min(BUSY_LAST));
+                busy += 1;
+            } else {
+                return Err(self.blame(made, &block));
+            }
+        }
+    }
+
+    /// The pidfd serves as the canary only where it is made after and above
+    /// everything the child needs, in a table that is shared.
+    fn wants_canary(&self, ends: &Ends) -> bool {
+        let kept = self.canary.as_ref();
+        let kept = kept.is_some_and(|fd| fd.as_raw_fd() >= ends.cut);
+        let fixed = self.fixed.iter().any(Option::is_some);
+        let shared = self.plan.flags().contains(CloneFlags::FILES);
+        !kept && (fixed || !shared)
+    }
+
+    /// What is asked beside the engine's own flags. A debugger that does not
+    /// see vfork takes a child with exit signal 0 for a thread of ours.
+    fn flags(&self) -> CloneFlags {
+        let flags = self.plan.flags();
+        let copied = self.plan.engine == Engine::Copied;
+        if copied && kernel::traced() {
+            flags | CloneFlags::VFORK
+        } else {
+            flags
+        }
+    }
+
+    fn all_flags(&self) -> CloneFlags {
+        self.flags()
+            | match self.plan.engine {
+                Engine::Suspended => CloneFlags::SUSPENDED,
+                Engine::Copied => CloneFlags::COPIED,
+            }
+    }
+}
+
+impl Ends {
+    fn seat(&self, block: &mut Block) {
+        let number = |fd: i32| u64::from(fd.unsigned_abs());
+        for (n, fd) in (slot::STDIO..).zip(self.numbers) {
+            block.set(n, number(fd));
+        }
+        block.set(slot::CUT, number(self.cut));
+        block.set(slot::LAST, number(self.cut - 1));
+    }
+}
+
+/// Takes ownership of the descriptor that a launch made.
+fn adopt(pidfd: i32) -> Result<PidFd, Error> {
+    // SAFETY: clause 2 of `launch`: the number was written by the kernel
+    // into this launch's own block, and nothing else has taken it.
+    let fd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+    lift(0, fd).map(PidFd)
+}
+
+/// A descriptor of its own for number `n`, above 2: where 0 to 2 are closed
+/// the kernel hands those out, and the child's are made from them.
+fn lift(n: u8, fd: OwnedFd) -> Result<OwnedFd, Error> {
+    if fd.as_raw_fd() > 2 {
+        return Ok(fd);
+    }
+    fcntl_dupfd_cloexec(&fd, 3)
+        .map_err(|e| Error::os(stdio_step(n), e.raw_os_error()))
+}
+
+fn given(n: u8, fd: &Arc<OwnedFd>) -> Result<Arc<OwnedFd>, Error> {
+    if fd.as_raw_fd() > 2 {
+        return Ok(Arc::clone(fd));
+    }
+    let lifted = fcntl_dupfd_cloexec(fd.as_fd(), 3)
+        .map_err(|e| Error::os(stdio_step(n), e.raw_os_error()))?;
+    Ok(Arc::new(lifted))
+}
+
+fn null(n: u8) -> Result<OwnedFd, Error> {
+    let mut options = OpenOptions::new();
+    options.read(n == 0).write(n != 0);
+    let file: io::Result<File> = options.open("/dev/null");
+    let file =
+        file.map_err(|e| Error::io(stdio_step(n), &e).with("/dev/null"))?;
+    lift(n, file.into())
+}
+
+/// A pipe for number `n`: our end, theirs.
+fn pipe(n: u8) -> Result<(OwnedFd, OwnedFd), Error> {
+    let (read, write) = pipe_with(PipeFlags::CLOEXEC)
+        .map_err(|e| Error::os(stdio_step(n), e.raw_os_error()))?;
+    let (read, write) = (lift(n, read)?, lift(n, write)?);
+    Ok(if n == 0 { (write, read) } else { (read, write) })
+}
+
+/// A descriptor that nobody needs, at `cut` or above.
+fn canary(cut: i32) -> rustix::io::Result<OwnedFd> {
+    let fd = eventfd(0, EventfdFlags::CLOEXEC)?;
+    if fd.as_raw_fd() >= cut { Ok(fd) } else { fcntl_dupfd_cloexec(fd, cut) }
+}
+
+const fn assert_shared<T: Send + Sync + 'static>() {}
+const _: () = assert_shared::<Prepared>();

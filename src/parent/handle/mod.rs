@@ -1,0 +1,197 @@
+//! `Child`: a running program, and what becomes of it.
+
+pub(crate) mod launch;
+mod output;
+pub(crate) mod pidfd;
+
+use core::mem;
+
+use rustix::io::Errno;
+use rustix::process::{
+    Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_send_signal, waitid,
+};
+
+use super::error::{Cause, Error, Step};
+use super::std::{
+    os::fd::{AsFd, AsRawFd},
+    os::unix::process::ExitStatusExt,
+    process::{ChildStderr, ChildStdin, ChildStdout, ExitStatus},
+};
+use crate::sys::Pid;
+use crate::sys::call::{Ended, reaped_status};
+
+use launch::Launch;
+use pidfd::PidFd;
+
+/// A running child.
+///
+/// Dropping it neither ends the program nor waits for it: the program goes
+/// on, and if nobody waits for it, it stays in the process table as a zombie
+/// until this process ends.
+///
+/// # Examples
+///
+/// ```
+/// let mut child = offshoot::Command::new("/bin/true").spawn()?;
+/// assert!(child.wait()?.success());
+/// # Ok::<(), offshoot::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Child {
+    pid: Pid,
+    pidfd: PidFd,
+    status: Option<ExitStatus>,
+    launch: Launch,
+    /// Our end of its standard input, if that is piped.
+    pub stdin: Option<ChildStdin>,
+    /// Our end of its standard output, if that is piped.
+    pub stdout: Option<ChildStdout>,
+    /// Our end of its standard error, if that is piped.
+    pub stderr: Option<ChildStderr>,
+}
+
+impl Child {
+    pub(crate) fn new(pid: Pid, pidfd: PidFd, launch: Launch) -> Child {
+        Child {
+            pid,
+            pidfd,
+            launch,
+            status: None,
+            stdin: None,
+            stdout: None,
+            stderr: None,
+        }
+    }
+
+    /// The process id. Once the child has been waited for, the kernel may
+    /// give the same number to another process; [`Child::pidfd`] has no such
+    /// end.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.pid.get()
+    }
+
+    /// A descriptor for the process; `None` where the kernel has none to
+    /// give.
+    #[must_use]
+    pub fn pidfd(&self) -> Option<&PidFd> {
+        Some(&self.pidfd)
+    }
+
+    /// What was used to make this child.
+    #[must_use]
+    pub fn launch(&self) -> &Launch {
+        &self.launch
+    }
+
+    /// Waits for the child to end, after closing our end of its standard
+    /// input so that it cannot wait for us. Further calls give the same
+    /// status. Signals do not interrupt it.
+    ///
+    /// If somebody else has waited for the child (`waitpid(-1)`, or SIGCHLD
+    /// ignored), the status is asked of the pidfd, which knows it from Linux
+    /// 6.15 on.
+    ///
+    /// # Errors
+    ///
+    /// [`Step::Wait`], if the status went to somebody else and is lost.
+    ///
+    /// See [`waitid(2)`].
+    ///
+    /// [`waitid(2)`]: https://man7.org/linux/man-pages/man2/waitid.2.html
+    pub fn wait(&mut self) -> Result<ExitStatus, Error> {
+        mem::drop(self.stdin.take());
+        match self.reap(WaitIdOptions::EXITED)? {
+            Some(status) => Ok(status),
+            None => Err(Error::new(Step::Wait, Cause::StatusLost)),
+        }
+    }
+
+    /// The status if the child has ended, `None` if it has not.
+    ///
+    /// # Errors
+    ///
+    /// As [`Child::wait`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use offshoot::{Command, Stdio};
+    ///
+    /// let mut cat = Command::new("/bin/cat").stdin(Stdio::piped()).spawn()?;
+    /// assert!(cat.try_wait()?.is_none());
+    /// drop(cat.stdin.take());
+    /// assert!(cat.wait()?.success());
+    /// assert!(cat.try_wait()?.is_some());
+    /// # Ok::<(), offshoot::Error>(())
+    /// ```
+    pub fn try_wait(&mut self) -> Result<Option<ExitStatus>, Error> {
+        self.reap(WaitIdOptions::EXITED | WaitIdOptions::NOHANG)
+    }
+
+    fn reap(
+        &mut self,
+        how: WaitIdOptions,
+    ) -> Result<Option<ExitStatus>, Error> {
+        if self.status.is_some() {
+            return Ok(self.status);
+        }
+        let waited = loop {
+            match waitid(WaitId::PidFd(self.pidfd.as_fd()), how) {
+                Err(Errno::INTR) => {}
+                other => break other,
+            }
+        };
+        let status = match waited {
+            Ok(None) => return Ok(None),
+            Ok(Some(status)) => wait_status(&status),
+            Err(Errno::CHILD) => reaped_status(self.pidfd.as_raw_fd())
+                .ok_or_else(|| Error::new(Step::Wait, Cause::StatusLost))?,
+            Err(e) => return Err(Error::os(Step::Wait, e.raw_os_error())),
+        };
+        self.status = Some(ExitStatus::from_raw(status));
+        Ok(self.status)
+    }
+
+    /// Ends the child with SIGKILL; it still wants to be waited for. Nothing
+    /// happens if it has ended already. Never reaches another process, as it
+    /// goes through the pidfd.
+    ///
+    /// # Errors
+    ///
+    /// [`Step::Kill`] with EPERM, if the child has become somebody else's
+    /// (a set-user-ID program).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::os::unix::process::ExitStatusExt;
+    ///
+    /// let mut child = offshoot::Command::new("sleep").arg("60").spawn()?;
+    /// child.kill()?;
+    /// assert_eq!(child.wait()?.signal(), Some(9));
+    /// # Ok::<(), offshoot::Error>(())
+    /// ```
+    pub fn kill(&self) -> Result<(), Error> {
+        match pidfd_send_signal(&self.pidfd, Signal::KILL) {
+            Ok(()) | Err(Errno::SRCH) => Ok(()),
+            Err(e) => Err(Error::os(Step::Kill, e.raw_os_error())),
+        }
+    }
+}
+
+/// The classic wait status, which is what std keeps.
+fn wait_status(status: &WaitIdStatus) -> i32 {
+    let code = if status.exited() {
+        libc::CLD_EXITED
+    } else if status.dumped() {
+        libc::CLD_DUMPED
+    } else {
+        libc::CLD_KILLED
+    };
+    let status = status.exit_status().or(status.terminating_signal());
+    Ended { code, status: status.unwrap_or_default() }.wait_status()
+}
+
+const fn assert_shared<T: Send + Sync + 'static>() {}
+const _: () = assert_shared::<Child>();

@@ -1,0 +1,205 @@
+//! Plan: wishes become a list of steps, each checked once.
+
+pub(crate) mod lower;
+pub(crate) mod method;
+mod order;
+mod path;
+mod show;
+pub(crate) mod words;
+
+use super::error::{Error, Step};
+use super::std::{
+    collections::BTreeMap,
+    env,
+    ffi::{OsStr, OsString},
+    os::unix::ffi::OsStrExt,
+    path::PathBuf,
+    vec::Vec,
+};
+use super::stdio::{Source, Stdio};
+use crate::op::{Op, Role, Str};
+use crate::sys::CloneFlags;
+
+use method::Engine;
+use words::{Nul, Words};
+
+/// What the builder has been told. Plain data; nothing is checked yet.
+#[derive(Clone, Debug)]
+pub(crate) struct Wishes {
+    pub(crate) program: OsString,
+    pub(crate) args: Vec<OsString>,
+    pub(crate) env_clear: bool,
+    /// Set, or removed where the value is `None`.
+    pub(crate) env: BTreeMap<OsString, Option<OsString>>,
+    pub(crate) current_dir: Option<PathBuf>,
+    pub(crate) stdio: [Option<Stdio>; 3],
+    pub(crate) engine: Option<Engine>,
+}
+
+/// The program that the child runs before it becomes the one asked for.
+///
+/// Displays as text, one line a step: the engine and its call, then what the
+/// child does, in order, with the reason. Making one opens nothing, makes
+/// nothing and asks the kernel nothing: descriptors stand by their role.
+///
+/// # Examples
+///
+/// ```
+/// use offshoot::Command;
+///
+/// let plan = Command::new("/usr/bin/tar").current_dir("/srv").plan()?;
+/// assert!(plan.to_string().contains(r#"chdir            "/srv""#));
+/// # Ok::<(), offshoot::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Plan {
+    pub(crate) engine: Engine,
+    pub(crate) ops: Vec<Op>,
+    pub(crate) words: Words,
+    pub(crate) stdio: [Source; 3],
+    pub(crate) program: OsString,
+}
+
+/// A plan in the making: what the rows of the order table read and write.
+pub(crate) struct Draft<'a> {
+    wishes: &'a Wishes,
+    plan: Plan,
+}
+
+impl Plan {
+    /// Compiles wishes. `stdio` is what the wishes say of 0 to 2, with the
+    /// caller's default where they say nothing.
+    pub(crate) fn compile(
+        wishes: &Wishes,
+        stdio: [Source; 3],
+    ) -> Result<Plan, Error> {
+        let program = wishes.program.clone();
+        let engine = wishes.engine.unwrap_or(Engine::Suspended);
+        let mut words = Words::new();
+        words.program(wishes)?;
+        words.environment(wishes)?;
+        let ops = Vec::with_capacity(8);
+        let plan = Plan { engine, ops, words, stdio, program };
+        let mut draft = Draft { wishes, plan };
+        for row in order::ORDER {
+            (row.emit)(&mut draft)?;
+        }
+        Ok(draft.plan)
+    }
+
+    /// What the engine is asked for beside its own flags.
+    pub(crate) fn flags(&self) -> CloneFlags {
+        let shared =
+            |op: &Op| matches!(op, Op::CloseRange { share: true, .. });
+        match self.ops.iter().any(shared) {
+            true => CloneFlags::FILES,
+            false => CloneFlags::empty(),
+        }
+    }
+
+    /// The programs that exec tries, in order.
+    pub(crate) fn candidates(&self) -> impl Iterator<Item = &OsStr> {
+        self.ops.iter().filter_map(|op| match op {
+            Op::Exec(path) => Some(self.words.get(*path)),
+            _ => None,
+        })
+    }
+}
+
+impl Draft<'_> {
+    fn push(&mut self, op: Op) {
+        self.plan.ops.push(op);
+    }
+
+    fn word(&mut self, step: Step, word: &OsStr) -> Result<Str, Error> {
+        let put = self.plan.words.put(&[word.as_bytes()]);
+        put.map_err(|Nul(why)| Error::refused(step, why).with(word))
+    }
+
+    /// Whether any of 0 to 2 is made from a descriptor above them.
+    fn kept(&self) -> bool {
+        let inherit = |s: &Source| matches!(s, Source::Inherit);
+        !self.plan.stdio.iter().all(inherit)
+    }
+
+    /// The role of a standard descriptor, if it is not simply inherited.
+    fn role(&mut self, n: u8) -> Result<Option<Role>, Error> {
+        let Some(source) = self.plan.stdio.get(usize::from(n)).cloned() else {
+            return Ok(None);
+        };
+        Ok(Some(match source {
+            Source::Inherit => return Ok(None),
+            Source::Null => Role::Null,
+            Source::Piped => Role::Pipe,
+            Source::Given(_) => Role::Given,
+            Source::Open(path, _) => {
+                Role::Path(self.word(stdio_step(n), path.as_os_str())?)
+            }
+        }))
+    }
+}
+
+/// The option that speaks of a standard descriptor.
+pub(crate) fn stdio_step(n: u8) -> Step {
+    match n {
+        0 => Step::Stdin,
+        1 => Step::Stdout,
+        _ => Step::Stderr,
+    }
+}
+
+impl Words {
+    /// The program and its arguments: argv.
+    fn program(&mut self, wishes: &Wishes) -> Result<(), Error> {
+        let program = wishes.program.as_os_str();
+        let refuse = |step, why, word: &OsStr| {
+            Err(Error::refused(step, why).with(word))
+        };
+        if program.is_empty() {
+            return refuse(Step::Program, "it is empty", program);
+        }
+        if let Err(Nul(why)) = self.argument(program.as_bytes()) {
+            return refuse(Step::Program, why, program);
+        }
+        for arg in &wishes.args {
+            if let Err(Nul(why)) = self.argument(arg.as_bytes()) {
+                return refuse(Step::Arg, why, arg);
+            }
+        }
+        self.end_list();
+        Ok(())
+    }
+
+    /// The environment: what the process has now, but for what was changed.
+    fn environment(&mut self, wishes: &Wishes) -> Result<(), Error> {
+        if !wishes.env_clear {
+            for (key, value) in env::vars_os() {
+                if !wishes.env.contains_key(&key) {
+                    self.variable(&key, &value)?;
+                }
+            }
+        }
+        for (key, value) in &wishes.env {
+            let bytes = key.as_bytes();
+            let why = match memchr::memchr(b'=', bytes) {
+                _ if bytes.is_empty() => "the name is empty",
+                Some(_) => "the name contains '='",
+                None if memchr::memchr(0, bytes).is_some() => words::NUL,
+                None => {
+                    if let Some(value) = value {
+                        self.variable(key, value)?;
+                    }
+                    continue;
+                }
+            };
+            return Err(Error::refused(Step::Env, why).with(key));
+        }
+        self.end_list();
+        Ok(())
+    }
+
+    fn variable(&mut self, key: &OsStr, value: &OsStr) -> Result<(), Error> {
+        self.pair(key.as_bytes(), value.as_bytes())
+            .map_err(|Nul(why)| Error::refused(Step::Env, why).with(key))
+    }
+}

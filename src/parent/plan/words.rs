@@ -1,0 +1,165 @@
+//! Words: argv, envp and paths in one text, with their pointer arrays.
+
+use crate::op::Str;
+use crate::parent::std::{ffi::OsStr, os::unix::ffi::OsStrExt, vec::Vec};
+use crate::sys::abi::SIGACTION_SIZE;
+
+/// What is said of a word that holds a NUL: the kernel would cut it there.
+pub(crate) const NUL: &str = "it contains a NUL byte";
+
+/// A word that was refused, and why.
+#[derive(Debug)]
+pub(crate) struct Nul(pub(crate) &'static str);
+
+/// Every string of a plan, each with its NUL, and the arrays of their
+/// places, each with its end mark. `bind` turns places into addresses.
+#[derive(Debug)]
+pub(crate) struct Words {
+    text: Vec<u8>,
+    lists: Vec<u64>,
+    envp: usize,
+    path: Option<Str>,
+    bound: bool,
+}
+
+/// The end of a list while places are not yet addresses.
+const END: u64 = u64::MAX;
+
+/// `SIG_DFL` as the kernel's `struct sigaction`.
+const SIG_DFL: [u8; 32] = [0; 32];
+const _: () = assert!(SIG_DFL.len() as u64 == SIGACTION_SIZE);
+
+impl Words {
+    /// The text opens with zeros: `SIG_DFL` as a `struct sigaction`, and an
+    /// empty string.
+    pub(crate) fn new() -> Words {
+        let mut text = Vec::with_capacity(4096);
+        text.extend_from_slice(&SIG_DFL);
+        let lists = Vec::with_capacity(128);
+        Words { text, lists, envp: 0, path: None, bound: false }
+    }
+
+    /// The place of 32 zero bytes.
+    pub(crate) const ZEROS: Str = Str { start: 0, len: 0 };
+
+    /// Adds one string, made of parts.
+    pub(crate) fn put(&mut self, parts: &[&[u8]]) -> Result<Str, Nul> {
+        let start = self.text.len();
+        for part in parts {
+            if memchr::memchr(0, part).is_some() {
+                return Err(Nul(NUL));
+            }
+            self.text.extend_from_slice(part);
+        }
+        let len = self.text.len() - start;
+        self.text.push(0);
+        let narrow = u32::try_from(start).ok().zip(u32::try_from(len).ok());
+        let (start, len) = narrow.ok_or(Nul("it is longer than 4 GiB"))?;
+        Ok(Str { start, len })
+    }
+
+    pub(crate) fn argument(&mut self, word: &[u8]) -> Result<(), Nul> {
+        let at = self.put(&[word])?;
+        self.lists.push(u64::from(at.start));
+        Ok(())
+    }
+
+    pub(crate) fn pair(&mut self, k: &[u8], v: &[u8]) -> Result<(), Nul> {
+        let at = self.put(&[k, b"=", v])?;
+        self.lists.push(u64::from(at.start));
+        if k == b"PATH" {
+            let len = at.len - 5;
+            self.path = Some(Str { start: at.start + 5, len });
+        }
+        Ok(())
+    }
+
+    /// Ends argv the first time, envp the second.
+    pub(crate) fn end_list(&mut self) {
+        self.lists.push(END);
+        if self.envp == 0 {
+            self.envp = self.lists.len();
+        }
+    }
+
+    /// The byte offset of envp in the lists; argv is at 0.
+    pub(crate) fn envp(&self) -> u64 {
+        8 * self.envp as u64
+    }
+
+    /// The environment's PATH, if it has one.
+    pub(crate) fn path(&self) -> Option<Str> {
+        self.path
+    }
+
+    pub(crate) fn bytes(&self, at: Str) -> &[u8] {
+        let start = at.start as usize;
+        let end = start + at.len as usize;
+        self.text.get(start..end).unwrap_or_default()
+    }
+
+    pub(crate) fn get(&self, at: Str) -> &OsStr {
+        OsStr::from_bytes(self.bytes(at))
+    }
+
+    /// How many arguments there are, the program's name included.
+    pub(crate) fn argc(&self) -> usize {
+        self.envp.saturating_sub(1)
+    }
+
+    /// How many variables the environment has.
+    pub(crate) fn envc(&self) -> usize {
+        self.lists.len().saturating_sub(self.envp + 1)
+    }
+
+    /// Turns places into addresses, for this process and those that have its
+    /// memory or a copy. Nothing may be added from here on.
+    pub(crate) fn bind(&mut self) -> (u64, u64) {
+        let text = self.text.as_ptr().expose_provenance() as u64;
+        if !self.bound {
+            for place in &mut self.lists {
+                *place = if *place == END { 0 } else { text + *place };
+            }
+            self.bound = true;
+        }
+        (text, self.lists.as_ptr().expose_provenance() as u64)
+    }
+
+    pub(crate) fn text(&self) -> &[u8] {
+        &self.text
+    }
+
+    pub(crate) fn lists(&self) -> &[u64] {
+        &self.lists
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Nul, Str, Words};
+
+    #[test]
+    fn a_word_with_a_nul_is_refused_and_nothing_is_cut() {
+        let mut words = Words::new();
+        let Err(Nul(why)) = words.put(&[b"a\0b"]) else { panic!("taken") };
+        assert_eq!(why, "it contains a NUL byte");
+    }
+
+    #[test]
+    fn lists_hold_addresses_of_the_text_once_bound() {
+        let mut words = Words::new();
+        words.argument(b"sh").unwrap();
+        words.argument(b"").unwrap();
+        words.end_list();
+        words.pair(b"PATH", b"/bin").unwrap();
+        words.end_list();
+        assert_eq!((words.argc(), words.envc()), (2, 1));
+        assert_eq!(words.bytes(words.path().unwrap()), b"/bin");
+        let (text, _) = words.bind();
+        let (again, _) = words.bind();
+        assert_eq!(text, again);
+        assert_eq!(words.lists(), [text + 32, text + 35, 0, text + 36, 0]);
+        assert_eq!(words.envp(), 24);
+        assert_eq!(words.bytes(Str { start: 32, len: 2 }), b"sh");
+    }
+}

@@ -1,0 +1,77 @@
+//! The kernel: system calls that rustix does not offer, and ABI structures.
+//!
+//! Both processes may look here. Knows nothing of the rest of the crate.
+//! What is absent: errno (it lives in a register), allocation, locks.
+
+pub(crate) mod abi;
+pub(crate) mod arch;
+pub(crate) mod call;
+mod flags;
+
+pub use flags::CloneFlags;
+
+use core::num::NonZeroI32;
+
+/// The bits of a signed number, as registers and slots hold them.
+pub(crate) const fn bits(n: i64) -> u64 {
+    u64::from_ne_bytes(n.to_ne_bytes())
+}
+
+/// The number that such bits mean.
+pub(crate) const fn number(bits: u64) -> i64 {
+    i64::from_ne_bytes(bits.to_ne_bytes())
+}
+
+/// A process id that is always greater than zero.
+///
+/// `kill(-1)` ends every process on the machine and `kill(0)` the caller's
+/// own group, so a number that may be either never gets this type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Pid(NonZeroI32);
+
+impl Pid {
+    /// The only way in: what a successful clone returned.
+    pub(crate) fn new(raw: i64) -> Option<Pid> {
+        let raw = i32::try_from(raw).ok().filter(|n| *n > 0)?;
+        NonZeroI32::new(raw).map(Pid)
+    }
+
+    pub(crate) fn get(self) -> u32 {
+        self.0.get().unsigned_abs()
+    }
+}
+
+/// A kernel error number, 1 to 4095.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Errno(pub(crate) i32);
+
+impl Errno {
+    /// What a raw result says, if it is an error.
+    pub(crate) fn of(result: i64) -> Option<Errno> {
+        match i32::try_from(result) {
+            Ok(n @ -4095..=-1) => Some(Errno(-n)),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Errno, Pid};
+
+    #[test]
+    fn a_pid_is_never_zero_or_negative() {
+        for raw in [0, -1, -4095, i64::MIN, i64::MAX, 1 << 32] {
+            assert_eq!(Pid::new(raw), None, "{raw}");
+        }
+        assert_eq!(Pid::new(7).map(Pid::get), Some(7));
+    }
+
+    #[test]
+    fn only_minus_1_to_minus_4095_are_errors() {
+        assert_eq!(Errno::of(-2), Some(Errno(2)));
+        assert_eq!(Errno::of(-4095), Some(Errno(4095)));
+        assert_eq!(Errno::of(-4096), None);
+        assert_eq!(Errno::of(0), None);
+    }
+}
