@@ -22,6 +22,8 @@
 //! Linux 5.9 or newer, on x86-64 and aarch64.
 
 #![no_std]
+// The import tells the room; examples and tests may name std.
+#![deny(clippy::std_instead_of_core, clippy::alloc_instead_of_core)]
 
 #[cfg(not(all(
     target_os = "linux",
