@@ -1,4 +1,4 @@
-//! `Call` and `Table`: the rows that the walker runs. Plain data, verified.
+//! `Call`: a row that the walker runs, and the block it writes. Plain data.
 //!
 //! A row is one system call: its number, six arguments, what to do with the
 //! result, and the step it belongs to. Rows never change once made and may
@@ -7,10 +7,11 @@
 //! [`Block`] of its own, and a mask in the row says which arguments are slot
 //! numbers. A row writes nowhere else.
 
-use core::fmt;
-use core::mem::{align_of, offset_of, size_of};
+mod table;
 
-use crate::sys::abi::SIGACTION_SIZE;
+pub(crate) use table::{Flaw, Table};
+
+use core::mem::{align_of, offset_of, size_of};
 
 /// What the walker makes of a row's result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -195,20 +196,6 @@ impl Block {
     }
 }
 
-/// How a call may use its arguments. `addresses` are those that the kernel
-/// reads or writes through: they must lie in the plan or in the block.
-/// A string ends at its NUL, which the text is sure to have; `reach` is how
-/// many bytes a structure in the text takes.
-struct Rule {
-    nr: u32,
-    addresses: u8,
-    reach: u64,
-}
-
-const fn rule(nr: libc::c_long, addresses: u8) -> Rule {
-    Rule { nr: number(nr), addresses, reach: 1 }
-}
-
 /// A system call's number as a row holds it.
 #[expect(
     clippy::cast_possible_truncation,
@@ -218,144 +205,4 @@ const fn rule(nr: libc::c_long, addresses: u8) -> Rule {
 pub(crate) const fn number(nr: libc::c_long) -> u32 {
     assert!(nr >= 0 && nr < 1 << 20);
     nr as u32
-}
-
-/// Every call that a table may make in memory shared with the parent: none
-/// of them maps, unmaps or writes memory that is not named here.
-const RULES: &[Rule] = &[
-    rule(libc::SYS_close_range, 0),
-    rule(libc::SYS_dup3, 0),
-    rule(libc::SYS_fcntl, 0),
-    rule(libc::SYS_chdir, 0b1),
-    Rule { reach: SIGACTION_SIZE, ..rule(libc::SYS_rt_sigaction, 0b10) },
-    rule(libc::SYS_rt_sigprocmask, 0b10),
-    rule(libc::SYS_execve, 0b111),
-    rule(libc::SYS_exit_group, 0),
-    rule(libc::SYS_set_robust_list, 0b1),
-    rule(libc::SYS_gettid, 0),
-    rule(libc::SYS_getppid, 0),
-    rule(libc::SYS_futex, 0b1),
-    Rule { nr: local::VALUE, addresses: 0, reach: 0 },
-    Rule { nr: local::COMPARE, addresses: 0b11, reach: 0 },
-    Rule { nr: local::DECIMAL, addresses: 0, reach: 0 },
-];
-
-/// What is wrong with a table: a mistake of ours, never of the user's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Flaw {
-    Empty,
-    Row(u32),
-    End,
-    Text,
-    List,
-}
-
-impl fmt::Display for Flaw {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Flaw::Row(n) => write!(f, "row {n} of the table is not sound"),
-            Flaw::Empty => f.write_str("the table is empty"),
-            Flaw::End => f.write_str("the table does not end in exec or exit"),
-            Flaw::Text => f.write_str("the text does not end in NUL"),
-            Flaw::List => f.write_str("a list holds a foreign address"),
-        }
-    }
-}
-
-/// Rows that may run, with what they point to. Holding one is the proof:
-///
-/// 1. every row makes a call of [`RULES`], and every argument that the
-///    kernel takes as an address is a string of `text`, an array of `lists`
-///    or a slot that the launch fills with the address of another;
-/// 2. `text` ends in NUL, so every string in it ends within it; `lists` ends
-///    in 0 and holds only addresses of `text`;
-/// 3. the last row is an exec that must succeed or an exit, and no row hops
-///    past it: the walker never leaves the table;
-/// 4. every slot number is below [`slot::COUNT`], and no row writes a slot
-///    that holds an address.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Table<'a> {
-    rows: &'a [Call],
-}
-
-impl<'a> Table<'a> {
-    /// The only constructor. Costs about 2 ns a row and 1 ns a list entry.
-    pub(crate) fn new(
-        rows: &'a [Call],
-        text: &'a [u8],
-        lists: &'a [u64],
-    ) -> Result<Table<'a>, Flaw> {
-        let last = rows.last().ok_or(Flaw::Empty)?;
-        if !matches!(text.last(), None | Some(0)) {
-            return Err(Flaw::Text);
-        }
-        let text = span(text.as_ptr().addr(), text.len());
-        let in_text = |at: u64| at.wrapping_sub(text.0) < text.1;
-        if !lists.iter().all(|at| *at == 0 || in_text(*at)) {
-            return Err(Flaw::List);
-        }
-        if !matches!(lists.last(), None | Some(0)) {
-            return Err(Flaw::List);
-        }
-        let lists = span(lists.as_ptr().addr(), size_of_val(lists));
-        for (n, row) in (0u32..).zip(rows) {
-            let sound = row.row == n && sound(row, text, lists);
-            let hops = n as usize + usize::from(row.hop) + 1;
-            if !sound || hops > rows.len() {
-                return Err(Flaw::Row(n));
-            }
-        }
-        let ends = [number(libc::SYS_execve), number(libc::SYS_exit_group)];
-        let ends = ends.contains(&last.nr) && last.hop == 0;
-        if !ends || last.check != Check::Must {
-            return Err(Flaw::End);
-        }
-        Ok(Table { rows })
-    }
-
-    pub(crate) fn rows(&self) -> &'a [Call] {
-        self.rows
-    }
-}
-
-/// Start and length, as the rows have them.
-fn span(start: usize, len: usize) -> (u64, u64) {
-    (start as u64, len as u64)
-}
-
-/// Whether one row keeps clauses 1 and 4 of [`Table`].
-fn sound(row: &Call, text: (u64, u64), lists: (u64, u64)) -> bool {
-    let Some(rule) = RULES.iter().find(|rule| rule.nr == row.nr) else {
-        return false;
-    };
-    let args = (0u8..).zip(row.args).all(|(i, arg)| {
-        let bit = 1u8 << i;
-        let (is_slot, is_text) = (row.slots & bit, row.texts & bit);
-        let address = rule.addresses & bit != 0;
-        if is_slot != 0 {
-            let held = slot::MASK_AT..slot::FREE;
-            let held = held.map(u64::from).any(|n| n == arg);
-            let number = arg < u64::from(slot::COUNT);
-            i < 3 && number && (held || !address)
-        } else if is_text != 0 {
-            let compared = row.nr == local::COMPARE;
-            let reach = if compared { row.args[2] } else { rule.reach };
-            let at = arg.wrapping_sub(text.0);
-            address && at < text.1 && reach <= text.1 - at
-        } else if row.lists & bit != 0 {
-            let at = arg.wrapping_sub(lists.0);
-            address && at < lists.1 && at % 8 == 0
-        } else {
-            !address
-        }
-    });
-    let free = slot::FREE..slot::COUNT;
-    let kept = [slot::SINK, slot::WORD];
-    let writes = kept.contains(&row.store) || free.contains(&row.store);
-    let digits = row.nr != local::DECIMAL || {
-        let at = u8::try_from(row.args[1]).unwrap_or(u8::MAX);
-        let two = slot::FREE..slot::COUNT - 1;
-        two.contains(&at) && row.slots & 0b10 == 0
-    };
-    args && writes && digits
 }

@@ -27,17 +27,30 @@ use crate::sys::abi::CloneArgs;
 use crate::sys::call::{Ended, wait_clone};
 use crate::sys::{CloneFlags, Errno, Pid, bits};
 
-/// How a launch ended, seen from the parent.
+/// How a launch ended, seen from the parent. `pidfd` is a descriptor that
+/// nobody owns yet: whoever takes a `Made` closes it or keeps it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Made {
-    /// The program runs. The pidfd is owned by nobody yet.
+    /// The program runs.
     Running { pid: Pid, pidfd: i32 },
     /// The kernel made no child.
     Refused(Errno),
     /// A row failed; the child is gone and reaped.
-    Failed { row: u32, result: i64, denied: u32 },
+    Failed { row: u32, result: i64, denied: u32, pidfd: i32 },
     /// The child ended before exec without failing a row; it is reaped.
-    Died { row: u32, ended: Ended },
+    Died { row: u32, ended: Ended, pidfd: i32 },
+}
+
+impl Made {
+    /// The descriptor that came with the child.
+    pub(crate) fn pidfd(self) -> Option<i32> {
+        match self {
+            Made::Refused(_) => None,
+            Made::Running { pidfd, .. }
+            | Made::Failed { pidfd, .. }
+            | Made::Died { pidfd, .. } => Some(pidfd),
+        }
+    }
 }
 
 /// What is asked of the kernel beside the table.
@@ -99,6 +112,7 @@ fn verdict(block: &Block, pid: Pid, pidfd: i32) -> Made {
             row,
             result: block.result,
             denied: block.denied,
+            pidfd,
         };
     }
     let ended = match wait_clone(pidfd, false) {
@@ -106,7 +120,7 @@ fn verdict(block: &Block, pid: Pid, pidfd: i32) -> Made {
         other => other,
     };
     match ended {
-        Ok(Some(ended)) => Made::Died { row, ended },
+        Ok(Some(ended)) => Made::Died { row, ended, pidfd },
         Ok(None) | Err(_) => Made::Running { pid, pidfd },
     }
 }

@@ -18,11 +18,11 @@ impl Prepared {
     pub(super) fn blame(&self, made: Made, block: &Block) -> Error {
         match made {
             Made::Refused(errno) => Error::os(Step::Clone, errno.0),
-            Made::Died { row, ended } => match self.op(row) {
+            Made::Died { row, ended, .. } => match self.op(row) {
                 Some(op) => self.operand(op, Error::ended(step(op), ended)),
                 None => Error::ended(Step::Clone, ended),
             },
-            Made::Failed { row, result, denied } => match self.op(row) {
+            Made::Failed { row, result, denied, .. } => match self.op(row) {
                 Some(Op::Exec(_)) => self.exec(row, result, denied, block),
                 Some(op) => {
                     let cause = cause(result);

@@ -188,17 +188,19 @@ impl Prepared {
                     made
                 }
             };
-            let (row, result) = match made {
-                Made::Running { pid, pidfd } => {
+            // Owned from here, so that every way out closes it or keeps it.
+            let pidfd = made.pidfd().map(adopt);
+            let (row, result) = match (made, pidfd) {
+                (Made::Running { pid, .. }, Some(pidfd)) => {
                     let launch = Launch {
                         engine: self.plan.engine,
                         flags: self.all_flags(),
                         busy,
                         canary: made_canary.is_some(),
                     };
-                    return Ok((pid, adopt(pidfd)?, launch));
+                    return Ok((pid, pidfd, launch));
                 }
-                Made::Failed { row, result, .. } => (row, result),
+                (Made::Failed { row, result, .. }, _) => (row, result),
                 _ => return Err(self.blame(made, &block)),
             };
             let text_busy = Errno::of(result) == Some(Errno(libc::ETXTBSY));
@@ -258,12 +260,16 @@ impl Ends {
     }
 }
 
-/// Takes ownership of the descriptor that a launch made.
-fn adopt(pidfd: i32) -> Result<PidFd, Error> {
+/// Takes ownership of the descriptor that a launch made. Where 0 to 2 were
+/// free it is one of them; it moves up if there is room.
+fn adopt(pidfd: i32) -> PidFd {
     // SAFETY: clause 2 of `launch`: the number was written by the kernel
     // into this launch's own block, and nothing else has taken it.
     let fd = unsafe { OwnedFd::from_raw_fd(pidfd) };
-    lift(0, fd).map(PidFd)
+    if pidfd > 2 {
+        return PidFd(fd);
+    }
+    PidFd(fcntl_dupfd_cloexec(&fd, 3).unwrap_or(fd))
 }
 
 /// A descriptor of its own for number `n`, above 2: where 0 to 2 are closed

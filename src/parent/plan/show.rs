@@ -25,6 +25,8 @@ impl fmt::Display for Plan {
                 let all = all.join(" | ");
                 writeln!(f, "{n:>3}  {call:<16} {all}")?;
                 writeln!(f, "     {:<16} {note}", "")?;
+            } else if note.is_empty() {
+                writeln!(f, "{n:>3}  {call:<16} {what}")?;
             } else {
                 writeln!(f, "{n:>3}  {call:<16} {what:<22} {note}")?;
             }
@@ -43,15 +45,15 @@ impl Plan {
                 "the parent wakes at exec or death".into(),
             ),
             Op::CloseRange { share, kept } => {
-                let from = if kept { "above the kept" } else { "3.." };
+                let from = if kept { "past kept" } else { "3.." };
                 let own = if share { " -> unshare" } else { "" };
-                let note = "descriptors: nothing else";
+                let note = "descriptors: nothing else, verified";
                 ("close_range", format!("{from}{own}"), note.into())
             }
             Op::Dup { to, role } => self.dup_line(to, role),
             Op::CloseGaps => (
                 "close_range",
-                "3.. the kept".into(),
+                "3..kept".into(),
                 "descriptors: the gaps".into(),
             ),
             Op::Chdir(path) => {
@@ -64,8 +66,8 @@ impl Plan {
                 ("sigprocmask", "the caller's".into(), "".into())
             }
             Op::Exec(path) => {
-                let (argc, envc) = (self.words.argc(), self.words.envc());
-                let note = format!("argv {argc}, environment {envc}");
+                let (argv, envc) = (self.words.argv(), self.words.envc());
+                let note = format!("argv {argv:?}, environment of {envc}");
                 ("execve", format!("{:?}", self.words.get(path)), note)
             }
         }

@@ -102,9 +102,17 @@ impl Words {
         OsStr::from_bytes(self.bytes(at))
     }
 
-    /// How many arguments there are, the program's name included.
-    pub(crate) fn argc(&self) -> usize {
-        self.envp.saturating_sub(1)
+    /// The arguments, the program's name first.
+    pub(crate) fn argv(&self) -> Vec<&OsStr> {
+        let mut from = self.text.get(SIG_DFL.len()..).unwrap_or_default();
+        let mut argv = Vec::new();
+        while argv.len() + 1 < self.envp {
+            let end = memchr::memchr(0, from).unwrap_or(from.len());
+            let (word, rest) = from.split_at(end);
+            argv.push(OsStr::from_bytes(word));
+            from = rest.get(1..).unwrap_or_default();
+        }
+        argv
     }
 
     /// How many variables the environment has.
@@ -153,7 +161,8 @@ mod tests {
         words.end_list();
         words.pair(b"PATH", b"/bin").unwrap();
         words.end_list();
-        assert_eq!((words.argc(), words.envc()), (2, 1));
+        assert_eq!(words.argv(), ["sh", ""]);
+        assert_eq!(words.envc(), 1);
         assert_eq!(words.bytes(words.path().unwrap()), b"/bin");
         let (text, _) = words.bind();
         let (again, _) = words.bind();

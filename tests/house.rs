@@ -1,0 +1,371 @@
+//! The house: reads the source and fails where it breaks its own rules.
+//!
+//! Which room may look into which, where std has a name, captions, sizes,
+//! safety comments, and that every step of the child has all that belongs to
+//! a step.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Who may look into whom. A room looks into itself freely. `model` is the
+/// walker's model, compiled for tests only.
+const STAIRS: &[(&str, &[&str])] = &[
+    ("lib", &["call", "child", "launch", "model", "op", "parent", "sys"]),
+    ("sys", &[]),
+    ("op", &[]),
+    ("call", &["sys"]),
+    ("child", &["call"]),
+    ("launch", &["call", "child", "sys"]),
+    ("model", &["call", "child", "launch", "sys"]),
+    ("parent", &[]),
+    ("parent/error", &["call", "sys"]),
+    ("parent/kernel", &[]),
+    ("parent/program", &[]),
+    ("parent/stdio", &[]),
+    ("parent/plan", &["call", "op", "parent/error", "parent/stdio", "sys"]),
+    ("parent/handle", &["parent/error", "parent/plan", "sys"]),
+    (
+        "parent/command",
+        &[
+            "call",
+            "launch",
+            "op",
+            "parent/error",
+            "parent/handle",
+            "parent/kernel",
+            "parent/plan",
+            "parent/program",
+            "parent/stdio",
+            "sys",
+        ],
+    ),
+];
+
+/// A file has at most this many lines; tables and golden files aside.
+const LONGEST: usize = 450;
+
+struct Source {
+    path: PathBuf,
+    /// The file as it is.
+    text: String,
+    /// Without comments, strings and test modules.
+    code: String,
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn files(dir: &str, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(root().join(dir)).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            let dir = path.strip_prefix(root()).unwrap().to_str().unwrap();
+            files(dir, found);
+        } else if path.extension().is_some_and(|end| end == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+fn sources(dir: &str) -> Vec<Source> {
+    let mut paths = Vec::new();
+    files(dir, &mut paths);
+    paths.sort();
+    assert!(!paths.is_empty(), "{dir} is not read");
+    let read = |path: PathBuf| {
+        let text = fs::read_to_string(&path).unwrap();
+        let code = stripped(&text);
+        Source { path, text, code }
+    };
+    paths.into_iter().map(read).collect()
+}
+
+/// The code alone: no comments, no string contents, no `#[cfg(test)] mod`.
+fn stripped(text: &str) -> String {
+    let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+    let mut code = String::new();
+    for line in text.lines() {
+        let line = line.trim_start();
+        if line.starts_with("//") {
+            continue;
+        }
+        let mut inside = false;
+        for (n, part) in line.split('"').enumerate() {
+            inside = n % 2 == 1;
+            if !inside {
+                code.push_str(part.split(" // ").next().unwrap());
+            }
+        }
+        code.push_str(if inside { " " } else { "\n" });
+    }
+    code
+}
+
+/// The room of a path of modules, such as `parent::plan::words`.
+fn room(modules: &[&str]) -> String {
+    match modules {
+        ["parent", "std", ..] | ["parent", "alloc", ..] => "std".into(),
+        ["parent", next, ..] => format!("parent/{next}"),
+        [first, ..] => (*first).into(),
+        [] => "lib".into(),
+    }
+}
+
+/// The modules of a file: `src/parent/plan/mod.rs` is `parent::plan`.
+fn modules(path: &Path) -> Vec<String> {
+    let path = path.strip_prefix(root().join("src")).unwrap();
+    let path = path.with_extension("");
+    let names = path.iter().map(|name| name.to_str().unwrap().to_string());
+    names.filter(|name| name != "mod" && name != "lib").collect()
+}
+
+/// Every path in the code that begins with `crate` or `super`, from the root
+/// of the crate, with `{a, b}` multiplied out.
+fn paths(code: &str, own: &[String]) -> Vec<Vec<String>> {
+    let code: String = code.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut found = Vec::new();
+    for start in ["crate::", "super::"] {
+        for (at, _) in code.match_indices(start) {
+            let before = code[..at].chars().next_back().unwrap_or(' ');
+            if before.is_alphanumeric() || before == '_' || before == ':' {
+                continue;
+            }
+            for path in expand(&code[at..]) {
+                let mut from = own.to_vec();
+                let mut words = path.into_iter().peekable();
+                if words.next_if(|word| word == "crate").is_some() {
+                    from.clear();
+                }
+                while words.next_if(|word| word == "super").is_some() {
+                    from.pop();
+                }
+                from.extend(words);
+                found.push(from);
+            }
+        }
+    }
+    found
+}
+
+/// `a::{b, c::d}` as its paths.
+fn expand(text: &str) -> Vec<Vec<String>> {
+    let end = text.find(|c: char| !(c.is_alphanumeric() || c == '_'));
+    let (word, rest) = text.split_at(end.unwrap_or(text.len()));
+    let Some(rest) = rest.strip_prefix("::") else {
+        return vec![vec![word.to_string()]];
+    };
+    let tails = match rest.strip_prefix('{') {
+        None => expand(rest),
+        Some(list) => {
+            let (mut depth, mut from, mut tails) = (0, 0, Vec::new());
+            for (at, c) in list.char_indices() {
+                if depth == 0 && (c == ',' || c == '}') {
+                    let item = list[from..at].trim();
+                    if !item.is_empty() {
+                        tails.extend(expand(item));
+                    }
+                    from = at + 1;
+                }
+                match c {
+                    '}' if depth == 0 => break,
+                    '{' => depth += 1,
+                    '}' => depth -= 1,
+                    _ => {}
+                }
+            }
+            tails
+        }
+    };
+    let join = |tail: Vec<String>| [vec![word.to_string()], tail].concat();
+    tails.into_iter().map(join).collect()
+}
+
+/// The arrows of one file that the stairs do not have.
+fn wrong_arrows(own: &[String], code: &str) -> BTreeSet<String> {
+    let words: Vec<&str> = own.iter().map(String::as_str).collect();
+    let from = room(&words);
+    let allowed = STAIRS.iter().find(|(name, _)| *name == from);
+    let Some((_, allowed)) = allowed else {
+        return BTreeSet::from([format!("{from} is no room of the house")]);
+    };
+    let mut wrong = BTreeSet::new();
+    for path in paths(code, own) {
+        let words: Vec<&str> = path.iter().map(String::as_str).collect();
+        let to = room(&words);
+        let item = to.chars().any(char::is_uppercase);
+        let inside = to == from || (to == "std" && from.starts_with("parent"));
+        if !inside && !item && !allowed.contains(&to.as_str()) {
+            wrong.insert(format!("{from} -> {to}"));
+        }
+    }
+    wrong
+}
+
+#[test]
+fn the_stairs_are_walked_down_only() {
+    for source in sources("src") {
+        let wrong = wrong_arrows(&modules(&source.path), &source.code);
+        assert!(wrong.is_empty(), "{}: {wrong:?}", source.path.display());
+    }
+}
+
+#[test]
+fn a_wrong_arrow_is_found() {
+    let own = |path: &str| -> Vec<String> {
+        path.split("::").map(Into::into).collect()
+    };
+    let cases = [
+        ("child", "use crate::parent::plan::Plan;", 1),
+        ("child", "use crate::{call::Call, launch::{self, Made}};", 1),
+        ("sys::call", "use super::super::child::enter;", 1),
+        ("sys::call", "use super::{Errno, abi::{A, B}};", 0),
+        ("parent::plan::lower", "fn f() { crate::launch::go() }", 1),
+        ("parent::plan::lower", "use super::words::Words;", 0),
+        ("parent::handle", "use super::command::Command;", 1),
+        ("launch::copied", "use crate::parent::std::vec::Vec;", 1),
+        ("attic", "", 1),
+    ];
+    for (path, code, wrong) in cases {
+        let found = wrong_arrows(&own(path), code);
+        assert_eq!(found.len(), wrong, "{path}: {code} {found:?}");
+    }
+}
+
+#[test]
+fn std_has_a_name_in_parent_only() {
+    for source in sources("src") {
+        let words = modules(&source.path);
+        let first = words.first().map(String::as_str);
+        if matches!(first, Some("parent" | "model")) {
+            continue;
+        }
+        for name in ["std::", "alloc::", "extern crate"] {
+            let bare = |(at, _): (usize, &str)| {
+                let before = source.code[..at].chars().next_back();
+                !before.is_some_and(|c| c.is_alphanumeric() || c == '_')
+            };
+            let found = source.code.match_indices(name).any(bare);
+            assert!(!found, "{} names {name}", source.path.display());
+        }
+    }
+    let lib = fs::read_to_string(root().join("src/lib.rs")).unwrap();
+    assert!(lib.contains("#![no_std]"));
+    let crates: Vec<String> = sources("src")
+        .iter()
+        .filter(|source| source.code.contains("extern crate"))
+        .map(|source| modules(&source.path).join("::"))
+        .collect();
+    assert_eq!(crates, ["model", "parent"]);
+}
+
+#[test]
+fn every_file_opens_with_a_caption_of_its_own() {
+    let mut captions = BTreeMap::new();
+    let dirs = ["src", "tests", "examples"];
+    for source in dirs.into_iter().flat_map(sources) {
+        let path = source.path.display().to_string();
+        let caption = source.text.lines().next().unwrap_or_default();
+        assert!(caption.starts_with("//! "), "{path} has no caption");
+        let first = caption.chars().nth(4).unwrap();
+        assert!(first.is_uppercase() || first == '`', "{path}: {caption}");
+        let same = captions.insert(caption.to_string(), path.clone());
+        assert_eq!(same, None, "{path}: {caption}");
+    }
+}
+
+#[test]
+fn no_file_is_too_long_to_be_one_idea() {
+    for source in ["src", "tests", "examples"].into_iter().flat_map(sources) {
+        let lines = source.text.lines().count();
+        let path = source.path.display();
+        assert!(lines <= LONGEST, "{path} has {lines} lines");
+    }
+}
+
+#[test]
+fn unsafe_stands_in_rooms_that_say_why() {
+    let rooms = [
+        "child",
+        "launch::suspended",
+        "launch::copied",
+        "sys::arch",
+        "sys::call",
+        "parent::command::prepared",
+        "model",
+    ];
+    for source in sources("src") {
+        let name = modules(&source.path).join("::");
+        let uses = source.code.contains("unsafe ");
+        assert_eq!(uses, rooms.contains(&name.as_str()), "{name}");
+        let lines: Vec<&str> = source.text.lines().map(str::trim).collect();
+        for (n, line) in lines.iter().enumerate() {
+            let Some(reason) = line.strip_prefix("// SAFETY: ") else {
+                assert!(!line.starts_with("// safety"), "{name}:{n}");
+                continue;
+            };
+            let vague = ["trivial", "safe to call", "same as above"];
+            let reason = reason.to_lowercase();
+            assert!(!vague.iter().any(|word| reason.contains(word)));
+            assert!(reason.len() > 12, "{name}:{n}: {reason}");
+        }
+    }
+}
+
+/// The variants of `Op`.
+fn ops() -> Vec<String> {
+    let text = fs::read_to_string(root().join("src/op.rs")).unwrap();
+    let body = text.split("pub(crate) enum Op {").nth(1).unwrap();
+    let body = body.split("\n}").next().unwrap();
+    let name = |line: &str| {
+        let line = line.strip_prefix("    ")?;
+        let first = line.chars().next()?;
+        let end = line.find(|c: char| !c.is_alphanumeric())?;
+        first.is_uppercase().then(|| line[..end].to_string())
+    };
+    body.lines().filter_map(name).collect()
+}
+
+fn all_text(dir: &str) -> String {
+    sources(dir).into_iter().map(|source| source.text).collect()
+}
+
+#[test]
+fn every_op_has_all_that_belongs_to_a_step() {
+    let table = fs::read_to_string(root().join("tests/ops.txt")).unwrap();
+    let rows: BTreeMap<&str, Vec<&str>> = table
+        .lines()
+        .filter(|line| !line.starts_with('#') && !line.trim().is_empty())
+        .map(|line| line.split_whitespace().collect::<Vec<_>>())
+        .map(|row| (row[0], row))
+        .collect();
+    let source = |path: &str| fs::read_to_string(root().join(path)).unwrap();
+    let order = source("src/parent/plan/order.rs");
+    let lower = source("src/parent/plan/lower.rs");
+    let show = source("src/parent/plan/show.rs");
+    let setters = all_text("src/parent/command");
+    let tests = all_text("tests");
+    let ops = ops();
+    assert!(ops.len() >= 8, "{ops:?}");
+    for op in &ops {
+        let row = rows.get(op.as_str());
+        let row = row.unwrap_or_else(|| panic!("{op} is not in ops.txt"));
+        let [_, setter, golden, live, refusal] = row[..] else {
+            panic!("{op}: five columns, not {row:?}");
+        };
+        assert!(order.contains(&format!("op: \"{op}\",")), "{op}: no order");
+        assert!(lower.contains(&format!("Op::{op}")), "{op}: no lowering");
+        assert!(show.contains(&format!("Op::{op}")), "{op}: no show line");
+        let setter = setters.contains(&format!("pub fn {setter}("))
+            || setters.contains(&format!("pub fn {setter}<"));
+        assert!(setter, "{op}: no setter");
+        let golden = format!("tests/plans/{golden}.txt");
+        assert!(root().join(&golden).exists(), "{op}: no {golden}");
+        for test in [live, refusal] {
+            let test = format!("#[test]\nfn {test}() ");
+            assert!(tests.contains(&test), "{op}: no test {test}");
+        }
+    }
+    assert_eq!(rows.len(), ops.len(), "ops.txt names an Op that is gone");
+}

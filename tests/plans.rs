@@ -1,0 +1,80 @@
+//! Golden plans: wishes in, the text of the plan out, no process made.
+//!
+//! `OFFSHOOT_BLESS=1 cargo test --test plans` writes the files anew; the
+//! difference is then read in review.
+
+use std::fs::{self, File, OpenOptions};
+use std::path::Path;
+
+use offshoot::{Command, Engine, Stdio};
+
+fn golden(name: &str, command: &Command) {
+    let text = command.plan().unwrap().to_string();
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/plans");
+    let path = dir.join(format!("{name}.txt"));
+    if std::env::var_os("OFFSHOOT_BLESS").is_some() {
+        fs::write(&path, &text).unwrap();
+    }
+    let want = fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(text, want, "{}", path.display());
+}
+
+/// A command whose plan does not depend on where the test runs.
+fn command(program: &str) -> Command {
+    let mut command = Command::new(program);
+    command.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin");
+    command
+}
+
+#[test]
+fn the_least_there_is() {
+    golden("least", &command("/bin/true"));
+}
+
+#[test]
+fn a_copied_child_asks_to_be_watched() {
+    let mut least = command("/bin/true");
+    golden("copied", least.engine(Engine::Copied));
+}
+
+#[test]
+fn a_bare_name_becomes_a_list_of_candidates() {
+    golden("search", command("tar").args(["-c", "a b"]));
+}
+
+#[test]
+fn a_directory_comes_after_descriptors_and_before_exec() {
+    golden("directory", command("./tar").current_dir("/srv"));
+}
+
+#[test]
+fn descriptors_stand_by_their_role() {
+    let mut all = command("/bin/cat");
+    all.stdin(Stdio::piped()).stdout(Stdio::null());
+    all.stderr(File::open("/dev/null").unwrap());
+    golden("descriptors", &all);
+    let mut write = OpenOptions::new();
+    write.write(true).create(true);
+    // The file is not made: a plan opens nothing.
+    let log = Stdio::open("/nope/log \"file\"", &write);
+    golden("files", command("/bin/cat").stdout(log));
+    assert!(!Path::new("/nope").exists());
+}
+
+#[test]
+fn everything_at_once_in_both_engines() {
+    let mut all = command("tar");
+    all.arg("-x").current_dir("/srv");
+    all.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    golden("everything", &all);
+    golden("everything-copied", all.engine(Engine::Copied));
+}
+
+#[test]
+fn the_plan_of_a_prepared_command_is_the_plan_of_the_command() {
+    let mut command = command("/bin/true");
+    command.stdout(Stdio::piped()).current_dir("/");
+    let prepared = command.prepare().unwrap();
+    let plan = command.plan().unwrap().to_string();
+    assert_eq!(prepared.plan().to_string(), plan);
+}

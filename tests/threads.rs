@@ -1,0 +1,111 @@
+//! Threads: many at once, and a census of what each child holds. Also run
+//! under ThreadSanitizer by .ci/run.
+#![allow(unsafe_code, reason = "tests ask the kernel what std does not")]
+
+mod util;
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+
+use offshoot::{Command, Stdio};
+use util::mirror::{Report, descriptors};
+use util::{alone, each_engine, mirror};
+
+const THREADS: usize = 64;
+
+/// The pipes that a report names.
+fn pipes(report: &Report) -> BTreeSet<String> {
+    let pipe = |line: &&str| line.contains(" pipe:");
+    let name = |line: &str| line.split(' ').nth(1).unwrap().to_string();
+    report.all("fd").into_iter().filter(pipe).map(name).collect()
+}
+
+/// Each child has three descriptors, and no pipe but its own two, whatever
+/// the others have open at that moment.
+#[test]
+fn sixty_four_threads_spawn_at_once_and_no_child_sees_another_s_pipe() {
+    let _alone = alone();
+    each_engine(|engine| {
+        let before = descriptors();
+        let seen = AtomicUsize::new(0);
+        thread::scope(|scope| {
+            for _ in 0..THREADS {
+                scope.spawn(|| {
+                    let mut command = mirror(engine);
+                    command.stdin(Stdio::piped());
+                    let output = command.output().unwrap();
+                    let report = Report::parse(&output.stdout);
+                    assert_eq!(report.fds(), [0, 1, 2], "{report:?}");
+                    assert_eq!(pipes(&report).len(), 3, "{report:?}");
+                    seen.fetch_add(1, Ordering::Relaxed);
+                });
+            }
+        });
+        assert_eq!(seen.into_inner(), THREADS);
+        assert_eq!(descriptors(), before);
+    });
+}
+
+#[test]
+fn one_prepared_with_pipes_is_shared_by_sixty_four_threads() {
+    let _alone = alone();
+    each_engine(|engine| {
+        let before = descriptors();
+        let mut cat = Command::new("cat");
+        cat.stdin(Stdio::piped()).stdout(Stdio::piped()).engine(engine);
+        let cat = cat.prepare().unwrap();
+        thread::scope(|scope| {
+            for n in 0..THREADS {
+                let cat = &cat;
+                scope.spawn(move || {
+                    use std::io::Write;
+                    for round in 0..3 {
+                        let word = format!("{n}/{round}");
+                        let mut child = cat.spawn().unwrap();
+                        let stdin = child.stdin.as_mut().unwrap();
+                        stdin.write_all(word.as_bytes()).unwrap();
+                        let output = child.wait_with_output().unwrap();
+                        assert_eq!(output.stdout, word.as_bytes());
+                    }
+                });
+            }
+        });
+        drop(cat);
+        assert_eq!(descriptors(), before);
+    });
+}
+
+/// Other threads open and close descriptors, some of them not CLOEXEC, all
+/// the while; no child ever holds one.
+#[test]
+fn descriptors_that_come_and_go_meanwhile_are_never_inherited() {
+    let _alone = alone();
+    each_engine(|engine| {
+        let done = AtomicBool::new(false);
+        thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while !done.load(Ordering::Relaxed) {
+                        let file = File::open("/dev/zero").unwrap();
+                        // SAFETY: duplicates an open descriptor.
+                        let leaky = unsafe { libc::dup(file.as_raw_fd()) };
+                        drop(file);
+                        thread::yield_now();
+                        // SAFETY: closes the number just made.
+                        unsafe { libc::close(leaky) };
+                    }
+                });
+            }
+            for _ in 0..100 {
+                let mut command = mirror(engine);
+                command.stdin(Stdio::null());
+                let report = Report::parse(&command.output().unwrap().stdout);
+                assert_eq!(report.fds(), [0, 1, 2], "{report:?}");
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+    });
+}

@@ -1,0 +1,54 @@
+//! What a failure must not leave behind: a child, a descriptor, a changed
+//! mask or dumpable flag, a SIGCHLD.
+
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use offshoot::{Command, Engine, Error, Step};
+
+use super::{State, has_children};
+
+static CHILD_SIGNALS: AtomicU32 = AtomicU32::new(0);
+
+extern "C" fn count(_: libc::c_int) {
+    CHILD_SIGNALS.fetch_add(1, Ordering::SeqCst);
+}
+
+/// Runs something that must fail, and looks for what it left behind. The
+/// caller holds `alone`.
+pub fn clean(fail: impl FnOnce() -> Result<(), Error>) -> Error {
+    let handler = count as extern "C" fn(libc::c_int);
+    // SAFETY: the handler adds to an atomic.
+    unsafe { libc::signal(libc::SIGCHLD, handler as usize) };
+    assert!(!has_children(), "a child of an earlier test");
+    let (before, signals) =
+        (State::now(), CHILD_SIGNALS.load(Ordering::SeqCst));
+    let error = fail().expect_err("it must fail");
+    assert_eq!(State::now(), before, "{error}");
+    assert!(!has_children(), "a child is left after: {error}");
+    assert_eq!(CHILD_SIGNALS.load(Ordering::SeqCst), signals, "{error}");
+    error
+}
+
+pub fn spawn(mut command: Command) -> impl FnOnce() -> Result<(), Error> {
+    move || command.spawn().map(drop)
+}
+
+pub fn command(program: impl AsRef<Path>, engine: Engine) -> Command {
+    let mut command = Command::new(program.as_ref());
+    command.engine(engine);
+    command
+}
+
+/// The step, its operand and the errno, exactly.
+#[track_caller]
+pub fn is(error: &Error, step: Step, operand: Option<&str>, errno: i32) {
+    assert_eq!(error.step(), step, "{error}");
+    let seen = error.operand().map(|word| word.to_str().unwrap());
+    assert_eq!(seen, operand, "{error}");
+    assert_eq!(error.raw_os_error(), Some(errno), "{error}");
+    assert_eq!(error.signal(), None);
+    let kind = io::Error::from_raw_os_error(errno).kind();
+    assert_eq!(error.kind(), kind);
+}

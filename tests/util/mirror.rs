@@ -1,0 +1,109 @@
+//! The reporter: this test binary, run as a child, prints what it sees and
+//! ends, before Rust's runtime has touched a descriptor.
+
+use std::collections::BTreeMap;
+use std::{env, fs};
+
+/// The first argument that makes this binary a reporter; the second is the
+/// file to write to, or `-` for standard output.
+pub const ASK: &str = "offshoot-mirror";
+
+#[used]
+#[unsafe(link_section = ".init_array")]
+static MIRROR: extern "C" fn() = mirror;
+
+extern "C" fn mirror() {
+    let line = fs::read("/proc/self/cmdline").unwrap_or_default();
+    let mut words = line.split(|byte| *byte == 0).skip(1);
+    if words.next() != Some(ASK.as_bytes()) {
+        return;
+    }
+    let to = String::from_utf8_lossy(words.next().unwrap_or(b"-"));
+    let report = report(&line);
+    if to == "-" {
+        // SAFETY: writes the report's own bytes.
+        unsafe { libc::write(1, report.as_ptr().cast(), report.len()) };
+    } else {
+        fs::write(to.as_ref(), report).unwrap();
+    }
+    // SAFETY: ends the process, which has no threads yet.
+    unsafe { libc::_exit(0) };
+}
+
+/// Every open descriptor and what it points to, but for the one that reads
+/// the list.
+pub fn descriptors() -> Vec<(String, String)> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir("/proc/self/fd").unwrap() {
+        let entry = entry.unwrap();
+        let Ok(target) = fs::read_link(entry.path()) else { continue };
+        let target = target.to_string_lossy().into_owned();
+        if target.starts_with("/proc/") && target.ends_with("/fd") {
+            continue;
+        }
+        all.push((entry.file_name().into_string().unwrap(), target));
+    }
+    all.sort();
+    all
+}
+
+fn report(cmdline: &[u8]) -> String {
+    let mut lines = Vec::new();
+    for (fd, target) in descriptors() {
+        lines.push(format!("fd {fd} {target}"));
+    }
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    for line in status.lines() {
+        if line.starts_with("Sig") || line.starts_with("Name") {
+            lines.push(line.replace(":\t", " "));
+        }
+    }
+    let cwd = env::current_dir().unwrap_or_default();
+    lines.push(format!("cwd {}", cwd.display()));
+    let words = cmdline.split(|byte| *byte == 0);
+    for word in words.filter(|word| !word.is_empty()) {
+        lines.push(format!("arg {}", String::from_utf8_lossy(word)));
+    }
+    let environ = fs::read("/proc/self/environ").unwrap();
+    for word in environ.split(|byte| *byte == 0).filter(|w| !w.is_empty()) {
+        lines.push(format!("env {}", String::from_utf8_lossy(word)));
+    }
+    lines.join("\n") + "\n"
+}
+
+/// A report, by its first word.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Report(BTreeMap<String, Vec<String>>);
+
+impl Report {
+    pub fn parse(text: &[u8]) -> Report {
+        let text = String::from_utf8(text.to_vec()).unwrap();
+        assert!(!text.is_empty(), "the reporter wrote nothing");
+        let mut all = BTreeMap::<String, Vec<String>>::new();
+        for line in text.lines() {
+            let (key, value) = line.split_once(' ').unwrap_or((line, ""));
+            all.entry(key.into()).or_default().push(value.into());
+        }
+        Report(all)
+    }
+
+    pub fn all(&self, key: &str) -> Vec<&str> {
+        let all = self.0.get(key).map(Vec::as_slice).unwrap_or_default();
+        all.iter().map(String::as_str).collect()
+    }
+
+    pub fn one(&self, key: &str) -> &str {
+        let all = self.all(key);
+        assert_eq!(all.len(), 1, "{key}: {all:?}");
+        all[0]
+    }
+
+    /// The numbers of the open descriptors.
+    pub fn fds(&self) -> Vec<u32> {
+        let number = |line: &&str| line.split(' ').next()?.parse().ok();
+        let mut all: Vec<u32> =
+            self.all("fd").iter().filter_map(number).collect();
+        all.sort_unstable();
+        all
+    }
+}

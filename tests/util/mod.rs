@@ -1,0 +1,116 @@
+//! What the live tests share: engines, the reporter child, skips, hygiene.
+#![allow(dead_code, unreachable_pub, reason = "each file uses its part")]
+#![allow(unsafe_code, reason = "tests ask the kernel what std does not")]
+
+pub mod clean;
+pub mod filter;
+pub mod mirror;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{env, fs};
+
+use offshoot::{Command, Engine};
+
+pub const ENGINES: [Engine; 2] = [Engine::Suspended, Engine::Copied];
+
+/// Runs a test body through every engine.
+#[track_caller]
+pub fn each_engine(test: impl Fn(Engine)) {
+    ENGINES.into_iter().for_each(test);
+}
+
+/// Says that a test cannot run here, so that it is counted.
+pub fn skip(test: &str, why: &str) {
+    eprintln!("SKIP {test}: {why}");
+    if let Some(path) = env::var_os("OFFSHOOT_SKIPS") {
+        let file = fs::OpenOptions::new().append(true).create(true).open(path);
+        writeln!(file.expect("the list of skips"), "{test}").unwrap();
+    }
+}
+
+/// Tests that look at the whole process (descriptors, children, signals) run
+/// one at a time.
+pub fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A fresh directory of this test's own.
+pub fn scratch(name: &str) -> PathBuf {
+    let id = format!("{name}-{}", std::process::id());
+    let dir = env::temp_dir().join("offshoot-tests").join(id);
+    let _ = fs::remove_dir_all(&dir);
+    fs::create_dir_all(&dir).unwrap();
+    dir
+}
+
+/// Writes an executable file.
+pub fn program(path: &std::path::Path, text: &[u8]) {
+    use std::os::unix::fs::PermissionsExt;
+    fs::write(path, text).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// This test's own program, which reports what it sees.
+pub fn mirror(engine: Engine) -> Command {
+    let mut command = Command::new(env::current_exe().unwrap());
+    command.arg(mirror::ASK).arg("-").engine(engine);
+    command
+}
+
+/// Runs a test again in a process of its own, where it is the only one and
+/// this returns true; `wrap` is a program and arguments that start it.
+#[track_caller]
+pub fn inside(test: &str, wrap: &[&str]) -> bool {
+    const INSIDE: &str = "OFFSHOOT_INSIDE";
+    if env::var_os(INSIDE).is_some_and(|name| name == test) {
+        return true;
+    }
+    let exe = env::current_exe().unwrap();
+    let exe = exe.to_str().unwrap();
+    let run = ["--exact", test, "--nocapture", "--test-threads=1"];
+    let words: Vec<&str> = wrap.iter().copied().chain([exe]).collect();
+    let output = std::process::Command::new(words[0])
+        .args(&words[1..])
+        .args(run)
+        .env(INSIDE, test)
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    let ran = output.status.success() && text.contains("1 passed");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(ran, "inside: {}\n{text}\n{errors}", output.status);
+    false
+}
+
+/// What must be the same before and after whatever failed.
+#[derive(Debug, PartialEq, Eq)]
+pub struct State {
+    descriptors: Vec<(String, String)>,
+    mask: String,
+    dumpable: i32,
+}
+
+impl State {
+    pub fn now() -> State {
+        let status = fs::read_to_string("/proc/thread-self/status").unwrap();
+        let mask = status.lines().find(|l| l.starts_with("SigBlk:"));
+        // SAFETY: asks for a number.
+        let dumpable = unsafe { libc::prctl(libc::PR_GET_DUMPABLE) };
+        let mask = mask.unwrap().to_string();
+        State { descriptors: mirror::descriptors(), mask, dumpable }
+    }
+}
+
+/// Whether this process has a child of any kind, reaped or not.
+pub fn has_children() -> bool {
+    let how = libc::WEXITED | libc::WNOHANG | libc::__WALL | libc::WNOWAIT;
+    // SAFETY: all zeros is a siginfo.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    // SAFETY: writes one siginfo.
+    let done = unsafe { libc::waitid(libc::P_ALL, 0, &mut info, how) };
+    let error = std::io::Error::last_os_error().raw_os_error();
+    done == 0 || error != Some(libc::ECHILD)
+}
