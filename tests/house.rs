@@ -369,3 +369,28 @@ fn every_op_has_all_that_belongs_to_a_step() {
     }
     assert_eq!(rows.len(), ops.len(), "ops.txt names an Op that is gone");
 }
+
+#[test]
+fn every_gotcha_names_its_choice_its_price_and_a_test_that_exists() {
+    let text = fs::read_to_string(root().join("docs/gotchas.md")).unwrap();
+    let tests = all_text("tests") + &all_text("src");
+    let mut traps = 0;
+    for trap in text.split("\n## ").skip(1) {
+        let title = trap.lines().next().unwrap();
+        for part in ["What:", "Why", "Choice:", "Price:", "Test: "] {
+            assert!(trap.contains(part), "{title}: no {part}");
+        }
+        let named =
+            trap.lines().filter_map(|line| line.strip_prefix("Test: "));
+        let named = named.last().unwrap();
+        traps += 1;
+        if named.starts_with("none yet; ") {
+            continue;
+        }
+        let name = named.trim_matches('`');
+        let test = tests.contains(&format!("#[test]\nfn {name}() "))
+            || tests.contains(&format!("    #[test]\n    fn {name}() "));
+        assert!(test, "{title}: no test {name}");
+    }
+    assert!(traps >= 19, "{traps}");
+}
