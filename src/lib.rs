@@ -43,6 +43,9 @@ mod launch;
 mod model;
 mod op;
 mod parent;
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
 mod sys;
 
 pub use parent::command::Command;

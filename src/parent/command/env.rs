@@ -1,10 +1,15 @@
-//! The child's environment.
+//! The child's environment, as [`environ(7)`] has it.
+//!
+//! [`environ(7)`]: https://man7.org/linux/man-pages/man7/environ.7.html
 
 use super::Command;
 use crate::parent::std::ffi::OsStr;
 
 impl Command {
     /// Sets a variable. Later calls win.
+    ///
+    /// Entries of the parent's own environment that have no `=` are not
+    /// passed on: std does not list them.
     ///
     /// The value may be empty; a name that is empty or contains `=`, and a
     /// NUL byte in either, is an error of [`Step::Env`] that names it.
@@ -37,6 +42,15 @@ impl Command {
     }
 
     /// Sets variables, as [`Command::env`] does one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut env = offshoot::Command::new("/usr/bin/env");
+    /// env.env_clear().envs([("B", "2"), ("A", "1")]);
+    /// assert_eq!(env.output()?.stdout, b"A=1\nB=2\n");
+    /// # Ok::<(), offshoot::Error>(())
+    /// ```
     pub fn envs<I, K, V>(&mut self, vars: I) -> &mut Command
     where
         I: IntoIterator<Item = (K, V)>,
@@ -50,12 +64,35 @@ impl Command {
     }
 
     /// Leaves a variable out, whether it was inherited or set before.
+    ///
+    /// # Errors
+    ///
+    /// A name that cannot be one is refused as by [`Command::env`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut sh = offshoot::Command::new("/bin/sh");
+    /// sh.args(["-c", "echo ${HOME-none}"]).env_remove("HOME");
+    /// assert_eq!(sh.output()?.stdout, b"none\n");
+    /// # Ok::<(), offshoot::Error>(())
+    /// ```
     pub fn env_remove(&mut self, key: impl AsRef<OsStr>) -> &mut Command {
         self.wishes.env.insert(key.as_ref().to_os_string(), None);
         self
     }
 
     /// Leaves out everything inherited, and forgets what was set before.
+    ///
+    /// With no PATH left a bare name is looked for in `/bin` and `/usr/bin`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let output = offshoot::Command::new("env").env_clear().output()?;
+    /// assert_eq!(output.stdout, b"");
+    /// # Ok::<(), offshoot::Error>(())
+    /// ```
     pub fn env_clear(&mut self) -> &mut Command {
         self.wishes.env_clear = true;
         self.wishes.env.clear();

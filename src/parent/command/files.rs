@@ -38,6 +38,17 @@ impl Command {
     /// Spawning fails at [`Step::Stdin`] if the descriptor cannot be made
     /// (EMFILE, or what opening a path gives), naming the path.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::fs::File;
+    ///
+    /// let mut wc = offshoot::Command::new("wc");
+    /// let output = wc.arg("-c").stdin(File::open("/dev/null")?).output()?;
+    /// assert_eq!(output.stdout, b"0\n");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
     /// [`Step::Stdin`]: crate::Step::Stdin
     pub fn stdin(&mut self, stdio: impl Into<Stdio>) -> &mut Command {
         self.stdio(0, stdio.into())
@@ -50,6 +61,16 @@ impl Command {
     /// # Errors
     ///
     /// As [`Command::stdin`], at [`Step::Stdout`](crate::Step::Stdout).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use offshoot::{Command, Stdio};
+    ///
+    /// let mut quiet = Command::new("echo");
+    /// assert!(quiet.stdout(Stdio::null()).status()?.success());
+    /// # Ok::<(), offshoot::Error>(())
+    /// ```
     pub fn stdout(&mut self, stdio: impl Into<Stdio>) -> &mut Command {
         self.stdio(1, stdio.into())
     }
@@ -61,6 +82,17 @@ impl Command {
     /// # Errors
     ///
     /// As [`Command::stdin`], at [`Step::Stderr`](crate::Step::Stderr).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use offshoot::{Command, Stdio};
+    ///
+    /// let mut ls = Command::new("ls");
+    /// let child = ls.arg("/nope").stderr(Stdio::piped()).spawn()?;
+    /// assert!(!child.wait_with_output()?.stderr.is_empty());
+    /// # Ok::<(), offshoot::Error>(())
+    /// ```
     pub fn stderr(&mut self, stdio: impl Into<Stdio>) -> &mut Command {
         self.stdio(2, stdio.into())
     }

@@ -47,6 +47,16 @@ impl Command {
     /// is looked for in the directories of the child's `PATH`, leaving out
     /// entries that are empty or not absolute. A relative path is looked up
     /// by the child, after [`Command::current_dir`].
+    ///
+    /// An empty name and a NUL byte are errors of
+    /// [`Step::Program`](crate::Step::Program).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert!(offshoot::Command::new("/bin/true").status()?.success());
+    /// # Ok::<(), offshoot::Error>(())
+    /// ```
     #[must_use]
     pub fn new(program: impl AsRef<OsStr>) -> Command {
         Command {
@@ -69,6 +79,14 @@ impl Command {
     /// [`Step::Exec`](crate::Step::Exec) with E2BIG ([`execve(2)`]). A NUL
     /// byte is an error of [`Step::Arg`](crate::Step::Arg).
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// let output = offshoot::Command::new("echo").arg("a  *").output()?;
+    /// assert_eq!(output.stdout, b"a  *\n");
+    /// # Ok::<(), offshoot::Error>(())
+    /// ```
+    ///
     /// [`execve(2)`]: https://man7.org/linux/man-pages/man2/execve.2.html
     pub fn arg(&mut self, arg: impl AsRef<OsStr>) -> &mut Command {
         self.wishes.args.push(arg.as_ref().to_os_string());
@@ -76,6 +94,14 @@ impl Command {
     }
 
     /// Adds arguments, as [`Command::arg`] does one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut expr = offshoot::Command::new("expr");
+    /// assert_eq!(expr.args(["6", "*", "7"]).output()?.stdout, b"42\n");
+    /// # Ok::<(), offshoot::Error>(())
+    /// ```
     pub fn args<I, S>(&mut self, args: I) -> &mut Command
     where
         I: IntoIterator<Item = S>,
