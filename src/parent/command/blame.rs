@@ -57,7 +57,7 @@ impl Prepared {
                 let name = ["stdin", "stdout", "stderr"];
                 error.with(name.get(usize::from(to)).unwrap_or(&""))
             }
-            Op::Exec(_) => error.with(&self.plan.program),
+            Op::Exec(_) => error.with(words.get(self.plan.program)),
             _ => error,
         }
     }
@@ -76,9 +76,10 @@ impl Prepared {
             Some(Errno(libc::ENOENT | libc::ENOTDIR))
         );
         let tried = self.tried(row, block);
+        let program = self.plan.words.get(self.plan.program);
         if gone && denied != 0 {
             let error = Error::os(Step::Exec, libc::EACCES);
-            return error.with(&self.plan.program).tried(tried);
+            return error.with(program).tried(tried);
         }
         if gone {
             let missing = tried.iter().find_map(|candidate| {
@@ -90,7 +91,7 @@ impl Prepared {
             }
         }
         let error = Error::new(Step::Exec, cause(result));
-        error.with(&self.plan.program).tried(tried)
+        error.with(program).tried(tried)
     }
 
     /// Every candidate with the errno that its row left, if it was run.

@@ -57,7 +57,7 @@ pub struct Plan {
     pub(crate) ops: Vec<Op>,
     pub(crate) words: Words,
     pub(crate) stdio: [Source; 3],
-    pub(crate) program: OsString,
+    pub(crate) program: Str,
 }
 
 /// A plan in the making: what the rows of the order table read and write.
@@ -73,10 +73,9 @@ impl Plan {
         wishes: &Wishes,
         stdio: [Source; 3],
     ) -> Result<Plan, Error> {
-        let program = wishes.program.clone();
         let engine = wishes.engine.unwrap_or(Engine::Suspended);
         let mut words = Words::new();
-        words.program(wishes)?;
+        let program = words.program(wishes)?;
         words.environment(wishes)?;
         let ops = Vec::with_capacity(8);
         let plan = Plan { engine, ops, words, stdio, program };
@@ -150,7 +149,7 @@ pub(crate) fn stdio_step(n: u8) -> Step {
 
 impl Words {
     /// The program and its arguments: argv.
-    fn program(&mut self, wishes: &Wishes) -> Result<(), Error> {
+    fn program(&mut self, wishes: &Wishes) -> Result<Str, Error> {
         let program = wishes.program.as_os_str();
         let refuse = |step, why, word: &OsStr| {
             Err(Error::refused(step, why).with(word))
@@ -158,24 +157,25 @@ impl Words {
         if program.is_empty() {
             return refuse(Step::Program, "it is empty", program);
         }
-        if let Err(Nul(why)) = self.argument(program.as_bytes()) {
-            return refuse(Step::Program, why, program);
-        }
+        let name = match self.argument(program.as_bytes()) {
+            Ok(name) => name,
+            Err(Nul(why)) => return refuse(Step::Program, why, program),
+        };
         for arg in &wishes.args {
             if let Err(Nul(why)) = self.argument(arg.as_bytes()) {
                 return refuse(Step::Arg, why, arg);
             }
         }
         self.end_list();
-        Ok(())
+        Ok(name)
     }
 
     /// The environment: what the process has now, but for what was changed.
     fn environment(&mut self, wishes: &Wishes) -> Result<(), Error> {
         if !wishes.env_clear {
             for (key, value) in env::vars_os() {
-                if !wishes.env.contains_key(&key) {
-                    self.variable(&key, &value)?;
+                if wishes.env.is_empty() || !wishes.env.contains_key(&key) {
+                    self.inherited(key.as_bytes(), value.as_bytes());
                 }
             }
         }

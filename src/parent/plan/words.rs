@@ -58,20 +58,35 @@ impl Words {
         Ok(Str { start, len })
     }
 
-    pub(crate) fn argument(&mut self, word: &[u8]) -> Result<(), Nul> {
+    pub(crate) fn argument(&mut self, word: &[u8]) -> Result<Str, Nul> {
         let at = self.put(&[word])?;
         self.lists.push(u64::from(at.start));
-        Ok(())
+        Ok(at)
     }
 
     pub(crate) fn pair(&mut self, k: &[u8], v: &[u8]) -> Result<(), Nul> {
-        let at = self.put(&[k, b"=", v])?;
-        self.lists.push(u64::from(at.start));
-        if k == b"PATH" {
-            let len = at.len - 5;
-            self.path = Some(Str { start: at.start + 5, len });
+        let nul = |word| memchr::memchr(0, word).is_some();
+        if nul(k) || nul(v) {
+            return Err(Nul(NUL));
         }
+        self.inherited(k, v);
         Ok(())
+    }
+
+    /// A variable of the process's own: it was a C string, and holds no NUL.
+    pub(crate) fn inherited(&mut self, k: &[u8], v: &[u8]) {
+        let start = self.text.len();
+        self.text.reserve(k.len() + v.len() + 2);
+        self.text.extend_from_slice(k);
+        self.text.push(b'=');
+        self.text.extend_from_slice(v);
+        self.text.push(0);
+        self.lists.push(start as u64);
+        if k == b"PATH" {
+            let narrow = |n| u32::try_from(n).unwrap_or(u32::MAX);
+            let (start, len) = (narrow(start + 5), narrow(v.len()));
+            self.path = Some(Str { start, len });
+        }
     }
 
     /// Ends argv the first time, envp the second.
