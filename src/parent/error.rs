@@ -278,13 +278,13 @@ impl fmt::Display for Error {
             write!(f, " {operand:?}")?;
         }
         write!(f, ": {}", inner.cause)?;
-        let (mut tried, mut between) = (inner.candidates.iter(), "; tried");
-        if inner.candidates.len() < 2 {
-            tried = [].iter();
-        }
-        for candidate in tried {
-            write!(f, "{between} {:?}", candidate.path)?;
-            between = ",";
+        let tried = |candidate: &&Candidate| candidate.errno.is_some();
+        let tried = || inner.candidates.iter().filter(tried);
+        if tried().count() > 1 || inner.step == Step::Interpreter {
+            for (n, candidate) in tried().enumerate() {
+                let between = if n == 0 { "; tried" } else { "," };
+                write!(f, "{between} {:?}", candidate.path)?;
+            }
         }
         Ok(())
     }

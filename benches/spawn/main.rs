@@ -1,0 +1,108 @@
+//! What a spawn and its wait cost, beside the floor and the peers.
+//!
+//! `cargo bench` measures each row by criterion, then all rows of a parent
+//! size in turn, so that what disturbs the machine disturbs all of them, and
+//! prints medians and their ratio to the floor. `cargo bench -- --test` runs
+//! each once.
+#![allow(missing_docs, reason = "criterion's macros")]
+#![allow(unsafe_code, reason = "the floor is assembly; the peers are C")]
+
+mod ballast;
+mod peers;
+
+use std::time::{Duration, Instant};
+use std::{env, fs, hint};
+
+use criterion::Criterion;
+
+use ballast::Ballast;
+use peers::Peers;
+
+/// Parents of these sizes, in MiB, every page touched.
+const SIZES: [usize; 3] = [16, 256, 1024];
+
+/// Rows that copy the parent's page tables: few rounds in big parents.
+const SLOW: [&str; 3] = ["fork_exec", "std_with_hook", "copied"];
+
+fn main() {
+    // Forty variables, as in an ordinary session; before any thread.
+    for (key, _) in env::vars_os() {
+        if key != "PATH" && key != "CARGO_TARGET_TMPDIR" {
+            // SAFETY: there is no other thread yet.
+            unsafe { env::remove_var(key) };
+        }
+    }
+    for n in env::vars_os().count()..40 {
+        let (key, value) = (format!("VARIABLE_{n}"), "an ordinary value");
+        // SAFETY: there is no other thread yet.
+        unsafe { env::set_var(key, value) };
+    }
+    let test = env::args().any(|arg| arg == "--test");
+    let mut criterion = Criterion::default()
+        .sample_size(10)
+        .warm_up_time(Duration::from_millis(100))
+        .measurement_time(Duration::from_millis(400))
+        .configure_from_args();
+    let peers = Peers::new();
+    let mut tables = Vec::new();
+    for size in SIZES {
+        let ballast = Ballast::new(size);
+        let mut group = criterion.benchmark_group(format!("{size}MiB"));
+        for (name, run) in peers.rows() {
+            group.bench_function(*name, |b| b.iter(|| run(&peers)));
+        }
+        group.finish();
+        tables.push((size, table(&peers, size, test)));
+        hint::black_box(ballast);
+    }
+    criterion.final_summary();
+    if test {
+        return;
+    }
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease");
+    println!("\nkernel {}", kernel.unwrap_or_default().trim());
+    println!("spawn and wait, medians of rounds in which each row runs once");
+    for (size, rows) in tables {
+        println!();
+        for (name, median, ratio, pidfd) in rows {
+            println!(
+                "{size:>5} MiB  {name:<14} {ratio:>8.2} x floor  \
+                 {pidfd:>8.2} x floor_pidfd  {median:>9.1} us"
+            );
+        }
+    }
+}
+
+/// Name, median in microseconds, ratios to `floor` and `floor_pidfd`.
+type Row = (&'static str, f64, f64, f64);
+
+fn table(peers: &Peers, size: usize, test: bool) -> Vec<Row> {
+    let (rounds, every) = match size {
+        _ if test => (2, 1),
+        16 => (1500, 5),
+        256 => (1500, 30),
+        _ => (1500, 100),
+    };
+    let rows = peers.rows();
+    let mut times = vec![Vec::new(); rows.len()];
+    for round in 0..rounds {
+        for n in 0..rows.len() {
+            let at = (round + n) % rows.len();
+            let (name, run) = rows[at];
+            if SLOW.contains(&name) && round % every != 0 {
+                continue;
+            }
+            let begun = Instant::now();
+            run(peers);
+            times[at].push(begun.elapsed().as_secs_f64() * 1e6);
+        }
+    }
+    for all in &mut times {
+        all.sort_by(f64::total_cmp);
+    }
+    let median = |n: usize| times[n][times[n].len() / 2];
+    let row = |n: usize| {
+        (rows[n].0, median(n), median(n) / median(0), median(n) / median(1))
+    };
+    (0..rows.len()).map(row).collect()
+}

@@ -1,0 +1,242 @@
+//! The rows: one program, started and waited for in nine ways and two floors.
+
+use std::arch::asm;
+use std::ffi::CString;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::{env, fs, process, ptr};
+
+use offshoot::{Command, Engine, Prepared};
+
+/// What every row starts, as each wants it.
+pub(crate) struct Peers {
+    path: PathBuf,
+    words: Vec<CString>,
+    argv: Vec<*const libc::c_char>,
+    envp: Vec<*const libc::c_char>,
+    prepared: Prepared,
+    copied: Prepared,
+}
+
+pub(crate) type Run = fn(&Peers);
+
+/// Ids, floors first.
+const ROWS: [(&str, Run); 10] = [
+    ("floor", |peers| peers.floor(0)),
+    ("floor_pidfd", |peers| peers.floor(0x1000)),
+    ("prepared", |peers| ours(peers.prepared.spawn())),
+    ("builder", |peers| ours(Command::new(&peers.path).spawn())),
+    ("fork_exec", Peers::fork_exec),
+    ("vfork_exec", Peers::vfork_exec),
+    ("posix_spawn", Peers::posix_spawn),
+    ("std", |peers| theirs(&mut process::Command::new(&peers.path))),
+    ("std_with_hook", Peers::std_with_hook),
+    ("copied", |peers| ours(peers.copied.spawn())),
+];
+
+fn ours(child: Result<offshoot::Child, offshoot::Error>) {
+    assert!(child.unwrap().wait().unwrap().success());
+}
+
+fn theirs(command: &mut process::Command) {
+    assert!(command.status().unwrap().success());
+}
+
+/// exit_group(0), the least a program can do.
+#[cfg(target_arch = "x86_64")]
+const CODE: (u16, &[u8]) =
+    (62, &[0x31, 0xFF, 0xB8, 0xE7, 0, 0, 0, 0x0F, 0x05]);
+#[cfg(target_arch = "aarch64")]
+const CODE: (u16, &[u8]) =
+    (183, &[0, 0, 0x80, 0xD2, 0xC8, 0x0B, 0x80, 0xD2, 1, 0, 0, 0xD4]);
+
+/// A static ELF file: header, one segment, the code.
+fn tiny() -> Vec<u8> {
+    const BASE: u64 = 0x40_0000;
+    let (machine, code) = CODE;
+    let size = 120 + code.len() as u64;
+    let mut elf = vec![0x7F, b'E', b'L', b'F', 2, 1, 1, 0];
+    elf.resize(16, 0);
+    elf.extend([2, 0]);
+    elf.extend(machine.to_le_bytes());
+    elf.extend(1u32.to_le_bytes());
+    for word in [BASE + 120, 64, 0] {
+        elf.extend(word.to_le_bytes());
+    }
+    elf.extend(0u32.to_le_bytes());
+    for half in [64u16, 56, 1, 0, 0, 0] {
+        elf.extend(half.to_le_bytes());
+    }
+    elf.extend(1u32.to_le_bytes());
+    elf.extend(5u32.to_le_bytes());
+    for word in [0, BASE, BASE, size, size, 0x1_0000] {
+        elf.extend(word.to_le_bytes());
+    }
+    elf.extend(code);
+    elf
+}
+
+impl Peers {
+    pub(crate) fn new() -> Peers {
+        let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+        fs::create_dir_all(&dir).unwrap();
+        let path = dir.join("tiny");
+        fs::write(&path, tiny()).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        let bytes = path.as_os_str().as_bytes();
+        let mut words = vec![CString::new(bytes).unwrap()];
+        for (key, value) in env::vars_os() {
+            let pair = [key.as_bytes(), b"=", value.as_bytes()].concat();
+            words.push(CString::new(pair).unwrap());
+        }
+        assert_eq!(words.len(), 41);
+        let null = [ptr::null()];
+        let envp = words.iter().skip(1).map(|word| word.as_ptr());
+        let envp: Vec<_> = envp.chain(null).collect();
+        let argv = vec![words[0].as_ptr(), ptr::null()];
+        let mut command = Command::new(&path);
+        let prepared = command.prepare().unwrap();
+        let copied = command.engine(Engine::Copied).prepare().unwrap();
+        Peers { path, words, argv, envp, prepared, copied }
+    }
+
+    pub(crate) fn rows(&self) -> &'static [(&'static str, Run)] {
+        &ROWS
+    }
+
+    /// clone3(VM | VFORK), execve, wait: what a spawn cannot do without.
+    fn floor(&self, flags: u64) {
+        let mut pidfd = -1i64;
+        let mut args = [0u64; 8];
+        args[0] = 0x4100 | flags;
+        args[1] = (&raw mut pidfd) as u64;
+        args[4] = 17;
+        // SAFETY: the kernel reads 64 bytes of `args`, which live here.
+        let pid = unsafe { self.enter(435, args.as_ptr() as u64, 64) };
+        reap(pid);
+        if flags != 0 {
+            let fd = (pidfd & 0xFFFF_FFFF) as i32;
+            // SAFETY: the pidfd that the kernel just made; nobody owns it.
+            unsafe { libc::close(fd) };
+        }
+    }
+
+    /// clone(VM | VFORK | SIGCHLD), as a libc's vfork does.
+    fn vfork_exec(&self) {
+        let nr = libc::SYS_clone.unsigned_abs();
+        // SAFETY: no argument of this call is an address.
+        reap(unsafe { self.enter(nr, 0x4111, 0) });
+    }
+
+    /// Makes a child by a call of two arguments; the child execs at once.
+    ///
+    /// # Safety
+    ///
+    /// The call is clone or clone3 with VM and VFORK, its arguments valid.
+    #[cfg(target_arch = "x86_64")]
+    unsafe fn enter(&self, nr: u64, one: u64, two: u64) -> i64 {
+        let pid;
+        // SAFETY: the child uses registers only and never comes back.
+        unsafe {
+            asm!(
+                "xor edx, edx", "xor r10d, r10d", "xor r8d, r8d",
+                "syscall",
+                "test rax, rax",
+                "jnz 2f",
+                "mov rdi, r12", "mov rsi, r13", "mov rdx, r14",
+                "mov eax, 59",
+                "syscall",
+                "mov edi, 127", "mov eax, 231",
+                "syscall",
+                "2:",
+                inlateout("rax") nr => pid,
+                in("rdi") one, in("rsi") two,
+                in("r12") self.words[0].as_ptr(),
+                in("r13") self.argv.as_ptr(),
+                in("r14") self.envp.as_ptr(),
+                out("rcx") _, out("r11") _, out("rdx") _,
+                out("r10") _, out("r8") _,
+            );
+        }
+        pid
+    }
+
+    /// As on x86-64.
+    ///
+    /// # Safety
+    ///
+    /// The call is clone or clone3 with VM and VFORK, its arguments valid.
+    #[cfg(target_arch = "aarch64")]
+    unsafe fn enter(&self, nr: u64, one: u64, two: u64) -> i64 {
+        let pid;
+        // SAFETY: the child uses registers only and never comes back.
+        unsafe {
+            asm!(
+                "mov x2, #0", "mov x3, #0", "mov x4, #0",
+                "svc 0",
+                "cbnz x0, 2f",
+                "mov x0, x9", "mov x1, x10", "mov x2, x11",
+                "mov x8, #221",
+                "svc 0",
+                "mov x0, #127", "mov x8, #94",
+                "svc 0",
+                "2:",
+                inlateout("x0") one => pid,
+                in("x1") two, in("x8") nr,
+                in("x9") self.words[0].as_ptr(),
+                in("x10") self.argv.as_ptr(),
+                in("x11") self.envp.as_ptr(),
+                out("x2") _, out("x3") _, out("x4") _,
+            );
+        }
+        pid
+    }
+
+    fn fork_exec(&self) {
+        // SAFETY: the child makes two system calls and is gone.
+        let pid = unsafe { libc::fork() };
+        if pid == 0 {
+            let path = self.words[0].as_ptr();
+            let (argv, envp) = (self.argv.as_ptr(), self.envp.as_ptr());
+            // SAFETY: terminated arrays of C strings that live in `self`.
+            unsafe { libc::execve(path, argv, envp) };
+            // SAFETY: ends the child without running exit handlers.
+            unsafe { libc::_exit(127) };
+        }
+        reap(i64::from(pid));
+    }
+
+    fn posix_spawn(&self) {
+        let mut pid = 0;
+        // SAFETY: as for execve above; no actions, no attributes.
+        let errno = unsafe {
+            libc::posix_spawn(
+                &mut pid,
+                self.words[0].as_ptr(),
+                ptr::null(),
+                ptr::null(),
+                self.argv.as_ptr().cast(),
+                self.envp.as_ptr().cast(),
+            )
+        };
+        assert_eq!(errno, 0);
+        reap(i64::from(pid));
+    }
+
+    fn std_with_hook(&self) {
+        let mut command = process::Command::new(&self.path);
+        // SAFETY: a hook that does nothing.
+        unsafe { command.pre_exec(|| Ok(())) };
+        theirs(&mut command);
+    }
+}
+
+fn reap(pid: i64) {
+    let pid = i32::try_from(pid).ok().filter(|pid| *pid > 0).unwrap();
+    let mut status = -1;
+    // SAFETY: waits for the child just made; writes one int.
+    let reaped = unsafe { libc::waitpid(pid, &mut status, 0) };
+    assert_eq!((reaped, status), (pid, 0));
+}

@@ -1,0 +1,47 @@
+//! Errors: each kind of failure, and what it says of itself.
+//!
+//! `cargo run --example errors`
+
+use std::fs::{self, OpenOptions, Permissions};
+use std::os::unix::fs::PermissionsExt;
+
+use offshoot::{Command, Stdio};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let dir = std::env::temp_dir().join("offshoot-errors");
+    fs::create_dir_all(&dir)?;
+    let script = dir.join("script");
+    fs::write(&script, "#!/no/such/interpreter\n")?;
+    fs::set_permissions(&script, Permissions::from_mode(0o755))?;
+    let mut read = OpenOptions::new();
+    read.read(true);
+
+    let mut bad_dir = Command::new("true");
+    bad_dir.current_dir("/no/such/dir");
+    let mut bad_stdin = Command::new("true");
+    bad_stdin.stdin(Stdio::open("/no/such/file", &read));
+    let mut bad_arg = Command::new("true");
+    bad_arg.arg("a\0b");
+    let mut bad_env = Command::new("true");
+    bad_env.env("A=B", "1");
+    let mut long = Command::new("true");
+    long.arg("x".repeat(200_000));
+
+    let all = [
+        Command::new("/no/such/program"),
+        Command::new("no-such-program"),
+        Command::new("/etc/passwd"),
+        Command::new(script),
+        bad_dir,
+        bad_stdin,
+        bad_arg,
+        bad_env,
+        long,
+    ];
+    for mut command in all {
+        let error = command.spawn().expect_err("each of them fails");
+        println!("{:<12} {error}", error.step());
+    }
+    fs::remove_dir_all(dir)?;
+    Ok(())
+}
