@@ -36,7 +36,7 @@ pub(crate) enum Check {
     /// Repeats the row while it succeeds or is interrupted, until the result
     /// is `want`; any other error is reported.
     Until = 4,
-    /// Leaves out the next `hop` rows if the result is `want`; any other
+    /// Leaves out the next rows, `hop` bytes of them, if the result is `want`; any other
     /// error is reported.
     Skip = 5,
 }
@@ -49,8 +49,8 @@ pub(crate) mod local {
     /// 0 if the bytes at the first two arguments are the same for as many as
     /// the third (at most 8 for a slot's) says, else 1.
     pub(crate) const COMPARE: u32 = 0x8000_0001;
-    /// Writes the first argument, as decimal digits and a NUL, into the two
-    /// slots from the one that the second argument numbers. The result is 0.
+    /// The result is the first argument, a process id, as up to seven decimal
+    /// digits: bytes in the order of reading, with zeros after them.
     pub(crate) const DECIMAL: u32 = 0x8000_0002;
 }
 
@@ -66,15 +66,16 @@ pub(crate) struct Call {
     pub(crate) slots: u8,
     /// The slot that takes the result; [`slot::SINK`] if nobody reads it.
     pub(crate) store: u8,
-    /// How many rows [`Check::Skip`] leaves out.
-    pub(crate) hop: u8,
+    pub(crate) pad: u8,
     pub(crate) args: [u64; 6],
     /// What [`Check::Equal`], `Until` and `Skip` compare the result with.
     pub(crate) want: u64,
     /// Bits added to the result as it is stored, in the same store.
     pub(crate) or: u64,
-    /// This row's own place in the table.
-    pub(crate) row: u32,
+    /// This row's own place in the table, counted from 1.
+    pub(crate) row: u16,
+    /// How much [`Check::Skip`] leaves out: the bytes of so many rows.
+    pub(crate) hop: u16,
     /// The place in the plan's list of the step this row belongs to.
     pub(crate) step: u16,
     /// Bit i: `args[i]` is the address of a string in the plan's text.
@@ -84,15 +85,15 @@ pub(crate) struct Call {
 }
 
 /// The length of a row: what the walker adds to go to the next.
-pub(crate) const ROW: usize = 80;
+pub(crate) const ROW: u16 = 80;
 
-const _: () = assert!(size_of::<Call>() == ROW);
+const _: () = assert!(size_of::<Call>() == ROW as usize);
 const _: () = assert!(align_of::<Call>() == 8);
 const _: () = assert!(offset_of!(Call, nr) == 0);
 const _: () = assert!(offset_of!(Call, check) == 4);
 const _: () = assert!(offset_of!(Call, slots) == 5);
 const _: () = assert!(offset_of!(Call, store) == 6);
-const _: () = assert!(offset_of!(Call, hop) == 7);
+const _: () = assert!(offset_of!(Call, hop) == 74);
 const _: () = assert!(offset_of!(Call, args) == 8);
 const _: () = assert!(offset_of!(Call, want) == 56);
 const _: () = assert!(offset_of!(Call, or) == 64);
@@ -106,11 +107,12 @@ impl Call {
             check: Check::Must,
             slots: 0,
             store: slot::SINK,
-            hop: 0,
+            pad: 0,
             args,
             want: 0,
             or: 0,
             row: 0,
+            hop: 0,
             step: 0,
             texts: 0,
             lists: 0,
@@ -154,11 +156,11 @@ pub(crate) mod slot {
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(8))]
 pub(crate) struct Block {
-    /// The row that was last begun.
+    /// The row that was last begun, counted from 1; 0 if none was.
     pub(crate) reached: u32,
-    /// The row that failed, plus one; 0 if none did.
+    /// The row that failed, counted from 1; 0 if none did.
     pub(crate) failed: u32,
-    /// The last candidate that was refused with EACCES, plus one; or 0.
+    /// The last candidate that was refused with EACCES, counted likewise.
     pub(crate) denied: u32,
     pad: u32,
     /// The raw result of the row that failed.

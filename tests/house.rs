@@ -382,7 +382,7 @@ fn every_gotcha_names_its_choice_its_price_and_a_test_that_exists() {
         }
         let named =
             trap.lines().filter_map(|line| line.strip_prefix("Test: "));
-        let named = named.last().unwrap();
+        let named = named.max().unwrap();
         traps += 1;
         if named.starts_with("none yet; ") {
             continue;

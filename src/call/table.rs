@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use super::{Call, Check, local, number, slot};
+use super::{Call, Check, ROW, local, number, slot};
 use crate::sys::abi::SIGACTION_SIZE;
 
 /// How a call may use its arguments. `addresses` are those that the kernel
@@ -43,7 +43,8 @@ const RULES: &[Rule] = &[
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Flaw {
     Empty,
-    Row(u32),
+    Long,
+    Row(u16),
     End,
     Text,
     List,
@@ -53,6 +54,7 @@ impl fmt::Display for Flaw {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Flaw::Row(n) => write!(f, "row {n} of the table is not sound"),
+            Flaw::Long => f.write_str("the table has over 65,534 rows"),
             Flaw::Empty => f.write_str("the table is empty"),
             Flaw::End => f.write_str("the table does not end in exec or exit"),
             Flaw::Text => f.write_str("the text does not end in NUL"),
@@ -85,6 +87,9 @@ impl<'a> Table<'a> {
         lists: &'a [u64],
     ) -> Result<Table<'a>, Flaw> {
         let last = rows.last().ok_or(Flaw::Empty)?;
+        if rows.len() >= usize::from(u16::MAX) {
+            return Err(Flaw::Long);
+        }
         if !matches!(text.last(), None | Some(0)) {
             return Err(Flaw::Text);
         }
@@ -97,10 +102,12 @@ impl<'a> Table<'a> {
             return Err(Flaw::List);
         }
         let lists = span(lists.as_ptr().addr(), size_of_val(lists));
-        for (n, row) in (0u32..).zip(rows) {
-            let next = n as usize + usize::from(row.hop) + 1;
-            let stays = next < rows.len() || n as usize + 1 == rows.len();
-            if row.row != n || !stays || !sound(row, text, lists) {
+        for (n, row) in (1u16..).zip(rows) {
+            let next = usize::from(n) + usize::from(row.hop / ROW);
+            let stays = next < rows.len() || usize::from(n) == rows.len();
+            let whole = row.hop % ROW == 0;
+            let own = row.row == n && whole && stays;
+            if !own || !sound(row, text, lists) {
                 return Err(Flaw::Row(n));
             }
         }
@@ -151,18 +158,13 @@ fn sound(row: &Call, text: (u64, u64), lists: (u64, u64)) -> bool {
     let free = slot::FREE..slot::COUNT;
     let kept = [slot::SINK, slot::WORD];
     let writes = kept.contains(&row.store) || free.contains(&row.store);
-    let digits = row.nr != local::DECIMAL || {
-        let at = u8::try_from(row.args[1]).unwrap_or(u8::MAX);
-        let two = slot::FREE..slot::COUNT - 1;
-        two.contains(&at) && row.slots & 0b10 == 0
-    };
-    args && writes && digits
+    args && writes
 }
 
 #[cfg(test)]
 mod tests {
     use super::{Flaw, Table};
-    use crate::call::{Call, Check, local, number, slot};
+    use crate::call::{Call, Check, ROW, local, number, slot};
 
     const EXIT: u32 = number(libc::SYS_exit_group);
     const CHDIR: u32 = number(libc::SYS_chdir);
@@ -170,7 +172,8 @@ mod tests {
 
     /// What a table of this row and an exit is refused for.
     fn refused(row: Call) -> Option<Flaw> {
-        let exit = Call { row: 1, ..Call::new(EXIT, [0; 6]) };
+        let exit = Call { row: 2, ..Call::new(EXIT, [0; 6]) };
+        let row = Call { row: 1, ..row };
         Table::new(&[row, exit], TEXT, &[]).err()
     }
 
@@ -184,12 +187,12 @@ mod tests {
     fn a_string_of_the_text_is_taken_and_nothing_outside_it() {
         assert_eq!(refused(chdir(0)), None);
         assert_eq!(refused(chdir(TEXT.len() - 1)), None);
-        assert_eq!(refused(chdir(TEXT.len())), Some(Flaw::Row(0)));
-        assert_eq!(refused(chdir(usize::MAX)), Some(Flaw::Row(0)));
+        assert_eq!(refused(chdir(TEXT.len())), Some(Flaw::Row(1)));
+        assert_eq!(refused(chdir(usize::MAX)), Some(Flaw::Row(1)));
         let bare = Call { texts: 0, ..chdir(0) };
-        assert_eq!(refused(bare), Some(Flaw::Row(0)), "not declared");
+        assert_eq!(refused(bare), Some(Flaw::Row(1)), "not declared");
         let list = Call { texts: 0, lists: 1, ..chdir(0) };
-        assert_eq!(refused(list), Some(Flaw::Row(0)), "in no list");
+        assert_eq!(refused(list), Some(Flaw::Row(1)), "in no list");
     }
 
     #[test]
@@ -200,8 +203,8 @@ mod tests {
             let at = (zeros.as_ptr().addr() + offset) as u64;
             let row = Call::new(nr, [13, at, 0, 8, 0, 0]);
             let rows = [
-                Call { texts: 0b10, ..row },
-                Call { row: 1, ..Call::new(EXIT, [0; 6]) },
+                Call { texts: 0b10, row: 1, ..row },
+                Call { row: 2, ..Call::new(EXIT, [0; 6]) },
             ];
             assert_eq!(Table::new(&rows, &zeros, &[]).is_ok(), sound);
         }
@@ -211,9 +214,9 @@ mod tests {
     fn only_listed_calls_may_run() {
         for nr in [libc::SYS_munmap, libc::SYS_mmap, libc::SYS_kill] {
             let row = Call::new(number(nr), [0; 6]);
-            assert_eq!(refused(row), Some(Flaw::Row(0)));
+            assert_eq!(refused(row), Some(Flaw::Row(1)));
         }
-        assert_eq!(refused(Call::new(u32::MAX, [0; 6])), Some(Flaw::Row(0)));
+        assert_eq!(refused(Call::new(u32::MAX, [0; 6])), Some(Flaw::Row(1)));
     }
 
     #[test]
@@ -224,10 +227,6 @@ mod tests {
             let free = (slot::FREE..slot::COUNT).contains(&n);
             let sound = free || n == slot::SINK || n == slot::WORD;
             assert_eq!(refused(row).is_none(), sound, "store {n}");
-            let args = [5, u64::from(n), 0, 0, 0, 0];
-            let row = Call::new(local::DECIMAL, args);
-            let sound = (slot::FREE..slot::COUNT - 1).contains(&n);
-            assert_eq!(refused(row).is_none(), sound, "digits {n}");
         }
     }
 
@@ -241,7 +240,7 @@ mod tests {
             assert_eq!(refused(row).is_none(), held.contains(&n), "{n}");
         }
         let late = Call { slots: 0b1000, ..Call::new(local::VALUE, [0; 6]) };
-        assert_eq!(refused(late), Some(Flaw::Row(0)), "the fourth argument");
+        assert_eq!(refused(late), Some(Flaw::Row(1)), "the fourth argument");
     }
 
     #[test]
@@ -249,18 +248,22 @@ mod tests {
         let value = Call::new(local::VALUE, [0; 6]);
         let hop = |hop| Call { hop, check: Check::Skip, ..value };
         assert_eq!(refused(hop(0)), None);
-        assert_eq!(refused(hop(1)), Some(Flaw::Row(0)));
-        let end = |row| Table::new(&[row], TEXT, &[]).err();
+        assert_eq!(refused(hop(ROW)), Some(Flaw::Row(1)));
+        assert_eq!(refused(hop(8)), Some(Flaw::Row(1)), "not a row");
+        let end =
+            |row: Call| Table::new(&[Call { row: 1, ..row }], TEXT, &[]).err();
         assert_eq!(end(value), Some(Flaw::End));
         let soft = Call { check: Check::May, ..Call::new(EXIT, [0; 6]) };
         assert_eq!(end(soft), Some(Flaw::End));
         assert_eq!(Table::new(&[], TEXT, &[]).err(), Some(Flaw::Empty));
-        assert_eq!(end(Call { row: 1, ..value }), Some(Flaw::Row(0)));
+        let late = [Call { row: 2, ..Call::new(EXIT, [0; 6]) }];
+        let found = Table::new(&late, TEXT, &[]).err();
+        assert_eq!(found, Some(Flaw::Row(1)), "not its own place");
     }
 
     #[test]
     fn lists_and_text_are_closed() {
-        let exit = [Call::new(EXIT, [0; 6])];
+        let exit = [Call { row: 1, ..Call::new(EXIT, [0; 6]) }];
         let at = TEXT.as_ptr().addr() as u64;
         let new = |text, lists: &[u64]| Table::new(&exit, text, lists).err();
         assert_eq!(new(TEXT, &[at, at + 5, 0]), None);

@@ -1,6 +1,7 @@
 // The walker for aarch64. Runs in the child: no stack, no call, no libc.
 //
-// x19 the row    x20 the block    x21 its slots    changed by each call: x0
+// x19 the row    x20 the block    x21 its slots    x22 the row's place, from 1
+// Changed by each system call: x0
 // The offsets are those of Call and Block in src/call.rs, asserted there.
 
     .pushsection .text.offshoot, "ax", @progbits
@@ -26,8 +27,8 @@ offshoot_0_1_enter:
 offshoot_0_1_walker:
     add x21, x20, #24
 .Lrow:
-    ldr w9, [x19, #72]
-    str w9, [x20]               // reached
+    ldrh w22, [x19, #72]
+    str w22, [x20]              // reached
     ldp x0, x1, [x19, #8]
     ldp x2, x3, [x19, #24]
     ldp x4, x5, [x19, #40]
@@ -60,9 +61,7 @@ offshoot_0_1_walker:
     b.eq .Lnext
     cmn x0, #13
     b.ne .Lfail
-    ldr w9, [x19, #72]
-    add w9, w9, #1
-    str w9, [x20, #8]           // denied
+    str w22, [x20, #8]          // denied
 .Lnext:
     add x19, x19, #80
     b .Lrow
@@ -81,9 +80,7 @@ offshoot_0_1_walker:
     b.lo .Lnext
 .Lfail:
     str x0, [x20, #16]          // result
-    ldr w9, [x19, #72]
-    add w9, w9, #1
-    str w9, [x20, #4]           // failed
+    str w22, [x20, #4]          // failed
     mov x0, #127
     mov x8, #94                 // exit_group
     svc #0
@@ -91,11 +88,8 @@ offshoot_0_1_walker:
     svc #0
     brk #1
 .Lwanted:
-    cmp w11, #5
-    b.ne .Lnext
-    ldrb w9, [x19, #7]
-    mov w10, #80
-    umaddl x19, w9, w10, x19
+    ldrh w9, [x19, #74]
+    add x19, x19, x9            // skip: so many bytes of rows; else 0
     b .Lnext
 .Llocal:
     ands w8, w8, #3
@@ -110,25 +104,19 @@ offshoot_0_1_walker:
     b.eq 1b
     mov x0, #1
     b .Lresult
-.Ldecimal:
-    mov w9, w0                  // 32 bits: a pid
-    add x10, x21, x1, lsl #3
-    mov x11, #10
-    mov x12, #1
-1:  mul x13, x12, x11           // the power of ten of the first digit
-    cmp x13, x9
-    b.hi 2f
-    mov x12, x13
-    b 1b
-2:  udiv x13, x9, x12
-    msub x9, x13, x12, x9
-    add w13, w13, #48
-    strb w13, [x10], #1
-    udiv x12, x12, x11
-    cbnz x12, 2b
-    strb wzr, [x10]
 .Lzero:
     mov x0, #0
+    b .Lresult
+.Ldecimal:                      // digits, the first in the lowest byte
+    mov w9, w0
+    mov w10, #10
+    mov x0, #0
+1:  udiv w11, w9, w10
+    msub w12, w11, w10, w9
+    add w12, w12, #48
+    orr x0, x12, x0, lsl #8
+    mov w9, w11
+    cbnz w9, 1b
     b .Lresult
     .globl offshoot_0_1_walker_end
     .hidden offshoot_0_1_walker_end

@@ -1,6 +1,7 @@
 # The walker for x86-64. Runs in the child: no stack, no call, no libc.
 #
-# r12 the row    r13 the block    changed by each system call: rax rcx r11
+# r12 the row    r13 the block    r14 the row's place, from 1
+# Changed by each system call: rax rcx r11
 # The offsets are those of Call and Block in src/call.rs, asserted there.
 
     .pushsection .text.offshoot, "ax", @progbits
@@ -28,8 +29,8 @@ offshoot_0_1_enter:
     .hidden offshoot_0_1_walker
 offshoot_0_1_walker:
 .Lrow:
-    mov edx, [r12 + 72]
-    mov [r13], edx              # reached
+    movzx r14d, word ptr [r12 + 72]
+    mov [r13], r14d             # reached
     mov rdi, [r12 + 8]
     mov rsi, [r12 + 16]
     mov rdx, [r12 + 24]
@@ -69,9 +70,7 @@ offshoot_0_1_walker:
     je .Lnext
     cmp eax, -13
     jne .Lfail
-    mov ecx, [r12 + 72]
-    inc ecx
-    mov [r13 + 8], ecx          # denied
+    mov [r13 + 8], r14d         # denied
 .Lnext:
     add r12, 80
     jmp .Lrow
@@ -90,9 +89,7 @@ offshoot_0_1_walker:
     jb .Lnext
 .Lfail:
     mov [r13 + 16], rax         # result
-    mov ecx, [r12 + 72]
-    inc ecx
-    mov [r13 + 4], ecx          # failed
+    mov [r13 + 4], r14d         # failed
     mov edi, 127
     mov eax, 231                # exit_group
     syscall
@@ -100,11 +97,8 @@ offshoot_0_1_walker:
     syscall
     ud2
 .Lwanted:
-    cmp edx, 5
-    jne .Lnext
-    movzx ecx, byte ptr [r12 + 7]
-    imul ecx, ecx, 80
-    add r12, rcx
+    movzx ecx, word ptr [r12 + 74]
+    add r12, rcx                # skip: so many bytes of rows; else 0
     jmp .Lnext
 .Llocal:
     and eax, 3
@@ -120,33 +114,20 @@ offshoot_0_1_walker:
     inc rsi
     dec rdx
     jmp 1b
-.Ldecimal:
-    mov edi, edi                # 32 bits: a pid
-    lea r8, [r13 + rsi * 8 + 24]
-    mov ecx, 10
-    mov esi, 1
-1:  imul rax, rsi, 10           # the power of ten of the first digit
-    cmp rax, rdi
-    ja 2f
-    mov rsi, rax
-    jmp 1b
-2:  xor edx, edx
-    mov rax, rdi
-    div rsi
-    add eax, 48
-    mov [r8], al
-    inc r8
-    mov rdi, rdx
-    xor edx, edx
-    mov rax, rsi
-    div rcx
-    mov rsi, rax
-    test rsi, rsi
-    jnz 2b
-    mov byte ptr [r8], 0
 .Lzero:
     xor eax, eax
     jmp .Lresult
+.Ldecimal:                      # digits, the first in the lowest byte
+    mov eax, edi
+    mov ecx, 10
+    xor edi, edi
+1:  xor edx, edx
+    div ecx
+    shl rdi, 8
+    add edx, 48
+    or rdi, rdx
+    test eax, eax
+    jnz 1b
 .Lvalue:
     mov rax, rdi
     jmp .Lresult

@@ -28,7 +28,8 @@ use crate::sys::call::{Ended, wait_clone};
 use crate::sys::{CloneFlags, Errno, Pid, bits};
 
 /// How a launch ended, seen from the parent. `pidfd` is a descriptor that
-/// nobody owns yet: whoever takes a `Made` closes it or keeps it.
+/// nobody owns yet: whoever takes a `Made` closes it or keeps it. Rows are
+/// counted from 1; 0 is before the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Made {
     /// The program runs.
@@ -107,7 +108,7 @@ fn verdict(block: &Block, pid: Pid, pidfd: i32) -> Made {
     let row = block.reached;
     if block.failed != 0 {
         let _ = wait_clone(pidfd, true);
-        let row = block.failed - 1;
+        let row = block.failed;
         return Made::Failed {
             row,
             result: block.result,

@@ -34,16 +34,20 @@ impl Prepared {
         }
     }
 
+    fn row(&self, place: u32) -> Option<&Call> {
+        self.rows.get((place as usize).checked_sub(1)?)
+    }
+
     /// The step that a row belongs to.
     fn op(&self, row: u32) -> Option<Op> {
-        let row = self.rows.get(row as usize)?;
+        let row = self.row(row)?;
         self.plan.ops.get(usize::from(row.step)).copied()
     }
 
     /// Whether a row is the proof that the descriptor table is the child's
     /// own, and what it says is that this is not so.
     pub(super) fn is_proof(&self, row: u32, result: i64) -> bool {
-        let proof = self.rows.get(row as usize);
+        let proof = self.row(row);
         proof.is_some_and(|row| row.check == Check::Equal) && result >= 0
     }
 
@@ -96,14 +100,13 @@ impl Prepared {
 
     /// Every candidate with the errno that its row left, if it was run.
     fn tried(&self, failed: u32, block: &Block) -> Vec<Candidate> {
-        let first = self
-            .rows
-            .iter()
-            .position(|row| matches!(self.op(row.row), Some(Op::Exec(_))));
+        let first = self.rows.iter().position(|row| {
+            matches!(self.op(u32::from(row.row)), Some(Op::Exec(_)))
+        });
         let rows = self.rows.iter().skip(first.unwrap_or(self.rows.len()));
         let errno = |row: &Call| {
             let kept = row.store != slot::SINK;
-            let run = kept && row.row <= failed;
+            let run = kept && u32::from(row.row) <= failed;
             let result = number(block.slot(row.store));
             Errno::of(result).filter(|_| run).map(|errno| errno.0)
         };

@@ -26,8 +26,8 @@ pub(crate) fn lower(plan: &Plan) -> Vec<Call> {
             row.step = u16::try_from(n).unwrap_or(u16::MAX);
         }
     }
-    for (n, row) in (0..).zip(&mut rows.rows) {
-        row.row = n;
+    for (n, row) in (1usize..).zip(&mut rows.rows) {
+        row.row = u16::try_from(n).unwrap_or_default();
     }
     rows.rows
 }

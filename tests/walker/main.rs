@@ -1,0 +1,204 @@
+//! The walker's machine code, decoded from the built object: no call, no
+//! stack, no relocation, no way out but its own end.
+
+mod aarch64;
+mod x86_64;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs};
+
+use object::{Object, ObjectSection, ObjectSymbol};
+
+/// The two parts of the assembly: entered by the parent, walked by the child.
+const PARTS: [&str; 3] =
+    ["offshoot_0_1_enter", "offshoot_0_1_walker", "offshoot_0_1_walker_end"];
+
+/// What a walker may have at most: its table is its program, so it does not
+/// grow with features.
+const MOST_INSTRUCTIONS: usize = 95;
+
+/// A decoded instruction, as far as the rules ask.
+struct Seen {
+    at: u64,
+    text: String,
+    /// Where a branch goes, from the start of the part.
+    target: Option<u64>,
+    /// Why it may not stand in the walker; the entry may have one `ret`.
+    fault: Option<&'static str>,
+    returns: bool,
+}
+
+/// Every fault of a piece of code, with the instruction it stands at.
+fn faults(seen: &[Seen], len: u64) -> Vec<String> {
+    let starts: BTreeSet<u64> = seen.iter().map(|one| one.at).collect();
+    let mut faults = Vec::new();
+    for one in seen {
+        let outside = |to: &u64| *to >= len || !starts.contains(to);
+        if let Some(fault) = one.fault {
+            faults.push(format!("{:#x} {}: {fault}", one.at, one.text));
+        }
+        if one.target.as_ref().is_some_and(outside) {
+            faults.push(format!("{:#x} {}: goes outside", one.at, one.text));
+        }
+    }
+    faults
+}
+
+/// The bytes of entry and walker, and the places in them that the linker
+/// would still write.
+struct Code {
+    entry: Vec<u8>,
+    walker: Vec<u8>,
+    relocations: usize,
+}
+
+fn code(path: &Path) -> Code {
+    let bytes = fs::read(path).unwrap();
+    let file = object::File::parse(&*bytes).unwrap();
+    let [enter, walker, end] = PARTS.map(|name| {
+        let mut symbols = file.symbols();
+        let symbol = symbols.find(|symbol| symbol.name() == Ok(name));
+        symbol.unwrap_or_else(|| panic!("{name} in {}", path.display()))
+    });
+    let section = file.section_by_index(enter.section_index().unwrap());
+    let section = section.unwrap();
+    let data = section.data().unwrap();
+    let place =
+        |address: u64| usize::try_from(address - section.address()).unwrap();
+    let places = [&enter, &walker, &end].map(|one| place(one.address()));
+    let [from, middle, to] = places;
+    assert!(from < middle && middle < to, "{places:?}");
+    let range = enter.address()..end.address();
+    let inside = |(at, _): &(u64, _)| range.contains(at);
+    Code {
+        entry: data[from..middle].to_vec(),
+        walker: data[middle..to].to_vec(),
+        relocations: section.relocations().filter(inside).count(),
+    }
+}
+
+/// Assembles one of our files.
+fn assemble(program: &str, flags: &[&str], name: &str) -> Option<PathBuf> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/child");
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let object = dir.join(format!("{name}-{}.o", std::process::id()));
+    let run = Command::new(program)
+        .args(flags)
+        .arg(source.join(name))
+        .arg("-o")
+        .arg(&object)
+        .output();
+    run.ok().filter(|output| output.status.success()).map(|_| object)
+}
+
+/// Holds one architecture's code against the rules; prints its size.
+fn check(name: &str, code: &Code, decode: fn(&[u8]) -> Vec<Seen>) {
+    assert_eq!(code.relocations, 0, "{name}");
+    let walker = decode(&code.walker);
+    let none: [String; 0] = [];
+    assert_eq!(faults(&walker, code.walker.len() as u64), none, "{name}");
+    assert!(walker.iter().all(|one| !one.returns), "{name} returns");
+    // The entry's branch to the walker leaves it, to the walker's start.
+    let both = [code.entry.clone(), code.walker.clone()].concat();
+    let entry = decode(&both);
+    assert_eq!(faults(&entry, both.len() as u64), none, "{name}");
+    let returns = entry.iter().filter(|one| one.returns).count();
+    assert_eq!(returns, 1, "{name}: the parent's way back");
+    let (count, bytes) = (walker.len(), code.walker.len());
+    println!("{name}: walker of {count} instructions, {bytes} bytes");
+    assert!((60..=MOST_INSTRUCTIONS).contains(&count), "{name}: {count}");
+}
+
+#[test]
+fn the_x86_64_walker_uses_no_call_no_stack_and_no_relocation() {
+    let name = "the_x86_64_walker_uses_no_call_no_stack_and_no_relocation";
+    let flags = ["-c", "-x", "assembler", "-Wa,-msyntax=intel,-mnaked-reg"];
+    let cc = if cfg!(target_arch = "x86_64") {
+        "cc"
+    } else {
+        "x86_64-linux-gnu-gcc"
+    };
+    match assemble(cc, &flags, "x86_64.s") {
+        Some(object) => check("x86-64", &code(&object), x86_64::decode),
+        None => skip(name, "no assembler for x86-64"),
+    }
+}
+
+#[test]
+fn the_aarch64_walker_uses_no_call_no_stack_and_no_relocation() {
+    let name = "the_aarch64_walker_uses_no_call_no_stack_and_no_relocation";
+    let given = env::var_os("OFFSHOOT_AARCH64_OBJECT").map(PathBuf::from);
+    let object = given.or_else(|| {
+        let native = cfg!(target_arch = "aarch64");
+        let cross = if native { "as" } else { "aarch64-linux-gnu-as" };
+        assemble(cross, &[], "aarch64.s")
+    });
+    match object {
+        Some(object) => check("aarch64", &code(&object), aarch64::decode),
+        None => skip(name, "no assembler for aarch64"),
+    }
+}
+
+/// What runs is what was checked: the same bytes stand in this program.
+#[test]
+fn the_linked_walker_is_the_checked_one() {
+    let status = offshoot::Command::new("/bin/true").status();
+    assert!(status.unwrap().success(), "and it is linked");
+    let linked = code(&env::current_exe().unwrap());
+    if cfg!(target_arch = "x86_64") {
+        check("x86-64, linked", &linked, x86_64::decode);
+    } else {
+        check("aarch64, linked", &linked, aarch64::decode);
+    }
+}
+
+/// The rules can fail: code that breaks each is found out.
+#[test]
+fn code_that_breaks_a_rule_is_found() {
+    let x86: [(&[u8], &str); 9] = [
+        (&[0xE8, 0, 0, 0, 0], "call"),
+        (&[0xFF, 0xD0], "call rax"),
+        (&[0xFF, 0xE0], "jmp rax"),
+        (&[0x50], "push rax"),
+        (&[0x48, 0x89, 0x44, 0x24, 0x08], "mov [rsp+8], rax"),
+        (&[0x48, 0x8B, 0x45, 0x00], "mov rax, [rbp]"),
+        (&[0x48, 0x8B, 0x05, 0, 0, 0, 0], "mov rax, [rip]"),
+        (&[0x64, 0x48, 0x8B, 0x03], "mov rax, fs:[rbx]"),
+        (&[0xEB, 0x10], "jmp out"),
+    ];
+    for (bytes, what) in x86 {
+        let seen = x86_64::decode(bytes);
+        let found = faults(&seen, bytes.len() as u64);
+        assert!(!found.is_empty(), "{what}");
+    }
+    assert!(x86_64::decode(&[0xC3])[0].returns);
+    let a64: [(u32, &str); 9] = [
+        (0x9400_0000, "bl ."),
+        (0xD63F_0000, "blr x0"),
+        (0xD61F_0000, "br x0"),
+        (0xA9BF_7BFD, "stp x29, x30, [sp, #-16]!"),
+        (0xF940_03E0, "ldr x0, [sp]"),
+        (0x5800_0000, "ldr x0, ."),
+        (0x9000_0000, "adrp x0, ."),
+        (0xD53B_D040, "mrs x0, tpidr_el0"),
+        (0x1400_0010, "b out"),
+    ];
+    for (word, what) in a64 {
+        let bytes = word.to_le_bytes();
+        let seen = aarch64::decode(&bytes);
+        let found = faults(&seen, 4);
+        assert!(!found.is_empty(), "{what}");
+    }
+    assert!(aarch64::decode(&0xD65F_03C0u32.to_le_bytes())[0].returns);
+}
+
+fn skip(test: &str, why: &str) {
+    use std::io::Write;
+    eprintln!("SKIP {test}: {why}");
+    if let Some(path) = env::var_os("OFFSHOOT_SKIPS") {
+        let file = fs::OpenOptions::new().append(true).create(true).open(path);
+        writeln!(file.expect("the list of skips"), "{test}").unwrap();
+    }
+}
