@@ -309,5 +309,7 @@ impl From<Error> for io::Error {
     }
 }
 
-const fn assert_shared<T: Send + Sync + 'static>() {}
-const _: () = assert_shared::<Error>();
+const _: () = {
+    const fn shared<T: Send + Sync + 'static>() {}
+    shared::<Error>();
+};

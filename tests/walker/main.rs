@@ -82,7 +82,7 @@ fn code(path: &Path) -> Code {
 /// Assembles one of our files.
 fn assemble(program: &str, flags: &[&str], name: &str) -> Option<PathBuf> {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/child");
-    let dir = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let dir = env::temp_dir();
     let object = dir.join(format!("{name}-{}.o", std::process::id()));
     let run = Command::new(program)
         .args(flags)

@@ -127,5 +127,7 @@ impl fmt::Debug for Command {
     }
 }
 
-const fn assert_shared<T: Send + Sync + 'static>() {}
-const _: () = assert_shared::<Command>();
+const _: () = {
+    const fn shared<T: Send + Sync + 'static>() {}
+    shared::<Command>();
+};

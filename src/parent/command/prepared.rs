@@ -314,5 +314,7 @@ fn canary(cut: i32) -> rustix::io::Result<OwnedFd> {
     if fd.as_raw_fd() >= cut { Ok(fd) } else { fcntl_dupfd_cloexec(fd, cut) }
 }
 
-const fn assert_shared<T: Send + Sync + 'static>() {}
-const _: () = assert_shared::<Prepared>();
+const _: () = {
+    const fn shared<T: Send + Sync + 'static>() {}
+    shared::<Prepared>();
+};

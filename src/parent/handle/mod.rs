@@ -193,5 +193,7 @@ fn wait_status(status: &WaitIdStatus) -> i32 {
     Ended { code, status: status.unwrap_or_default() }.wait_status()
 }
 
-const fn assert_shared<T: Send + Sync + 'static>() {}
-const _: () = assert_shared::<Child>();
+const _: () = {
+    const fn shared<T: Send + Sync + 'static>() {}
+    shared::<Child>();
+};
