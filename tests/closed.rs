@@ -1,13 +1,13 @@
-//! Parents in which some of 0, 1 and 2 are closed: each subset, with each
-//! way of making the child's. In a process of its own.
+//! Parents short of descriptors: 0 to 2 closed, each subset; none left, at
+//! each place that makes one. In processes of their own.
 #![allow(unsafe_code, reason = "the test closes 0 to 2 by number")]
 
 mod util;
 
 use std::fs;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
-use offshoot::{Command, Stdio};
+use offshoot::{CloneFlags, Command, Engine, Stdio};
 use util::mirror::{ASK, Report, descriptors};
 use util::{each_engine, scratch};
 
@@ -48,7 +48,7 @@ fn every_subset_of_0_to_2_may_be_closed_in_the_parent() {
                 // The pidfd takes the lowest free number: below 3 it cannot
                 // serve as the canary.
                 let low = (0..3).any(is_closed);
-                let copied = engine == offshoot::Engine::Copied;
+                let copied = engine == Engine::Copied;
                 assert_eq!(seen, Ok((want, low || copied)), "{engine} {case}");
                 let same: Vec<u32> =
                     (0..3).filter(|n| !is_closed(*n)).collect();
@@ -63,7 +63,7 @@ fn every_subset_of_0_to_2_may_be_closed_in_the_parent() {
 fn child(
     path: &std::path::Path,
     piped: u32,
-    engine: offshoot::Engine,
+    engine: Engine,
 ) -> Result<(Vec<u32>, bool), String> {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.arg(ASK).arg(path).engine(engine);
@@ -83,4 +83,83 @@ fn child(
     }
     let report = Report::parse(&fs::read(path).map_err(|e| e.to_string())?);
     Ok((report.fds(), child.launch().made_canary()))
+}
+
+fn limit(descriptors: u64) {
+    let limit = libc::rlimit { rlim_cur: descriptors, rlim_max: 4096 };
+    // SAFETY: reads one rlimit.
+    let done = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) };
+    assert_eq!(done, 0);
+}
+
+/// With room for n descriptors more, a spawn that makes seven of them is an
+/// error of what could not be made, or works; and nothing is left open.
+#[test]
+fn running_out_of_descriptors_is_named_and_leaks_nothing() {
+    let name = "running_out_of_descriptors_is_named_and_leaks_nothing";
+    if !util::inside(name, &[]) {
+        return;
+    }
+    // The limit that leaves so many numbers free.
+    let all: Vec<String> = descriptors().into_iter().map(|fd| fd.0).collect();
+    let free = |n: &u64| !all.contains(&n.to_string());
+    let leaves = |room| (0..4096).filter(free).nth(room).unwrap();
+    each_engine(|engine| {
+        let mut steps = Vec::new();
+        for room in 0..10 {
+            let before = descriptors();
+            let mut command = Command::new("/bin/true");
+            command.stdin(Stdio::piped()).stdout(Stdio::piped());
+            command.stderr(Stdio::piped()).engine(engine);
+            limit(leaves(room));
+            let spawned = command.spawn();
+            limit(4096);
+            match spawned {
+                Ok(mut child) => {
+                    assert!(child.wait().unwrap().success());
+                    steps.push("ok".to_string());
+                }
+                Err(error) => {
+                    let errno = error.raw_os_error();
+                    assert_eq!(errno, Some(libc::EMFILE), "{error}");
+                    steps.push(error.step().to_string());
+                }
+            }
+            assert_eq!(descriptors(), before, "{engine} {room}");
+            assert!(!util::has_children());
+        }
+        // The copied engine makes a canary beside the pidfd.
+        let clones = if engine == Engine::Copied { 2 } else { 1 };
+        let pipes = ["stdin", "stdin", "stdout", "stdout", "stderr", "stderr"];
+        let mut want = pipes.to_vec();
+        want.extend(["clone3"].repeat(clones));
+        want.extend(["ok"].repeat(4 - clones));
+        assert_eq!(steps, want, "{engine}");
+    });
+}
+
+/// A descriptor with the highest number there may be: no canary fits above
+/// it, and the child gets a copy of the table instead.
+#[test]
+fn the_highest_descriptor_there_may_be_can_be_given() {
+    let name = "the_highest_descriptor_there_may_be_can_be_given";
+    if !util::inside(name, &[]) {
+        return;
+    }
+    each_engine(|engine| {
+        let path = scratch("highest").join("out");
+        let file = fs::File::create(&path).unwrap();
+        limit(300);
+        // SAFETY: duplicates an open descriptor to a number that is free.
+        let high = unsafe { libc::dup2(file.as_raw_fd(), 299) };
+        assert_eq!(high, 299);
+        // SAFETY: the number just made is nobody else's.
+        let high = unsafe { OwnedFd::from_raw_fd(high) };
+        let mut command = Command::new("echo");
+        command.arg("high").stdout(high).engine(engine);
+        let mut child = command.spawn().unwrap();
+        assert!(child.wait().unwrap().success());
+        assert!(!child.launch().flags().contains(CloneFlags::FILES));
+        assert_eq!(fs::read(&path).unwrap(), b"high\n");
+    });
 }

@@ -47,8 +47,9 @@ impl Prepared {
     /// Whether a row is the proof that the descriptor table is the child's
     /// own, and what it says is that this is not so.
     pub(super) fn is_proof(&self, row: u32, result: i64) -> bool {
-        let proof = self.row(row);
-        proof.is_some_and(|row| row.check == Check::Equal) && result >= 0
+        let op = self.op(row);
+        let proof = self.row(row).is_some_and(|row| row.check == Check::Equal);
+        matches!(op, Some(Op::CloseRange { .. })) && proof && result >= 0
     }
 
     fn operand(&self, op: Op, error: Error) -> Error {

@@ -54,6 +54,7 @@ const BUSY_LAST: Duration = Duration::from_millis(5);
 /// # Ok::<(), offshoot::Error>(())
 /// ```
 #[derive(Debug)]
+#[must_use = "it does nothing until it is spawned"]
 pub struct Prepared {
     pub(super) plan: Plan,
     pub(super) rows: Vec<Call>,
@@ -166,86 +167,109 @@ impl Prepared {
     /// while the program is open for writing.
     fn run(&self, ends: &Ends) -> Result<(Pid, PidFd, Launch), Error> {
         let table = self.table()?;
-        let mut made_canary = None;
-        if self.wants_canary(ends) {
-            made_canary = canary(ends.cut).ok();
-        }
-        let mut busy = 0;
+        let mut attempt = self.first_attempt(ends);
         loop {
-            let kept = self.canary.as_ref().map(AsRawFd::as_raw_fd);
-            let kept = kept.filter(|fd| *fd >= ends.cut);
-            let made = made_canary.as_ref().map(AsRawFd::as_raw_fd);
-            let ask = Ask { flags: self.flags(), canary: kept.or(made) };
+            let ask = attempt.ask(self, ends);
             let mut block = Block::new();
             ends.seat(&mut block);
-            let made = match self.plan.engine {
-                Engine::Suspended => {
-                    suspended::launch(&table, &mut block, ask)
-                }
-                Engine::Copied => {
-                    let (made, left) = copied::launch(&table, block, ask);
-                    block = left;
-                    made
-                }
-            };
+            let made = self.launch(&table, &mut block, ask);
             // Owned from here, so that every way out closes it or keeps it.
             let pidfd = made.pidfd().map(adopt);
             let (row, result) = match (made, pidfd) {
                 (Made::Running { pid, .. }, Some(pidfd)) => {
-                    let launch = Launch {
-                        engine: self.plan.engine,
-                        flags: self.all_flags(),
-                        busy,
-                        canary: made_canary.is_some(),
-                    };
-                    return Ok((pid, pidfd, launch));
+                    return Ok((pid, pidfd, attempt.told(self)));
                 }
                 (Made::Failed { row, result, .. }, _) => (row, result),
                 _ => return Err(self.blame(made, &block)),
             };
             let text_busy = Errno::of(result) == Some(Errno(libc::ETXTBSY));
-            if self.is_proof(row, result) && ask.canary.is_none() {
-                let made = canary(ends.cut);
-                made_canary = Some(made.map_err(|e| {
-                    Error::os(Step::CloseRange, e.raw_os_error())
-                })?);
-            } else if text_busy && busy < BUSY_RETRIES {
-                thread::sleep((BUSY_FIRST * (1 << busy)).min(BUSY_LAST));
-                busy += 1;
+            if self.is_proof(row, result) && attempt.may_prove(ask) {
+                attempt.prove(ends);
+            } else if text_busy && attempt.busy < BUSY_RETRIES {
+                let pause = BUSY_FIRST * (1 << attempt.busy);
+                thread::sleep(pause.min(BUSY_LAST));
+                attempt.busy += 1;
             } else {
                 return Err(self.blame(made, &block));
             }
         }
     }
 
-    /// The pidfd serves as the canary only where it is made after and above
-    /// everything the child needs, in a table that is shared.
-    fn wants_canary(&self, ends: &Ends) -> bool {
-        let kept = self.canary.as_ref();
-        let kept = kept.is_some_and(|fd| fd.as_raw_fd() >= ends.cut);
-        let fixed = self.fixed.iter().any(Option::is_some);
-        let shared = self.plan.flags().contains(CloneFlags::FILES);
-        !kept && (fixed || !shared)
-    }
-
-    /// What is asked beside the engine's own flags. A debugger that does not
-    /// see vfork takes a child with exit signal 0 for a thread of ours.
-    fn flags(&self) -> CloneFlags {
-        let flags = self.plan.flags();
-        let copied = self.plan.engine == Engine::Copied;
-        if copied && kernel::traced() {
-            flags | CloneFlags::VFORK
-        } else {
-            flags
+    fn launch(&self, table: &Table<'_>, block: &mut Block, ask: Ask) -> Made {
+        match self.plan.engine {
+            Engine::Suspended => suspended::launch(table, block, ask),
+            Engine::Copied => {
+                let (made, left) = copied::launch(table, *block, ask);
+                *block = left;
+                made
+            }
         }
     }
 
-    fn all_flags(&self) -> CloneFlags {
-        self.flags()
-            | match self.plan.engine {
-                Engine::Suspended => CloneFlags::SUSPENDED,
-                Engine::Copied => CloneFlags::COPIED,
-            }
+    /// The pidfd serves as the canary only where it is made after and above
+    /// everything the child needs, in a table that is shared. A debugger
+    /// that does not see vfork takes a child with exit signal 0 for a thread
+    /// of ours.
+    fn first_attempt(&self, ends: &Ends) -> Attempt {
+        let mut flags = self.plan.flags();
+        let shared = flags.contains(CloneFlags::FILES);
+        if self.plan.engine == Engine::Copied && kernel::traced() {
+            flags |= CloneFlags::VFORK;
+        }
+        let mut attempt = Attempt { flags, canary: None, busy: 0 };
+        let fixed = self.fixed.iter().any(Option::is_some);
+        if self.kept_canary(ends).is_none() && (fixed || !shared) {
+            attempt.prove(ends);
+        }
+        attempt
+    }
+
+    /// The canary made beforehand, if it is above what this spawn needs.
+    fn kept_canary(&self, ends: &Ends) -> Option<i32> {
+        let kept = self.canary.as_ref().map(AsRawFd::as_raw_fd);
+        kept.filter(|fd| *fd >= ends.cut)
+    }
+}
+
+/// What changes from one try of a spawn to the next.
+struct Attempt {
+    flags: CloneFlags,
+    canary: Option<OwnedFd>,
+    busy: u32,
+}
+
+impl Attempt {
+    fn ask(&self, prepared: &Prepared, ends: &Ends) -> Ask {
+        let own = self.canary.as_ref().map(AsRawFd::as_raw_fd);
+        let canary = prepared.kept_canary(ends).or(own);
+        Ask { flags: self.flags, canary }
+    }
+
+    /// Whether the proof failed for want of a canary that is high enough.
+    fn may_prove(&self, ask: Ask) -> bool {
+        ask.canary.is_none() && self.flags.contains(CloneFlags::FILES)
+    }
+
+    /// Makes a canary. Where there is no number left above the cut, the
+    /// child gets a copy of the table, and there is nothing to prove.
+    fn prove(&mut self, ends: &Ends) {
+        match canary(ends.cut) {
+            Ok(made) => self.canary = Some(made),
+            Err(_) => self.flags -= CloneFlags::FILES,
+        }
+    }
+
+    fn told(&self, prepared: &Prepared) -> Launch {
+        let own = match prepared.plan.engine {
+            Engine::Suspended => CloneFlags::SUSPENDED,
+            Engine::Copied => CloneFlags::COPIED,
+        };
+        Launch {
+            engine: prepared.plan.engine,
+            flags: self.flags | own,
+            busy: self.busy,
+            canary: self.canary.is_some(),
+        }
     }
 }
 

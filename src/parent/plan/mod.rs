@@ -52,6 +52,7 @@ pub(crate) struct Wishes {
 /// # Ok::<(), offshoot::Error>(())
 /// ```
 #[derive(Debug)]
+#[must_use = "it does nothing by itself"]
 pub struct Plan {
     pub(crate) engine: Engine,
     pub(crate) ops: Vec<Op>,
