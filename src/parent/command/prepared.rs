@@ -101,7 +101,6 @@ impl Prepared {
     }
 
     /// The plan that each spawn runs.
-    #[must_use]
     pub fn plan(&self) -> &Plan {
         &self.plan
     }
