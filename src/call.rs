@@ -18,10 +18,7 @@ use core::mem::{align_of, offset_of, size_of};
 #[repr(u8)]
 #[cfg_attr(
     not(test),
-    expect(
-        dead_code,
-        reason = "May, Until and Skip are for options that are still to come"
-    )
+    expect(dead_code, reason = "Until is for gates that are still to come")
 )]
 pub(crate) enum Check {
     /// An error ends the child and is reported.
@@ -36,8 +33,8 @@ pub(crate) enum Check {
     /// Repeats the row while it succeeds or is interrupted, until the result
     /// is `want`; any other error is reported.
     Until = 4,
-    /// Leaves out the next rows, `hop` bytes of them, if the result is `want`; any other
-    /// error is reported.
+    /// Leaves out the next rows, `hop` bytes of them, if the result is
+    /// `want`; any other error is reported.
     Skip = 5,
 }
 
@@ -52,7 +49,23 @@ pub(crate) mod local {
     /// The result is the first argument, a process id, as up to seven decimal
     /// digits: bytes in the order of reading, with zeros after them.
     pub(crate) const DECIMAL: u32 = 0x8000_0002;
+    /// The result is what an [`Entry`](super::Entry) returns, whose address
+    /// is the first argument; the other two are passed on to it.
+    pub(crate) const HOOK: u32 = 0x8000_0003;
 }
+
+/// A function that the child calls, and what it is called with. Only in
+/// engines that run in this process's memory or a copy of it.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct Entry {
+    pub(crate) run: unsafe extern "C" fn(u64, u64, u64) -> i64,
+    pub(crate) data: u64,
+}
+
+const _: () = assert!(size_of::<Entry>() == 16);
+const _: () = assert!(offset_of!(Entry, run) == 0);
+const _: () = assert!(offset_of!(Entry, data) == 8);
 
 /// One row. The walker reads it by the offsets asserted below.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,13 +158,32 @@ pub(crate) mod slot {
     /// Addresses of slots; no row may write them.
     pub(crate) const MASK_AT: u8 = 14;
     pub(crate) const HEAD_AT: u8 = 15;
+    pub(crate) const IDS_AT: u8 = 16;
+    pub(crate) const SCRATCH_AT: u8 = 19;
+    /// Real, effective and saved id, as the kernel tells them.
+    pub(crate) const IDS: u8 = 20;
+    /// The open `cgroup.procs` of the group that the child joins.
+    pub(crate) const CGROUP: u8 = 23;
+    /// Where calls write what the next rows look at.
+    pub(crate) const SCRATCH: u8 = 24;
     /// The first that lowering hands out.
-    pub(crate) const FREE: u8 = 16;
+    pub(crate) const FREE: u8 = 40;
     /// How many there are.
-    pub(crate) const COUNT: u8 = 80;
+    pub(crate) const COUNT: u8 = 104;
+
+    /// Which slots hold the address of which, and how many bytes may be read
+    /// or written there.
+    pub(crate) const ADDRESSES: [(u8, u8, u64); 6] = [
+        (MASK_AT, MASK, 8),
+        (HEAD_AT, HEAD, 24),
+        (IDS_AT, IDS, 8),
+        (IDS_AT + 1, IDS + 1, 8),
+        (IDS_AT + 2, IDS + 2, 8),
+        (SCRATCH_AT, SCRATCH, 8 * (FREE - SCRATCH) as u64),
+    ];
 }
 
-/// What one launch has of its own: 664 bytes on the caller's stack, or in a
+/// What one launch has of its own: 856 bytes on the caller's stack, or in a
 /// page that both processes map.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(8))]
@@ -173,7 +205,7 @@ const _: () = assert!(offset_of!(Block, failed) == 4);
 const _: () = assert!(offset_of!(Block, denied) == 8);
 const _: () = assert!(offset_of!(Block, result) == 16);
 const _: () = assert!(offset_of!(Block, slots) == 24);
-const _: () = assert!(size_of::<Block>() == 664);
+const _: () = assert!(size_of::<Block>() == 856);
 
 impl Block {
     pub(crate) const fn new() -> Block {

@@ -48,13 +48,18 @@ mod parent;
 mod readme {}
 mod sys;
 
+pub use parent::cgroup::Cgroup;
 pub use parent::command::Command;
 pub use parent::command::prepared::Prepared;
 pub use parent::error::{Candidate, Error, Step};
 pub use parent::handle::Child;
-pub use parent::handle::launch::Launch;
+pub use parent::handle::launch::{CgroupEntry, Fallback, Launch};
 pub use parent::handle::pidfd::PidFd;
+pub use parent::hook::HookContext;
+pub use parent::identity::Groups;
 pub use parent::plan::Plan;
-pub use parent::plan::method::Engine;
+pub use parent::plan::method::{Engine, Memory, Method};
+pub use parent::plan::path::PathSearch;
 pub use parent::stdio::Stdio;
-pub use sys::CloneFlags;
+pub use sys::safe::{Disposition, MaskChange};
+pub use sys::{CloneFlags, Errno};

@@ -1,5 +1,5 @@
-//! The walker again, in safe Rust on a fake kernel: what the assembly is
-//! held against, row kind by row kind. Tests only.
+//! The walker in Rust on a fake kernel: what the assembly is held against,
+//! row kind by row kind. Tests only.
 
 #![allow(
     clippy::cast_possible_truncation,
@@ -14,13 +14,12 @@ use std::collections::VecDeque;
 use std::vec::Vec;
 use std::{panic, thread, vec};
 
-use crate::call::{Block, Call, Check, ROW, Table, local, number, slot};
-use crate::launch::{Ask, Made, copied, suspended};
-use crate::sys::call::Ended;
-use crate::sys::{self, CloneFlags, bits};
-
-/// Answers system calls: for a test, from a script.
-type Kernel<'a> = dyn FnMut(u32, [u64; 6]) -> i64 + 'a;
+use crate::call::{
+    Block, Call, Check, Entry, ROW, Table, local, number, slot,
+};
+use crate::launch::{Ask, Made, copied, here, suspended};
+use crate::sys::wait::Ended;
+use crate::sys::{self, CloneFlags, Maker, bits};
 
 /// Where the text and the block lie, for addresses in arguments.
 struct Memory<'a> {
@@ -40,59 +39,19 @@ impl Memory<'_> {
     }
 }
 
-/// Walks `rows` as the assembly does; returns the exit code.
+/// Walks `rows` on a scripted kernel; returns the exit code.
 fn walk(
     rows: &[Call],
     block: &mut Block,
     memory: &Memory<'_>,
-    kernel: &mut Kernel<'_>,
+    kernel: &mut dyn FnMut(u32, [u64; 6]) -> i64,
 ) -> i32 {
-    let mut at = 0;
-    loop {
-        let row = &rows[at];
-        block.reached = u32::from(row.row);
-        let mut args = row.args;
-        for (i, arg) in args.iter_mut().enumerate().take(3) {
-            if row.slots & (1 << i) != 0 {
-                *arg = block.slots[*arg as usize];
-            }
-        }
-        if row.nr == number(libc::SYS_exit_group) {
-            return args[0] as i32;
-        }
-        let result = match row.nr {
-            local::VALUE => sys::number(args[0]),
-            local::COMPARE => compare(block, memory, args),
-            local::DECIMAL => decimal(args),
-            nr => kernel(nr, args),
-        };
-        block.slots[usize::from(row.store)] = bits(result) | row.or;
-        let error = (-4095..0).contains(&result);
-        let wanted = bits(result) == row.want;
-        match row.check {
-            Check::Must if error => return fail(block, row, result),
-            Check::Equal if !wanted => return fail(block, row, result),
-            Check::Exec if error => match result {
-                -2 | -20 => {}
-                -13 => block.denied = u32::from(row.row),
-                _ => return fail(block, row, result),
-            },
-            Check::Until if !wanted => match result {
-                -4 | 0.. => continue,
-                _ => return fail(block, row, result),
-            },
-            Check::Skip if wanted => at += usize::from(row.hop / ROW),
-            Check::Skip if error => return fail(block, row, result),
-            _ => {}
-        }
-        at += 1;
-    }
-}
-
-fn fail(block: &mut Block, row: &Call, result: i64) -> i32 {
-    block.result = result;
-    block.failed = u32::from(row.row);
-    127
+    let before = *block;
+    let mut kernel = |nr, args: [u64; 6]| match nr {
+        local::COMPARE => compare(&before, memory, args),
+        nr => kernel(nr, args),
+    };
+    here::walk(rows, block, &mut kernel).map_or(127, |code| code as i32)
 }
 
 fn compare(block: &Block, memory: &Memory<'_>, args: [u64; 6]) -> i64 {
@@ -101,13 +60,6 @@ fn compare(block: &Block, memory: &Memory<'_>, args: [u64; 6]) -> i64 {
         one == memory.byte(block, args[1] + n)
     };
     i64::from(!(0..args[2]).all(same))
-}
-
-fn decimal(args: [u64; 6]) -> i64 {
-    let text = std::format!("{}", args[0] as u32);
-    let mut bytes = [0; 8];
-    bytes[..text.len()].copy_from_slice(text.as_bytes());
-    i64::from_le_bytes(bytes)
 }
 
 /// What a table leaves behind: exit code and block, but for the slots that
@@ -135,7 +87,13 @@ fn left(code: i32, block: &Block) -> Left {
     }
 }
 
-const ASK: Ask = Ask { flags: CloneFlags::empty(), canary: None };
+const ASK: Ask<'_> = Ask {
+    maker: Maker::Clone3,
+    flags: CloneFlags::empty(),
+    canary: None,
+    cgroup: None,
+    tids: &[],
+};
 
 /// Runs a table in a real child, through both doors, and in the model; all
 /// three must leave the same. Returns what they left.
@@ -144,14 +102,14 @@ const ASK: Ask = Ask { flags: CloneFlags::empty(), canary: None };
 /// its first timeout, 20 ms: loops of many tables use `held_suspended`.
 fn held_against(rows: &[Call], text: &[u8], results: &[i64]) -> Left {
     let model = held_suspended(rows, text, results);
-    let table = Table::new(rows, text, &[]).expect("a sound table");
+    let table = Table::new(rows, text, &[], &[]).expect("a sound table");
     let (made, real) = copied::launch(&table, Block::new(), ASK);
     assert_eq!(left(exit_code(made), &real), model, "copied: {rows:#?}");
     model
 }
 
 fn held_suspended(rows: &[Call], text: &[u8], results: &[i64]) -> Left {
-    let table = Table::new(rows, text, &[]).expect("a sound table");
+    let table = Table::new(rows, text, &[], &[]).expect("a sound table");
     let mut block = Block::new();
     block.slots[usize::from(slot::MASK)] = sys::call::set_signal_mask(0);
     let block_at = (&raw const block).addr() as u64;
@@ -171,7 +129,7 @@ fn held_suspended(rows: &[Call], text: &[u8], results: &[i64]) -> Left {
 fn exit_code(made: Made) -> i32 {
     match made {
         Made::Failed { .. } => 127,
-        Made::Died { ended: Ended { status, .. }, .. } => status,
+        Made::Died { ended: Some(Ended { status, .. }), .. } => status,
         other => panic!("{other:?}"),
     }
 }
@@ -272,7 +230,7 @@ fn until_repeats_a_row_that_is_woken() {
     let gate = Call::new(number(libc::SYS_futex), args);
     let gate = Call { slots: 1, check: Check::Until, store: FREE, ..gate };
     let rows = table(vec![Call { want: bits(-11), ..gate }]);
-    let table = Table::new(&rows, b"", &[]).unwrap();
+    let table = Table::new(&rows, b"", &[], &[]).unwrap();
     let mut block = Block::new();
     let at = &raw mut block.slots[usize::from(slot::MASK)];
     let at = at.expose_provenance();
@@ -409,7 +367,7 @@ fn random_tables_leave_the_same_as_the_model() {
 fn the_legacy_clone_takes_its_arguments_in_this_architecture_s_order() {
     let exit = Call::new(number(libc::SYS_exit_group), [5, 0, 0, 0, 0, 0]);
     let rows = [Call { row: 1, ..exit }];
-    let table = Table::new(&rows, b"", &[]).unwrap();
+    let table = Table::new(&rows, b"", &[], &[]).unwrap();
     let flags = CloneFlags::VM | CloneFlags::VFORK;
     let settid = 0x10_0000 | 0x100_0000;
     let mut block = Block::new();
@@ -427,4 +385,38 @@ fn the_legacy_clone_takes_its_arguments_in_this_architecture_s_order() {
     unsafe { libc::waitpid(pid as i32, &mut status, libc::__WALL) };
     assert_eq!(libc::WEXITSTATUS(status), 5);
     assert_eq!(ids.map(i64::from), [pid; 2]);
+}
+
+/// A function in the child: its arguments, its result, and what it writes
+/// through the address it is given.
+#[test]
+#[allow(unsafe_code, reason = "the function writes a slot by its address")]
+fn a_row_calls_a_function_with_its_data_and_two_arguments() {
+    extern "C" fn run(data: u64, at: u64, more: u64) -> i64 {
+        let at = core::ptr::with_exposed_provenance_mut::<u64>(at as usize);
+        // Uses the stack, as any function may.
+        let words = std::hint::black_box([data; 40]);
+        // SAFETY: the row gives the address of the mask's slot.
+        unsafe { at.write(words[7] ^ more) };
+        -i64::from(words[39] == 9) * 5
+    }
+    for data in [8, 9] {
+        let entries = [Entry { run, data }];
+        let at = entries.as_ptr().expose_provenance() as u64;
+        let mask = u64::from(slot::MASK_AT);
+        let row = Call::new(local::HOOK, [at, mask, 0x100, 0, 0, 0]);
+        let hook = Call { slots: 0b10, check: Check::Equal, ..row };
+        let rows = table(vec![hook, value(6, Check::Must, 0, FREE)]);
+        let table = Table::new(&rows, b"", &[], &entries).unwrap();
+        let mut shared = Block::new();
+        let made = suspended::launch(&table, &mut shared, ASK);
+        let (other, copied) = copied::launch(&table, Block::new(), ASK);
+        assert_eq!(exit_code(made), exit_code(other));
+        assert_eq!(left(0, &shared), left(0, &copied));
+        assert_eq!(shared.failed, u32::from(data == 9));
+        assert_eq!(shared.result, if data == 9 { -5 } else { 0 });
+        for block in [shared, copied] {
+            assert_eq!(block.slot(slot::MASK), data ^ 0x100);
+        }
+    }
 }

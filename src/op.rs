@@ -19,25 +19,54 @@ pub(crate) enum Role {
     Path(Str),
     /// A descriptor that the caller gave.
     Given,
+    /// The child's own, of this number, once that is made.
+    Same(u8),
 }
 
 /// One step of the child's short life.
+///
+/// A plan holds the steps of every engine; which of them run, and how, is
+/// the shape's to say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Op {
     /// `set_robust_list`: the kernel wakes the parent at exec or at death.
     Watch,
-    /// `close_range` above all that later steps need: from 3, or with `kept`
-    /// from above the descriptors that the parent made for them. `share`
-    /// says that the table is still the parent's and becomes our own here.
-    CloseRange { share: bool, kept: bool },
+    /// `close_range` above all that later steps need: from 3, or from above
+    /// the descriptors that the parent made for them.
+    CloseRange,
+    /// `close_range` from 3 up, close-on-exec: what is open stays so until
+    /// exec, for functions that use it.
+    MarkRange,
+    /// `write(cgroup.procs, "0")`: the child enters the group by itself.
+    JoinCgroup,
     /// `dup3(source, to, 0)`: `to` becomes the source and survives exec.
     Dup { to: u8, role: Role },
+    /// `close(to)`.
+    Close { to: u8 },
     /// `close_range` from 3 up to where the first one began.
     CloseGaps,
+    /// `setsid()`.
+    Setsid,
+    /// `setpgid(0, group)`.
+    Setpgid(u32),
+    /// `umask(mask)`.
+    Umask(u32),
+    /// `setgroups([])`, because ids change. A refusal counts only if they do.
+    ClearGroups { uid: Option<u32>, gid: Option<u32> },
+    /// `setgroups(list)`: so many 32-bit numbers, in ascending order.
+    Setgroups { list: Str, count: u32 },
+    /// `setresgid`, all three, read back.
+    Setgid(u32),
+    /// `setresuid`, all three, read back.
+    Setuid(u32),
     /// `chdir(path)`.
     Chdir(Str),
+    /// `sigaction` of every signal that has a handler: the default.
+    ClearHandlers,
     /// `sigaction(signal, SIG_DFL)`.
     DefaultSignal(u8),
+    /// A function of the user's, by its place in the plan.
+    Hook(u16),
     /// `sigprocmask`: the mask is the caller's again.
     SignalMask,
     /// `execve(path, argv, envp)`; if nothing is there, the next op is tried.

@@ -7,7 +7,7 @@ mod util;
 use std::fs;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
-use offshoot::{CloneFlags, Command, Engine, Stdio};
+use offshoot::{CloneFlags, Command, Engine, Error, Stdio};
 use util::mirror::{ASK, Report, descriptors};
 use util::{each_engine, scratch};
 
@@ -48,8 +48,8 @@ fn every_subset_of_0_to_2_may_be_closed_in_the_parent() {
                 // The pidfd takes the lowest free number: below 3 it cannot
                 // serve as the canary.
                 let low = (0..3).any(is_closed);
-                let copied = engine == Engine::Copied;
-                assert_eq!(seen, Ok((want, low || copied)), "{engine} {case}");
+                let own = engine != Engine::Suspended;
+                assert_eq!(seen, Ok((want, low || own)), "{engine} {case}");
                 let same: Vec<u32> =
                     (0..3).filter(|n| !is_closed(*n)).collect();
                 assert_eq!(left, same, "the parent's: {engine} {case}");
@@ -128,11 +128,16 @@ fn running_out_of_descriptors_is_named_and_leaks_nothing() {
             assert_eq!(descriptors(), before, "{engine} {room}");
             assert!(!util::has_children());
         }
-        // The copied engine makes a canary beside the pidfd.
-        let clones = if engine == Engine::Copied { 2 } else { 1 };
+        // The copied engine makes a canary beside the pidfd; the pipe
+        // engine two ends, one of them moved up, and does without a pidfd.
+        let clones = match engine {
+            Engine::Suspended => 1,
+            Engine::Copied => 2,
+            _ => 3,
+        };
         let pipes = ["stdin", "stdin", "stdout", "stdout", "stderr", "stderr"];
         let mut want = pipes.to_vec();
-        want.extend(["clone3"].repeat(clones));
+        want.extend(["clone"].repeat(clones));
         want.extend(["ok"].repeat(4 - clones));
         assert_eq!(steps, want, "{engine}");
     });
@@ -146,7 +151,7 @@ fn the_highest_descriptor_there_may_be_can_be_given() {
     if !util::inside(name, &[]) {
         return;
     }
-    each_engine(|engine| {
+    let above = |engine: Engine| {
         let path = scratch("highest").join("out");
         let file = fs::File::create(&path).unwrap();
         limit(300);
@@ -157,9 +162,15 @@ fn the_highest_descriptor_there_may_be_can_be_given() {
         let high = unsafe { OwnedFd::from_raw_fd(high) };
         let mut command = Command::new("echo");
         command.arg("high").stdout(high).engine(engine);
-        let mut child = command.spawn().unwrap();
-        assert!(child.wait().unwrap().success());
+        let mut child = command.spawn()?;
+        assert!(child.wait()?.success());
         assert!(!child.launch().flags().contains(CloneFlags::FILES));
         assert_eq!(fs::read(&path).unwrap(), b"high\n");
-    });
+        Ok::<(), Error>(())
+    };
+    above(Engine::Suspended).unwrap();
+    above(Engine::Copied).unwrap();
+    // This one needs a number above all others for its pipe.
+    let error = above(Engine::Pipe).unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(libc::EMFILE), "{error}");
 }

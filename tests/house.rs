@@ -15,15 +15,30 @@ const STAIRS: &[(&str, &[&str])] = &[
     ("sys", &[]),
     ("op", &[]),
     ("call", &["sys"]),
-    ("child", &["call"]),
+    ("child", &["call", "sys"]),
     ("launch", &["call", "child", "sys"]),
     ("model", &["call", "child", "launch", "sys"]),
     ("parent", &[]),
     ("parent/error", &["call", "sys"]),
-    ("parent/kernel", &[]),
+    ("parent/cgroup", &["parent/error"]),
+    ("parent/hook", &["call", "sys"]),
+    ("parent/identity", &[]),
+    ("parent/kernel", &["sys"]),
     ("parent/program", &[]),
     ("parent/stdio", &[]),
-    ("parent/plan", &["call", "op", "parent/error", "parent/stdio", "sys"]),
+    (
+        "parent/plan",
+        &[
+            "call",
+            "op",
+            "parent/cgroup",
+            "parent/error",
+            "parent/hook",
+            "parent/identity",
+            "parent/stdio",
+            "sys",
+        ],
+    ),
     ("parent/handle", &["parent/error", "parent/plan", "sys"]),
     (
         "parent/command",
@@ -31,8 +46,11 @@ const STAIRS: &[(&str, &[&str])] = &[
             "call",
             "launch",
             "op",
+            "parent/cgroup",
             "parent/error",
             "parent/handle",
+            "parent/hook",
+            "parent/identity",
             "parent/kernel",
             "parent/plan",
             "parent/program",
@@ -288,11 +306,20 @@ fn no_file_is_too_long_to_be_one_idea() {
 fn unsafe_stands_in_rooms_that_say_why() {
     let rooms = [
         "child",
+        "child::closer",
         "launch::suspended",
         "launch::copied",
+        "launch::here",
+        "launch::pipe",
+        "launch::shared",
         "sys::arch",
         "sys::call",
+        "sys::safe",
+        "sys::wait",
         "parent::command::prepared",
+        "parent::command::session",
+        "parent::hook",
+        "call",
         "model",
     ];
     for source in sources("src") {
@@ -357,8 +384,11 @@ fn every_op_has_all_that_belongs_to_a_step() {
         assert!(order.contains(&format!("op: \"{op}\",")), "{op}: no order");
         assert!(lower.contains(&format!("Op::{op}")), "{op}: no lowering");
         assert!(show.contains(&format!("Op::{op}")), "{op}: no show line");
-        let setter = setters.contains(&format!("pub fn {setter}("))
-            || setters.contains(&format!("pub fn {setter}<"));
+        let named = |kind: &str, end: char| {
+            setters.contains(&format!("pub {kind} {setter}{end}"))
+        };
+        let setter =
+            named("fn", '(') || named("fn", '<') || named("unsafe fn", '(');
         assert!(setter, "{op}: no setter");
         let golden = format!("tests/plans/{golden}.txt");
         assert!(root().join(&golden).exists(), "{op}: no {golden}");

@@ -6,7 +6,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::path::Path;
 
-use offshoot::{Command, Engine, Stdio};
+use offshoot::{Command, Engine, Method, Stdio};
 
 fn golden(name: &str, command: &Command) {
     let text = command.plan().unwrap().to_string();
@@ -77,4 +77,79 @@ fn the_plan_of_a_prepared_command_is_the_plan_of_the_command() {
     let prepared = command.prepare().unwrap();
     let plan = command.plan().unwrap().to_string();
     assert_eq!(prepared.plan().to_string(), plan);
+}
+
+#[test]
+fn a_legacy_clone_resets_handlers_by_itself() {
+    let mut command = Command::new("/bin/true");
+    command.env_clear().method(Method::Vfork);
+    golden("vfork", &command);
+    command.method(Method::Fork);
+    golden("fork", &command);
+}
+
+#[test]
+fn a_plain_clone_keeps_its_pipe_until_exec() {
+    let mut command = Command::new("/bin/true");
+    command.env_clear().engine(Engine::Pipe);
+    golden("pipe", &command);
+}
+
+#[test]
+fn sessions_groups_and_masks_are_set_in_shared_memory() {
+    let mut command = Command::new("/bin/true");
+    command.env_clear().setsid(true).umask(0o027).arg0("-true");
+    command.stdin(Stdio::closed()).stderr(Stdio::same_as(1));
+    golden("session", &command);
+    let mut group = Command::new("/bin/true");
+    group.env_clear().process_group(0);
+    golden("group", &group);
+}
+
+/// Never in the parent's memory: a change of ids there would make the
+/// parent undumpable for life.
+#[test]
+fn ids_are_changed_in_a_copy_of_the_memory_and_read_back() {
+    let mut command = Command::new("/bin/true");
+    command.env_clear().uid(1000).gid(1001).current_dir("/srv");
+    let clear = command.plan().unwrap().to_string();
+    golden("ids", &command);
+    command.groups([5, 3]);
+    golden("groups", &command);
+    let listed = command.plan().unwrap().to_string();
+    for text in [clear, listed] {
+        assert!(text.starts_with("engine  copied: "), "{text}");
+        assert!(!text.lines().next().unwrap().contains("VM"), "{text}");
+    }
+    for alone in [
+        Command::new("/x").uid(0),
+        Command::new("/x").gid(0),
+        Command::new("/x").groups([]),
+    ] {
+        let text = alone.plan().unwrap().to_string();
+        assert!(text.starts_with("engine  copied: "), "{text}");
+    }
+}
+
+#[test]
+#[allow(unsafe_code, reason = "hooks that do nothing")]
+fn hooks_keep_descriptors_open_until_exec() {
+    let mut command = Command::new("/bin/true");
+    command.env_clear().stdin(Stdio::null());
+    let mut shared = command.clone();
+    // SAFETY: the hook does nothing.
+    unsafe { command.pre_exec(|_| Ok(())) };
+    golden("hook", &command);
+    // SAFETY: the hook does nothing.
+    unsafe { shared.pre_exec_shared(|_| Ok(())) };
+    golden("hook-shared", &shared);
+}
+
+#[test]
+fn a_control_group_is_born_in_or_joined() {
+    let mut command = Command::new("/bin/true");
+    command.env_clear().cgroup("/sys/fs/cgroup/x").set_tid([7]);
+    golden("cgroup", &command);
+    command.set_tid([]).method(Method::Vfork);
+    golden("cgroup-joined", &command);
 }

@@ -28,7 +28,11 @@ fn the_engine_that_was_asked_for_ran() {
         let flags = launch.flags();
         assert_eq!(flags.contains(CloneFlags::VM), shared);
         assert_eq!(flags.contains(CloneFlags::FILES), shared);
-        assert!(flags.contains(CloneFlags::PIDFD | CloneFlags::CLEAR_SIGHAND));
+        let own = CloneFlags::PIDFD | CloneFlags::CLEAR_SIGHAND;
+        assert_eq!(flags.contains(own), engine != Engine::Pipe);
+        assert_eq!(launch.confirmed(), engine != Engine::Pipe);
+        let call = if engine == Engine::Pipe { "clone" } else { "clone3" };
+        assert_eq!(launch.call(), call);
         assert!(child.wait().unwrap().success());
     });
 }

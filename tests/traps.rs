@@ -144,6 +144,7 @@ fn the_clone_flags_are_the_kernels() {
         (CloneFlags::PIDFD, 0x0000_1000),
         (CloneFlags::VFORK, 0x0000_4000),
         (CloneFlags::CLEAR_SIGHAND, 0x1_0000_0000),
+        (CloneFlags::INTO_CGROUP, 0x2_0000_0000),
     ];
     for (flag, bits) in kernel {
         assert_eq!(flag.bits(), bits);

@@ -2,41 +2,86 @@
 
 use core::fmt;
 
-use super::{Call, Check, ROW, local, number, slot};
-use crate::sys::abi::SIGACTION_SIZE;
+use super::{Call, Check, Entry, ROW, local, number, slot};
+use crate::sys::abi::{ROBUST_HEAD_SIZE, SIGACTION_SIZE, SIGSET_SIZE};
 
-/// How a call may use its arguments. `addresses` are those that the kernel
-/// reads or writes through: they must lie in the plan or in the block.
-/// A string ends at its NUL, which the text is sure to have; `reach` is how
-/// many bytes a structure in the text takes.
+/// How many bytes a call reads or writes at an address.
+#[derive(Clone, Copy)]
+enum Reach {
+    /// Up to and with a NUL, which the text is sure to have.
+    String,
+    Bytes(u64),
+    /// As many times so many bytes as this argument says.
+    Counted(usize, u64),
+}
+
+/// How a call may use its arguments. Those that the kernel reads through
+/// lie in the plan or in the block, those it writes through in the block;
+/// or they are NULL.
 struct Rule {
     nr: u32,
-    addresses: u8,
-    reach: u64,
+    reads: u8,
+    writes: u8,
+    reach: Reach,
 }
 
-const fn rule(nr: libc::c_long, addresses: u8) -> Rule {
-    Rule { nr: number(nr), addresses, reach: 1 }
+/// A call without addresses.
+const fn plain(nr: libc::c_long) -> Rule {
+    Rule { nr: number(nr), reads: 0, writes: 0, reach: Reach::Bytes(0) }
 }
+
+const fn reads(nr: libc::c_long, reads: u8, reach: Reach) -> Rule {
+    Rule { reads, reach, ..plain(nr) }
+}
+
+const fn writes(nr: libc::c_long, writes: u8, reach: Reach) -> Rule {
+    Rule { writes, reach, ..plain(nr) }
+}
+
+const SIGACTION: Reach = Reach::Bytes(SIGACTION_SIZE);
+const SIGSET: Reach = Reach::Bytes(SIGSET_SIZE);
+const ROBUST: Reach = Reach::Bytes(ROBUST_HEAD_SIZE);
+const ID: Reach = Reach::Bytes(4);
+const IDS: Reach = Reach::Counted(0, 4);
+const LOCAL: Rule = plain(0);
 
 /// Every call that a table may make in memory shared with the parent: none
 /// of them maps, unmaps or writes memory that is not named here.
 const RULES: &[Rule] = &[
-    rule(libc::SYS_close_range, 0),
-    rule(libc::SYS_dup3, 0),
-    rule(libc::SYS_fcntl, 0),
-    rule(libc::SYS_chdir, 0b1),
-    Rule { reach: SIGACTION_SIZE, ..rule(libc::SYS_rt_sigaction, 0b10) },
-    rule(libc::SYS_rt_sigprocmask, 0b10),
-    rule(libc::SYS_execve, 0b111),
-    rule(libc::SYS_exit_group, 0),
-    rule(libc::SYS_set_robust_list, 0b1),
-    rule(libc::SYS_gettid, 0),
-    rule(libc::SYS_getppid, 0),
-    rule(libc::SYS_futex, 0b1),
-    Rule { nr: local::VALUE, addresses: 0, reach: 0 },
-    Rule { nr: local::COMPARE, addresses: 0b11, reach: 0 },
-    Rule { nr: local::DECIMAL, addresses: 0, reach: 0 },
+    plain(libc::SYS_close_range),
+    plain(libc::SYS_dup3),
+    plain(libc::SYS_fcntl),
+    plain(libc::SYS_close),
+    reads(libc::SYS_write, 0b10, Reach::Counted(2, 1)),
+    reads(libc::SYS_chdir, 0b1, Reach::String),
+    plain(libc::SYS_setsid),
+    plain(libc::SYS_setpgid),
+    plain(libc::SYS_umask),
+    reads(libc::SYS_setgroups, 0b10, IDS),
+    writes(libc::SYS_getgroups, 0b10, IDS),
+    plain(libc::SYS_setresgid),
+    writes(libc::SYS_getresgid, 0b111, ID),
+    plain(libc::SYS_setresuid),
+    writes(libc::SYS_getresuid, 0b111, ID),
+    plain(libc::SYS_geteuid),
+    plain(libc::SYS_getegid),
+    Rule { writes: 0b100, ..reads(libc::SYS_rt_sigaction, 0b10, SIGACTION) },
+    reads(libc::SYS_rt_sigprocmask, 0b10, SIGSET),
+    reads(libc::SYS_execve, 0b111, Reach::String),
+    plain(libc::SYS_exit_group),
+    writes(libc::SYS_set_robust_list, 0b1, ROBUST),
+    plain(libc::SYS_gettid),
+    plain(libc::SYS_getppid),
+    reads(libc::SYS_futex, 0b1, Reach::Bytes(4)),
+    Rule { nr: local::VALUE, ..LOCAL },
+    Rule {
+        nr: local::COMPARE,
+        reads: 0b11,
+        reach: Reach::Counted(2, 1),
+        ..LOCAL
+    },
+    Rule { nr: local::DECIMAL, ..LOCAL },
+    Rule { nr: local::HOOK, ..LOCAL },
 ];
 
 /// What is wrong with a table: a mistake of ours, never of the user's.
@@ -66,17 +111,27 @@ impl fmt::Display for Flaw {
 /// Rows that may run, with what they point to. Holding one is the proof:
 ///
 /// 1. every row makes a call of [`RULES`], and every argument that the
-///    kernel takes as an address is a string of `text`, an array of `lists`
-///    or a slot that the launch fills with the address of another;
+///    kernel takes as an address is NULL, a string of `text`, an array of
+///    `lists` or a slot that the launch fills with the address of others,
+///    for as many bytes as the call reads or writes; nothing writes to
+///    `text` or `lists`;
 /// 2. `text` ends in NUL, so every string in it ends within it; `lists` ends
 ///    in 0 and holds only addresses of `text`;
 /// 3. the last row is an exec that must succeed or an exit, and no row hops
 ///    past it: the walker never leaves the table;
 /// 4. every slot number is below [`slot::COUNT`], and no row writes a slot
-///    that holds an address.
+///    that holds an address;
+/// 5. a function that is called is one of `entries`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Table<'a> {
     rows: &'a [Call],
+}
+
+/// Where the plan's memory lies: start and length of each part.
+struct Memory {
+    text: (u64, u64),
+    lists: (u64, u64),
+    entries: (u64, u64),
 }
 
 impl<'a> Table<'a> {
@@ -85,6 +140,7 @@ impl<'a> Table<'a> {
         rows: &'a [Call],
         text: &'a [u8],
         lists: &'a [u64],
+        entries: &'a [Entry],
     ) -> Result<Table<'a>, Flaw> {
         let last = rows.last().ok_or(Flaw::Empty)?;
         if rows.len() >= usize::from(u16::MAX) {
@@ -93,21 +149,24 @@ impl<'a> Table<'a> {
         if !matches!(text.last(), None | Some(0)) {
             return Err(Flaw::Text);
         }
-        let text = span(text.as_ptr().addr(), text.len());
-        let in_text = |at: u64| at.wrapping_sub(text.0) < text.1;
+        let memory = Memory {
+            text: span(text),
+            lists: span(lists),
+            entries: span(entries),
+        };
+        let in_text = |at: u64| at.wrapping_sub(memory.text.0) < memory.text.1;
         if !lists.iter().all(|at| *at == 0 || in_text(*at)) {
             return Err(Flaw::List);
         }
         if !matches!(lists.last(), None | Some(0)) {
             return Err(Flaw::List);
         }
-        let lists = span(lists.as_ptr().addr(), size_of_val(lists));
         for (n, row) in (1u16..).zip(rows) {
             let next = usize::from(n) + usize::from(row.hop / ROW);
             let stays = next < rows.len() || usize::from(n) == rows.len();
             let whole = row.hop % ROW == 0;
             let own = row.row == n && whole && stays;
-            if !own || !sound(row, text, lists) {
+            if !own || !sound(row, &memory) {
                 return Err(Flaw::Row(n));
             }
         }
@@ -124,47 +183,79 @@ impl<'a> Table<'a> {
     }
 }
 
-/// Start and length, as the rows have them.
-fn span(start: usize, len: usize) -> (u64, u64) {
-    (start as u64, len as u64)
+/// Start and length in bytes, as the rows have them.
+fn span<T>(all: &[T]) -> (u64, u64) {
+    (all.as_ptr().addr() as u64, size_of_val(all) as u64)
 }
 
-/// Whether one row keeps clauses 1 and 4 of [`Table`].
-fn sound(row: &Call, text: (u64, u64), lists: (u64, u64)) -> bool {
+/// Whether one row keeps clauses 1, 4 and 5 of [`Table`].
+fn sound(row: &Call, memory: &Memory) -> bool {
     let Some(rule) = RULES.iter().find(|rule| rule.nr == row.nr) else {
         return false;
     };
-    let args = (0u8..).zip(row.args).all(|(i, arg)| {
-        let bit = 1u8 << i;
-        let (is_slot, is_text) = (row.slots & bit, row.texts & bit);
-        let address = rule.addresses & bit != 0;
-        if is_slot != 0 {
-            let held = slot::MASK_AT..slot::FREE;
-            let held = held.map(u64::from).any(|n| n == arg);
-            let number = arg < u64::from(slot::COUNT);
-            i < 3 && number && (held || !address)
-        } else if is_text != 0 {
-            let compared = row.nr == local::COMPARE;
-            let reach = if compared { row.args[2] } else { rule.reach };
-            let at = arg.wrapping_sub(text.0);
-            address && at < text.1 && reach <= text.1 - at
-        } else if row.lists & bit != 0 {
-            let at = arg.wrapping_sub(lists.0);
-            address && at < lists.1 && at % 8 == 0
-        } else {
-            !address
-        }
-    });
+    let args = (0u8..)
+        .zip(row.args)
+        .all(|(i, arg)| argument(row, rule, memory, i, arg));
     let free = slot::FREE..slot::COUNT;
     let kept = [slot::SINK, slot::WORD];
     let writes = kept.contains(&row.store) || free.contains(&row.store);
     args && writes
 }
 
+fn argument(
+    row: &Call,
+    rule: &Rule,
+    memory: &Memory,
+    i: u8,
+    arg: u64,
+) -> bool {
+    let bit = 1u8 << i;
+    let (read, written) = (rule.reads & bit != 0, rule.writes & bit != 0);
+    let address = read || written;
+    if row.nr == local::HOOK && i == 0 {
+        let at = arg.wrapping_sub(memory.entries.0);
+        return row.slots & bit == 0 && at < memory.entries.1 && at % 16 == 0;
+    }
+    if row.slots & bit != 0 {
+        if i >= 3 || arg >= u64::from(slot::COUNT) {
+            return false;
+        }
+        let held = |held: &&(u8, u8, u64)| u64::from(held.0) == arg;
+        let held = slot::ADDRESSES.iter().find(held);
+        let fits = held.is_some_and(|held| reach(row, rule, held.2));
+        return !address || fits;
+    }
+    if row.texts & bit != 0 {
+        let at = arg.wrapping_sub(memory.text.0);
+        let inside = at < memory.text.1;
+        return read && inside && reach(row, rule, memory.text.1 - at);
+    }
+    if row.lists & bit != 0 {
+        let at = arg.wrapping_sub(memory.lists.0);
+        return read && at < memory.lists.1 && at % 8 == 0;
+    }
+    // The kernel answers NULL with EFAULT or takes it for "none"; the walker
+    // itself would read it.
+    !address || (arg == 0 && row.nr & local::VALUE == 0)
+}
+
+/// Whether what the call reads or writes fits into `room` bytes.
+fn reach(row: &Call, rule: &Rule, room: u64) -> bool {
+    match rule.reach {
+        Reach::String => true,
+        Reach::Bytes(len) => len <= room,
+        Reach::Counted(by, unit) => {
+            let literal = row.slots & (1 << by) == 0;
+            let count = row.args.get(by).copied().unwrap_or(u64::MAX);
+            literal && count.checked_mul(unit).is_some_and(|n| n <= room)
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::{Flaw, Table};
-    use crate::call::{Call, Check, ROW, local, number, slot};
+    use crate::call::{Call, Check, Entry, ROW, local, number, slot};
 
     const EXIT: u32 = number(libc::SYS_exit_group);
     const CHDIR: u32 = number(libc::SYS_chdir);
@@ -174,7 +265,7 @@ mod tests {
     fn refused(row: Call) -> Option<Flaw> {
         let exit = Call { row: 2, ..Call::new(EXIT, [0; 6]) };
         let row = Call { row: 1, ..row };
-        Table::new(&[row, exit], TEXT, &[]).err()
+        Table::new(&[row, exit], TEXT, &[], &[]).err()
     }
 
     fn chdir(offset: usize) -> Call {
@@ -206,7 +297,7 @@ mod tests {
                 Call { texts: 0b10, row: 1, ..row },
                 Call { row: 2, ..Call::new(EXIT, [0; 6]) },
             ];
-            assert_eq!(Table::new(&rows, &zeros, &[]).is_ok(), sound);
+            assert_eq!(Table::new(&rows, &zeros, &[], &[]).is_ok(), sound);
         }
     }
 
@@ -236,8 +327,14 @@ mod tests {
         for n in 0..=u64::from(slot::COUNT) {
             let row = Call::new(mask, [2, n, 0, 8, 0, 0]);
             let row = Call { slots: 0b10, ..row };
-            let held = [slot::MASK_AT, slot::HEAD_AT].map(u64::from);
+            let held = slot::ADDRESSES.map(|held| u64::from(held.0));
             assert_eq!(refused(row).is_none(), held.contains(&n), "{n}");
+        }
+        let robust = number(libc::SYS_set_robust_list);
+        for (held, _, room) in slot::ADDRESSES {
+            let row = Call::new(robust, [u64::from(held), 24, 0, 0, 0, 0]);
+            let row = Call { slots: 0b1, ..row };
+            assert_eq!(refused(row).is_none(), room >= 24, "{held}");
         }
         let late = Call { slots: 0b1000, ..Call::new(local::VALUE, [0; 6]) };
         assert_eq!(refused(late), Some(Flaw::Row(1)), "the fourth argument");
@@ -250,14 +347,15 @@ mod tests {
         assert_eq!(refused(hop(0)), None);
         assert_eq!(refused(hop(ROW)), Some(Flaw::Row(1)));
         assert_eq!(refused(hop(8)), Some(Flaw::Row(1)), "not a row");
-        let end =
-            |row: Call| Table::new(&[Call { row: 1, ..row }], TEXT, &[]).err();
+        let end = |row: Call| {
+            Table::new(&[Call { row: 1, ..row }], TEXT, &[], &[]).err()
+        };
         assert_eq!(end(value), Some(Flaw::End));
         let soft = Call { check: Check::May, ..Call::new(EXIT, [0; 6]) };
         assert_eq!(end(soft), Some(Flaw::End));
-        assert_eq!(Table::new(&[], TEXT, &[]).err(), Some(Flaw::Empty));
+        assert_eq!(Table::new(&[], TEXT, &[], &[]).err(), Some(Flaw::Empty));
         let late = [Call { row: 2, ..Call::new(EXIT, [0; 6]) }];
-        let found = Table::new(&late, TEXT, &[]).err();
+        let found = Table::new(&late, TEXT, &[], &[]).err();
         assert_eq!(found, Some(Flaw::Row(1)), "not its own place");
     }
 
@@ -265,10 +363,52 @@ mod tests {
     fn lists_and_text_are_closed() {
         let exit = [Call { row: 1, ..Call::new(EXIT, [0; 6]) }];
         let at = TEXT.as_ptr().addr() as u64;
-        let new = |text, lists: &[u64]| Table::new(&exit, text, lists).err();
+        let new =
+            |text, lists: &[u64]| Table::new(&exit, text, lists, &[]).err();
         assert_eq!(new(TEXT, &[at, at + 5, 0]), None);
         assert_eq!(new(TEXT, &[at, at + 5]), Some(Flaw::List));
         assert_eq!(new(TEXT, &[at + 10, 0]), Some(Flaw::List));
         assert_eq!(new(&TEXT[..4], &[]), Some(Flaw::Text));
+    }
+
+    #[test]
+    fn what_a_call_writes_lies_in_the_block_and_fits() {
+        let nr = number(libc::SYS_getgroups);
+        let scratch = u64::from(slot::SCRATCH_AT);
+        for (count, sound) in [(0, true), (32, true), (33, false)] {
+            let row = Call::new(nr, [count, scratch, 0, 0, 0, 0]);
+            let row = Call { slots: 0b10, ..row };
+            assert_eq!(refused(row).is_none(), sound, "{count}");
+            let counted = Call { slots: 0b11, ..row };
+            assert_eq!(refused(counted), Some(Flaw::Row(1)), "not literal");
+        }
+        let at = TEXT.as_ptr().addr() as u64;
+        let text = Call::new(nr, [1, at, 0, 0, 0, 0]);
+        let text = Call { texts: 0b10, ..text };
+        assert_eq!(refused(text), Some(Flaw::Row(1)), "written text");
+        let none = Call::new(nr, [0; 6]);
+        assert_eq!(refused(none), None, "NULL");
+        let compare = Call::new(local::COMPARE, [0; 6]);
+        assert_eq!(refused(compare), Some(Flaw::Row(1)), "NULL, read here");
+    }
+
+    #[test]
+    fn only_listed_functions_are_called() {
+        extern "C" fn nothing(_: u64, _: u64, _: u64) -> i64 {
+            0
+        }
+        let entries = [Entry { run: nothing, data: 0 }; 2];
+        let at = entries.as_ptr().addr() as u64;
+        for (arg, sound) in
+            [(at, true), (at + 16, true), (at + 8, false), (at + 32, false)]
+        {
+            let row = Call::new(local::HOOK, [arg, 0, 0, 0, 0, 0]);
+            let rows = [
+                Call { row: 1, ..row },
+                Call { row: 2, ..Call::new(EXIT, [0; 6]) },
+            ];
+            let found = Table::new(&rows, TEXT, &[], &entries);
+            assert_eq!(found.is_ok(), sound, "{}", arg - at);
+        }
     }
 }

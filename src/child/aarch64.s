@@ -108,6 +108,8 @@ offshoot_0_1_walker:
     mov x0, #0
     b .Lresult
 .Ldecimal:                      // digits, the first in the lowest byte
+    cmp w8, #2
+    b.ne .Lhook
     mov w9, w0
     mov w10, #10
     mov x0, #0
@@ -121,6 +123,13 @@ offshoot_0_1_walker:
     .globl offshoot_0_1_walker_end
     .hidden offshoot_0_1_walker_end
 offshoot_0_1_walker_end:
+// A row that calls a function, on the stack below the caller's frame. Not
+// part of the walker: the engines that have no such memory do not take it
+// along.
+.Lhook:
+    ldp x9, x0, [x0]            // run, data
+    blr x9
+    b .Lresult
     .cfi_endproc
     .size offshoot_0_1_enter, . - offshoot_0_1_enter
     .popsection

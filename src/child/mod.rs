@@ -2,8 +2,11 @@
 //!
 //! Runs in the child, between clone and exec. It reads the table and the
 //! plan, writes the launch's own block, and touches nothing else. Absent: a
-//! stack, libc, thread-locals, allocation, panics, and a way to return.
+//! stack, libc, thread-locals, allocation, panics, and a way to return. (Rows
+//! that call a function have a stack: hooks, and the closer of descriptors.)
 #![allow(unsafe_code, reason = "the one jump into the assembly")]
+
+pub(crate) mod closer;
 
 use core::arch::global_asm;
 use core::mem::{offset_of, size_of};
@@ -48,6 +51,7 @@ const _: () = assert!(offset_of!(Door, block) == 56);
 /// and the table's memory stays as it is, until the child has exec'd or is
 /// dead, or the child has a copy of both (no `CLONE_VM`).
 /// Clause 3: the slots that hold addresses hold those of slots of this block.
+/// Clause 4: the functions that rows call keep clause 6 of `launch`.
 pub(crate) unsafe fn enter(
     nr: u64,
     args: [u64; 5],
@@ -57,7 +61,7 @@ pub(crate) unsafe fn enter(
     let rows = table.rows().as_ptr().expose_provenance() as u64;
     let block = block.expose_provenance() as u64;
     let door = Door { nr, args, rows, block };
-    // SAFETY: clauses 1 to 3 are the caller's; the table is verified, which
+    // SAFETY: clauses 1 to 4 are the caller's; the table is verified, which
     // is what the walker asks of it. The parent's side of the entry keeps
     // the C calling convention, and the child never returns from it.
     let made = unsafe { offshoot_0_1_enter(&raw const door) };

@@ -118,6 +118,8 @@ offshoot_0_1_walker:
     xor eax, eax
     jmp .Lresult
 .Ldecimal:                      # digits, the first in the lowest byte
+    cmp eax, 2
+    jne .Lhook
     mov eax, edi
     mov ecx, 10
     xor edi, edi
@@ -134,6 +136,16 @@ offshoot_0_1_walker:
     .globl offshoot_0_1_walker_end
     .hidden offshoot_0_1_walker_end
 offshoot_0_1_walker_end:
+# A row that calls a function, on the stack below the caller's frame, which
+# ends at the address that `enter` returns to. Not part of the walker: the
+# engines that have no such memory do not take it along.
+.Lhook:
+    mov rax, [rdi]              # run
+    mov rdi, [rdi + 8]          # data
+    sub rsp, 8                  # aligned to 16, as a call wants it
+    call rax
+    add rsp, 8
+    jmp .Lresult
     .cfi_endproc
     .size offshoot_0_1_enter, . - offshoot_0_1_enter
     .popsection

@@ -15,31 +15,44 @@
 //! 4. **The child uses no stack**, so the caller's frame, which a shared
 //!    address space makes its own too, is never written.
 //! 5. **Signals are blocked, all 64, from before the clone.** No handler of
-//!    the parent can run in the child; its own mask is set by a row.
+//!    the parent can run in the child; its own mask is set by a row, after
+//!    all handlers are gone (by CLEAR_SIGHAND, or rows of their own).
+//! 6. **Functions keep to the block.** An [`Entry`](crate::call::Entry) that
+//!    a row calls is valid in this process and its copies for as long as the
+//!    table is borrowed, and writes through what it is given only.
 //!
 //! Absent here: retries, pipes, files, allocation. Those are the parent's.
 
 pub(crate) mod copied;
+pub(crate) mod here;
+pub(crate) mod pipe;
+mod shared;
 pub(crate) mod suspended;
 
-use crate::call::{Block, number, slot};
+use crate::call::{Block, Entry, number, slot};
+use crate::child::closer;
 use crate::sys::abi::CloneArgs;
-use crate::sys::call::{Ended, wait_clone};
-use crate::sys::{CloneFlags, Errno, Pid, bits};
+use crate::sys::arch::clone_arguments;
+use crate::sys::call::pidfd_open;
+use crate::sys::wait::{Ended, Kind, Target, wait};
+use crate::sys::{CloneFlags, Errno, Maker, Pid, bits};
+
+/// What plans call to close descriptors, or to mark them, one by one.
+pub(crate) const CLOSERS: [Entry; 2] = [closer::CLOSE, closer::MARK];
 
 /// How a launch ended, seen from the parent. `pidfd` is a descriptor that
 /// nobody owns yet: whoever takes a `Made` closes it or keeps it. Rows are
 /// counted from 1; 0 is before the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Made {
-    /// The program runs.
-    Running { pid: Pid, pidfd: i32 },
+    /// The program runs; `sure` if the kernel has said so.
+    Running { pid: Pid, pidfd: Option<i32>, sure: bool },
     /// The kernel made no child.
     Refused(Errno),
     /// A row failed; the child is gone and reaped.
-    Failed { row: u32, result: i64, denied: u32, pidfd: i32 },
+    Failed { row: u32, result: i64, denied: u32, pidfd: Option<i32> },
     /// The child ended before exec without failing a row; it is reaped.
-    Died { row: u32, ended: Ended, pidfd: i32 },
+    Died { row: u32, ended: Option<Ended>, pidfd: Option<i32> },
 }
 
 impl Made {
@@ -49,29 +62,52 @@ impl Made {
             Made::Refused(_) => None,
             Made::Running { pidfd, .. }
             | Made::Failed { pidfd, .. }
-            | Made::Died { pidfd, .. } => Some(pidfd),
+            | Made::Died { pidfd, .. } => pidfd,
         }
     }
 }
 
 /// What is asked of the kernel beside the table.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Ask {
+pub(crate) struct Ask<'a> {
+    pub(crate) maker: Maker,
     pub(crate) flags: CloneFlags,
     /// A descriptor above the cut, or none: then the child's pidfd serves,
     /// as it is made above the pipes unless numbers below were free.
     pub(crate) canary: Option<i32>,
+    /// The control group that the child is born in.
+    pub(crate) cgroup: Option<i32>,
+    /// The child's process ids, the innermost namespace's first.
+    pub(crate) tids: &'a [i32],
 }
 
-/// Fills the slots that every launch has, but for addresses.
-fn seat(block: &mut Block, ask: Ask) {
-    if let Some(canary) = ask.canary {
-        block.set(slot::CANARY, bits(i64::from(canary)));
+impl<'a> Ask<'a> {
+    /// With an engine's own flags, as far as the call has them.
+    fn with(self, own: CloneFlags) -> Ask<'a> {
+        Ask { flags: self.flags.union(own).within(self.maker), ..self }
     }
 }
 
+/// Fills the slots that every launch has. `base` is where the child finds
+/// the block.
+fn seat(block: &mut Block, base: *mut Block, ask: Ask<'_>) {
+    if let Some(canary) = ask.canary {
+        block.set(slot::CANARY, bits(i64::from(canary)));
+    }
+    // An older kernel ignores CLONE_PIDFD and writes nothing.
+    block.set(pidfd_slot(ask), bits(-1));
+    for (held, slot, _) in slot::ADDRESSES {
+        block.set(held, address(base, slot));
+    }
+    let (node, head) = (address(base, slot::NODE), address(base, slot::HEAD));
+    block.set(slot::NODE, head);
+    block.set(slot::HEAD, node);
+    let word = address(base, slot::WORD);
+    block.set(slot::HEAD + 1, word.wrapping_sub(node));
+}
+
 /// Where the kernel writes the pidfd, as a slot.
-fn pidfd_slot(ask: Ask) -> u8 {
+fn pidfd_slot(ask: Ask<'_>) -> u8 {
     if ask.canary.is_some() { slot::PIDFD } else { slot::CANARY }
 }
 
@@ -81,47 +117,71 @@ fn address(base: *mut Block, n: u8) -> u64 {
     (base.expose_provenance() + first + 8 * usize::from(n)) as u64
 }
 
-/// The arguments of clone3 for a child without a stack of its own. Exit
-/// signal 0: until it execs the child's death raises no SIGCHLD and only a
-/// wait with `__WCLONE` sees it; exec makes it SIGCHLD.
-fn clone_args(ask: Ask, pidfd: u64) -> CloneArgs {
-    CloneArgs { flags: ask.flags.bits(), pidfd, ..CloneArgs::default() }
-}
-
-/// The system call and its arguments for [`crate::child::enter`].
-fn clone3(args: &CloneArgs) -> (u64, [u64; 5]) {
+/// The system call and its arguments for [`crate::child::enter`], for a
+/// child without a stack of its own. `args` is where clone3 reads them.
+///
+/// Exit signal 0, unless `signal` says otherwise: until it execs the child's
+/// death raises no SIGCHLD and only a wait with `__WCLONE` sees it; exec
+/// makes it SIGCHLD.
+fn make(
+    ask: Ask<'_>,
+    args: &mut CloneArgs,
+    pidfd: u64,
+    signal: u64,
+) -> (u64, [u64; 5]) {
+    let flags = ask.flags.bits();
+    let pidfd = if ask.flags.contains(CloneFlags::PIDFD) { pidfd } else { 0 };
+    if ask.maker == Maker::Clone {
+        let nr = u64::from(number(libc::SYS_clone));
+        return (nr, clone_arguments(flags | signal, 0, pidfd, 0, 0));
+    }
+    let mut size = CloneArgs::SIZE_VER0;
+    *args = CloneArgs { flags, pidfd, exit_signal: signal, ..*args };
+    if !ask.tids.is_empty() {
+        size = CloneArgs::SIZE_VER1;
+        args.set_tid = ask.tids.as_ptr().expose_provenance() as u64;
+        args.set_tid_size = ask.tids.len() as u64;
+    }
+    if let Some(cgroup) = ask.cgroup {
+        size = CloneArgs::SIZE_VER2;
+        args.flags |= CloneFlags::INTO_CGROUP.bits();
+        args.cgroup = bits(i64::from(cgroup));
+    }
     let nr = u64::from(number(libc::SYS_clone3));
-    let at = core::ptr::from_ref(args).expose_provenance() as u64;
-    (nr, [at, CloneArgs::SIZE_VER0, 0, 0, 0])
+    let at = core::ptr::from_mut(args).expose_provenance() as u64;
+    (nr, [at, size, 0, 0, 0])
 }
 
 /// The number that the kernel wrote into a slot, as a descriptor.
-fn descriptor(block: &Block, n: u8) -> i32 {
-    let low = block.slot(n) & u64::from(u32::MAX);
-    i32::try_from(low).unwrap_or(-1)
+fn descriptor(low: u64) -> Option<i32> {
+    let low = u32::try_from(low & u64::from(u32::MAX)).ok()?;
+    i32::try_from(low).ok()
 }
 
 /// Reads the block back once the child has exec'd or is about to be gone,
 /// and reaps a child that did not exec. D8: only `__WCLONE` sees a child
 /// that has not, so ECHILD is the proof that it has.
-fn verdict(block: &Block, pid: Pid, pidfd: i32) -> Made {
+fn verdict(block: &Block, pid: Pid, pidfd: Option<i32>) -> Made {
     let row = block.reached;
+    let pidfd = pidfd.or_else(|| pidfd_open(pid));
+    let target = Target { pid, pidfd };
     if block.failed != 0 {
-        let _ = wait_clone(pidfd, true);
-        let row = block.failed;
-        return Made::Failed {
-            row,
-            result: block.result,
-            denied: block.denied,
-            pidfd,
-        };
+        let _ = wait(target, Kind::Silent, true);
+        return failed(block, pidfd);
     }
-    let ended = match wait_clone(pidfd, false) {
-        Ok(None) => wait_clone(pidfd, true),
+    let ended = match wait(target, Kind::Silent, false) {
+        Ok(None) => wait(target, Kind::Silent, true),
         other => other,
     };
     match ended {
-        Ok(Some(ended)) => Made::Died { row, ended, pidfd },
-        Ok(None) | Err(_) => Made::Running { pid, pidfd },
+        Ok(Some(ended)) => Made::Died { row, ended: Some(ended), pidfd },
+        Err(Errno(libc::ECHILD)) => Made::Running { pid, pidfd, sure: true },
+        // A filter refuses every wait there is.
+        Ok(None) | Err(_) => Made::Running { pid, pidfd, sure: false },
     }
+}
+
+fn failed(block: &Block, pidfd: Option<i32>) -> Made {
+    let Block { failed: row, result, denied, .. } = *block;
+    Made::Failed { row, result, denied, pidfd }
 }

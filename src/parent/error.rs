@@ -10,7 +10,8 @@ use super::std::{
 };
 
 use crate::call::Flaw;
-use crate::sys::call::Ended;
+use crate::sys::Errno;
+use crate::sys::wait::Ended;
 
 /// The step that failed: an option that was refused, a call that the parent
 /// made before there was a child, a call that the child made before exec, or
@@ -34,10 +35,32 @@ pub enum Step {
     Stdout,
     /// Standard error: the descriptor for it could not be made.
     Stderr,
+    /// `arg0`, refused before anything is made.
+    Arg0,
+    /// `path_search`, refused before anything is made.
+    PathSearch,
+    /// `method`, refused before anything is made.
+    Method,
+    /// `memory`, refused before anything is made.
+    Memory,
+    /// `process_group`, refused before anything is made.
+    ProcessGroup,
+    /// `umask`, refused before anything is made.
+    Umask,
+    /// `uid`, refused before anything is made.
+    Uid,
+    /// `gid`, refused before anything is made.
+    Gid,
+    /// `groups`, refused before anything is made.
+    Groups,
+    /// `set_tid`: refused, or the kernel does not give those ids.
+    SetTid,
+    /// `cgroup`: the group cannot be opened or entered.
+    Cgroup,
     /// Compiling the plan; the text says what is wrong.
     Plan,
-    /// [`clone3(2)`](https://man7.org/linux/man-pages/man2/clone.2.html):
-    /// no child was made.
+    /// [`clone(2)`](https://man7.org/linux/man-pages/man2/clone.2.html) or
+    /// clone3: no child was made.
     Clone,
     /// [`set_robust_list(2)`](https://man7.org/linux/man-pages/man2/get_robust_list.2.html)
     /// in the child.
@@ -48,9 +71,30 @@ pub enum Step {
     /// [`dup3(2)`](https://man7.org/linux/man-pages/man2/dup.2.html) in the
     /// child.
     Dup,
+    /// [`close(2)`](https://man7.org/linux/man-pages/man2/close.2.html) in
+    /// the child.
+    Close,
+    /// `setsid`: refused, or
+    /// [`setsid(2)`](https://man7.org/linux/man-pages/man2/setsid.2.html) in
+    /// the child.
+    Setsid,
+    /// [`setpgid(2)`](https://man7.org/linux/man-pages/man2/setpgid.2.html)
+    /// in the child.
+    Setpgid,
+    /// [`setgroups(2)`](https://man7.org/linux/man-pages/man2/setgroups.2.html)
+    /// in the child, or it had no effect.
+    Setgroups,
+    /// [`setresgid(2)`](https://man7.org/linux/man-pages/man2/setresuid.2.html)
+    /// in the child, or it had no effect.
+    Setresgid,
+    /// [`setresuid(2)`](https://man7.org/linux/man-pages/man2/setresuid.2.html)
+    /// in the child, or it had no effect.
+    Setresuid,
     /// [`chdir(2)`](https://man7.org/linux/man-pages/man2/chdir.2.html) in
     /// the child.
     Chdir,
+    /// A function given to `pre_exec` or `pre_exec_shared`.
+    PreExec,
     /// [`sigaction(2)`](https://man7.org/linux/man-pages/man2/sigaction.2.html)
     /// in the child.
     SignalAction,
@@ -82,12 +126,30 @@ impl fmt::Display for Step {
             Step::Stdin => "stdin",
             Step::Stdout => "stdout",
             Step::Stderr => "stderr",
+            Step::Arg0 => "arg0",
+            Step::PathSearch => "path_search",
+            Step::Method => "method",
+            Step::Memory => "memory",
+            Step::ProcessGroup => "process_group",
+            Step::Umask => "umask",
+            Step::Uid => "uid",
+            Step::Gid => "gid",
+            Step::Groups => "groups",
+            Step::SetTid => "set_tid",
+            Step::Cgroup => "cgroup",
             Step::Plan => "plan",
-            Step::Clone => "clone3",
+            Step::Clone => "clone",
             Step::RobustList => "set_robust_list",
             Step::CloseRange => "close_range",
             Step::Dup => "dup3",
+            Step::Close => "close",
+            Step::Setsid => "setsid",
+            Step::Setpgid => "setpgid",
+            Step::Setgroups => "setgroups",
+            Step::Setresgid => "setresgid",
+            Step::Setresuid => "setresuid",
             Step::Chdir => "chdir",
+            Step::PreExec => "pre_exec",
             Step::SignalAction => "sigaction",
             Step::SignalMask => "sigprocmask",
             Step::Exec => "execve",
@@ -134,6 +196,12 @@ pub(crate) enum Cause {
     Refused(&'static str),
     #[error("{}", io::Error::from_raw_os_error(*.0))]
     Os(i32),
+    #[error("{}: {}", io::Error::from_raw_os_error(*.0), .1)]
+    Told(i32, &'static str),
+    #[error("it panicked")]
+    Panicked,
+    #[error("the child ended before exec, and somebody else knows how")]
+    Ended,
     #[error("the kernel answered {0}, against its own documentation")]
     Untrue(i64),
     #[error("the child died of signal {} before exec", .0.status)]
@@ -192,6 +260,11 @@ impl Error {
         Error::new(step, Cause::Refused(why))
     }
 
+    /// With what the number means here.
+    pub(crate) fn told(step: Step, errno: i32, why: &'static str) -> Error {
+        Error::new(step, Cause::Told(errno, why))
+    }
+
     /// From std, which may have refused by itself.
     pub(crate) fn io(step: Step, error: &io::Error) -> Error {
         match error.raw_os_error() {
@@ -200,14 +273,13 @@ impl Error {
         }
     }
 
-    pub(crate) fn ended(step: Step, ended: Ended) -> Error {
-        Error::new(
-            step,
-            match ended.signal() {
-                Some(_) => Cause::Killed(ended),
-                None => Cause::Exited(ended),
-            },
-        )
+    pub(crate) fn ended(step: Step, ended: Option<Ended>) -> Error {
+        let cause = match ended {
+            None => Cause::Ended,
+            Some(ended) if ended.signal().is_some() => Cause::Killed(ended),
+            Some(ended) => Cause::Exited(ended),
+        };
+        Error::new(step, cause)
     }
 
     pub(crate) fn with(mut self, operand: impl AsRef<OsStr>) -> Error {
@@ -253,7 +325,7 @@ impl Error {
     #[must_use]
     pub fn raw_os_error(&self) -> Option<i32> {
         match &self.0.cause {
-            Cause::Os(errno) => Some(*errno),
+            Cause::Os(errno) | Cause::Told(errno, _) => Some(*errno),
             _ => None,
         }
     }
@@ -263,7 +335,9 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> io::ErrorKind {
         match &self.0.cause {
-            Cause::Os(errno) => io::Error::from_raw_os_error(*errno).kind(),
+            Cause::Os(errno) | Cause::Told(errno, _) => {
+                io::Error::from_raw_os_error(*errno).kind()
+            }
             Cause::Refused(_) => io::ErrorKind::InvalidInput,
             _ => io::ErrorKind::Other,
         }
@@ -306,6 +380,12 @@ impl core::error::Error for Error {}
 impl From<Error> for io::Error {
     fn from(error: Error) -> io::Error {
         io::Error::new(error.kind(), error)
+    }
+}
+
+impl From<Errno> for io::Error {
+    fn from(errno: Errno) -> io::Error {
+        io::Error::from_raw_os_error(errno.raw_os_error())
     }
 }
 

@@ -1,8 +1,52 @@
 //! What this system says of itself, asked only where the answer decides.
 
-use super::std::{fs::File, io::Read};
+use core::cell::Cell;
+
+use super::std::{env, fs::File, io::Read, thread_local};
 
 use memchr::memmem;
+
+use crate::sys::call::clone3_probe;
+
+/// What the kernel, or a filter, is known to refuse, by the errno it gave.
+///
+/// A seccomp filter belongs to a thread and the threads it makes, and is
+/// never taken back: so the knowledge is a thread's too, and lasts.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Refused {
+    pub(crate) clone3: Option<i32>,
+    pub(crate) close_range: Option<i32>,
+}
+
+thread_local! {
+    static REFUSED: Cell<Refused> = const {
+        Cell::new(Refused { clone3: None, close_range: None })
+    };
+}
+
+pub(crate) fn refused() -> Refused {
+    REFUSED.get()
+}
+
+/// Takes note of a definite refusal.
+pub(crate) fn note(change: impl FnOnce(&mut Refused)) {
+    let mut refused = REFUSED.get();
+    change(&mut refused);
+    REFUSED.set(refused);
+}
+
+/// Whether clone3 itself is missing or blocked, where a clone3 with these
+/// arguments gave `errno`: ENOSYS and EPERM have other causes too.
+pub(crate) fn clone3_is_blocked(errno: i32) -> bool {
+    clone3_probe().raw_os_error() == errno && errno != libc::EINVAL
+}
+
+/// Whether valgrind runs us: it ends a program that makes a clone of a shape
+/// that it does not know, so it is not tried.
+pub(crate) fn valgrind() -> bool {
+    let preload = env::var_os("LD_PRELOAD").unwrap_or_default();
+    memmem::find(preload.as_encoded_bytes(), b"vgpreload").is_some()
+}
 
 /// Whether a debugger traces us (`TracerPid` of `/proc/self/status`).
 ///

@@ -5,9 +5,12 @@
 
 extern crate std;
 
+pub(crate) mod cgroup;
 pub(crate) mod command;
 pub(crate) mod error;
 pub(crate) mod handle;
+pub(crate) mod hook;
+pub(crate) mod identity;
 pub(crate) mod kernel;
 pub(crate) mod plan;
 pub(crate) mod program;

@@ -2,7 +2,7 @@
 
 use super::std::{
     fs::{File, OpenOptions},
-    os::fd::OwnedFd,
+    os::fd::{OwnedFd, RawFd},
     path::PathBuf,
     process::{ChildStderr, ChildStdin, ChildStdout},
     sync::Arc,
@@ -40,6 +40,8 @@ pub(crate) enum Source {
     Piped,
     Open(Arc<PathBuf>, Arc<OpenOptions>),
     Given(Arc<OwnedFd>),
+    Closed,
+    Same(i32),
 }
 
 impl Stdio {
@@ -61,6 +63,49 @@ impl Stdio {
     #[must_use]
     pub fn piped() -> Stdio {
         Stdio(Source::Piped)
+    }
+
+    /// The child has nothing open at this number. A program that opens a file
+    /// gets the number for it, and its messages then go there: `null` is the
+    /// safer choice for all but programs that ask for this.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use offshoot::{Command, Stdio};
+    ///
+    /// let mut sh = Command::new("sh");
+    /// sh.args(["-c", "test ! -e /proc/self/fd/0"]).stdin(Stdio::closed());
+    /// assert!(sh.status()?.success());
+    /// # Ok::<(), offshoot::Error>(())
+    /// ```
+    #[must_use]
+    pub fn closed() -> Stdio {
+        Stdio(Source::Closed)
+    }
+
+    /// The same as another of the child's standard descriptors, 0 to 2, as
+    /// the shell's `2>&1`: both share one file, so what is written to the two
+    /// keeps its order.
+    ///
+    /// # Errors
+    ///
+    /// Refused, naming the option: a number that is not 0, 1 or 2, itself,
+    /// one that is closed, or two that are the same as each other.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use offshoot::{Command, Stdio};
+    ///
+    /// let mut sh = Command::new("sh");
+    /// sh.args(["-c", "echo out; echo err >&2"]).stderr(Stdio::same_as(1));
+    /// assert_eq!(sh.output()?.stdout, b"out\nerr\n");
+    /// # Ok::<(), offshoot::Error>(())
+    /// ```
+    #[must_use]
+    pub fn same_as(number: RawFd) -> Stdio {
+        Stdio(Source::Same(number))
     }
 
     /// A file that is opened each spawn, in the parent, before the child is

@@ -25,6 +25,10 @@ pub(crate) struct CloneArgs {
 impl CloneArgs {
     /// The size of the first version (Linux 5.3): up to `tls`.
     pub(crate) const SIZE_VER0: u64 = 64;
+    /// With `set_tid` and its length (Linux 5.5).
+    pub(crate) const SIZE_VER1: u64 = 80;
+    /// With `cgroup` (Linux 5.7).
+    pub(crate) const SIZE_VER2: u64 = 88;
 }
 
 const _: () = assert!(size_of::<CloneArgs>() == 88);

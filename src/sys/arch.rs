@@ -5,7 +5,6 @@ use core::arch::asm;
 
 /// The legacy clone's arguments in the order this architecture takes them:
 /// the last two change places between x86-64 and aarch64.
-#[cfg_attr(not(test), expect(dead_code, reason = "for the legacy clone"))]
 pub(crate) const fn clone_arguments(
     flags: u64,
     stack: u64,

@@ -3,34 +3,9 @@
 
 use core::sync::atomic::AtomicU32;
 
-use super::abi::{PidfdInfo, SIGSET_SIZE, SigInfo, Timespec};
+use super::abi::{PidfdInfo, SIGSET_SIZE, Timespec};
 use super::arch::syscall;
-use super::{Errno, bits};
-
-/// `CLD_DUMPED` and its fellows: how a child ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Ended {
-    /// `CLD_EXITED`, `CLD_KILLED` or `CLD_DUMPED`.
-    pub(crate) code: i32,
-    /// The exit code or the signal.
-    pub(crate) status: i32,
-}
-
-impl Ended {
-    /// The same as a classic wait status: `WEXITSTATUS` and friends apply.
-    pub(crate) fn wait_status(self) -> i32 {
-        match self.code {
-            libc::CLD_EXITED => (self.status & 0xFF) << 8,
-            libc::CLD_DUMPED => self.status | 0x80,
-            _ => self.status,
-        }
-    }
-
-    /// The signal that ended the child, if one did.
-    pub(crate) fn signal(self) -> Option<i32> {
-        (self.code != libc::CLD_EXITED).then_some(self.status)
-    }
-}
+use super::{Errno, Pid, bits};
 
 /// Sets the calling thread's mask and returns the one before. All 64
 /// signals: libc's own function keeps 32 and 33 for itself.
@@ -52,39 +27,43 @@ pub(crate) fn set_signal_mask(mask: u64) -> u64 {
     old
 }
 
-/// Waits for the end of a child that has not exec'd (`__WCLONE`): no other
-/// wait sees it while its exit signal is 0. `Ok(None)`: it is still there.
-///
-/// ECHILD means that it has exec'd: exec makes it an ordinary child.
-pub(crate) fn wait_clone(
-    pidfd: i32,
-    block: bool,
-) -> Result<Option<Ended>, Errno> {
-    let mut info = SigInfo::zeroed();
-    let nohang = if block { 0 } else { libc::WNOHANG };
-    let how = libc::WEXITED | libc::__WCLONE | nohang;
-    let args = [
-        u64::from(libc::P_PIDFD),
-        bits(i64::from(pidfd)),
-        (&raw mut info).expose_provenance() as u64,
-        bits(i64::from(how)),
-        0,
-        0,
-    ];
-    loop {
-        // SAFETY: clause 1 of `syscall`: the call writes one siginfo, and
-        // `info` is one, alive to the end of this body.
-        let result = unsafe { syscall(libc::SYS_waitid, args) };
-        match Errno::of(result) {
-            Some(Errno(libc::EINTR)) => {}
-            Some(errno) => return Err(errno),
-            None if info.pid == 0 => return Ok(None),
-            None => {
-                let ended = Ended { code: info.code, status: info.status };
-                return Ok(Some(ended));
-            }
-        }
-    }
+/// The calling thread's mask.
+pub(crate) fn signal_mask() -> u64 {
+    let mut old = 0u64;
+    let at = (&raw mut old).expose_provenance() as u64;
+    let args = [0, 0, at, SIGSET_SIZE, 0, 0];
+    // SAFETY: clause 1 of `syscall`: with no new mask the call writes the 8
+    // bytes of `old` only.
+    unsafe { syscall(libc::SYS_rt_sigprocmask, args) };
+    old
+}
+
+/// What the kernel answers to an empty clone3: EINVAL where it is there,
+/// and otherwise why it is not (ENOSYS, or a filter's own errno).
+pub(crate) fn clone3_probe() -> Errno {
+    // SAFETY: clause 1 of `syscall`: a size of 0 is refused before the
+    // address, which is NULL, is looked at.
+    let result = unsafe { syscall(libc::SYS_clone3, [0; 6]) };
+    Errno::of(result).unwrap_or(Errno(libc::EINVAL))
+}
+
+/// A descriptor for a child (Linux 5.3), close-on-exec.
+pub(crate) fn pidfd_open(pid: Pid) -> Option<i32> {
+    let args = [u64::from(pid.get()), 0, 0, 0, 0, 0];
+    // SAFETY: clause 1 of `syscall`: numbers only.
+    let result = unsafe { syscall(libc::SYS_pidfd_open, args) };
+    i32::try_from(result).ok().filter(|fd| *fd >= 0)
+}
+
+/// Sends a signal to a child by its number: only right as long as nobody
+/// has waited for it.
+pub(crate) fn kill(pid: Pid, signal: i32) -> Result<(), Errno> {
+    let signal = u64::from(signal.unsigned_abs());
+    let args = [u64::from(pid.get()), signal, 0, 0, 0, 0];
+    // SAFETY: clause 1 of `syscall`: numbers only, and the pid is above 0,
+    // so that it names one process.
+    let result = unsafe { syscall(libc::SYS_kill, args) };
+    Errno::of(result).map_or(Ok(()), Err)
 }
 
 /// Sleeps while `word` holds `value`, for `nanoseconds` at most. Not

@@ -5,6 +5,8 @@
 
 use core::fmt;
 
+use super::Maker;
+
 bitflags::bitflags! {
     /// The flags of [`clone3(2)`], as [`Launch::flags`] reports them.
     ///
@@ -22,6 +24,8 @@ bitflags::bitflags! {
         const VFORK = 0x4000;
         /// Signal handlers become the default action (Linux 5.5).
         const CLEAR_SIGHAND = 0x1_0000_0000;
+        /// The child is born in the control group given (Linux 5.7).
+        const INTO_CGROUP = 0x2_0000_0000;
     }
 }
 
@@ -36,6 +40,18 @@ impl CloneFlags {
     /// The engine copied, which has memory of its own.
     pub(crate) const COPIED: CloneFlags =
         CloneFlags::PIDFD.union(CloneFlags::CLEAR_SIGHAND);
+
+    /// These flags, as far as the call knows them.
+    pub(crate) fn within(self, maker: Maker) -> CloneFlags {
+        match maker {
+            Maker::Clone3 => self,
+            Maker::Clone => self.difference(CloneFlags::CLONE3),
+        }
+    }
+
+    /// What only clone3 has: the legacy clone's flags end at 32 bits.
+    const CLONE3: CloneFlags =
+        CloneFlags::CLEAR_SIGHAND.union(CloneFlags::INTO_CGROUP);
 }
 
 impl fmt::Display for CloneFlags {

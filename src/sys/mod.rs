@@ -7,6 +7,8 @@ pub(crate) mod abi;
 pub(crate) mod arch;
 pub(crate) mod call;
 mod flags;
+pub(crate) mod safe;
+pub(crate) mod wait;
 
 pub use flags::CloneFlags;
 
@@ -41,11 +43,58 @@ impl Pid {
     }
 }
 
-/// A kernel error number, 1 to 4095.
+/// The system call that makes a child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Errno(pub(crate) i32);
+pub(crate) enum Maker {
+    /// clone3 (Linux 5.3).
+    Clone3,
+    /// The legacy clone: no flag above 32 bits, no set_tid, no cgroup.
+    Clone,
+}
+
+impl Maker {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Maker::Clone3 => "clone3",
+            Maker::Clone => "clone",
+        }
+    }
+}
+
+/// A kernel error number, 1 to 4095, as [`errno(3)`] lists them.
+///
+/// `Copy`, so that a hook can return one without allocating.
+///
+/// # Examples
+///
+/// ```
+/// use offshoot::Errno;
+///
+/// let errno = Errno::from_raw_os_error(2);
+/// assert_eq!(errno.raw_os_error(), 2);
+/// assert_eq!(std::io::Error::from(errno).kind(), std::io::ErrorKind::NotFound);
+/// ```
+///
+/// [`errno(3)`]: https://man7.org/linux/man-pages/man3/errno.3.html
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Errno(pub(crate) i32);
 
 impl Errno {
+    /// An error number of libc's; one that no kernel gives becomes EINVAL.
+    #[must_use]
+    pub const fn from_raw_os_error(number: i32) -> Errno {
+        match number {
+            1..=4095 => Errno(number),
+            _ => Errno(libc::EINVAL),
+        }
+    }
+
+    /// The number.
+    #[must_use]
+    pub const fn raw_os_error(self) -> i32 {
+        self.0
+    }
+
     /// What a raw result says, if it is an error.
     pub(crate) fn of(result: i64) -> Option<Errno> {
         match i32::try_from(result) {
@@ -54,6 +103,14 @@ impl Errno {
         }
     }
 }
+
+impl core::fmt::Display for Errno {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "error number {}", self.0)
+    }
+}
+
+impl core::error::Error for Errno {}
 
 #[cfg(test)]
 mod tests {

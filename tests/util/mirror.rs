@@ -54,10 +54,20 @@ fn report(cmdline: &[u8]) -> String {
     }
     let status = fs::read_to_string("/proc/self/status").unwrap();
     for line in status.lines() {
-        if line.starts_with("Sig") || line.starts_with("Name") {
-            lines.push(line.replace(":\t", " "));
+        let key = line.split(':').next().unwrap_or_default();
+        let keys = ["Name", "Umask", "Uid", "Gid", "Groups", "NoNewPrivs"];
+        if line.starts_with("Sig") || keys.contains(&key) {
+            lines.push(line.replacen(":\t", " ", 1).trim_end().into());
         }
     }
+    lines.push(format!("session {}", leader(0)));
+    lines.push(format!("group {}", leader(1)));
+    for line in fs::read_to_string("/proc/self/limits").unwrap().lines() {
+        lines.push(format!("limit {line}"));
+    }
+    let cgroup = fs::read_to_string("/proc/self/cgroup").unwrap();
+    let cgroup = cgroup.lines().find_map(|line| line.strip_prefix("0::"));
+    lines.push(format!("cgroup {}", cgroup.unwrap_or_default()));
     let cwd = env::current_dir().unwrap_or_default();
     lines.push(format!("cwd {}", cwd.display()));
     let words = cmdline.split(|byte| *byte == 0);
@@ -69,6 +79,21 @@ fn report(cmdline: &[u8]) -> String {
         lines.push(format!("env {}", String::from_utf8_lossy(word)));
     }
     lines.join("\n") + "\n"
+}
+
+/// The id of the session, or of the process group; `own` if it is this
+/// process's.
+fn leader(what: u8) -> String {
+    // SAFETY: asks for a number.
+    let own = unsafe { libc::getpid() };
+    // SAFETY: as above; 0 is the asking process.
+    let id = unsafe {
+        match what {
+            0 => libc::getsid(0),
+            _ => libc::getpgid(0),
+        }
+    };
+    if id == own { "own".into() } else { id.to_string() }
 }
 
 /// A report, by its first word.

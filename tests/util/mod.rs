@@ -6,6 +6,7 @@ pub mod clean;
 pub mod filter;
 pub mod mirror;
 
+use std::cell::Cell;
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,12 +14,31 @@ use std::{env, fs};
 
 use offshoot::{Command, Engine};
 
-pub const ENGINES: [Engine; 2] = [Engine::Suspended, Engine::Copied];
+pub const ENGINES: [Engine; 3] =
+    [Engine::Suspended, Engine::Copied, Engine::Pipe];
+
+/// Those with memory of their own.
+pub const PRIVATE: [Engine; 2] = [Engine::Copied, Engine::Pipe];
+
+thread_local! {
+    /// The engine that a test body is run through.
+    pub static ENGINE: Cell<Engine> = const { Cell::new(Engine::Suspended) };
+}
 
 /// Runs a test body through every engine.
 #[track_caller]
 pub fn each_engine(test: impl Fn(Engine)) {
-    ENGINES.into_iter().for_each(test);
+    each_of(&ENGINES, test);
+}
+
+#[track_caller]
+pub fn each_of(engines: &[Engine], test: impl Fn(Engine)) {
+    let _alone = alone();
+    for engine in engines {
+        ENGINE.set(*engine);
+        test(*engine);
+    }
+    ENGINE.set(Engine::Suspended);
 }
 
 /// Says that a test cannot run here, so that it is counted.
@@ -30,11 +50,30 @@ pub fn skip(test: &str, why: &str) {
     }
 }
 
+thread_local! {
+    static HELD: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The word that nobody else has, until it is dropped.
+pub struct Alone(Option<MutexGuard<'static, ()>>);
+
 /// Tests that look at the whole process (descriptors, children, signals) run
-/// one at a time.
-pub fn alone() -> MutexGuard<'static, ()> {
+/// one at a time, and so does whatever runs through every engine. A thread
+/// that has the word already is given it again.
+pub fn alone() -> Alone {
     static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+    if HELD.replace(true) {
+        return Alone(None);
+    }
+    Alone(Some(ALONE.lock().unwrap_or_else(PoisonError::into_inner)))
+}
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        if self.0.is_some() {
+            HELD.set(false);
+        }
+    }
 }
 
 /// A fresh directory of this test's own.

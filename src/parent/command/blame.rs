@@ -1,29 +1,47 @@
 //! Blame: what the child left in its block becomes an error with a step.
 
+use super::lowered::Lowered;
 use super::prepared::Prepared;
-use crate::call::{Block, Call, Check, slot};
+use crate::call::{Block, Call, slot};
 use crate::launch::Made;
 use crate::op::{Op, Role};
+use crate::parent::cgroup::Group;
 use crate::parent::error::{Candidate, Cause, Error, Step};
+use crate::parent::hook::PANICKED;
 use crate::parent::program::missing_interpreter;
 use crate::parent::std::{
     ffi::OsStr,
+    format,
     path::{Path, PathBuf},
+    string::ToString,
     vec::Vec,
 };
 use crate::sys::{Errno, number};
 
 impl Prepared {
     /// The error for a launch that did not end in a running program.
-    pub(super) fn blame(&self, made: Made, block: &Block) -> Error {
+    pub(super) fn blame(
+        &self,
+        lowered: &Lowered,
+        made: Made,
+        block: &Block,
+        group: Option<&Group>,
+    ) -> Error {
+        let op = |row| lowered.op(&self.plan, row);
         match made {
-            Made::Refused(errno) => Error::os(Step::Clone, errno.0),
-            Made::Died { row, ended, .. } => match self.op(row) {
+            Made::Refused(errno) => self.refused(lowered, errno, group),
+            Made::Died { row, ended, .. } => match op(row) {
                 Some(op) => self.operand(op, Error::ended(step(op), ended)),
                 None => Error::ended(Step::Clone, ended),
             },
-            Made::Failed { row, result, denied, .. } => match self.op(row) {
-                Some(Op::Exec(_)) => self.exec(row, result, denied, block),
+            Made::Failed { row, result, denied, .. } => match op(row) {
+                Some(Op::Exec(_)) => {
+                    self.exec_error(lowered, (row, result), denied, block)
+                }
+                Some(Op::JoinCgroup) => match (group, Errno::of(result)) {
+                    (Some(group), Some(errno)) => group.refused(errno.0),
+                    _ => Error::new(Step::Cgroup, cause(result)),
+                },
                 Some(op) => {
                     let cause = cause(result);
                     self.operand(op, Error::new(step(op), cause))
@@ -34,22 +52,33 @@ impl Prepared {
         }
     }
 
-    fn row(&self, place: u32) -> Option<&Call> {
-        self.rows.get((place as usize).checked_sub(1)?)
-    }
-
-    /// The step that a row belongs to.
-    fn op(&self, row: u32) -> Option<Op> {
-        let row = self.row(row)?;
-        self.plan.ops.get(usize::from(row.step)).copied()
-    }
-
-    /// Whether a row is the proof that the descriptor table is the child's
-    /// own, and what it says is that this is not so.
-    pub(super) fn is_proof(&self, row: u32, result: i64) -> bool {
-        let op = self.op(row);
-        let proof = self.row(row).is_some_and(|row| row.check == Check::Equal);
-        matches!(op, Some(Op::CloseRange { .. })) && proof && result >= 0
+    /// No child was made.
+    fn refused(
+        &self,
+        lowered: &Lowered,
+        errno: Errno,
+        group: Option<&Group>,
+    ) -> Error {
+        let born = group.filter(|_| !lowered.shape.join);
+        if let Some(group) = born.filter(|group| group.blamed(errno.0)) {
+            return group.refused(errno.0);
+        }
+        let ids = !self.plan.set_tid.is_empty();
+        let why = match errno.0 {
+            libc::EEXIST => "a process has that id",
+            libc::EPERM => {
+                "it takes CAP_CHECKPOINT_RESTORE over the PID namespace"
+            }
+            libc::EINVAL => {
+                "an id is out of range, or there are more than namespaces"
+            }
+            _ => return Error::os(Step::Clone, errno.0),
+        };
+        if !ids {
+            return Error::os(Step::Clone, errno.0);
+        }
+        let shown = format!("{:?}", self.plan.set_tid);
+        Error::told(Step::SetTid, errno.0, why).with(shown)
     }
 
     fn operand(&self, op: Op, error: Error) -> Error {
@@ -58,10 +87,21 @@ impl Prepared {
             Op::Chdir(path) | Op::Dup { role: Role::Path(path), .. } => {
                 error.with(words.get(path))
             }
-            Op::Dup { to, .. } => {
+            Op::Dup { to, .. } | Op::Close { to } => {
                 let name = ["stdin", "stdout", "stderr"];
                 error.with(name.get(usize::from(to)).unwrap_or(&""))
             }
+            Op::Setpgid(id) | Op::Setgid(id) | Op::Setuid(id) => {
+                error.with(id.to_string())
+            }
+            Op::ClearGroups { .. } => error.with("[]"),
+            Op::Setgroups { list, .. } => {
+                error.with(format!("{:?}", words.listed(list)))
+            }
+            Op::JoinCgroup => match &self.plan.cgroup {
+                Some(cgroup) => error.with(cgroup.name()),
+                None => error,
+            },
             Op::Exec(_) => error.with(words.get(self.plan.program)),
             _ => error,
         }
@@ -69,10 +109,10 @@ impl Prepared {
 
     /// No candidate could be run. EACCES wins over ENOENT: it says that
     /// there was a file.
-    fn exec(
+    fn exec_error(
         &self,
-        row: u32,
-        result: i64,
+        lowered: &Lowered,
+        (row, result): (u32, i64),
         denied: u32,
         block: &Block,
     ) -> Error {
@@ -80,7 +120,7 @@ impl Prepared {
             Errno::of(result),
             Some(Errno(libc::ENOENT | libc::ENOTDIR))
         );
-        let tried = self.tried(row, block);
+        let tried = self.tried(lowered, row, block);
         let program = self.plan.words.get(self.plan.program);
         if gone && denied != 0 {
             let error = Error::os(Step::Exec, libc::EACCES);
@@ -100,11 +140,18 @@ impl Prepared {
     }
 
     /// Every candidate with the errno that its row left, if it was run.
-    fn tried(&self, failed: u32, block: &Block) -> Vec<Candidate> {
-        let first = self.rows.iter().position(|row| {
-            matches!(self.op(u32::from(row.row)), Some(Op::Exec(_)))
+    fn tried(
+        &self,
+        lowered: &Lowered,
+        failed: u32,
+        block: &Block,
+    ) -> Vec<Candidate> {
+        let all = &lowered.rows;
+        let first = all.iter().position(|row| {
+            let op = lowered.op(&self.plan, u32::from(row.row));
+            matches!(op, Some(Op::Exec(_)))
         });
-        let rows = self.rows.iter().skip(first.unwrap_or(self.rows.len()));
+        let rows = all.iter().skip(first.unwrap_or(all.len()));
         let errno = |row: &Call| {
             let kept = row.store != slot::SINK;
             let run = kept && u32::from(row.row) <= failed;
@@ -130,6 +177,7 @@ impl Prepared {
 fn cause(result: i64) -> Cause {
     match Errno::of(result) {
         Some(errno) => Cause::Os(errno.0),
+        None if result == PANICKED => Cause::Panicked,
         None => Cause::Untrue(result),
     }
 }
@@ -137,10 +185,19 @@ fn cause(result: i64) -> Cause {
 fn step(op: Op) -> Step {
     match op {
         Op::Watch => Step::RobustList,
-        Op::CloseRange { .. } | Op::CloseGaps => Step::CloseRange,
+        Op::CloseRange | Op::MarkRange | Op::CloseGaps => Step::CloseRange,
+        Op::JoinCgroup => Step::Cgroup,
         Op::Dup { .. } => Step::Dup,
+        Op::Close { .. } => Step::Close,
+        Op::Setsid => Step::Setsid,
+        Op::Setpgid(_) => Step::Setpgid,
+        Op::Umask(_) => Step::Umask,
+        Op::ClearGroups { .. } | Op::Setgroups { .. } => Step::Setgroups,
+        Op::Setgid(_) => Step::Setresgid,
+        Op::Setuid(_) => Step::Setresuid,
         Op::Chdir(_) => Step::Chdir,
-        Op::DefaultSignal(_) => Step::SignalAction,
+        Op::ClearHandlers | Op::DefaultSignal(_) => Step::SignalAction,
+        Op::Hook(_) => Step::PreExec,
         Op::SignalMask => Step::SignalMask,
         Op::Exec(_) => Step::Exec,
     }

@@ -27,7 +27,7 @@ impl Command {
     /// # Ok::<(), offshoot::Error>(())
     /// ```
     pub fn plan(&self) -> Result<Plan, Error> {
-        self.compile(|_| Source::Inherit)
+        self.compile(|_| Source::Inherit, false)
     }
 
     /// Compiles the wishes for many spawns. The environment, PATH and all
@@ -93,10 +93,11 @@ impl Command {
     /// # Ok::<(), offshoot::Error>(())
     /// ```
     pub fn output(&mut self) -> Result<Output, Error> {
-        let plan = self.compile(|n| match n {
+        let default = |n| match n {
             0 => Source::Null,
             _ => Source::Piped,
-        })?;
+        };
+        let plan = self.compile(default, false)?;
         Prepared::new(plan)?.spawn()?.wait_with_output()
     }
 
@@ -116,9 +117,39 @@ impl Command {
         self.spawn()?.wait()
     }
 
+    /// Becomes the program: the steps run in this process, which does not
+    /// return unless one of them fails. The signal mask is the thread's own.
+    ///
+    /// After an error this process is no longer as it was: what ran before
+    /// the failing step (descriptors, directory, ids, SIGPIPE, descriptors
+    /// marked close-on-exec) has been done to it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Command::spawn`], but for the making of a child.
+    /// [`Command::set_tid`] is refused: no process is made.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use offshoot::{Command, Step};
+    ///
+    /// let error = Command::new("/no/such/program").exec();
+    /// assert_eq!(error.step(), Step::Exec);
+    /// ```
+    #[must_use = "it only returns if it failed"]
+    pub fn exec(&mut self) -> Error {
+        let prepared = self.compile(|_| Source::Inherit, true);
+        match prepared.and_then(Prepared::new) {
+            Ok(prepared) => prepared.exec(),
+            Err(error) => error,
+        }
+    }
+
     fn compile(
         &self,
         default: impl Fn(usize) -> Source,
+        here: bool,
     ) -> Result<Plan, Error> {
         let mut stdio = [Source::Inherit, Source::Inherit, Source::Inherit];
         for (n, source) in stdio.iter_mut().enumerate() {
@@ -127,6 +158,6 @@ impl Command {
                 _ => default(n),
             };
         }
-        Plan::compile(&self.wishes, stdio)
+        Plan::compile(&self.wishes, stdio, here)
     }
 }

@@ -1,19 +1,21 @@
 //! `Command`: the wishes. Setters never fail and make no system call.
 
-pub(crate) mod blame;
+mod attempt;
+mod blame;
+mod ends;
 mod env;
 mod files;
+mod identity;
 mod launch;
+mod lowered;
+mod method;
 pub(crate) mod prepared;
+mod session;
+mod show;
 
 use super::plan::Wishes;
 use super::plan::method::Engine;
-use super::std::{
-    collections::BTreeMap,
-    ffi::{OsStr, OsString},
-    fmt,
-    vec::Vec,
-};
+use super::std::ffi::{OsStr, OsString};
 
 /// A program to start, and how.
 ///
@@ -59,17 +61,8 @@ impl Command {
     /// ```
     #[must_use]
     pub fn new(program: impl AsRef<OsStr>) -> Command {
-        Command {
-            wishes: Wishes {
-                program: program.as_ref().to_os_string(),
-                args: Vec::new(),
-                env_clear: false,
-                env: BTreeMap::new(),
-                current_dir: None,
-                stdio: [None, None, None],
-                engine: None,
-            },
-        }
+        let program = program.as_ref().to_os_string();
+        Command { wishes: Wishes { program, ..Wishes::default() } }
     }
 
     /// Adds one argument, passed as it is: nothing is split or expanded.
@@ -112,18 +105,29 @@ impl Command {
         self
     }
 
+    /// The name that the program sees as its own, its argument 0, in place
+    /// of the one that it was found by.
+    ///
+    /// A NUL byte is an error of [`Step::Arg0`](crate::Step::Arg0).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut sh = offshoot::Command::new("/bin/sh");
+    /// sh.arg0("mysh").args(["-c", "echo $0"]);
+    /// assert_eq!(sh.output()?.stdout, b"mysh\n");
+    /// # Ok::<(), offshoot::Error>(())
+    /// ```
+    pub fn arg0(&mut self, arg: impl AsRef<OsStr>) -> &mut Command {
+        self.wishes.arg0 = Some(arg.as_ref().to_os_string());
+        self
+    }
+
     /// Which engine is to be used, for tests and measurements.
     #[doc(hidden)]
     pub fn engine(&mut self, engine: Engine) -> &mut Command {
         self.wishes.engine = Some(engine);
         self
-    }
-}
-
-impl fmt::Debug for Command {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.wishes.program)?;
-        self.wishes.args.iter().try_for_each(|arg| write!(f, " {arg:?}"))
     }
 }
 

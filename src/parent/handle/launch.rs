@@ -1,7 +1,8 @@
 //! `Launch`: what was used to make a child.
 
 use crate::parent::plan::method::Engine;
-use crate::sys::CloneFlags;
+use crate::parent::std::{fmt, io};
+use crate::sys::{CloneFlags, Maker};
 
 /// How a child was made, as [`Child::launch`] tells.
 ///
@@ -12,8 +13,11 @@ use crate::sys::CloneFlags;
 ///
 /// let mut child = Command::new("/bin/true").spawn()?;
 /// let launch = child.launch();
-/// assert_eq!(launch.call(), "clone3");
-/// assert!(launch.flags().contains(CloneFlags::VM | CloneFlags::VFORK));
+/// println!("{launch}");
+/// if launch.call() == "clone3" {
+///     assert!(launch.flags().contains(CloneFlags::VM | CloneFlags::VFORK));
+///     assert_eq!(launch.fallbacks().count(), 0);
+/// }
 /// assert_eq!(launch.busy_retries(), 0);
 /// child.wait()?;
 /// # Ok::<(), offshoot::Error>(())
@@ -23,9 +27,67 @@ use crate::sys::CloneFlags;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Launch {
     pub(crate) engine: Engine,
+    pub(crate) maker: Maker,
     pub(crate) flags: CloneFlags,
+    pub(crate) cgroup: Option<CgroupEntry>,
     pub(crate) busy: u32,
     pub(crate) canary: bool,
+    pub(crate) sure: bool,
+    pub(crate) fallbacks: Fallbacks,
+}
+
+/// How a child came into its control group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum CgroupEntry {
+    /// It was born there (`CLONE_INTO_CGROUP`).
+    Born,
+    /// It wrote itself into `cgroup.procs`, before exec.
+    Joined,
+}
+
+/// The first few; there are not more features that can be missing.
+pub(crate) type Fallbacks = [Option<Fallback>; 4];
+
+/// Something that was not to be had, and what served instead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fallback {
+    pub(crate) feature: &'static str,
+    pub(crate) errno: i32,
+    pub(crate) instead: &'static str,
+}
+
+impl Fallback {
+    /// What was missing, refused or unwise: `clone3`, `close_range`,
+    /// `CLONE_INTO_CGROUP`, `suspended`.
+    #[must_use]
+    pub fn feature(&self) -> &'static str {
+        self.feature
+    }
+
+    /// The errno that it gave; `None` if it was not tried.
+    #[must_use]
+    pub fn raw_os_error(&self) -> Option<i32> {
+        (self.errno != 0).then_some(self.errno)
+    }
+
+    /// What served in its place.
+    #[must_use]
+    pub fn instead(&self) -> &'static str {
+        self.instead
+    }
+}
+
+impl fmt::Display for Fallback {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} instead of {}", self.instead, self.feature)?;
+        match self.raw_os_error() {
+            Some(errno) => {
+                write!(f, " ({})", io::Error::from_raw_os_error(errno))
+            }
+            None => Ok(()),
+        }
+    }
 }
 
 impl Launch {
@@ -35,16 +97,28 @@ impl Launch {
         self.engine
     }
 
-    /// The system call that made the child.
+    /// The system call that made the child: `clone3` or `clone`.
     #[must_use]
     pub fn call(&self) -> &'static str {
-        "clone3"
+        self.maker.name()
     }
 
     /// The flags it was given.
     #[must_use]
     pub fn flags(&self) -> CloneFlags {
         self.flags
+    }
+
+    /// How the child came into its control group, if one was asked for.
+    #[must_use]
+    pub fn cgroup(&self) -> Option<CgroupEntry> {
+        self.cgroup
+    }
+
+    /// What was not to be had, and what served instead, in the order it was
+    /// found out.
+    pub fn fallbacks(&self) -> impl Iterator<Item = &Fallback> {
+        self.fallbacks.iter().flatten()
     }
 
     /// How often exec found the program still open for writing (`ETXTBSY`)
@@ -60,5 +134,22 @@ impl Launch {
     #[must_use]
     pub fn made_canary(&self) -> bool {
         self.canary
+    }
+
+    /// Whether the kernel itself has said that the program runs. Where it
+    /// cannot be asked, a child killed inside execve looks like its program.
+    #[must_use]
+    pub fn confirmed(&self) -> bool {
+        self.sure
+    }
+}
+
+impl fmt::Display for Launch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}({})", self.engine, self.call(), self.flags)?;
+        for fallback in self.fallbacks() {
+            write!(f, "; {fallback}")?;
+        }
+        Ok(())
     }
 }

@@ -7,18 +7,17 @@ pub(crate) mod pidfd;
 use core::mem;
 
 use rustix::io::Errno;
-use rustix::process::{
-    Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_send_signal, waitid,
-};
+use rustix::process::{Signal, pidfd_send_signal};
 
 use super::error::{Cause, Error, Step};
 use super::std::{
-    os::fd::{AsFd, AsRawFd},
+    os::fd::AsRawFd,
     os::unix::process::ExitStatusExt,
     process::{ChildStderr, ChildStdin, ChildStdout, ExitStatus},
 };
-use crate::sys::Pid;
-use crate::sys::call::{Ended, reaped_status};
+use crate::sys::call::{kill, reaped_status};
+use crate::sys::wait::{Kind, Target, wait};
+use crate::sys::{self, Pid};
 
 use launch::Launch;
 use pidfd::PidFd;
@@ -39,7 +38,7 @@ use pidfd::PidFd;
 #[derive(Debug)]
 pub struct Child {
     pid: Pid,
-    pidfd: PidFd,
+    pidfd: Option<PidFd>,
     status: Option<ExitStatus>,
     launch: Launch,
     /// Our end of its standard input, if that is piped.
@@ -51,7 +50,11 @@ pub struct Child {
 }
 
 impl Child {
-    pub(crate) fn new(pid: Pid, pidfd: PidFd, launch: Launch) -> Child {
+    pub(crate) fn new(
+        pid: Pid,
+        pidfd: Option<PidFd>,
+        launch: Launch,
+    ) -> Child {
         Child {
             pid,
             pidfd,
@@ -75,7 +78,7 @@ impl Child {
     /// give.
     #[must_use]
     pub fn pidfd(&self) -> Option<&PidFd> {
-        Some(&self.pidfd)
+        self.pidfd.as_ref()
     }
 
     /// What was used to make this child.
@@ -101,7 +104,7 @@ impl Child {
     /// [`waitid(2)`]: https://man7.org/linux/man-pages/man2/waitid.2.html
     pub fn wait(&mut self) -> Result<ExitStatus, Error> {
         mem::drop(self.stdin.take());
-        match self.reap(WaitIdOptions::EXITED)? {
+        match self.reap(true)? {
             Some(status) => Ok(status),
             None => Err(Error::new(Step::Wait, Cause::StatusLost)),
         }
@@ -126,28 +129,22 @@ impl Child {
     /// # Ok::<(), offshoot::Error>(())
     /// ```
     pub fn try_wait(&mut self) -> Result<Option<ExitStatus>, Error> {
-        self.reap(WaitIdOptions::EXITED | WaitIdOptions::NOHANG)
+        self.reap(false)
     }
 
-    fn reap(
-        &mut self,
-        how: WaitIdOptions,
-    ) -> Result<Option<ExitStatus>, Error> {
+    fn reap(&mut self, block: bool) -> Result<Option<ExitStatus>, Error> {
         if self.status.is_some() {
             return Ok(self.status);
         }
-        let waited = loop {
-            match waitid(WaitId::PidFd(self.pidfd.as_fd()), how) {
-                Err(Errno::INTR) => {}
-                other => break other,
-            }
-        };
-        let status = match waited {
+        let pidfd = self.pidfd.as_ref().map(AsRawFd::as_raw_fd);
+        let target = Target { pid: self.pid, pidfd };
+        let status = match wait(target, Kind::Any, block) {
             Ok(None) => return Ok(None),
-            Ok(Some(status)) => wait_status(&status),
-            Err(Errno::CHILD) => reaped_status(self.pidfd.as_raw_fd())
+            Ok(Some(ended)) => ended.wait_status(),
+            Err(sys::Errno(libc::ECHILD)) => pidfd
+                .and_then(reaped_status)
                 .ok_or_else(|| Error::new(Step::Wait, Cause::StatusLost))?,
-            Err(e) => return Err(Error::os(Step::Wait, e.raw_os_error())),
+            Err(errno) => return Err(Error::os(Step::Wait, errno.0)),
         };
         self.status = Some(ExitStatus::from_raw(status));
         Ok(self.status)
@@ -155,7 +152,8 @@ impl Child {
 
     /// Ends the child with SIGKILL; it still wants to be waited for. Nothing
     /// happens if it has ended already. Never reaches another process, as it
-    /// goes through the pidfd.
+    /// goes through the pidfd; where there is none, only until it has been
+    /// waited for.
     ///
     /// # Errors
     ///
@@ -173,24 +171,19 @@ impl Child {
     /// # Ok::<(), offshoot::Error>(())
     /// ```
     pub fn kill(&self) -> Result<(), Error> {
-        match pidfd_send_signal(&self.pidfd, Signal::KILL) {
-            Ok(()) | Err(Errno::SRCH) => Ok(()),
-            Err(e) => Err(Error::os(Step::Kill, e.raw_os_error())),
+        let errno = match &self.pidfd {
+            Some(pidfd) => pidfd_send_signal(pidfd, Signal::KILL)
+                .err()
+                .map(Errno::raw_os_error),
+            // The number is the child's as long as it is not waited for.
+            None if self.status.is_some() => None,
+            None => kill(self.pid, libc::SIGKILL).err().map(|e| e.0),
+        };
+        match errno {
+            None | Some(libc::ESRCH) => Ok(()),
+            Some(errno) => Err(Error::os(Step::Kill, errno)),
         }
     }
-}
-
-/// The classic wait status, which is what std keeps.
-fn wait_status(status: &WaitIdStatus) -> i32 {
-    let code = if status.exited() {
-        libc::CLD_EXITED
-    } else if status.dumped() {
-        libc::CLD_DUMPED
-    } else {
-        libc::CLD_KILLED
-    };
-    let status = status.exit_status().or(status.terminating_signal());
-    Ended { code, status: status.unwrap_or_default() }.wait_status()
 }
 
 const _: () = {

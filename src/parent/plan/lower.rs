@@ -1,12 +1,13 @@
 //! Lowering: steps become rows of system calls. Pure, safe Rust.
 
-use crate::call::{Call, Check, number, slot};
-use crate::op::{Op, Str};
+use crate::call::{Call, Check, ROW, local, number, slot};
+use crate::op::{Op, Role, Str};
 use crate::parent::std::vec::Vec;
 use crate::sys::abi::{FUTEX_WAITERS, ROBUST_HEAD_SIZE, SIGSET_SIZE};
 use crate::sys::bits;
 
 use super::Plan;
+use super::shape::Shape;
 use super::words::Words;
 
 /// The highest descriptor number that `close_range` takes.
@@ -15,13 +16,23 @@ const LAST_FD: u64 = u32::MAX as u64;
 /// `CLOSE_RANGE_UNSHARE`: first give the child a table of its own.
 const UNSHARE: u64 = 2;
 
-/// The rows of a plan. Addresses are still places in the plan's words.
-pub(crate) fn lower(plan: &Plan) -> Vec<Call> {
+/// `CLOSE_RANGE_CLOEXEC` (Linux 5.11): close at exec.
+const MARK: u64 = 4;
+
+/// The places of the entries that close descriptors, or mark them; those of
+/// the plan's hooks follow.
+const CLOSER: u64 = 0;
+const MARKER: u64 = 1;
+const HOOKS: u64 = 2;
+
+/// The rows of a plan in one shape. Addresses are still places in the plan's
+/// words.
+pub(crate) fn lower(plan: &Plan, shape: Shape) -> Vec<Call> {
     let mut rows = Rows { rows: Vec::with_capacity(8), free: slot::FREE };
     let last = plan.ops.len().saturating_sub(1);
-    for (n, op) in plan.ops.iter().enumerate() {
+    for (n, op) in plan.steps(shape) {
         let from = rows.rows.len();
-        rows.step(*op, &plan.words, n == last);
+        rows.step(op, plan, shape, n == last);
         for row in rows.rows.iter_mut().skip(from) {
             row.step = u16::try_from(n).unwrap_or(u16::MAX);
         }
@@ -33,30 +44,41 @@ pub(crate) fn lower(plan: &Plan) -> Vec<Call> {
 }
 
 /// Turns places into addresses.
-pub(crate) fn bind(rows: &mut [Call], text: u64, lists: u64) {
+pub(crate) fn bind(rows: &mut [Call], text: u64, lists: u64, entries: u64) {
     for row in rows {
         for (i, arg) in row.args.iter_mut().enumerate() {
             if row.texts & (1 << i) != 0 {
                 *arg += text;
             } else if row.lists & (1 << i) != 0 {
                 *arg += lists;
+            } else if row.nr == local::HOOK && i == 0 {
+                *arg = entries + 16 * *arg;
             }
         }
     }
 }
 
-struct Rows {
-    rows: Vec<Call>,
+pub(super) struct Rows {
+    pub(super) rows: Vec<Call>,
     free: u8,
 }
 
 impl Rows {
-    fn call(&mut self, nr: libc::c_long, args: &[u64]) -> &mut Call {
+    pub(super) fn call(
+        &mut self,
+        nr: libc::c_long,
+        args: &[u64],
+    ) -> &mut Call {
+        self.push(number(nr), args)
+    }
+
+    /// A row of [`local`].
+    pub(super) fn push(&mut self, nr: u32, args: &[u64]) -> &mut Call {
         let mut all = [0; 6];
         for (to, from) in all.iter_mut().zip(args) {
             *to = *from;
         }
-        self.rows.push(Call::new(number(nr), all));
+        self.rows.push(Call::new(nr, all));
         let last = self.rows.len() - 1;
         &mut self.rows[last]
     }
@@ -72,17 +94,65 @@ impl Rows {
         slot
     }
 
-    fn step(&mut self, op: Op, words: &Words, last: bool) {
+    fn step(&mut self, op: Op, plan: &Plan, shape: Shape, last: bool) {
+        let words = &plan.words;
         match op {
             Op::Watch => self.watch(),
-            Op::CloseRange { share, kept } => self.close_range(share, kept),
-            Op::Dup { to, .. } => self.dup(to),
+            Op::CloseRange if shape.listed => {
+                let (kept, cut) = cut(plan, shape);
+                self.list(CLOSER, cut, LAST_FD).slots = kept << 1;
+            }
+            Op::CloseRange => self.close_range(plan, shape),
+            Op::MarkRange if shape.listed => {
+                self.list(MARKER, 3, LAST_FD);
+            }
+            Op::MarkRange => {
+                let args = [3, LAST_FD, MARK];
+                self.call(libc::SYS_close_range, &args);
+            }
+            Op::JoinCgroup => self.join_cgroup(),
+            Op::Dup { to, role } => self.dup(to, role),
+            Op::Close { to } => {
+                // It may be closed already.
+                let row = self.call(libc::SYS_close, &[to.into()]);
+                row.check = Check::May;
+            }
+            Op::CloseGaps if shape.listed => {
+                let last = u64::from(slot::LAST);
+                self.list(CLOSER, 3, last).slots = 0b100;
+            }
             Op::CloseGaps => self.close_gaps(),
+            Op::Setsid => drop(self.call(libc::SYS_setsid, &[])),
+            Op::Setpgid(group) => {
+                self.call(libc::SYS_setpgid, &[0, group.into()]);
+            }
+            Op::Umask(mask) => {
+                self.call(libc::SYS_umask, &[mask.into()]);
+            }
+            Op::ClearGroups { uid, gid } => self.clear_groups(uid, gid),
+            Op::Setgroups { list, count } => self.setgroups(list, count),
+            Op::Setgid(gid) => self.setgid(gid),
+            Op::Setuid(uid) => self.setuid(uid),
             Op::Chdir(path) => self.chdir(path),
+            Op::ClearHandlers => self.clear_handlers(),
             Op::DefaultSignal(signal) => self.default_signal(signal),
+            Op::Hook(n) => {
+                let mask = u64::from(slot::MASK_AT);
+                let args = [HOOKS + u64::from(n), mask];
+                let row = self.push(local::HOOK, &args);
+                row.slots = 0b10;
+                // A panic's mark is no errno.
+                row.check = Check::Equal;
+            }
             Op::SignalMask => self.signal_mask(),
             Op::Exec(path) => self.exec(path, words.envp(), last),
         }
+    }
+
+    /// A walk over the list of open descriptors, where there is no
+    /// `close_range` (before Linux 5.9, or refused).
+    fn list(&mut self, entry: u64, from: u64, to: u64) -> &mut Call {
+        self.push(local::HOOK, &[entry, from, to])
     }
 
     fn watch(&mut self) {
@@ -97,11 +167,11 @@ impl Rows {
     /// The second row proves the first (a filter can make it a call without
     /// effect, and then what follows would edit the parent's descriptors):
     /// a descriptor known to be open above the cut is no longer there.
-    fn close_range(&mut self, share: bool, kept: bool) {
-        let flags = if share { UNSHARE } else { 0 };
-        let cut = if kept { u64::from(slot::CUT) } else { 3 };
+    fn close_range(&mut self, plan: &Plan, shape: Shape) {
+        let flags = if plan.shares(shape) { UNSHARE } else { 0 };
+        let (kept, cut) = cut(plan, shape);
         let args = [cut, LAST_FD, flags];
-        self.call(libc::SYS_close_range, &args).slots = u8::from(kept);
+        self.call(libc::SYS_close_range, &args).slots = kept;
         let getfd = u64::from(libc::F_GETFD.unsigned_abs());
         let canary = u64::from(slot::CANARY);
         let proof = self.call(libc::SYS_fcntl, &[canary, getfd]);
@@ -110,7 +180,21 @@ impl Rows {
         proof.want = bits(-i64::from(libc::EBADF));
     }
 
-    fn dup(&mut self, to: u8) {
+    /// "0" is the writer itself.
+    fn join_cgroup(&mut self) {
+        let group = u64::from(slot::CGROUP);
+        let zero = u64::from(Words::ZERO.start);
+        let row = self.call(libc::SYS_write, &[group, zero, 1]);
+        row.slots = 0b1;
+        row.texts = 0b10;
+    }
+
+    fn dup(&mut self, to: u8, role: Role) {
+        if let Role::Same(from) = role {
+            let args = [from.into(), to.into(), 0];
+            self.call(libc::SYS_dup3, &args);
+            return;
+        }
         let from = u64::from(slot::STDIO + to);
         let args = [from, u64::from(to), 0];
         self.call(libc::SYS_dup3, &args).slots = 0b1;
@@ -132,6 +216,32 @@ impl Rows {
         self.call(libc::SYS_rt_sigaction, &args).texts = 0b10;
     }
 
+    /// For each signal: what it does now; nothing to do for the default and
+    /// for ignored ones; else the default. Four rows a signal, and only for
+    /// the legacy clone: clone3 has a flag for it.
+    fn clear_handlers(&mut self) {
+        const LAST_SIGNAL: u8 = 64;
+        let kept = [libc::SIGKILL, libc::SIGSTOP];
+        let at = u64::from(slot::SCRATCH_AT);
+        for signal in 1..=LAST_SIGNAL {
+            if kept.contains(&i32::from(signal)) {
+                continue;
+            }
+            let args = [u64::from(signal), 0, at, SIGSET_SIZE];
+            self.call(libc::SYS_rt_sigaction, &args).slots = 0b100;
+            for (skipped, handler) in [(2, libc::SIG_DFL), (1, libc::SIG_IGN)]
+            {
+                let args = [u64::from(slot::SCRATCH)];
+                let row = self.push(local::VALUE, &args);
+                row.slots = 0b1;
+                row.check = Check::Skip;
+                row.want = handler as u64;
+                row.hop = skipped * ROW;
+            }
+            self.default_signal(signal);
+        }
+    }
+
     fn signal_mask(&mut self) {
         let how = u64::from(libc::SIG_SETMASK.unsigned_abs());
         let args = [how, u64::from(slot::MASK_AT), 0, SIGSET_SIZE];
@@ -147,4 +257,10 @@ impl Rows {
         row.store = store;
         row.check = if last { Check::Must } else { Check::Exec };
     }
+}
+
+/// Where descriptors begin that no step needs: the mask for a slot, and the
+/// slot or the number.
+fn cut(plan: &Plan, shape: Shape) -> (u8, u64) {
+    if plan.keeps(shape) { (0b1, u64::from(slot::CUT)) } else { (0, 3) }
 }

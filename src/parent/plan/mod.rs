@@ -1,13 +1,19 @@
 //! Plan: wishes become a list of steps, each checked once.
 
+mod emit;
+mod identity;
 pub(crate) mod lower;
 pub(crate) mod method;
 mod order;
-mod path;
+pub(crate) mod path;
+pub(crate) mod shape;
 mod show;
 pub(crate) mod words;
 
+use super::cgroup::Cgroup;
 use super::error::{Error, Step};
+use super::hook::Hook;
+use super::identity::Groups;
 use super::std::{
     collections::BTreeMap,
     env,
@@ -17,22 +23,36 @@ use super::std::{
     vec::Vec,
 };
 use super::stdio::{Source, Stdio};
-use crate::op::{Op, Role, Str};
-use crate::sys::CloneFlags;
+use crate::op::{Op, Str};
 
-use method::Engine;
+use method::{Engine, Memory, Method};
+use path::PathSearch;
+use shape::Shape;
 use words::{Nul, Words};
 
 /// What the builder has been told. Plain data; nothing is checked yet.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Wishes {
     pub(crate) program: OsString,
+    pub(crate) arg0: Option<OsString>,
     pub(crate) args: Vec<OsString>,
     pub(crate) env_clear: bool,
     /// Set, or removed where the value is `None`.
     pub(crate) env: BTreeMap<OsString, Option<OsString>>,
     pub(crate) current_dir: Option<PathBuf>,
     pub(crate) stdio: [Option<Stdio>; 3],
+    pub(crate) process_group: Option<i32>,
+    pub(crate) setsid: bool,
+    pub(crate) umask: Option<u32>,
+    pub(crate) uid: Option<u32>,
+    pub(crate) gid: Option<u32>,
+    pub(crate) groups: Groups,
+    pub(crate) hooks: Vec<Hook>,
+    pub(crate) cgroup: Option<Cgroup>,
+    pub(crate) set_tid: Vec<i32>,
+    pub(crate) path_search: PathSearch,
+    pub(crate) method: Method,
+    pub(crate) memory: Memory,
     pub(crate) engine: Option<Engine>,
 }
 
@@ -54,11 +74,19 @@ pub(crate) struct Wishes {
 #[derive(Debug)]
 #[must_use = "it does nothing by itself"]
 pub struct Plan {
-    pub(crate) engine: Engine,
+    /// The best way to launch it.
+    pub(crate) shape: Shape,
+    /// Whether another call may serve, and another engine.
+    pub(crate) any_method: bool,
+    pub(crate) any_engine: bool,
+    /// The steps of every shape.
     pub(crate) ops: Vec<Op>,
     pub(crate) words: Words,
     pub(crate) stdio: [Source; 3],
     pub(crate) program: Str,
+    pub(crate) hooks: Vec<Hook>,
+    pub(crate) cgroup: Option<Cgroup>,
+    pub(crate) set_tid: Vec<i32>,
 }
 
 /// A plan in the making: what the rows of the order table read and write.
@@ -69,32 +97,34 @@ pub(crate) struct Draft<'a> {
 
 impl Plan {
     /// Compiles wishes. `stdio` is what the wishes say of 0 to 2, with the
-    /// caller's default where they say nothing.
+    /// caller's default where they say nothing; `here` is for steps that
+    /// run in this process.
     pub(crate) fn compile(
         wishes: &Wishes,
         stdio: [Source; 3],
+        here: bool,
     ) -> Result<Plan, Error> {
-        let engine = wishes.engine.unwrap_or(Engine::Suspended);
+        let shape = method::choose(wishes, here)?;
         let mut words = Words::new();
         let program = words.program(wishes)?;
         words.environment(wishes)?;
-        let ops = Vec::with_capacity(8);
-        let plan = Plan { engine, ops, words, stdio, program };
+        let plan = Plan {
+            shape,
+            any_method: wishes.any_method(),
+            any_engine: wishes.any_engine(),
+            ops: Vec::with_capacity(10),
+            words,
+            stdio,
+            program,
+            hooks: wishes.hooks.clone(),
+            cgroup: wishes.cgroup.clone(),
+            set_tid: wishes.set_tid.clone(),
+        };
         let mut draft = Draft { wishes, plan };
         for row in order::ORDER {
             (row.emit)(&mut draft)?;
         }
         Ok(draft.plan)
-    }
-
-    /// What the engine is asked for beside its own flags.
-    pub(crate) fn flags(&self) -> CloneFlags {
-        let shared =
-            |op: &Op| matches!(op, Op::CloseRange { share: true, .. });
-        match self.ops.iter().any(shared) {
-            true => CloneFlags::FILES,
-            false => CloneFlags::empty(),
-        }
     }
 
     /// The programs that exec tries, in order.
@@ -114,28 +144,6 @@ impl Draft<'_> {
     fn word(&mut self, step: Step, word: &OsStr) -> Result<Str, Error> {
         let put = self.plan.words.put(&[word.as_bytes()]);
         put.map_err(|Nul(why)| Error::refused(step, why).with(word))
-    }
-
-    /// Whether any of 0 to 2 is made from a descriptor above them.
-    fn kept(&self) -> bool {
-        let inherit = |s: &Source| matches!(s, Source::Inherit);
-        !self.plan.stdio.iter().all(inherit)
-    }
-
-    /// The role of a standard descriptor, if it is not simply inherited.
-    fn role(&mut self, n: u8) -> Result<Option<Role>, Error> {
-        let Some(source) = self.plan.stdio.get(usize::from(n)).cloned() else {
-            return Ok(None);
-        };
-        Ok(Some(match source {
-            Source::Inherit => return Ok(None),
-            Source::Null => Role::Null,
-            Source::Piped => Role::Pipe,
-            Source::Given(_) => Role::Given,
-            Source::Open(path, _) => {
-                Role::Path(self.word(stdio_step(n), path.as_os_str())?)
-            }
-        }))
     }
 }
 
@@ -158,10 +166,19 @@ impl Words {
         if program.is_empty() {
             return refuse(Step::Program, "it is empty", program);
         }
-        let name = match self.argument(program.as_bytes()) {
+        let name = match &wishes.arg0 {
+            None => self.argument(program.as_bytes()),
+            Some(_) => self.put(&[program.as_bytes()]),
+        };
+        let name = match name {
             Ok(name) => name,
             Err(Nul(why)) => return refuse(Step::Program, why, program),
         };
+        if let Some(arg0) = &wishes.arg0 {
+            if let Err(Nul(why)) = self.argument(arg0.as_bytes()) {
+                return refuse(Step::Arg0, why, arg0);
+            }
+        }
         for arg in &wishes.args {
             if let Err(Nul(why)) = self.argument(arg.as_bytes()) {
                 return refuse(Step::Arg, why, arg);

@@ -1,9 +1,8 @@
 //! The order of the child's steps: a table with a reason a row.
 
-use super::{Draft, method::Engine, path};
-use crate::op::Op;
-use crate::parent::error::{Error, Step};
-use crate::parent::std::{os::unix::ffi::OsStrExt, vec::Vec};
+use super::Draft;
+use super::emit;
+use crate::parent::error::Error;
 
 /// One row: which step, how wishes become it, and why it stands here.
 pub(super) struct Row {
@@ -18,118 +17,105 @@ pub(super) struct Row {
 pub(super) const ORDER: &[Row] = &[
     Row {
         op: "Watch",
-        emit: watch,
+        emit: emit::watch,
         why: "before anything that can fail, so that the parent always wakes",
     },
     Row {
         op: "CloseRange",
-        emit: close_range,
+        emit: emit::close_range,
         why: "before any step that touches a descriptor: until it the table \
               may be the parent's",
     },
     Row {
+        op: "MarkRange",
+        emit: emit::mark_range,
+        why: "before the steps that make descriptors the program shall have",
+    },
+    Row {
+        op: "JoinCgroup",
+        emit: emit::join_cgroup,
+        why: "early, so that the group is charged for what follows, and with \
+              the parent's credentials",
+    },
+    Row {
         op: "Dup",
-        emit: dup,
+        emit: emit::dup,
         why: "after the table is the child's own, before its gaps are closed",
     },
     Row {
+        op: "Close",
+        emit: emit::close,
+        why: "after the copies that may be made of it",
+    },
+    Row {
         op: "CloseGaps",
-        emit: close_gaps,
+        emit: emit::close_gaps,
         why: "after the last step that needs a descriptor of the parent's",
     },
     Row {
+        op: "Setsid",
+        emit: emit::setsid,
+        why: "while the child still may, whatever its credentials become",
+    },
+    Row {
+        op: "Setpgid",
+        emit: emit::setpgid,
+        why: "as setsid, which excludes it",
+    },
+    Row {
+        op: "Umask",
+        emit: emit::umask,
+        why: "before whatever makes a file",
+    },
+    Row {
+        op: "ClearGroups",
+        emit: emit::clear_groups,
+        why: "before the user changes: after it nobody may change groups",
+    },
+    Row {
+        op: "Setgroups",
+        emit: emit::setgroups,
+        why: "as ClearGroups, whose place it takes",
+    },
+    Row {
+        op: "Setgid",
+        emit: emit::setgid,
+        why: "before the user changes: after it nobody may change groups",
+    },
+    Row {
+        op: "Setuid",
+        emit: emit::setuid,
+        why: "after all that needs the parent's privilege",
+    },
+    Row {
         op: "Chdir",
-        emit: chdir,
-        why: "after descriptors and before exec, which a relative program \
-              needs",
+        emit: emit::chdir,
+        why: "as the user that the program runs as, and before exec, which a \
+              relative program needs",
+    },
+    Row {
+        op: "ClearHandlers",
+        emit: emit::clear_handlers,
+        why: "while signals are still blocked: a handler would run in the \
+              parent's memory",
     },
     Row {
         op: "DefaultSignal",
-        emit: default_signal,
+        emit: emit::default_signal,
         why: "while signals are still blocked",
     },
     Row {
+        op: "Hook",
+        emit: emit::hook,
+        why: "after all that it may want to change, as std has it",
+    },
+    Row {
         op: "SignalMask",
-        emit: signal_mask,
+        emit: emit::signal_mask,
         why: "last before exec: from here a signal can end the child",
     },
-    Row { op: "Exec", emit: exec, why: "nothing comes after it" },
+    Row { op: "Exec", emit: emit::exec, why: "nothing comes after it" },
 ];
-
-fn watch(draft: &mut Draft<'_>) -> Result<(), Error> {
-    if draft.plan.engine == Engine::Copied {
-        draft.push(Op::Watch);
-    }
-    Ok(())
-}
-
-fn close_range(draft: &mut Draft<'_>) -> Result<(), Error> {
-    let share = draft.plan.engine == Engine::Suspended;
-    let kept = draft.kept();
-    draft.push(Op::CloseRange { share, kept });
-    Ok(())
-}
-
-fn dup(draft: &mut Draft<'_>) -> Result<(), Error> {
-    for to in 0..3 {
-        if let Some(role) = draft.role(to)? {
-            draft.push(Op::Dup { to, role });
-        }
-    }
-    Ok(())
-}
-
-fn close_gaps(draft: &mut Draft<'_>) -> Result<(), Error> {
-    if draft.kept() {
-        draft.push(Op::CloseGaps);
-    }
-    Ok(())
-}
-
-fn chdir(draft: &mut Draft<'_>) -> Result<(), Error> {
-    if let Some(dir) = &draft.wishes.current_dir {
-        let dir = dir.as_os_str();
-        if dir.is_empty() {
-            let why = "it is empty";
-            return Err(Error::refused(Step::CurrentDir, why).with(dir));
-        }
-        let dir = draft.word(Step::CurrentDir, dir)?;
-        draft.push(Op::Chdir(dir));
-    }
-    Ok(())
-}
-
-/// Rust's runtime ignores SIGPIPE, and what is ignored stays so over exec;
-/// std gives children the default back, and so do we.
-fn default_signal(draft: &mut Draft<'_>) -> Result<(), Error> {
-    let signal = libc::SIGPIPE.unsigned_abs();
-    draft.push(Op::DefaultSignal(u8::try_from(signal).unwrap_or_default()));
-    Ok(())
-}
-
-fn signal_mask(draft: &mut Draft<'_>) -> Result<(), Error> {
-    draft.push(Op::SignalMask);
-    Ok(())
-}
-
-fn exec(draft: &mut Draft<'_>) -> Result<(), Error> {
-    let program = draft.wishes.program.as_os_str();
-    let path = draft.plan.words.path();
-    let path = path.map(|at| Vec::from(draft.plan.words.bytes(at)));
-    let tried = path::candidates(program.as_bytes(), path.as_deref());
-    if tried.is_empty() {
-        return Err(Error::os(Step::Exec, libc::ENOENT).with(program));
-    }
-    for parts in tried {
-        // The name and PATH passed the check for NUL on their way into argv
-        // and the environment.
-        let at = draft.plan.words.put(&parts).map_err(|nul| {
-            Error::refused(Step::Program, nul.0).with(program)
-        })?;
-        draft.push(Op::Exec(at));
-    }
-    Ok(())
-}
 
 #[cfg(test)]
 mod tests {

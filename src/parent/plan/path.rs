@@ -1,22 +1,94 @@
-//! PATH: a bare name becomes the list of files that exec tries. Pure.
+//! PATH: a bare name becomes the list of files that exec tries. Pure, but
+//! for the parent's own PATH where that is asked for.
 
-use crate::parent::std::vec::Vec;
+use crate::parent::error::{Error, Step};
+use crate::parent::std::{
+    env, os::unix::ffi::OsStrExt, path::PathBuf, vec::Vec,
+};
 
-/// Where a program is looked for when the environment has no PATH: what
+use super::words::NUL;
+
+/// Where a program is looked for when there is no PATH: what
 /// `confstr(_CS_PATH)` says and std uses.
 const DEFAULT: &[u8] = b"/bin:/usr/bin";
 
+/// Where a program whose name has no slash is looked for. Without a PATH it
+/// is `/bin` and `/usr/bin`. Entries that are empty or not absolute are not
+/// searched: they mean whatever directory the child happens to be in.
+///
+/// # Examples
+///
+/// ```
+/// use offshoot::{Command, PathSearch};
+///
+/// let mut ls = Command::new("ls");
+/// ls.path_search(PathSearch::Dirs(vec!["/bin".into()])).arg("/dev/null");
+/// assert_eq!(ls.output()?.stdout, b"/dev/null\n");
+/// # Ok::<(), offshoot::Error>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PathSearch {
+    /// In the PATH of the child's environment, as std has it: the parent's,
+    /// unless set or removed on the builder.
+    #[default]
+    Child,
+    /// In the parent's PATH, whatever the child's is.
+    Parent,
+    /// In these directories.
+    Dirs(Vec<PathBuf>),
+    /// Nowhere: the name is a path, from the child's directory.
+    Never,
+}
+
+impl PathSearch {
+    /// The PATH to search, or `None` for no search; `child` is the child's.
+    pub(super) fn path(
+        &self,
+        child: Option<Vec<u8>>,
+    ) -> Result<Option<Vec<u8>>, Error> {
+        let default = || Vec::from(DEFAULT);
+        Ok(Some(match self {
+            PathSearch::Child => child.unwrap_or_else(default),
+            PathSearch::Parent => {
+                let own = env::var_os("PATH");
+                own.map_or_else(default, |path| path.as_bytes().into())
+            }
+            PathSearch::Dirs(dirs) => {
+                let mut path = Vec::new();
+                for dir in dirs {
+                    let bytes = dir.as_os_str().as_bytes();
+                    let why = match bytes {
+                        _ if memchr::memchr(0, bytes).is_some() => NUL,
+                        _ if memchr::memchr(b':', bytes).is_some() => {
+                            "a directory of a search cannot have a colon"
+                        }
+                        _ => {
+                            path.extend_from_slice(bytes);
+                            path.push(b':');
+                            continue;
+                        }
+                    };
+                    let error = Error::refused(Step::PathSearch, why);
+                    return Err(error.with(dir));
+                }
+                path
+            }
+            PathSearch::Never => return Ok(None),
+        }))
+    }
+}
+
 /// The parts of each candidate, in order. A name with a slash is itself the
-/// only one. Empty and relative entries of PATH are not searched: they mean
-/// whatever directory the child happens to be in.
+/// only one; so is any, where nothing is searched.
 pub(crate) fn candidates<'a>(
     program: &'a [u8],
     path: Option<&'a [u8]>,
 ) -> Vec<[&'a [u8]; 3]> {
-    if memchr::memchr(b'/', program).is_some() {
-        return Vec::from([[program, b"", b""]]);
-    }
-    let path = path.unwrap_or(DEFAULT);
+    let path = match path {
+        Some(path) if memchr::memchr(b'/', program).is_none() => path,
+        _ => return Vec::from([[program, b"", b""]]),
+    };
     let entries = path.split(|byte| *byte == b':');
     let absolute = entries.filter(|entry| entry.starts_with(b"/"));
     absolute
@@ -29,7 +101,7 @@ pub(crate) fn candidates<'a>(
 
 #[cfg(test)]
 mod tests {
-    use super::candidates;
+    use super::{PathSearch, candidates};
     use crate::parent::std::{string::String, vec::Vec};
 
     fn tried(program: &str, path: Option<&str>) -> Vec<String> {
@@ -54,6 +126,8 @@ mod tests {
 
     #[test]
     fn without_a_path_the_default_is_searched() {
-        assert_eq!(tried("x", None), ["/bin/x", "/usr/bin/x"]);
+        let path = PathSearch::Child.path(None).unwrap().unwrap();
+        assert_eq!(path, b"/bin:/usr/bin");
+        assert_eq!(tried("x", None), ["x"], "no search at all");
     }
 }

@@ -1,25 +1,37 @@
 //! Show: a plan as text, for people and for golden files.
 
 use crate::op::{Op, Role};
+use crate::parent::hook::Hook;
 use crate::parent::std::{fmt, format, string::String, vec::Vec};
-use crate::sys::CloneFlags;
 
 use super::Plan;
 use super::method::Engine;
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let own = match self.engine {
-            Engine::Suspended => CloneFlags::SUSPENDED,
-            Engine::Copied => CloneFlags::COPIED,
-        };
-        let flags = own | self.flags();
-        writeln!(f, "engine  {}: clone3({flags})", self.engine)?;
-        let mut ops = self.ops.iter().copied().enumerate();
-        while let Some((n, op)) = ops.next() {
+        let shape = self.shape;
+        if shape.here {
+            writeln!(f, "here    no child: in this process")?;
+        } else {
+            let (name, flags) = (shape.maker.name(), self.flags(shape));
+            let pipe = shape.engine == Engine::Pipe;
+            let signal = if pipe { "SIGCHLD" } else { "" };
+            writeln!(f, "engine  {}: {name}({flags}{signal})", shape.engine)?;
+        }
+        if let Some(cgroup) = &self.cgroup {
+            let shown = cgroup.shown();
+            let shown = shown.map_or("given".into(), |p| format!("{p:?}"));
+            let how = if shape.join { "joined" } else { "born in it" };
+            writeln!(f, "cgroup  {shown}, {how}")?;
+        }
+        if !self.set_tid.is_empty() {
+            writeln!(f, "set_tid {:?}", self.set_tid)?;
+        }
+        let mut steps = self.steps(shape).map(|(_, op)| op).enumerate();
+        while let Some((n, op)) = steps.next() {
             let (call, what, note) = self.line(op);
             if let Op::Exec(_) = op {
-                let rest = ops.by_ref().map(|(_, op)| self.line(op).1);
+                let rest = steps.by_ref().map(|(_, op)| self.line(op).1);
                 let all: Vec<String> =
                     [what].into_iter().chain(rest).collect();
                 let all = all.join(" | ");
@@ -35,32 +47,50 @@ impl fmt::Display for Plan {
     }
 }
 
+type Line = (&'static str, String, String);
+
 impl Plan {
     /// The call, what it is about, and what for.
-    fn line(&self, op: Op) -> (&'static str, String, String) {
+    fn line(&self, op: Op) -> Line {
         match op {
             Op::Watch => (
                 "set_robust_list",
                 "one word".into(),
                 "the parent wakes at exec or death".into(),
             ),
-            Op::CloseRange { share, kept } => {
-                let from = if kept { "past kept" } else { "3.." };
-                let own = if share { " -> unshare" } else { "" };
-                let note = "descriptors: nothing else, verified";
-                ("close_range", format!("{from}{own}"), note.into())
+            Op::CloseRange
+            | Op::MarkRange
+            | Op::Dup { .. }
+            | Op::Close { .. }
+            | Op::CloseGaps => self.descriptor_line(op),
+            Op::ClearGroups { .. }
+            | Op::Setgroups { .. }
+            | Op::Setgid(_)
+            | Op::Setuid(_) => self.identity_line(op),
+            Op::JoinCgroup => {
+                ("write", "\"0\" -> cgroup.procs".into(), "".into())
             }
-            Op::Dup { to, role } => self.dup_line(to, role),
-            Op::CloseGaps => (
-                "close_range",
-                "3..kept".into(),
-                "descriptors: the gaps".into(),
-            ),
+            Op::Setsid => ("setsid", "".into(), "".into()),
+            Op::Setpgid(group) => {
+                let own = if group == 0 { "a group of its own" } else { "" };
+                ("setpgid", format!("{group}"), own.into())
+            }
+            Op::Umask(mask) => ("umask", format!("{mask:#05o}"), "".into()),
             Op::Chdir(path) => {
                 ("chdir", format!("{:?}", self.words.get(path)), "".into())
             }
+            Op::ClearHandlers => {
+                let note = "default, where there is a handler";
+                ("sigaction", "every signal".into(), note.into())
+            }
             Op::DefaultSignal(signal) => {
                 ("sigaction", signal_name(signal), "default".into())
+            }
+            Op::Hook(n) => {
+                let hook = self.hooks.get(usize::from(n));
+                let shared = hook.is_some_and(Hook::shared);
+                let name = if shared { "pre_exec_shared" } else { "pre_exec" };
+                ("call", name.into(), "the caller's function".into())
             }
             Op::SignalMask => {
                 ("sigprocmask", "the caller's".into(), "".into())
@@ -73,19 +103,75 @@ impl Plan {
         }
     }
 
-    fn dup_line(&self, to: u8, role: Role) -> (&'static str, String, String) {
+    fn descriptor_line(&self, op: Op) -> Line {
+        let shape = self.shape;
+        match op {
+            Op::CloseRange => {
+                let kept = self.keeps(shape);
+                let from = if kept { "past kept" } else { "3.." };
+                let own = if self.shares(shape) { " -> unshare" } else { "" };
+                let note = "descriptors: nothing else, verified";
+                ("close_range", format!("{from}{own}"), note.into())
+            }
+            Op::MarkRange => (
+                "close_range",
+                "3.. -> close-on-exec".into(),
+                "descriptors: open until exec".into(),
+            ),
+            Op::Dup { to, role } => self.dup_line(to, role),
+            Op::Close { to } => {
+                ("close", format!("{to}"), format!("{}: closed", name(to)))
+            }
+            _ => (
+                "close_range",
+                "3..kept".into(),
+                "descriptors: the gaps".into(),
+            ),
+        }
+    }
+
+    fn identity_line(&self, op: Op) -> Line {
+        match op {
+            Op::Setgroups { list, .. } => {
+                let list = self.words.listed(list);
+                let what = format!("{list:?}");
+                ("setgroups", what, "groups, read back".into())
+            }
+            Op::Setgid(gid) => {
+                ("setresgid", format!("{gid}"), "gid, read back".into())
+            }
+            Op::Setuid(uid) => {
+                ("setresuid", format!("{uid}"), "uid, read back".into())
+            }
+            _ => (
+                "setgroups",
+                "[]".into(),
+                "groups: none, as the ids change".into(),
+            ),
+        }
+    }
+
+    fn dup_line(&self, to: u8, role: Role) -> Line {
         let (from, note): (&str, String) = match role {
             Role::Null => ("null", "/dev/null".into()),
             Role::Pipe => ("pipe", "piped".into()),
             Role::Given => ("given", "a given descriptor".into()),
+            Role::Same(from) => {
+                let note = format!("{}: same as {}", name(to), name(from));
+                return ("dup3", format!("{from} -> {to}"), note);
+            }
             Role::Path(path) => {
                 ("file", format!("{:?}", self.words.get(path)))
             }
         };
-        let name = ["stdin", "stdout", "stderr"];
-        let name = name.get(usize::from(to)).copied().unwrap_or("fd");
-        ("dup3", format!("{from} -> {to}"), format!("{name}: {note}"))
+        let what = format!("{from} -> {to}");
+        ("dup3", what, format!("{}: {note}", name(to)))
     }
+}
+
+fn name(n: u8) -> &'static str {
+    let names = ["stdin", "stdout", "stderr"];
+    names.get(usize::from(n)).copied().unwrap_or("fd")
 }
 
 fn signal_name(signal: u8) -> String {

@@ -17,6 +17,8 @@ pub(crate) struct Nul(pub(crate) &'static str);
 pub(crate) struct Words {
     text: Vec<u8>,
     lists: Vec<u64>,
+    /// Where the first argument stands in the text.
+    first: usize,
     envp: usize,
     path: Option<Str>,
     bound: bool,
@@ -30,17 +32,22 @@ const SIG_DFL: [u8; 32] = [0; 32];
 const _: () = assert!(SIG_DFL.len() as u64 == SIGACTION_SIZE);
 
 impl Words {
-    /// The text opens with zeros: `SIG_DFL` as a `struct sigaction`, and an
-    /// empty string.
+    /// The text opens with zeros, which are `SIG_DFL` as a `struct
+    /// sigaction` and an empty string, and with "0".
     pub(crate) fn new() -> Words {
         let mut text = Vec::with_capacity(4096);
         text.extend_from_slice(&SIG_DFL);
+        text.extend_from_slice(b"0\0");
         let lists = Vec::with_capacity(128);
-        Words { text, lists, envp: 0, path: None, bound: false }
+        let first = text.len();
+        Words { text, lists, first, envp: 0, path: None, bound: false }
     }
 
     /// The place of 32 zero bytes.
     pub(crate) const ZEROS: Str = Str { start: 0, len: 0 };
+
+    /// The place of "0".
+    pub(crate) const ZERO: Str = Str { start: 32, len: 1 };
 
     /// Adds one string, made of parts.
     pub(crate) fn put(&mut self, parts: &[&[u8]]) -> Result<Str, Nul> {
@@ -60,6 +67,9 @@ impl Words {
 
     pub(crate) fn argument(&mut self, word: &[u8]) -> Result<Str, Nul> {
         let at = self.put(&[word])?;
+        if self.lists.is_empty() {
+            self.first = at.start as usize;
+        }
         self.lists.push(u64::from(at.start));
         Ok(at)
     }
@@ -87,6 +97,25 @@ impl Words {
             let (start, len) = (narrow(start + 5), narrow(v.len()));
             self.path = Some(Str { start, len });
         }
+    }
+
+    /// Adds numbers as the kernel reads them, of 32 bits each.
+    pub(crate) fn numbers(&mut self, all: &[u32]) -> Str {
+        let start = self.text.len();
+        for n in all {
+            self.text.extend_from_slice(&n.to_le_bytes());
+        }
+        let len = self.text.len() - start;
+        self.text.push(0);
+        let narrow = |n| u32::try_from(n).unwrap_or(u32::MAX);
+        Str { start: narrow(start), len: narrow(len) }
+    }
+
+    /// The numbers again.
+    pub(crate) fn listed(&self, at: Str) -> Vec<u32> {
+        let all = self.bytes(at).chunks_exact(4);
+        let number = |n: &[u8]| n.first_chunk().copied();
+        all.filter_map(number).map(u32::from_le_bytes).collect()
     }
 
     /// Ends argv the first time, envp the second.
@@ -119,7 +148,7 @@ impl Words {
 
     /// The arguments, the program's name first.
     pub(crate) fn argv(&self) -> Vec<&OsStr> {
-        let mut from = self.text.get(SIG_DFL.len()..).unwrap_or_default();
+        let mut from = self.text.get(self.first..).unwrap_or_default();
         let mut argv = Vec::new();
         while argv.len() + 1 < self.envp {
             let end = memchr::memchr(0, from).unwrap_or(from.len());
@@ -135,17 +164,22 @@ impl Words {
         self.lists.len().saturating_sub(self.envp + 1)
     }
 
+    /// Where text and lists lie, from when they are bound.
+    pub(crate) fn places(&self) -> (u64, u64) {
+        let text = self.text.as_ptr().expose_provenance() as u64;
+        (text, self.lists.as_ptr().expose_provenance() as u64)
+    }
+
     /// Turns places into addresses, for this process and those that have its
     /// memory or a copy. Nothing may be added from here on.
-    pub(crate) fn bind(&mut self) -> (u64, u64) {
-        let text = self.text.as_ptr().expose_provenance() as u64;
+    pub(crate) fn bind(&mut self) {
+        let (text, _) = self.places();
         if !self.bound {
             for place in &mut self.lists {
                 *place = if *place == END { 0 } else { text + *place };
             }
             self.bound = true;
         }
-        (text, self.lists.as_ptr().expose_provenance() as u64)
     }
 
     pub(crate) fn text(&self) -> &[u8] {
@@ -179,11 +213,12 @@ mod tests {
         assert_eq!(words.argv(), ["sh", ""]);
         assert_eq!(words.envc(), 1);
         assert_eq!(words.bytes(words.path().unwrap()), b"/bin");
-        let (text, _) = words.bind();
-        let (again, _) = words.bind();
-        assert_eq!(text, again);
-        assert_eq!(words.lists(), [text + 32, text + 35, 0, text + 36, 0]);
+        words.bind();
+        words.bind();
+        let (text, _) = words.places();
+        assert_eq!(words.lists(), [text + 34, text + 37, 0, text + 38, 0]);
         assert_eq!(words.envp(), 24);
-        assert_eq!(words.bytes(Str { start: 32, len: 2 }), b"sh");
+        assert_eq!(words.bytes(Str { start: 34, len: 2 }), b"sh");
+        assert_eq!(words.bytes(Words::ZERO), b"0");
     }
 }

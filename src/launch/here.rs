@@ -1,0 +1,137 @@
+//! Here: the rows run in this process, by a walker in Rust, for `exec`.
+//!
+//! The same walker on a fake kernel is the model that the assembly is held
+//! against, row kind by row kind (`src/model.rs`).
+#![allow(unsafe_code, reason = "the rows are system calls")]
+
+use core::{ptr, slice};
+
+use super::Ask;
+use super::seat;
+use crate::call::{Block, Call, Check, Entry, ROW, Table, local, slot};
+use crate::sys::arch::syscall;
+use crate::sys::call::signal_mask;
+use crate::sys::{CloneFlags, Maker, bits, number};
+
+/// Runs the rows in this process. Returns only if one of them fails, which
+/// stands in the block then.
+pub(crate) fn run(table: &Table<'_>, block: &mut Block) {
+    let at: *mut Block = block;
+    let (maker, flags) = (Maker::Clone, CloneFlags::empty());
+    seat(
+        block,
+        at,
+        Ask { maker, flags, canary: None, cgroup: None, tids: &[] },
+    );
+    block.set(slot::MASK, signal_mask());
+    walk(table.rows(), block, &mut kernel);
+}
+
+/// One row of a verified table, made for real.
+fn kernel(nr: u32, args: [u64; 6]) -> i64 {
+    match nr {
+        local::COMPARE => {
+            i64::from(bytes(args[0], args[2]) != bytes(args[1], args[2]))
+        }
+        local::HOOK => hook(args),
+        // SAFETY: clause 1 of this folder: a verified row of this process's
+        // own table, whose addresses lie in the plan or in `run`'s block.
+        nr => unsafe { syscall(i64::from(nr), args) },
+    }
+}
+
+fn bytes<'a>(at: u64, len: u64) -> &'a [u8] {
+    let narrow = |n: u64| usize::try_from(n).unwrap_or_default();
+    let at = ptr::with_exposed_provenance::<u8>(narrow(at));
+    // SAFETY: clause 1 of this folder: the row was verified to compare so
+    // many bytes of the plan or the block, which nobody writes meanwhile.
+    unsafe { slice::from_raw_parts(at, narrow(len)) }
+}
+
+fn hook(args: [u64; 6]) -> i64 {
+    let at = usize::try_from(args[0]).unwrap_or_default();
+    let at = ptr::with_exposed_provenance::<Entry>(at);
+    // SAFETY: clause 5 of `Table`: the address is that of an entry that the
+    // table borrows.
+    let Entry { run, data } = unsafe { at.read() };
+    // SAFETY: clause 6 of this folder.
+    unsafe { run(data, args[1], args[2]) }
+}
+
+/// Goes down the rows as the assembly does. Returns where a row fails, or
+/// with the code that an exit row has.
+pub(crate) fn walk(
+    rows: &[Call],
+    block: &mut Block,
+    kernel: &mut dyn FnMut(u32, [u64; 6]) -> i64,
+) -> Option<u64> {
+    let mut at = 0;
+    loop {
+        let row = rows.get(at)?;
+        block.reached = u32::from(row.row);
+        let args = arguments(row, block);
+        if i64::from(row.nr) == libc::SYS_exit_group {
+            return Some(args[0]);
+        }
+        let result = match row.nr {
+            local::VALUE => number(args[0]),
+            local::DECIMAL => decimal(args[0]),
+            nr => kernel(nr, args),
+        };
+        block.set(row.store, bits(result) | row.or);
+        let error = (-4095..0).contains(&result);
+        let wanted = bits(result) == row.want;
+        let fails = match row.check {
+            Check::Must => error,
+            Check::May => false,
+            Check::Equal => !wanted,
+            Check::Exec if result == -i64::from(libc::EACCES) => {
+                block.denied = u32::from(row.row);
+                false
+            }
+            Check::Exec => {
+                let gone =
+                    [-i64::from(libc::ENOENT), -i64::from(libc::ENOTDIR)];
+                error && !gone.contains(&result)
+            }
+            Check::Until if wanted => false,
+            Check::Until if !error || result == -i64::from(libc::EINTR) => {
+                continue;
+            }
+            Check::Until => true,
+            Check::Skip if wanted => {
+                at += usize::from(row.hop / ROW);
+                false
+            }
+            Check::Skip => error,
+        };
+        if fails {
+            block.result = result;
+            block.failed = u32::from(row.row);
+            return None;
+        }
+        at += 1;
+    }
+}
+
+fn arguments(row: &Call, block: &Block) -> [u64; 6] {
+    let mut args = row.args;
+    for (i, arg) in (0u8..3).zip(&mut args) {
+        if row.slots & (1 << i) != 0 {
+            *arg = block.slot(u8::try_from(*arg).unwrap_or(slot::SINK));
+        }
+    }
+    args
+}
+
+/// Up to seven digits, the first in the lowest byte.
+fn decimal(n: u64) -> i64 {
+    let (mut n, mut digits) = (n & u64::from(u32::MAX), 0);
+    loop {
+        digits = digits << 8 | (b'0' as u64 + n % 10);
+        n /= 10;
+        if n == 0 {
+            return number(digits);
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! Attempt: what changes from one try of a spawn to the next, and what a
+//! refusal leads to.
+
+use core::time::Duration;
+
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::io::fcntl_dupfd_cloexec;
+
+use super::lowered::Lowered;
+use super::prepared::Prepared;
+use crate::call::Check;
+use crate::launch::{Ask, Made};
+use crate::op::Op;
+use crate::parent::cgroup::Group;
+use crate::parent::handle::launch::{
+    CgroupEntry, Fallback, Fallbacks, Launch,
+};
+use crate::parent::kernel;
+use crate::parent::plan::method::Engine;
+use crate::parent::plan::shape::Shape;
+use crate::parent::std::{
+    os::fd::{AsRawFd, OwnedFd},
+    thread,
+};
+use crate::sys::{CloneFlags, Errno, Maker};
+
+/// How often a program that is open for writing is tried again: 50 us, then
+/// twice as long each time, 5 ms at most; about 30 ms in all.
+const BUSY_RETRIES: u32 = 12;
+const BUSY_FIRST: Duration = Duration::from_micros(50);
+const BUSY_LAST: Duration = Duration::from_millis(5);
+
+/// What to do after a launch that did not end in a running program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    Again,
+    GiveUp,
+}
+
+/// One try of a spawn.
+pub(super) struct Attempt {
+    pub(super) shape: Shape,
+    /// Flags beside those of the engine.
+    flags: CloneFlags,
+    canary: Option<OwnedFd>,
+    /// What a canary has to be above.
+    cut: i32,
+    busy: u32,
+    fallbacks: Fallbacks,
+}
+
+impl Attempt {
+    /// The planned shape, but for what is known to be refused. A frozen
+    /// group would hold a caller who cannot be interrupted. A debugger that
+    /// does not see vfork takes a child with exit signal 0 for a thread of
+    /// ours.
+    pub(super) fn first(
+        prepared: &Prepared,
+        group: Option<&Group>,
+    ) -> Attempt {
+        let plan = &prepared.plan;
+        let mut attempt = Attempt {
+            shape: plan.shape,
+            flags: CloneFlags::empty(),
+            canary: None,
+            cut: 3,
+            busy: 0,
+            fallbacks: [None; 4],
+        };
+        let known = kernel::refused();
+        if let Some(errno) = known.clone3 {
+            attempt.legacy(prepared, errno);
+        }
+        if let Some(errno) = known.close_range {
+            attempt.listed(errno);
+        }
+        let suspended = attempt.shape.engine == Engine::Suspended;
+        if suspended && plan.any_engine && group.is_some_and(Group::frozen) {
+            attempt.told_of("suspended", 0, "copied, as the group is frozen");
+            attempt.shape.engine = Engine::Copied;
+        }
+        if attempt.shape.engine == Engine::Copied && kernel::traced() {
+            attempt.flags |= CloneFlags::VFORK;
+        }
+        if plan.shares(attempt.shape) {
+            attempt.flags |= CloneFlags::FILES;
+        }
+        attempt
+    }
+
+    pub(super) fn ask<'a>(
+        &self,
+        prepared: &'a Prepared,
+        group: Option<&Group>,
+        cut: i32,
+    ) -> Ask<'a> {
+        let own = self.canary.as_ref().map(AsRawFd::as_raw_fd);
+        let born = group.filter(|_| !self.shape.join);
+        Ask {
+            maker: self.shape.maker,
+            flags: self.flags,
+            canary: prepared.kept_canary(cut).or(own),
+            cgroup: born.map(Group::number),
+            tids: &prepared.plan.set_tid,
+        }
+    }
+
+    /// The pidfd serves as the canary only where it is made after and above
+    /// everything the child needs, in a table that is shared.
+    pub(super) fn prove_if_needed(&mut self, prepared: &Prepared, cut: i32) {
+        self.cut = cut;
+        let needed = prepared.plan.ops.contains(&Op::CloseRange);
+        let high = |fd: &OwnedFd| fd.as_raw_fd() >= cut;
+        let have = self.canary.as_ref().is_some_and(high);
+        if !needed || self.shape.listed || have {
+            return;
+        }
+        // An earlier one may be too low for this shape.
+        self.canary = None;
+        let shares = self.flags.contains(CloneFlags::FILES);
+        let by_pidfd = shares && self.shape.maker == Maker::Clone3;
+        let fixed = prepared.fixed.iter().any(Option::is_some);
+        if prepared.kept_canary(cut).is_none() && (fixed || !by_pidfd) {
+            self.prove();
+        }
+    }
+
+    /// Makes a canary. Where there is no number left above the cut, the
+    /// child gets a copy of the table, and there is nothing to prove.
+    fn prove(&mut self) {
+        match canary(self.cut) {
+            Ok(made) => self.canary = Some(made),
+            Err(_) => self.flags -= CloneFlags::FILES,
+        }
+    }
+
+    /// Changes what can be changed after a failure, or gives up.
+    pub(super) fn after(
+        &mut self,
+        prepared: &Prepared,
+        lowered: &Lowered,
+        made: Made,
+        group: Option<&Group>,
+    ) -> Next {
+        match made {
+            Made::Refused(errno) => self.after_clone(prepared, errno.0, group),
+            Made::Failed { row, result, .. } => {
+                self.after_row(prepared, lowered, row, result)
+            }
+            Made::Running { .. } | Made::Died { .. } => Next::GiveUp,
+        }
+    }
+
+    /// See the table of errnos in docs/kernels.md.
+    fn after_clone(
+        &mut self,
+        prepared: &Prepared,
+        errno: i32,
+        group: Option<&Group>,
+    ) -> Next {
+        let born = group.is_some() && !self.shape.join;
+        match (self.shape.maker, errno) {
+            (Maker::Clone3, libc::E2BIG) if born => {
+                if !prepared.plan.any_method {
+                    return Next::GiveUp;
+                }
+                self.told_of("CLONE_INTO_CGROUP", errno, "a write");
+                self.shape.join = true;
+                Next::Again
+            }
+            (Maker::Clone3, libc::ENOSYS | libc::EPERM) => {
+                if !kernel::clone3_is_blocked(errno) {
+                    return Next::GiveUp;
+                }
+                kernel::note(|refused| refused.clone3 = Some(errno));
+                self.legacy(prepared, errno)
+            }
+            // Before Linux 5.5 clone3 has no CLONE_CLEAR_SIGHAND.
+            (Maker::Clone3, libc::EINVAL) => self.legacy(prepared, errno),
+            (Maker::Clone, libc::EINVAL) if prepared.plan.any_engine => {
+                self.piped(prepared, errno)
+            }
+            _ => Next::GiveUp,
+        }
+    }
+
+    fn after_row(
+        &mut self,
+        prepared: &Prepared,
+        lowered: &Lowered,
+        row: u32,
+        result: i64,
+    ) -> Next {
+        let op = lowered.op(&prepared.plan, row);
+        let equal = |row| lowered.row(row).map(|r| r.check);
+        let closes = matches!(op, Some(Op::CloseRange | Op::MarkRange));
+        let proof = closes && equal(row) == Some(Check::Equal);
+        let Some(Errno(errno)) = Errno::of(result) else {
+            // The proof says that the canary is open still. Perhaps it is
+            // the pidfd, and not as high as it has to be.
+            let shared = self.flags.contains(CloneFlags::FILES);
+            if proof && shared && self.canary.is_none() {
+                self.prove();
+                return Next::Again;
+            }
+            return Next::GiveUp;
+        };
+        match (op, errno) {
+            (
+                Some(Op::CloseRange | Op::MarkRange),
+                libc::ENOSYS | libc::EPERM | libc::EINVAL,
+            ) if !proof && !self.shape.listed => {
+                if errno != libc::EINVAL {
+                    kernel::note(|known| known.close_range = Some(errno));
+                }
+                self.listed(errno);
+                Next::Again
+            }
+            (Some(Op::Watch), libc::ENOSYS | libc::EPERM)
+                if prepared.plan.any_engine =>
+            {
+                self.piped(prepared, errno)
+            }
+            (_, libc::ETXTBSY) if self.busy < BUSY_RETRIES => {
+                let pause = BUSY_FIRST * (1 << self.busy);
+                thread::sleep(pause.min(BUSY_LAST));
+                self.busy += 1;
+                Next::Again
+            }
+            _ => Next::GiveUp,
+        }
+    }
+
+    /// clone instead of clone3, if anybody may choose. Nothing asked for is
+    /// dropped: only clone3 has set_tid.
+    fn legacy(&mut self, prepared: &Prepared, errno: i32) -> Next {
+        let plan = &prepared.plan;
+        let clone3 = self.shape.maker == Maker::Clone3;
+        if !clone3 || !plan.any_method || !plan.set_tid.is_empty() {
+            return Next::GiveUp;
+        }
+        if kernel::valgrind() && plan.any_engine {
+            return self.piped(prepared, errno);
+        }
+        self.told_of("clone3", errno, "clone");
+        self.shape.maker = Maker::Clone;
+        self.shape.join = plan.cgroup.is_some();
+        Next::Again
+    }
+
+    fn listed(&mut self, errno: i32) {
+        self.told_of("close_range", errno, "a list of descriptors");
+        self.shape.listed = true;
+        self.flags -= CloneFlags::FILES;
+    }
+
+    fn piped(&mut self, prepared: &Prepared, errno: i32) -> Next {
+        self.told_of("clone flags", errno, "a plain clone");
+        self.shape.engine = Engine::Pipe;
+        self.shape.maker = Maker::Clone;
+        self.shape.join = prepared.plan.cgroup.is_some();
+        self.flags = CloneFlags::empty();
+        Next::Again
+    }
+
+    fn told_of(
+        &mut self,
+        feature: &'static str,
+        errno: i32,
+        instead: &'static str,
+    ) {
+        let free = self.fallbacks.iter_mut().find(|one| one.is_none());
+        if let Some(free) = free {
+            *free = Some(Fallback { feature, errno, instead });
+        }
+    }
+
+    pub(super) fn told(&self, prepared: &Prepared, sure: bool) -> Launch {
+        let plan = &prepared.plan;
+        let shared = CloneFlags::FILES;
+        let planned = plan.flags(self.shape).difference(shared);
+        let cgroup = plan.cgroup.as_ref().map(|_| match self.shape.join {
+            true => CgroupEntry::Joined,
+            false => CgroupEntry::Born,
+        });
+        Launch {
+            engine: self.shape.engine,
+            maker: self.shape.maker,
+            flags: planned | self.flags,
+            cgroup,
+            busy: self.busy,
+            canary: self.canary.is_some(),
+            sure,
+            fallbacks: self.fallbacks,
+        }
+    }
+}
+
+impl Prepared {
+    /// The canary made beforehand, if it is above what this spawn needs.
+    fn kept_canary(&self, cut: i32) -> Option<i32> {
+        let kept = self.canary.as_ref().map(AsRawFd::as_raw_fd);
+        kept.filter(|fd| *fd >= cut)
+    }
+}
+
+/// A descriptor that nobody needs, at `cut` or above.
+fn canary(cut: i32) -> rustix::io::Result<OwnedFd> {
+    let fd = eventfd(0, EventfdFlags::CLOEXEC)?;
+    if fd.as_raw_fd() >= cut { Ok(fd) } else { fcntl_dupfd_cloexec(fd, cut) }
+}

@@ -1,0 +1,258 @@
+//! Emit: how wishes become each step, and which wishes are refused.
+
+use super::{Draft, path, stdio_step};
+use crate::op::{Op, Role};
+use crate::parent::error::{Error, Step};
+use crate::parent::identity::Wish;
+use crate::parent::std::{
+    os::unix::ffi::OsStrExt, string::ToString, vec::Vec,
+};
+use crate::parent::stdio::Source;
+
+type Emitted = Result<(), Error>;
+
+pub(super) fn watch(draft: &mut Draft<'_>) -> Emitted {
+    draft.push(Op::Watch);
+    Ok(())
+}
+
+/// Whether descriptors stay open until exec: for functions that use them,
+/// and for this process itself should its exec fail.
+fn marks(draft: &Draft<'_>) -> bool {
+    draft.plan.shape.here || !draft.wishes.hooks.is_empty()
+}
+
+pub(super) fn close_range(draft: &mut Draft<'_>) -> Emitted {
+    if !marks(draft) {
+        draft.push(Op::CloseRange);
+    }
+    Ok(())
+}
+
+pub(super) fn mark_range(draft: &mut Draft<'_>) -> Emitted {
+    if marks(draft) {
+        draft.push(Op::MarkRange);
+    }
+    Ok(())
+}
+
+pub(super) fn join_cgroup(draft: &mut Draft<'_>) -> Emitted {
+    if draft.wishes.cgroup.is_some() {
+        draft.push(Op::JoinCgroup);
+    }
+    Ok(())
+}
+
+pub(super) fn dup(draft: &mut Draft<'_>) -> Emitted {
+    for to in 0..3 {
+        let role = match draft.plan.stdio.get(usize::from(to)) {
+            Some(Source::Null) => Role::Null,
+            Some(Source::Piped) => Role::Pipe,
+            Some(Source::Given(_)) => Role::Given,
+            Some(Source::Open(path, _)) => {
+                let path = path.clone();
+                Role::Path(draft.word(stdio_step(to), path.as_os_str())?)
+            }
+            _ => continue,
+        };
+        draft.push(Op::Dup { to, role });
+    }
+    same(draft)
+}
+
+/// Those that are the same as another, after that other.
+fn same(draft: &mut Draft<'_>) -> Emitted {
+    let mut left = Vec::new();
+    for to in 0..3u8 {
+        let source = draft.plan.stdio.get(usize::from(to));
+        let Some(Source::Same(from)) = source else { continue };
+        let refuse = |why| {
+            Err(Error::refused(stdio_step(to), why).with(from.to_string()))
+        };
+        let Some(from) = u8::try_from(*from).ok().filter(|n| *n < 3) else {
+            return refuse("same_as: only 0, 1 and 2 can be named");
+        };
+        if matches!(
+            draft.plan.stdio.get(usize::from(from)),
+            Some(Source::Closed)
+        ) {
+            return refuse("same_as: that one is closed");
+        }
+        left.push((to, from));
+    }
+    while !left.is_empty() {
+        let waits = |from: u8| left.iter().any(|(to, _)| *to == from);
+        let ready = left.iter().position(|(_, from)| !waits(*from));
+        let Some((to, from)) = ready.map(|n| left.remove(n)) else {
+            let (to, from) = left.first().copied().unwrap_or_default();
+            let why = "same_as: it is the same as itself in the end";
+            let error = Error::refused(stdio_step(to), why);
+            return Err(error.with(from.to_string()));
+        };
+        draft.push(Op::Dup { to, role: Role::Same(from) });
+    }
+    Ok(())
+}
+
+pub(super) fn close(draft: &mut Draft<'_>) -> Emitted {
+    for to in 0..3 {
+        let source = draft.plan.stdio.get(usize::from(to));
+        if let Some(Source::Closed) = source {
+            draft.push(Op::Close { to });
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn close_gaps(draft: &mut Draft<'_>) -> Emitted {
+    if !marks(draft) {
+        draft.push(Op::CloseGaps);
+    }
+    Ok(())
+}
+
+pub(super) fn setsid(draft: &mut Draft<'_>) -> Emitted {
+    if draft.wishes.setsid {
+        if draft.wishes.process_group.is_some() {
+            let why = "a session's leader cannot change its process group";
+            let error = Error::refused(Step::Setsid, why);
+            return Err(error.with("process_group"));
+        }
+        draft.push(Op::Setsid);
+    }
+    Ok(())
+}
+
+pub(super) fn setpgid(draft: &mut Draft<'_>) -> Emitted {
+    if let Some(group) = draft.wishes.process_group {
+        let Ok(wanted) = u32::try_from(group) else {
+            let why = "a process group is 0 or above";
+            let error = Error::refused(Step::ProcessGroup, why);
+            return Err(error.with(group.to_string()));
+        };
+        draft.push(Op::Setpgid(wanted));
+    }
+    Ok(())
+}
+
+pub(super) fn umask(draft: &mut Draft<'_>) -> Emitted {
+    if let Some(mask) = draft.wishes.umask {
+        if mask > 0o777 {
+            let why = "a mask has nine bits, 0o777 at most";
+            let error = Error::refused(Step::Umask, why);
+            let shown = crate::parent::std::format!("{mask:#o}");
+            return Err(error.with(shown));
+        }
+        draft.push(Op::Umask(mask));
+    }
+    Ok(())
+}
+
+/// -1 means "leave it" to the kernel: as a user it would be whoever we are.
+fn id(step: Step, id: Option<u32>) -> Result<Option<u32>, Error> {
+    if id == Some(u32::MAX) {
+        let why = "the kernel takes 4294967295 (-1) for \"no change\"";
+        return Err(Error::refused(step, why).with("4294967295"));
+    }
+    Ok(id)
+}
+
+pub(super) fn clear_groups(draft: &mut Draft<'_>) -> Emitted {
+    let uid = id(Step::Uid, draft.wishes.uid)?;
+    let gid = id(Step::Gid, draft.wishes.gid)?;
+    let silent = draft.wishes.groups.0 == Wish::Silent;
+    if silent && (uid.is_some() || gid.is_some()) {
+        draft.push(Op::ClearGroups { uid, gid });
+    }
+    Ok(())
+}
+
+/// `NGROUPS_MAX`.
+const MOST_GROUPS: usize = 65536;
+
+pub(super) fn setgroups(draft: &mut Draft<'_>) -> Emitted {
+    if let Wish::Set(list) = &draft.wishes.groups.0 {
+        let mut list = list.clone();
+        // The kernel keeps them sorted, and gives them back so.
+        list.sort_unstable();
+        list.dedup();
+        id(Step::Groups, list.last().copied())?;
+        if list.len() > MOST_GROUPS {
+            let why = "a process has 65536 groups at most";
+            return Err(Error::refused(Step::Groups, why));
+        }
+        let count = u32::try_from(list.len()).unwrap_or(u32::MAX);
+        let list = draft.plan.words.numbers(&list);
+        draft.push(Op::Setgroups { list, count });
+    }
+    Ok(())
+}
+
+pub(super) fn setgid(draft: &mut Draft<'_>) -> Emitted {
+    draft.plan.ops.extend(draft.wishes.gid.map(Op::Setgid));
+    Ok(())
+}
+
+pub(super) fn setuid(draft: &mut Draft<'_>) -> Emitted {
+    draft.plan.ops.extend(draft.wishes.uid.map(Op::Setuid));
+    Ok(())
+}
+
+pub(super) fn chdir(draft: &mut Draft<'_>) -> Emitted {
+    if let Some(dir) = &draft.wishes.current_dir {
+        let dir = dir.as_os_str();
+        if dir.is_empty() {
+            let why = "it is empty";
+            return Err(Error::refused(Step::CurrentDir, why).with(dir));
+        }
+        let dir = draft.word(Step::CurrentDir, dir)?;
+        draft.push(Op::Chdir(dir));
+    }
+    Ok(())
+}
+
+pub(super) fn clear_handlers(draft: &mut Draft<'_>) -> Emitted {
+    draft.push(Op::ClearHandlers);
+    Ok(())
+}
+
+/// Rust's runtime ignores SIGPIPE, and what is ignored stays so over exec;
+/// std gives children the default back, and so do we.
+pub(super) fn default_signal(draft: &mut Draft<'_>) -> Emitted {
+    let signal = libc::SIGPIPE.unsigned_abs();
+    draft.push(Op::DefaultSignal(u8::try_from(signal).unwrap_or_default()));
+    Ok(())
+}
+
+pub(super) fn hook(draft: &mut Draft<'_>) -> Emitted {
+    let count = u16::try_from(draft.wishes.hooks.len());
+    let count = count.map_err(|_| {
+        Error::refused(Step::PreExec, "there are over 65,535 of them")
+    })?;
+    draft.plan.ops.extend((0..count).map(Op::Hook));
+    Ok(())
+}
+
+pub(super) fn signal_mask(draft: &mut Draft<'_>) -> Emitted {
+    draft.push(Op::SignalMask);
+    Ok(())
+}
+
+pub(super) fn exec(draft: &mut Draft<'_>) -> Emitted {
+    let program = draft.wishes.program.as_os_str();
+    let path = draft.plan.words.path();
+    let path = path.map(|at| Vec::from(draft.plan.words.bytes(at)));
+    let search = &draft.wishes.path_search;
+    let path = search.path(path)?;
+    let tried = path::candidates(program.as_bytes(), path.as_deref());
+    if tried.is_empty() {
+        return Err(Error::os(Step::Exec, libc::ENOENT).with(program));
+    }
+    for parts in tried {
+        let at = draft.plan.words.put(&parts).map_err(|nul| {
+            Error::refused(Step::Program, nul.0).with(program)
+        })?;
+        draft.push(Op::Exec(at));
+    }
+    Ok(())
+}

@@ -1,0 +1,79 @@
+//! Lowering of who the child is: each change is read back and compared, as
+//! a filter can turn it into a call without effect.
+
+use super::lower::Rows;
+use crate::call::{Check, ROW, local, slot};
+use crate::op::Str;
+use crate::sys::bits;
+
+/// How many groups the block has room to read back; of longer lists the
+/// count alone is compared.
+const READ_BACK: u32 = 32;
+const _: () = assert!(slot::FREE - slot::SCRATCH == 16);
+
+impl Rows {
+    /// Nobody who stays the same user needs the right to drop groups, as
+    /// std has it; whoever becomes another must be able to.
+    pub(super) fn clear_groups(&mut self, uid: Option<u32>, gid: Option<u32>) {
+        let (nr, own) = match (uid, gid) {
+            (Some(uid), _) => (libc::SYS_geteuid, uid),
+            (None, gid) => (libc::SYS_getegid, gid.unwrap_or_default()),
+        };
+        let same = self.call(nr, &[]);
+        same.check = Check::Skip;
+        same.want = u64::from(own);
+        same.hop = 3 * ROW;
+        self.call(libc::SYS_setgroups, &[0, 0]);
+        self.count_groups(0);
+        let done = self.push(local::VALUE, &[0]);
+        done.check = Check::Skip;
+        done.hop = ROW;
+        self.call(libc::SYS_setgroups, &[0, 0]).check = Check::May;
+    }
+
+    pub(super) fn setgroups(&mut self, list: Str, count: u32) {
+        let place = u64::from(list.start);
+        let row = self.call(libc::SYS_setgroups, &[count.into(), place]);
+        row.texts = 0b10;
+        self.count_groups(count);
+        if (1..=READ_BACK).contains(&count) {
+            let scratch = u64::from(slot::SCRATCH_AT);
+            let args = [u64::from(READ_BACK), scratch];
+            let read = self.call(libc::SYS_getgroups, &args);
+            read.slots = 0b10;
+            let args = [scratch, place, 4 * u64::from(count)];
+            let same = self.push(local::COMPARE, &args);
+            same.slots = 0b1;
+            same.texts = 0b10;
+            same.check = Check::Equal;
+        }
+    }
+
+    fn count_groups(&mut self, count: u32) {
+        let row = self.call(libc::SYS_getgroups, &[0, 0]);
+        row.check = Check::Equal;
+        row.want = u64::from(count);
+    }
+
+    pub(super) fn setgid(&mut self, gid: u32) {
+        self.call(libc::SYS_setresgid, &[gid.into(); 3]);
+        self.read_back(libc::SYS_getresgid, gid);
+    }
+
+    pub(super) fn setuid(&mut self, uid: u32) {
+        self.call(libc::SYS_setresuid, &[uid.into(); 3]);
+        self.read_back(libc::SYS_getresuid, uid);
+    }
+
+    /// Real, effective and saved id must all be `id`.
+    fn read_back(&mut self, nr: libc::c_long, id: u32) {
+        let places = [0, 1, 2].map(|n| u64::from(slot::IDS_AT + n));
+        self.call(nr, &places).slots = 0b111;
+        for n in 0..3 {
+            let row = self.push(local::VALUE, &[u64::from(slot::IDS + n)]);
+            row.slots = 0b1;
+            row.check = Check::Equal;
+            row.want = bits(i64::from(id));
+        }
+    }
+}

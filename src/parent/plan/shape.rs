@@ -1,0 +1,91 @@
+//! Shape: how a plan is launched, and which of its steps that leaves.
+
+use super::Plan;
+use super::method::Engine;
+use crate::op::{Op, Role};
+use crate::sys::{CloneFlags, Maker};
+
+/// The ways that a launch can differ while the wishes stay the same. A plan
+/// is compiled for the best; where the kernel or a filter refuses that, the
+/// same plan is lowered again for a lesser one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Shape {
+    pub(crate) engine: Engine,
+    pub(crate) maker: Maker,
+    /// No `close_range`: open descriptors are listed, and closed one by one.
+    pub(crate) listed: bool,
+    /// The control group is entered by a write of the child's.
+    pub(crate) join: bool,
+    /// No child at all: the steps run in this process.
+    pub(crate) here: bool,
+}
+
+impl Shape {
+    /// Whether a step of the plan is one of this shape's.
+    fn has(self, op: Op) -> bool {
+        match op {
+            Op::Watch => self.engine == Engine::Copied && !self.here,
+            Op::ClearHandlers => self.maker == Maker::Clone && !self.here,
+            Op::JoinCgroup => self.join,
+            Op::SignalMask => !self.here,
+            _ => true,
+        }
+    }
+}
+
+impl Plan {
+    /// The steps of a shape, each with its place in the plan.
+    pub(crate) fn steps(
+        &self,
+        shape: Shape,
+    ) -> impl Iterator<Item = (usize, Op)> {
+        let keeps = self.keeps(shape);
+        let runs = move |op| match op {
+            Op::CloseGaps => keeps,
+            op => shape.has(op),
+        };
+        let all = self.ops.iter().copied().enumerate();
+        all.filter(move |(_, op)| runs(*op))
+    }
+
+    /// Whether the child begins in the parent's own table of descriptors,
+    /// which its first row makes its own.
+    pub(crate) fn shares(&self, shape: Shape) -> bool {
+        let suspended = shape.engine == Engine::Suspended;
+        let whole = self.ops.contains(&Op::CloseRange);
+        suspended && whole && !shape.listed && !shape.here
+    }
+
+    /// Whether any step needs a descriptor above 2 of the parent's.
+    pub(crate) fn keeps(&self, shape: Shape) -> bool {
+        let piped = shape.engine == Engine::Pipe && !shape.here;
+        piped || shape.join || self.ops.iter().any(|op| op.source().is_some())
+    }
+
+    /// What the call is given.
+    pub(crate) fn flags(&self, shape: Shape) -> CloneFlags {
+        let mut flags = match shape.engine {
+            Engine::Suspended => CloneFlags::SUSPENDED,
+            Engine::Copied => CloneFlags::COPIED,
+            Engine::Pipe => CloneFlags::empty(),
+        };
+        if self.shares(shape) {
+            flags |= CloneFlags::FILES;
+        }
+        if self.cgroup.is_some() && !shape.join {
+            flags |= CloneFlags::INTO_CGROUP;
+        }
+        flags.within(shape.maker)
+    }
+}
+
+impl Op {
+    /// The standard descriptor that this step makes from one above 2.
+    fn source(self) -> Option<u8> {
+        match self {
+            Op::Dup { role: Role::Same(_), .. } => None,
+            Op::Dup { to, .. } => Some(to),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! Control groups: membership as the child sees it, each refusal by its
+//! reason, a frozen group, and process ids of one's own choice.
+#![allow(unsafe_code, reason = "tests ask the kernel what std does not")]
+
+mod util;
+
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use offshoot::{
+    Cgroup, CgroupEntry, CloneFlags, Command, Engine, Memory, Method, Stdio,
+    Step,
+};
+use util::clean::{clean, is, spawn};
+use util::filter::{self, Fate};
+use util::mirror::Report;
+use util::{alone, each_engine};
+
+/// Where version 2 lies: by itself, or beside version 1.
+fn root() -> Option<PathBuf> {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+    let line = mounts.lines().find(|l| l.contains(" cgroup2 "))?;
+    Some(line.split(' ').nth(1)?.into())
+}
+
+/// A group of this test's own, removed with it.
+struct Group(PathBuf);
+
+impl Group {
+    fn new(test: &str) -> Option<Group> {
+        let name = format!("offshoot-{test}-{}", std::process::id());
+        let made = root().map(|root| root.join(name));
+        let made = made.filter(|path| fs::create_dir(path).is_ok());
+        if made.is_none() {
+            util::skip(test, "no cgroup2 that this user may make groups in");
+        }
+        made.map(Group)
+    }
+
+    fn write(&self, file: &str, text: &str) {
+        fs::write(self.0.join(file), text).unwrap();
+    }
+
+    /// As `/proc/self/cgroup` names it, on a kernel whose root is not ours.
+    fn name(&self) -> &str {
+        self.0.file_name().unwrap().to_str().unwrap()
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // The last process may be a zombie for a moment.
+        for _ in 0..100 {
+            if fs::remove_dir(&self.0).is_ok() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+fn report(command: &mut Command) -> (Report, Option<CgroupEntry>) {
+    let child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let launch = *child.launch();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let born = launch.flags().contains(CloneFlags::INTO_CGROUP);
+    assert_eq!(born, launch.cgroup() == Some(CgroupEntry::Born));
+    (Report::parse(&output.stdout), launch.cgroup())
+}
+
+fn free() -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.arg(util::mirror::ASK).arg("-");
+    command
+}
+
+#[test]
+fn a_child_is_in_the_group_that_it_was_asked_for() {
+    let _alone = alone();
+    let name = "a_child_is_in_the_group_that_it_was_asked_for";
+    let Some(group) = Group::new(name) else { return };
+    let ends = |report: &Report| report.one("cgroup").ends_with(group.name());
+    assert!(!ends(&report(&mut free()).0));
+    each_engine(|engine| {
+        let mut command = util::mirror(engine);
+        let (seen, how) = report(command.cgroup(group.0.as_path()));
+        assert!(ends(&seen), "{engine}: {}", seen.one("cgroup"));
+        let born = engine != Engine::Pipe;
+        let want = [CgroupEntry::Joined, CgroupEntry::Born];
+        assert_eq!(how, Some(want[usize::from(born)]), "{engine}");
+        assert_eq!(seen.fds(), [0, 1, 2]);
+    });
+    let dir = fs::File::open(&group.0).unwrap();
+    let given = Cgroup::from(OwnedFd::from(dir));
+    assert!(ends(&report(free().cgroup(given.clone())).0), "by descriptor");
+    for method in [Method::Fork, Method::Vfork] {
+        let mut command = free();
+        command.cgroup(given.clone()).method(method);
+        let (seen, how) = report(&mut command);
+        assert!(ends(&seen), "{method:?}");
+        assert_eq!(how, Some(CgroupEntry::Joined));
+        assert_eq!(seen.fds(), [0, 1, 2]);
+    }
+    // Blocked, or of Linux 5.3 to 5.6, which does not know the field.
+    for (errno, call) in [(libc::ENOSYS, "clone"), (libc::EPERM, "clone")] {
+        let fate = Fate::Errno(u16::try_from(errno).unwrap());
+        filter::with(libc::SYS_clone3, fate, || {
+            let mut command = free();
+            command.cgroup(group.0.as_path()).stdout(Stdio::piped());
+            let child = command.spawn().unwrap();
+            assert_eq!(child.launch().call(), call);
+            assert_eq!(child.launch().cgroup(), Some(CgroupEntry::Joined));
+            let output = child.wait_with_output().unwrap();
+            assert!(ends(&Report::parse(&output.stdout)));
+        });
+    }
+}
+
+#[test]
+fn a_group_that_cannot_be_entered_says_why() {
+    let _alone = alone();
+    let refused = |group: &Path, errno, why: &str| {
+        let mut command = Command::new("/bin/true");
+        command.cgroup(group);
+        let error = clean(spawn(command));
+        is(&error, Step::Cgroup, group.to_str(), errno);
+        assert!(error.to_string().ends_with(why), "{error}");
+    };
+    let text = |errno| {
+        let text = std::io::Error::from_raw_os_error(errno).to_string();
+        text
+    };
+    refused(Path::new("/tmp"), libc::EBADF, "it is no control group");
+    let gone = Path::new("/nope/group");
+    refused(gone, libc::ENOENT, &text(libc::ENOENT));
+    let file = Path::new("/dev/null");
+    refused(file, libc::ENOTDIR, &text(libc::ENOTDIR));
+    let one = Path::new("/sys/fs/cgroup/pids");
+    if one.exists() && root() != Some("/sys/fs/cgroup".into()) {
+        let why = "version 1 cannot be entered so";
+        refused(one, libc::EBADF, why);
+    }
+    let name = "a_group_that_cannot_be_entered_says_why";
+    let Some(group) = Group::new(name) else { return };
+    // Removed after it was opened.
+    let path = group.0.join("removed");
+    fs::create_dir(&path).unwrap();
+    let dir = fs::File::open(&path).unwrap();
+    fs::remove_dir(&path).unwrap();
+    let mut command = Command::new("/bin/true");
+    command.cgroup(dir);
+    for method in [Method::Auto, Method::Vfork] {
+        let mut command = command.clone();
+        command.method(method);
+        let error = clean(spawn(command));
+        assert_eq!(error.step(), Step::Cgroup, "{error}");
+        let errno = error.raw_os_error().unwrap();
+        assert!([libc::ENODEV, libc::ENOENT].contains(&errno), "{error}");
+    }
+    // A threaded child of a domain: neither may be entered by a process.
+    let threaded = group.0.join("threaded");
+    fs::create_dir(&threaded).unwrap();
+    fs::write(threaded.join("cgroup.type"), "threaded").unwrap();
+    let sibling = group.0.join("sibling");
+    fs::create_dir(&sibling).unwrap();
+    refused(&sibling, libc::EOPNOTSUPP, "in an invalid domain");
+    fs::remove_dir(&sibling).unwrap();
+    fs::remove_dir(&threaded).unwrap();
+}
+
+/// Controllers for the groups below, and a limit of processes: only where
+/// version 2 has controllers (not on hybrid systems).
+#[test]
+fn enabled_controllers_and_full_groups_say_so() {
+    let _alone = alone();
+    let name = "enabled_controllers_and_full_groups_say_so";
+    let has = root().is_some_and(|root| {
+        let all = fs::read_to_string(root.join("cgroup.subtree_control"));
+        all.is_ok_and(|all| all.contains("pids"))
+    });
+    if !has {
+        return util::skip(name, "the root of cgroup2 delegates no pids");
+    }
+    let Some(group) = Group::new(name) else { return };
+    group.write("pids.max", "0");
+    let mut full = Command::new("/bin/true");
+    full.cgroup(group.0.as_path());
+    let error = clean(spawn(full));
+    is(&error, Step::Cgroup, group.0.to_str(), libc::EAGAIN);
+    assert!(error.to_string().contains("pids.max"), "{error}");
+    group.write("pids.max", "max");
+    group.write("cgroup.subtree_control", "+pids");
+    let mut busy = Command::new("/bin/true");
+    busy.cgroup(group.0.as_path());
+    let error = clean(spawn(busy));
+    is(&error, Step::Cgroup, group.0.to_str(), libc::EBUSY);
+}
+
+/// A group of root's, entered by a user.
+#[test]
+fn a_group_that_is_not_delegated_says_so() {
+    let _alone = alone();
+    let name = "a_group_that_is_not_delegated_says_so";
+    // SAFETY: asks for a number.
+    let user = unsafe { libc::geteuid() } != 0;
+    let Some(root) = root() else {
+        return util::skip(name, "no cgroup2");
+    };
+    let denied = |root: &Path| {
+        let mut command = Command::new("/bin/true");
+        command.cgroup(root);
+        let error = command.spawn().map(drop).unwrap_err();
+        is(&error, Step::Cgroup, root.to_str(), libc::EACCES);
+        assert!(error.to_string().contains("delegated"), "{error}");
+    };
+    if user {
+        return denied(&root);
+    }
+    if !util::inside(name, &[]) {
+        return;
+    }
+    // SAFETY: for this process, which ends with the test.
+    assert_eq!(unsafe { libc::setresuid(1, 1, 1) }, 0);
+    denied(&root);
+}
+
+/// A caller in shared memory could not be interrupted until the thaw.
+#[test]
+fn a_frozen_group_is_entered_with_memory_of_its_own() {
+    let _alone = alone();
+    let name = "a_frozen_group_is_entered_with_memory_of_its_own";
+    let Some(group) = Group::new(name) else { return };
+    group.write("cgroup.freeze", "1");
+    let frozen = || {
+        let events = fs::read_to_string(group.0.join("cgroup.events"));
+        events.unwrap().contains("frozen 1")
+    };
+    while !frozen() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let thaw = group.0.join("cgroup.freeze");
+    let thaw = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(60));
+        fs::write(thaw, "0").unwrap();
+    });
+    let began = std::time::Instant::now();
+    let mut command = Command::new("/bin/true");
+    let mut child = command.cgroup(group.0.as_path()).spawn().unwrap();
+    assert!(began.elapsed() >= Duration::from_millis(50), "held until then");
+    thaw.join().unwrap();
+    let launch = child.launch();
+    assert_eq!(launch.engine(), Engine::Copied);
+    assert_eq!(launch.cgroup(), Some(CgroupEntry::Born));
+    let why = launch.fallbacks().next().unwrap();
+    assert_eq!((why.feature(), why.raw_os_error()), ("suspended", None));
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn a_process_gets_the_id_that_was_chosen() {
+    let _alone = alone();
+    let name = "a_process_gets_the_id_that_was_chosen";
+    // SAFETY: asks for a number.
+    if unsafe { libc::geteuid() } != 0 {
+        let mut command = Command::new("/bin/true");
+        let error = command.set_tid([999_999]).spawn().unwrap_err();
+        is(&error, Step::SetTid, Some("[999999]"), libc::EPERM);
+        return;
+    }
+    if !util::inside(name, &["unshare", "--pid", "--fork", "--mount-proc"]) {
+        return;
+    }
+    for memory in [Memory::Shared, Memory::Private] {
+        let mut command = Command::new("/bin/true");
+        command.set_tid([4711]).memory(memory);
+        let mut child = command.spawn().unwrap();
+        assert_eq!(child.id(), 4711);
+        let error = command.spawn().map(drop).unwrap_err();
+        is(&error, Step::SetTid, Some("[4711]"), libc::EEXIST);
+        assert!(child.wait().unwrap().success());
+    }
+    let mut deep = Command::new("/bin/true");
+    let error = deep.set_tid([4711; 32]).spawn().unwrap_err();
+    is(&error, Step::SetTid, error.operand().unwrap().to_str(), libc::EINVAL);
+}

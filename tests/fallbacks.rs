@@ -1,0 +1,281 @@
+//! Fallbacks: calls that are missing or blocked. What can still work works,
+//! and says how; what is strict says why not.
+//!
+//! A seccomp filter on one thread plays the kernel that has no such call, or
+//! the container that refuses it.
+#![allow(unsafe_code, reason = "tests ask the kernel what std does not")]
+
+mod util;
+
+use std::fs::File;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+use offshoot::{
+    CloneFlags, Command, Engine, Launch, Memory, Method, Stdio, Step,
+};
+use util::clean::{clean, is, spawn};
+use util::filter::{self, Fate};
+use util::mirror::Report;
+use util::{alone, mirror};
+
+const ENGINE_AUTO: Engine = Engine::Suspended;
+
+fn fate(errno: i32) -> Fate {
+    Fate::Errno(u16::try_from(errno).unwrap())
+}
+
+/// The reporter, with an engine of the library's choice.
+fn free() -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.arg(util::mirror::ASK).arg("-");
+    command
+}
+
+/// Runs it with both pipes; what it says, and how it was launched.
+fn run(command: &mut Command) -> (Report, Launch) {
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let launch = *child.launch();
+    drop(child.stdin.take());
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    (Report::parse(&output.stdout), launch)
+}
+
+fn features(launch: &Launch) -> Vec<(&'static str, Option<i32>)> {
+    let one = |f: &offshoot::Fallback| (f.feature(), f.raw_os_error());
+    launch.fallbacks().map(one).collect()
+}
+
+/// Descriptors that would be inherited, were they not closed.
+fn leaky() -> Vec<OwnedFd> {
+    let file = File::open("/dev/null").unwrap();
+    let leak = |n: libc::c_int| {
+        // SAFETY: duplicates an open descriptor, to be inherited.
+        let fd = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_DUPFD, n) };
+        // SAFETY: the number was just made and is nobody else's.
+        unsafe { OwnedFd::from_raw_fd(fd) }
+    };
+    [3, 20, 77, 200].map(leak).into()
+}
+
+#[test]
+fn without_clone3_the_legacy_clone_serves() {
+    let _alone = alone();
+    for errno in [libc::ENOSYS, libc::EPERM, libc::EINVAL] {
+        let nr = libc::SYS_clone3;
+        filter::with(nr, fate(errno), || {
+            // The second knows already, but for EINVAL, which has causes.
+            for _ in 0..2 {
+                let (report, launch) = run(&mut free());
+                assert_eq!(report.fds(), [0, 1, 2]);
+                assert_eq!(launch.call(), "clone");
+                assert_eq!(launch.engine(), ENGINE_AUTO);
+                let want = CloneFlags::VM
+                    | CloneFlags::VFORK
+                    | CloneFlags::PIDFD
+                    | CloneFlags::FILES;
+                assert_eq!(launch.flags(), want);
+                assert_eq!(features(&launch), [("clone3", Some(errno))]);
+                assert!(launch.confirmed());
+                let text = launch.to_string();
+                assert!(text.contains("clone instead of clone3"), "{text}");
+            }
+            let (_, launch) = run(free().memory(Memory::Private));
+            assert_eq!(launch.engine(), Engine::Copied);
+            assert_eq!(launch.call(), "clone");
+        });
+    }
+}
+
+#[test]
+fn a_strict_method_says_why_not() {
+    let _alone = alone();
+    for errno in [libc::ENOSYS, libc::EPERM, libc::EINVAL] {
+        for memory in [Memory::Shared, Memory::Private] {
+            let mut strict = Command::new("/bin/true");
+            strict.method(Method::Clone3).memory(memory);
+            let nr = libc::SYS_clone3;
+            let fail = || filter::with(nr, fate(errno), spawn(strict));
+            is(&clean(fail), Step::Clone, None, errno);
+        }
+        let mut ids = Command::new("/bin/true");
+        ids.set_tid([99]);
+        let nr = libc::SYS_clone3;
+        let error = clean(|| filter::with(nr, fate(errno), spawn(ids)));
+        assert_eq!(error.raw_os_error(), Some(errno), "never dropped");
+        let mut fork = Command::new("/bin/true");
+        fork.method(Method::Fork);
+        let nr = libc::SYS_clone;
+        let fail = || filter::with(nr, fate(errno), spawn(fork));
+        is(&clean(fail), Step::Clone, None, errno);
+    }
+}
+
+/// A clone3 that works and refuses what was asked: that is not a missing
+/// clone3. The filter here lets the probe through: it looks at the size.
+#[test]
+fn a_real_eperm_of_clone3_is_not_taken_for_a_missing_one() {
+    let _alone = alone();
+    let mut ids = Command::new("/bin/true");
+    ids.set_tid([1]);
+    let error = clean(spawn(ids));
+    assert_eq!(error.step(), Step::SetTid, "{error}");
+    let errno = error.raw_os_error().unwrap();
+    assert!([libc::EPERM, libc::EEXIST].contains(&errno), "{error}");
+    let mut child = Command::new("/bin/true").spawn().unwrap();
+    assert_eq!(child.launch().call(), "clone3");
+    child.wait().unwrap();
+}
+
+#[test]
+fn methods_are_what_they_are_called() {
+    let _alone = alone();
+    let cases = [
+        (Method::Fork, "clone", Engine::Copied),
+        (Method::Vfork, "clone", Engine::Suspended),
+        (Method::Clone3, "clone3", Engine::Suspended),
+        (Method::Auto, "clone3", Engine::Suspended),
+    ];
+    for (method, call, engine) in cases {
+        let _leaky = leaky();
+        let (report, launch) = run(free().method(method));
+        assert_eq!(report.fds(), [0, 1, 2], "{method:?}");
+        assert_eq!((launch.call(), launch.engine()), (call, engine));
+        assert_eq!(launch.fallbacks().count(), 0);
+        let vm = launch.flags().contains(CloneFlags::VM);
+        assert_eq!(vm, engine == Engine::Suspended, "{method:?}");
+        assert!(launch.confirmed());
+    }
+}
+
+#[test]
+fn no_handler_of_the_parents_is_left_by_a_legacy_clone() {
+    let _alone = alone();
+    extern "C" fn handler(_: libc::c_int) {}
+    let handler = handler as extern "C" fn(libc::c_int);
+    for signal in [libc::SIGURG, libc::SIGRTMAX(), libc::SIGHUP] {
+        // SAFETY: a handler that does nothing, for signals nobody sends.
+        unsafe { libc::signal(signal, handler as usize) };
+    }
+    // SAFETY: ignores a signal nobody sends.
+    unsafe { libc::signal(libc::SIGWINCH, libc::SIG_IGN) };
+    // A signal that is pending for the child as it opens its mask finds the
+    // default, and the child dies of it: no handler of ours has run.
+    for method in [Method::Fork, Method::Vfork, Method::Clone3] {
+        let (report, _) = run(free().method(method));
+        let hex = |key| u64::from_str_radix(report.one(key), 16).unwrap();
+        assert_eq!(hex("SigCgt"), 0, "{method:?}");
+        let winch = 1u64 << (libc::SIGWINCH - 1);
+        assert_ne!(hex("SigIgn") & winch, 0, "{method:?}: kept as ignored");
+    }
+    for signal in [libc::SIGURG, libc::SIGRTMAX(), libc::SIGHUP] {
+        // SAFETY: the default again.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+}
+
+#[test]
+fn without_close_range_descriptors_are_listed() {
+    let _alone = alone();
+    let _leaky = leaky();
+    for errno in [libc::ENOSYS, libc::EPERM, libc::EINVAL] {
+        filter::with(libc::SYS_close_range, fate(errno), || {
+            for memory in [Memory::Shared, Memory::Private] {
+                let (report, launch) = run(free().memory(memory));
+                assert_eq!(report.fds(), [0, 1, 2], "{errno} {memory:?}");
+                let want = [("close_range", Some(errno))];
+                assert_eq!(features(&launch), want);
+                assert!(!launch.flags().contains(CloneFlags::FILES));
+            }
+            let mut hooked = free();
+            // SAFETY: the hook makes one call through its context.
+            unsafe {
+                hooked.pre_exec(|context| context.dup2(2, 50));
+            }
+            let (report, launch) = run(&mut hooked);
+            assert_eq!(report.fds(), [0, 1, 2, 50], "marked, not closed");
+            assert_eq!(features(&launch), [("close_range", Some(errno))]);
+        });
+    }
+}
+
+#[test]
+fn without_descriptors_for_processes_the_number_serves() {
+    let _alone = alone();
+    // A kernel before 5.4, or a filter: no wait by descriptor.
+    for errno in [libc::EINVAL, libc::EPERM, libc::ENOSYS] {
+        let nr = libc::SYS_waitid;
+        filter::with(nr, fate(errno), || {
+            if errno == libc::EINVAL {
+                // Nothing else gives EINVAL; it is passed on.
+                return;
+            }
+            let mut sh = Command::new("/bin/sh");
+            let mut child = sh.args(["-c", "exit 6"]).spawn().unwrap();
+            assert!(child.launch().confirmed(), "by wait4");
+            assert_eq!(child.wait().unwrap().code(), Some(6));
+            let missing = Command::new("/nope").spawn().unwrap_err();
+            is(&missing, Step::Exec, Some("/nope"), libc::ENOENT);
+        });
+        assert!(!util::has_children());
+    }
+    // No way to open one: the pipe engine makes do.
+    filter::with(libc::SYS_pidfd_open, fate(libc::ENOSYS), || {
+        let mut sh = Command::new("/bin/sh");
+        sh.args(["-c", "kill -9 $$"]).engine(Engine::Pipe);
+        let mut child = sh.spawn().unwrap();
+        assert!(child.pidfd().is_none());
+        use std::os::unix::process::ExitStatusExt;
+        assert_eq!(child.wait().unwrap().signal(), Some(9));
+        child.kill().unwrap();
+        let mut sleep = Command::new("/bin/sleep");
+        let mut child = sleep.arg("60").engine(Engine::Pipe).spawn().unwrap();
+        child.kill().unwrap();
+        assert_eq!(child.wait().unwrap().signal(), Some(9));
+    });
+}
+
+#[test]
+fn without_a_robust_list_the_pipe_serves() {
+    let _alone = alone();
+    filter::with(libc::SYS_set_robust_list, fate(libc::ENOSYS), || {
+        let (report, launch) = run(free().memory(Memory::Private));
+        assert_eq!(report.fds(), [0, 1, 2]);
+        assert_eq!(launch.engine(), Engine::Pipe);
+        let want = [("clone flags", Some(libc::ENOSYS))];
+        assert_eq!(features(&launch), want);
+    });
+    // Whoever named the engine gets no other.
+    let mut named = mirror(Engine::Copied);
+    named.stdout(Stdio::null());
+    let nr = libc::SYS_set_robust_list;
+    let fail = || filter::with(nr, fate(libc::ENOSYS), spawn(named));
+    is(&clean(fail), Step::RobustList, None, libc::ENOSYS);
+}
+
+/// One program, once under valgrind and once under an emulator that makes
+/// vfork a fork: both must be told of a missing program, and run a real one.
+#[test]
+fn emulators_are_told_the_truth() {
+    let _alone = alone();
+    let name = "emulators_are_told_the_truth";
+    let valgrind = ["valgrind", "-q", "--error-exitcode=9", "--tool=none"];
+    if !std::process::Command::new("valgrind")
+        .arg("--version")
+        .output()
+        .is_ok_and(|output| output.status.success())
+    {
+        return util::skip(name, "no valgrind");
+    }
+    if !util::inside(name, &valgrind) {
+        return;
+    }
+    let missing = Command::new("/nope").spawn().map(drop).unwrap_err();
+    is(&missing, Step::Exec, Some("/nope"), libc::ENOENT);
+    let mut sh = Command::new("/bin/sh");
+    let mut child = sh.args(["-c", "exit 6"]).spawn().unwrap();
+    assert_eq!(child.launch().engine(), Engine::Pipe);
+    assert!(!child.launch().confirmed());
+    assert_eq!(child.wait().unwrap().code(), Some(6));
+}

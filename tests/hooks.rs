@@ -1,0 +1,266 @@
+//! Hooks: functions that run before exec, in both kinds of memory, and every
+//! way in which one can fail.
+#![allow(unsafe_code, reason = "hooks are what this is about")]
+
+mod util;
+
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use offshoot::{
+    Command, Disposition, Engine, Errno, Error, HookContext, MaskChange,
+    Memory, Step,
+};
+use util::clean::{clean, command, spawn};
+use util::mirror::Report;
+use util::{ENGINES, alone, each_of, mirror, scratch};
+
+type Hook = fn(&mut HookContext<'_>) -> Result<(), Errno>;
+
+/// Adds a hook of the kind that the engine runs.
+fn add<F>(command: &mut Command, engine: Engine, hook: F)
+where
+    F: Fn(&mut HookContext<'_>) -> Result<(), Errno> + Send + Sync + 'static,
+{
+    match engine {
+        // SAFETY: the hooks here make system calls through their context,
+        // or are the very breach that a test is about.
+        Engine::Suspended => unsafe { command.pre_exec_shared(hook) },
+        // SAFETY: as above.
+        _ => unsafe { command.pre_exec(hook) },
+    };
+}
+
+fn report(command: &mut Command) -> Report {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    Report::parse(&output.stdout)
+}
+
+fn each(test: impl Fn(Engine)) {
+    each_of(&ENGINES, test);
+}
+
+#[test]
+fn hooks_run_in_order_after_everything_else() {
+    each(|engine| {
+        let mut command = mirror(engine);
+        command.umask(0o001).current_dir("/tmp");
+        add(&mut command, engine, |context| {
+            assert_eq!(context.umask(0o022), 0o001, "umask came first");
+            context.chdir(c"/")
+        });
+        add(&mut command, engine, |context| {
+            let before = context.umask(0o033);
+            if before == 0o022 { Ok(()) } else { Err(errno(libc::EDOM)) }
+        });
+        let mut child = command.clone();
+        let seen = report(&mut command);
+        assert_eq!(seen.one("Umask"), "0033");
+        assert_eq!(seen.one("cwd"), "/");
+        let mut child = child.stdout(offshoot::Stdio::null()).spawn().unwrap();
+        assert_eq!(child.launch().engine(), engine);
+        child.wait().unwrap();
+    });
+}
+
+fn errno(number: i32) -> Errno {
+    Errno::from_raw_os_error(number)
+}
+
+/// What hooks are written for most: a descriptor at a number of its own.
+#[test]
+fn a_hook_can_use_the_parents_descriptors_and_pass_one_on() {
+    each(|engine| {
+        let path = scratch("hook-fd").join("file");
+        std::fs::write(&path, "through the hook").unwrap();
+        let file = File::open(&path).unwrap();
+        let number = file.as_raw_fd();
+        let mut command = mirror(engine);
+        add(&mut command, engine, move |context| {
+            let mut bytes = [0; 7];
+            if context.read(number, &mut bytes)? != 7 || &bytes != b"through" {
+                return Err(errno(libc::EIO));
+            }
+            context.dup2(number, 60)?;
+            context.dup2(60, 60)?;
+            let own = context.open(c"/dev/null", libc::O_RDWR, 0)?;
+            context.write(own, b"x")?;
+            context.close(own)
+        });
+        let seen = report(&mut command);
+        assert_eq!(seen.fds(), [0, 1, 2, 60]);
+        let passed = format!("60 {}", path.display());
+        assert!(seen.all("fd").contains(&passed.as_str()));
+    });
+}
+
+#[test]
+fn the_calls_of_a_hook_are_seen_in_the_program() {
+    each(|engine| {
+        let mut command = mirror(engine);
+        add(&mut command, engine, |context| {
+            context.setsid()?;
+            context.sigaction(libc::SIGUSR1, Disposition::Ignore)?;
+            let mask = 1 << (libc::SIGUSR2 - 1);
+            context.sigprocmask(MaskChange::Block(mask));
+            context.setrlimit(libc::RLIMIT_CORE, 0, 0)?;
+            context.prctl(libc::PR_SET_NO_NEW_PRIVS, 1)?;
+            let fd = context.dup(2)?;
+            context.ioctl(fd, libc::FIOCLEX, 0)?;
+            let dir = context_dir(context)?;
+            context.fchdir(dir)?;
+            if context.id() == 0 { Err(errno(libc::ESRCH)) } else { Ok(()) }
+        });
+        let seen = report(&mut command);
+        let hex = |key| u64::from_str_radix(seen.one(key), 16).unwrap();
+        assert_eq!(seen.one("session"), "own");
+        assert_ne!(hex("SigIgn") & 1 << (libc::SIGUSR1 - 1), 0);
+        assert_ne!(hex("SigBlk") & 1 << (libc::SIGUSR2 - 1), 0);
+        assert_eq!(seen.one("NoNewPrivs"), "1");
+        assert_eq!(seen.one("cwd"), "/dev");
+        let core = |line: &&&str| line.starts_with("Max core");
+        let limits = seen.all("limit");
+        let core = limits.iter().find(core).unwrap();
+        let words: Vec<&str> = core.split_whitespace().collect();
+        assert_eq!(words[4..6], ["0", "0"], "{core}");
+        assert_eq!(seen.fds(), [0, 1, 2]);
+    });
+}
+
+fn context_dir(context: &mut HookContext<'_>) -> Result<i32, Errno> {
+    let flags = libc::O_DIRECTORY | libc::O_CLOEXEC;
+    context.open(c"/dev", flags, 0)
+}
+
+#[test]
+fn requests_that_may_take_an_address_are_refused() {
+    let _alone = alone();
+    let mut command = Command::new("/bin/true");
+    add(&mut command, Engine::Copied, |context| {
+        let all = [
+            context.ioctl(0, libc::TIOCGWINSZ, 64),
+            context.prctl(libc::PR_SET_NAME, 64),
+            context.prctl(libc::PR_SET_DUMPABLE, 1),
+            context.prctl(libc::PR_SET_MM, 1),
+        ];
+        let refused = |r: &Result<(), Errno>| *r == Err(errno(libc::EINVAL));
+        if all.iter().all(refused) { Ok(()) } else { Err(errno(libc::EDOM)) }
+    });
+    assert!(command.status().unwrap().success());
+}
+
+/// Every way to fail, and what the parent says of it.
+#[test]
+fn a_hook_that_fails_is_an_error_of_its_own_step() {
+    let _alone = alone();
+    let raise: Hook = |_| {
+        // SAFETY: ends this child.
+        unsafe { libc::syscall(libc::SYS_kill, own_pid(), libc::SIGKILL) };
+        Ok(())
+    };
+    let exit: Hook = |_| {
+        // SAFETY: ends this child, as the breach that is looked for.
+        unsafe { libc::_exit(0) }
+    };
+    each(|engine| {
+        let failing = |hook: Hook| {
+            let mut command = command("/bin/true", engine);
+            add(&mut command, engine, hook);
+            let error: Error = clean(spawn(command));
+            assert_eq!(error.step(), Step::PreExec, "{error}");
+            error
+        };
+        let error = failing(|_| Err(errno(libc::EXDEV)));
+        assert_eq!(error.raw_os_error(), Some(libc::EXDEV));
+        let error = failing(|context| context.chdir(c"/nope"));
+        assert_eq!(error.raw_os_error(), Some(libc::ENOENT));
+        let error = failing(raise);
+        assert_eq!(error.signal(), Some(libc::SIGKILL), "{error}");
+        let error = failing(exit);
+        assert_eq!(error.raw_os_error(), None);
+        assert!(error.to_string().contains("exited with 0"), "{error}");
+    });
+}
+
+fn own_pid() -> libc::c_long {
+    // SAFETY: asks for a number.
+    unsafe { libc::syscall(libc::SYS_getpid) }
+}
+
+/// Alone in a process: a panic prints, and takes locks on the way.
+#[test]
+fn a_panic_in_a_hook_is_an_error_and_the_parent_does_not_panic() {
+    let _alone = alone();
+    let name = "a_panic_in_a_hook_is_an_error_and_the_parent_does_not_panic";
+    if !util::inside(name, &[]) {
+        return;
+    }
+    each(|engine| {
+        let mut command = command("/bin/true", engine);
+        add(&mut command, engine, |_| panic!("in a hook"));
+        let error = command.spawn().map(drop).unwrap_err();
+        assert_eq!(error.step(), Step::PreExec, "{error}");
+        assert!(error.to_string().contains("panicked"), "{error}");
+        // In shared memory the count is the parent's own.
+        assert!(!std::thread::panicking());
+        assert!(!util::has_children());
+        let caught = std::panic::catch_unwind(|| panic!("in the parent"));
+        assert!(caught.is_err());
+    });
+}
+
+#[test]
+fn memory_is_private_or_shared_as_the_name_says() {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let _alone = alone();
+    let count = |command: &mut Command, engine| {
+        add(command, engine, |_| {
+            COUNT.fetch_add(1, Ordering::SeqCst);
+            Ok(())
+        });
+        assert!(command.status().unwrap().success());
+    };
+    let mut shared = Command::new("/bin/true");
+    count(&mut shared, Engine::Suspended);
+    assert_eq!(COUNT.load(Ordering::SeqCst), 1);
+    let mut private = Command::new("/bin/true");
+    count(&mut private, Engine::Copied);
+    assert_eq!(COUNT.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn a_hook_and_the_other_kind_of_memory_are_refused_together() {
+    let mut cases = Vec::new();
+    let make = |engine, wish: fn(&mut Command) -> &mut Command| {
+        let mut command = Command::new("/bin/true");
+        add(&mut command, engine, |_| Ok(()));
+        wish(&mut command);
+        command
+    };
+    let shared = Engine::Suspended;
+    cases.push((
+        "pre_exec",
+        make(Engine::Copied, |c| c.memory(Memory::Shared)),
+    ));
+    cases.push((
+        "pre_exec",
+        make(Engine::Copied, |c| c.engine(Engine::Suspended)),
+    ));
+    cases.push((
+        "pre_exec_shared",
+        make(shared, |c| c.memory(Memory::Private)),
+    ));
+    cases.push(("pre_exec_shared", make(shared, |c| c.engine(Engine::Pipe))));
+    cases.push(("uid", make(shared, |c| c.uid(1))));
+    let mut both = make(shared, |c| c);
+    add(&mut both, Engine::Copied, |_| Ok(()));
+    cases.push(("pre_exec", both));
+    for (option, mut command) in cases {
+        let error = command.spawn().unwrap_err();
+        assert_eq!(error.step(), Step::Memory, "{error}");
+        assert_eq!(error.operand().unwrap(), option, "{error}");
+        assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
+    }
+}

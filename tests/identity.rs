@@ -1,0 +1,211 @@
+//! Identity: user, group and groups, never in shared memory, read back, and
+//! the parent as it was.
+#![allow(unsafe_code, reason = "tests ask the kernel what std does not")]
+
+mod util;
+
+use offshoot::{Command, Engine, Groups, Step};
+use util::clean::{clean, command, is, spawn};
+use util::filter::{self, Fate};
+use util::mirror::Report;
+use util::{PRIVATE, alone, each_of, mirror};
+
+const NOBODY: u32 = 65534;
+
+fn report(command: &mut Command) -> Report {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    Report::parse(&output.stdout)
+}
+
+fn root(test: &str) -> bool {
+    // SAFETY: asks for a number.
+    let root = unsafe { libc::geteuid() } == 0;
+    if !root {
+        // Its counterpart for users is below; no CI list names it.
+        eprintln!("as an ordinary user: {test} has nothing to change to");
+    }
+    root
+}
+
+/// A copy of the reporter that every user can run.
+fn everyones(engine: Engine) -> Command {
+    use std::os::unix::fs::PermissionsExt;
+    let path = std::env::temp_dir()
+        .join(format!("offshoot-reporter-{}", std::process::id()));
+    if !path.exists() {
+        let new = path.with_extension(format!("{engine}"));
+        std::fs::copy(std::env::current_exe().unwrap(), &new).unwrap();
+        let mode = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(&new, mode).unwrap();
+        std::fs::rename(new, &path).unwrap();
+    }
+    let mut command = Command::new(path);
+    command.arg(util::mirror::ASK).arg("-").engine(engine);
+    command
+}
+
+fn dumpable() -> i32 {
+    // SAFETY: asks for a number.
+    unsafe { libc::prctl(libc::PR_GET_DUMPABLE) }
+}
+
+#[test]
+fn user_group_and_groups_are_the_childs_and_the_parent_stays_dumpable() {
+    let _alone = alone();
+    let name =
+        "user_group_and_groups_are_the_childs_and_the_parent_stays_dumpable";
+    if !root(name) {
+        return;
+    }
+    each_of(&PRIVATE, |engine| {
+        assert_eq!(dumpable(), 1);
+        let mut child = everyones(engine);
+        let seen = report(child.uid(NOBODY).gid(7).groups([9, 3, 9]));
+        assert_eq!(seen.one("Uid"), "65534\t65534\t65534\t65534");
+        assert_eq!(seen.one("Gid"), "7\t7\t7\t7");
+        assert_eq!(seen.one("Groups"), "3 9");
+        let seen = report(everyones(engine).gid(8));
+        assert_eq!(seen.one("Uid"), "0\t0\t0\t0");
+        assert_eq!(seen.one("Gid"), "8\t8\t8\t8");
+        assert_eq!(dumpable(), 1);
+    });
+}
+
+/// A root parent with groups of its own: they are gone where ids change,
+/// unless kept by name.
+#[test]
+fn supplementary_groups_are_dropped_with_the_ids_unless_kept() {
+    let _alone = alone();
+    let name = "supplementary_groups_are_dropped_with_the_ids_unless_kept";
+    if !root(name) || !util::inside(name, &[]) {
+        return;
+    }
+    let own = [4, 27, 1000];
+    // SAFETY: reads three numbers.
+    assert_eq!(unsafe { libc::setgroups(3, own.as_ptr()) }, 0);
+    each_of(&PRIVATE, |engine| {
+        let groups = |command: &mut Command| {
+            let seen = report(command);
+            seen.one("Groups").to_string()
+        };
+        assert_eq!(groups(&mut everyones(engine)), "4 27 1000");
+        assert_eq!(groups(everyones(engine).uid(NOBODY)), "");
+        assert_eq!(groups(everyones(engine).gid(NOBODY)), "");
+        // The same user all the same: it may, so it does.
+        assert_eq!(groups(everyones(engine).uid(0)), "");
+        let mut kept = everyones(engine);
+        kept.uid(NOBODY).groups(Groups::keep());
+        assert_eq!(groups(&mut kept), "4 27 1000");
+        assert_eq!(groups(everyones(engine).groups(Groups::clear())), "");
+        let many: Vec<u32> = (1000..1100).collect();
+        let seen = groups(everyones(engine).uid(1).groups(many.as_slice()));
+        assert_eq!(seen.split(' ').count(), 100);
+    });
+}
+
+/// What an ordinary user may: stay who they are.
+fn as_a_user() {
+    // SAFETY: asks for a number.
+    let own = unsafe { libc::getuid() };
+    assert_ne!(own, 0);
+    each_of(&PRIVATE, |engine| {
+        let seen = report(mirror(engine).uid(own));
+        let want = format!("{own}\t{own}\t{own}\t{own}");
+        assert_eq!(seen.one("Uid"), want);
+        let mut other = command("/bin/true", engine);
+        other.uid(own + 1);
+        let error = clean(spawn(other));
+        is(&error, Step::Setgroups, Some("[]"), libc::EPERM);
+        let mut kept = command("/bin/true", engine);
+        kept.uid(own + 1).groups(Groups::keep());
+        let error = clean(spawn(kept));
+        let next = (own + 1).to_string();
+        is(&error, Step::Setresuid, Some(&next), libc::EPERM);
+        let mut group = command("/bin/true", engine);
+        group.gid(0).groups(Groups::keep());
+        let error = clean(spawn(group));
+        is(&error, Step::Setresgid, Some("0"), libc::EPERM);
+        let mut list = command("/bin/true", engine);
+        list.groups([5, 6]);
+        let error = clean(spawn(list));
+        is(&error, Step::Setgroups, Some("[5, 6]"), libc::EPERM);
+    });
+}
+
+#[test]
+fn an_ordinary_user_may_stay_and_nothing_else() {
+    let _alone = alone();
+    let name = "an_ordinary_user_may_stay_and_nothing_else";
+    // SAFETY: asks for a number.
+    if unsafe { libc::geteuid() } != 0 {
+        return as_a_user();
+    }
+    let user = std::process::Command::new("setpriv").arg("-V").output();
+    if user.is_err() {
+        return util::skip(name, "no setpriv");
+    }
+    // The test's folder may be root's own.
+    let path = everyones(Engine::Copied);
+    let path = path.get_program().to_owned();
+    let id = NOBODY.to_string();
+    let status = std::process::Command::new("setpriv")
+        .args(["--reuid", &id, "--regid", &id, "--clear-groups"])
+        .arg(path)
+        .args(["--exact", name, "--test-threads=1"])
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&status.stdout);
+    assert!(status.status.success() && text.contains("1 passed"), "{text}");
+}
+
+/// A filter that makes each call one without effect.
+#[test]
+fn a_change_of_ids_without_effect_is_found_out() {
+    let _alone = alone();
+    if !root("a_change_of_ids_without_effect_is_found_out") {
+        return;
+    }
+    let calls = [
+        (libc::SYS_setgroups, Step::Setgroups),
+        (libc::SYS_setresgid, Step::Setresgid),
+        (libc::SYS_setresuid, Step::Setresuid),
+    ];
+    each_of(&PRIVATE, |engine| {
+        for (nr, step) in calls {
+            for errno in [0, libc::EPERM, libc::ENOSYS] {
+                let mut command = command("/bin/true", engine);
+                command.uid(1).gid(2).groups([3]);
+                let fate = Fate::Errno(u16::try_from(errno).unwrap());
+                let lie = || filter::with(nr, fate, spawn(command));
+                let error = clean(lie);
+                assert_eq!(error.step(), step, "{error}");
+                let os = (errno != 0).then_some(errno);
+                assert_eq!(error.raw_os_error(), os, "{error}");
+            }
+        }
+    });
+}
+
+/// The process limit of the user that the child becomes.
+#[test]
+fn too_many_processes_of_the_new_user_are_an_error_of_exec() {
+    let _alone = alone();
+    let name = "too_many_processes_of_the_new_user_are_an_error_of_exec";
+    if !root(name) || !util::inside(name, &[]) {
+        return;
+    }
+    let limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: reads one rlimit; root is not held to it.
+    let done = unsafe { libc::setrlimit(libc::RLIMIT_NPROC, &limit) };
+    assert_eq!(done, 0);
+    each_of(&PRIVATE, |engine| {
+        let mut first = command("/bin/sleep", engine);
+        let mut first = first.arg("60").uid(4711).spawn().unwrap();
+        let mut second = command("/bin/true", engine);
+        let error = second.uid(4711).spawn().map(drop).unwrap_err();
+        is(&error, Step::Exec, Some("/bin/true"), libc::EAGAIN);
+        first.kill().unwrap();
+        first.wait().unwrap();
+    });
+}

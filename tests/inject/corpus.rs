@@ -1,0 +1,124 @@
+//! Corpus: plans that together hold every step, for the harness to break.
+
+use std::fs::OpenOptions;
+
+use offshoot::{Command, Engine, Groups, Method, Stdio};
+
+use crate::util::{ENGINES, PRIVATE};
+
+/// A plan, by its name, and the engines that may run it.
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    pub(crate) engines: &'static [Engine],
+    pub(crate) wish: fn(&mut Command) -> &mut Command,
+}
+
+const SHARED: [Engine; 1] = [Engine::Suspended];
+
+/// Every step of `Op` stands in one of these; a test sees to it.
+pub(crate) const CASES: &[Case] = &[
+    Case { name: "least", engines: &ENGINES, wish: |c| c },
+    Case {
+        name: "descriptors",
+        engines: &ENGINES,
+        wish: |c| {
+            let mut write = OpenOptions::new();
+            write.write(true);
+            c.stdin(Stdio::piped()).stdout(Stdio::open("/dev/null", &write));
+            c.stderr(Stdio::same_as(1))
+        },
+    },
+    Case {
+        name: "closed",
+        engines: &ENGINES,
+        wish: |c| c.stdin(Stdio::closed()).stderr(Stdio::null()),
+    },
+    Case {
+        name: "session",
+        engines: &ENGINES,
+        wish: |c| c.setsid(true).umask(0o22).current_dir("/"),
+    },
+    Case { name: "group", engines: &ENGINES, wish: |c| c.process_group(0) },
+    Case {
+        name: "ids",
+        engines: &PRIVATE,
+        wish: |c| {
+            // SAFETY: asks for a number.
+            let uid = unsafe { libc::geteuid() };
+            // SAFETY: as above.
+            let gid = unsafe { libc::getegid() };
+            let change = u32::from(uid == 0);
+            c.uid(uid + change).gid(gid + change)
+        },
+    },
+    Case {
+        name: "groups",
+        engines: &PRIVATE,
+        wish: |c| {
+            // SAFETY: asks for a number.
+            let root = unsafe { libc::geteuid() } == 0;
+            c.groups(if root { Groups::from([3, 5]) } else { Groups::keep() })
+        },
+    },
+    Case {
+        name: "hook",
+        engines: &PRIVATE,
+        wish: |c| {
+            // SAFETY: the hook makes one call through its context.
+            unsafe { c.pre_exec(|context| context.chdir(c"/tmp")) }
+        },
+    },
+    Case {
+        name: "shared hook",
+        engines: &SHARED,
+        wish: |c| {
+            // SAFETY: the hook makes one call through its context.
+            unsafe { c.pre_exec_shared(|context| context.chdir(c"/tmp")) }
+        },
+    },
+    Case {
+        name: "vfork",
+        engines: &SHARED,
+        wish: |c| c.method(Method::Vfork),
+    },
+    Case {
+        name: "fork",
+        engines: &[Engine::Copied],
+        wish: |c| c.method(Method::Fork),
+    },
+    Case {
+        name: "search",
+        engines: &ENGINES,
+        wish: |c| {
+            let mut search = Command::new("true");
+            search.env("PATH", "/nope:/dev/null:/usr/bin:/bin");
+            *c = search;
+            c
+        },
+    },
+];
+
+/// How each step shows in a plan. A control group is added by the harness,
+/// where there is one.
+pub(crate) const MARKS: &[(&str, &str)] = &[
+    ("Watch", "set_robust_list"),
+    ("CloseRange", "nothing else, verified"),
+    ("MarkRange", "-> close-on-exec"),
+    ("JoinCgroup", "-> cgroup.procs"),
+    ("Dup", "dup3"),
+    ("Close", "close            0"),
+    ("CloseGaps", "the gaps"),
+    ("Setsid", "setsid"),
+    ("Setpgid", "setpgid"),
+    ("Umask", "umask"),
+    ("ClearGroups", "groups: none"),
+    ("Setgroups", "groups, read back"),
+    ("Setgid", "setresgid"),
+    ("Setuid", "setresuid"),
+    ("Chdir", "chdir"),
+    ("ClearHandlers", "every signal"),
+    ("DefaultSignal", "SIGPIPE"),
+    ("Hook", "the caller's function"),
+    ("SignalMask", "sigprocmask"),
+    ("Exec", "execve"),
+];

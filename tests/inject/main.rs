@@ -1,0 +1,308 @@
+//! Injection: every call that a child makes before exec, in every plan of
+//! the corpus and every engine, fails, is killed or is held up; each time
+//! the parent knows exactly what happened, and nothing is left behind.
+#![allow(unsafe_code, reason = "tests ask the kernel what std does not")]
+
+mod corpus;
+mod supervisor;
+#[path = "../util/mod.rs"]
+mod util;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use corpus::{CASES, Case, MARKS};
+use offshoot::{Child, Command, Engine, Error, Step};
+use supervisor::{Fault, Supervisor, watch};
+use util::{State, alone, has_children};
+
+const ERRNOS: [i32; 6] = [
+    libc::EPERM,
+    libc::EINTR,
+    libc::ENOMEM,
+    libc::EMFILE,
+    libc::ENOSYS,
+    libc::EINVAL,
+];
+
+/// What a failing call leads to.
+#[derive(Debug, PartialEq, Eq)]
+enum Want {
+    /// The program runs all the same: the documented tolerance.
+    Runs,
+    /// An error of this step.
+    Fails(Step),
+}
+
+/// The step that a call belongs to. `nth` is which call of this number.
+fn step(nr: libc::c_long, hooked: bool) -> Step {
+    match nr {
+        libc::SYS_set_robust_list | libc::SYS_gettid => Step::RobustList,
+        libc::SYS_close_range | libc::SYS_fcntl => Step::CloseRange,
+        libc::SYS_write => Step::Cgroup,
+        libc::SYS_dup3 => Step::Dup,
+        libc::SYS_close => Step::Close,
+        libc::SYS_setsid => Step::Setsid,
+        libc::SYS_setpgid => Step::Setpgid,
+        libc::SYS_umask => Step::Umask,
+        libc::SYS_geteuid
+        | libc::SYS_getegid
+        | libc::SYS_setgroups
+        | libc::SYS_getgroups => Step::Setgroups,
+        libc::SYS_setresgid | libc::SYS_getresgid => Step::Setresgid,
+        libc::SYS_setresuid | libc::SYS_getresuid => Step::Setresuid,
+        libc::SYS_chdir if hooked => Step::PreExec,
+        libc::SYS_chdir => Step::Chdir,
+        libc::SYS_rt_sigaction => Step::SignalAction,
+        libc::SYS_rt_sigprocmask => Step::SignalMask,
+        libc::SYS_execve => Step::Exec,
+        other => panic!("a child made system call {other}"),
+    }
+}
+
+/// What is to become of a call that fails with `errno`: `first` if it is
+/// the child's first of this number.
+fn wanted(
+    nr: libc::c_long,
+    errno: i32,
+    first: bool,
+    case: &Case,
+    root: bool,
+) -> Want {
+    let missing = [libc::ENOSYS, libc::EPERM, libc::EINVAL].contains(&errno);
+    match nr {
+        // Closing what may be closed already.
+        libc::SYS_close => Want::Runs,
+        // The list of descriptors serves.
+        libc::SYS_close_range if missing && first => Want::Runs,
+        // Who stays the same user need not be able to drop groups.
+        libc::SYS_setgroups if !root => Want::Runs,
+        nr => Want::Fails(step(nr, case.name.contains("hook"))),
+    }
+}
+
+struct Bench<'a> {
+    case: &'a Case,
+    engine: Engine,
+    group: Option<PathBuf>,
+    root: bool,
+}
+
+impl Bench<'_> {
+    fn command(&self) -> Command {
+        let mut command = Command::new("/bin/true");
+        (self.case.wish)(&mut command);
+        if let Some(group) = &self.group {
+            command.cgroup(group.as_path());
+        }
+        command.engine(self.engine);
+        command
+    }
+
+    /// Spawns once with that fault, and looks for what is left behind.
+    fn spawn(
+        &self,
+        supervisor: &Supervisor,
+        target: Option<(usize, Fault)>,
+    ) -> Result<bool, Error> {
+        let mut command = self.command();
+        let before = State::now();
+        supervisor.aim(target);
+        let spawned = command.spawn();
+        let running = spawned.map(|mut child: Child| {
+            drop(child.stdin.take());
+            let status = child.wait().unwrap();
+            status.success()
+        });
+        drop(command);
+        let name = (self.case.name, self.engine, target);
+        assert!(!has_children(), "{name:?}: a child is left");
+        assert_eq!(State::now(), before, "{name:?}");
+        running
+    }
+
+    /// Each call with each fault. A refusal that a thread remembers is had
+    /// in a thread of its own.
+    fn run(&self) -> usize {
+        let mut apart = Vec::new();
+        let calls =
+            watch(|supervisor| self.every_call(supervisor, &mut apart));
+        for (n, errno) in apart {
+            let nr = libc::SYS_close_range;
+            watch(|supervisor| self.fails(supervisor, n, nr, errno, true));
+        }
+        calls
+    }
+
+    fn every_call(
+        &self,
+        supervisor: &Supervisor,
+        apart: &mut Vec<(usize, i32)>,
+    ) -> usize {
+        let ran = self.spawn(supervisor, None);
+        let calls = supervisor.calls();
+        assert!(ran.is_ok_and(|ran| ran), "{}", self.case.name);
+        assert_eq!(calls.last(), Some(&libc::SYS_execve), "{calls:?}");
+        for (n, nr) in (1..).zip(calls.iter().copied()) {
+            let before = &calls[..n - 1];
+            let times = before.iter().filter(|one| **one == nr).count();
+            // A legacy clone asks after 62 signals, one like the other.
+            let thin = nr == libc::SYS_rt_sigaction && times > 2;
+            for errno in ERRNOS {
+                if nr == libc::SYS_close_range && times == 0 {
+                    apart.push((n, errno));
+                } else if !thin || errno == libc::EPERM {
+                    self.fails(supervisor, n, nr, errno, times == 0);
+                }
+            }
+            if thin && times % 16 != 0 {
+                continue;
+            }
+            self.killed(supervisor, n, nr);
+            let pause = self.spawn(supervisor, Some((n, Fault::Pause)));
+            assert!(pause.is_ok_and(|ran| ran), "{}", self.case.name);
+        }
+        calls.len()
+    }
+
+    fn fails(
+        &self,
+        supervisor: &Supervisor,
+        n: usize,
+        nr: libc::c_long,
+        errno: i32,
+        first: bool,
+    ) {
+        let fault = Some((n, Fault::Errno(errno)));
+        let ran = self.spawn(supervisor, fault);
+        let want = wanted(nr, errno, first, self.case, self.root);
+        let name = (self.case.name, self.engine, n, nr, errno);
+        match (ran, want) {
+            (Ok(true), Want::Runs) => {}
+            (Err(error), Want::Fails(step)) => {
+                assert_eq!(error.step(), step, "{name:?}: {error}");
+                let seen = error.raw_os_error();
+                assert_eq!(seen, Some(errno), "{name:?}: {error}");
+                assert_eq!(error.signal(), None);
+            }
+            (ran, want) => panic!("{name:?}: {ran:?}, not {want:?}"),
+        }
+    }
+
+    fn killed(&self, supervisor: &Supervisor, n: usize, nr: libc::c_long) {
+        let ran = self.spawn(supervisor, Some((n, Fault::Kill)));
+        let name = (self.case.name, self.engine, n, nr);
+        match ran {
+            // What the end of a pipe cannot tell; `confirmed` says so.
+            Ok(false) => {
+                assert_eq!(self.engine, Engine::Pipe, "{name:?}");
+                assert_eq!(nr, libc::SYS_execve, "{name:?}");
+            }
+            Ok(true) => panic!("{name:?} ran"),
+            Err(error) => {
+                let step = step(nr, self.case.name.contains("hook"));
+                assert_eq!(error.step(), step, "{name:?}: {error}");
+                let signal = error.signal();
+                assert_eq!(signal, Some(libc::SIGKILL), "{name:?}: {error}");
+            }
+        }
+    }
+}
+
+fn root() -> bool {
+    // SAFETY: asks for a number.
+    unsafe { libc::geteuid() == 0 }
+}
+
+/// A control group for the engines that join one by a write.
+fn group() -> Option<PathBuf> {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+    let line = mounts.lines().find(|l| l.contains(" cgroup2 "))?;
+    let root = Path::new(line.split(' ').nth(1)?);
+    let name = format!("offshoot-inject-{}", std::process::id());
+    let path = root.join(name);
+    fs::create_dir(&path).ok().map(|()| path)
+}
+
+#[test]
+fn every_call_of_every_plan_that_fails_is_named() {
+    let _alone = alone();
+    let mut calls = 0;
+    for case in CASES {
+        for engine in case.engines.iter().copied() {
+            let bench = Bench { case, engine, group: None, root: root() };
+            calls += bench.run();
+        }
+    }
+    println!("{calls} calls, each with {} faults", ERRNOS.len() + 2);
+    assert!(calls > 200, "{calls}");
+}
+
+#[test]
+fn joining_a_control_group_fails_by_name_too() {
+    let _alone = alone();
+    let name = "joining_a_control_group_fails_by_name_too";
+    let Some(path) = group() else {
+        return util::skip(
+            name,
+            "no cgroup2 that this user may make groups in",
+        );
+    };
+    for case in CASES.iter().filter(|case| case.name == "vfork") {
+        let engine = Engine::Suspended;
+        let group = Some(path.clone());
+        let bench = Bench { case, engine, group, root: root() };
+        let plan = bench.command().plan().unwrap().to_string();
+        assert!(plan.contains(mark("JoinCgroup")), "{plan}");
+        bench.run();
+    }
+    fs::remove_dir(path).unwrap();
+}
+
+fn mark(op: &str) -> &'static str {
+    let found = MARKS.iter().find(|(name, _)| *name == op);
+    found.unwrap_or_else(|| panic!("{op} has no mark")).1
+}
+
+/// The day a step is written it joins the corpus.
+#[test]
+fn every_op_is_in_the_corpus_in_every_engine_that_may_run_it() {
+    let _alone = alone();
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/op.rs");
+    let source = fs::read_to_string(source).unwrap();
+    let body = source.split("pub(crate) enum Op {").nth(1).unwrap();
+    let body = body.split("\n}").next().unwrap();
+    let ops: Vec<&str> = body
+        .lines()
+        .filter_map(|line| line.strip_prefix("    "))
+        .filter(|line| line.starts_with(|c: char| c.is_ascii_uppercase()))
+        .map(|line| line.split(|c: char| !c.is_alphanumeric()).next().unwrap())
+        .collect();
+    assert!(ops.len() >= 20, "{ops:?}");
+    let marks: Vec<&str> = MARKS.iter().map(|(op, _)| *op).collect();
+    assert_eq!(ops, marks);
+    for op in ops {
+        // Which engines may run a step, and with which the others refuse.
+        let engines: &[Engine] = match op {
+            "JoinCgroup" => continue, // a test of its own
+            "Watch" => &[Engine::Copied],
+            "ClearGroups" | "Setgroups" | "Setgid" | "Setuid" => {
+                &util::PRIVATE
+            }
+            _ => &util::ENGINES,
+        };
+        for engine in engines {
+            let holds = |case: &&Case| {
+                case.engines.contains(engine) && {
+                    let mut command = Command::new("/bin/true");
+                    (case.wish)(&mut command);
+                    let plan = command.engine(*engine).plan().unwrap();
+                    let optional = op == "Setgroups" && !root();
+                    plan.to_string().contains(mark(op)) || optional
+                }
+            };
+            let found = CASES.iter().find(holds);
+            assert!(found.is_some(), "{op} in {engine} is in no plan");
+        }
+    }
+}

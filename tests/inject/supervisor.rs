@@ -1,0 +1,235 @@
+//! Supervisor: sees every system call of one thread and its children, by
+//! seccomp user notification, and decides what becomes of the Nth that a
+//! child makes. Needs no privilege.
+
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+use std::time::Duration;
+use std::{io, mem, thread};
+
+/// What becomes of the call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// It is not made and fails with this errno.
+    Errno(i32),
+    /// It is not made and the child is killed.
+    Kill,
+    /// It is made a little later.
+    Pause,
+}
+
+/// One spawn under supervision.
+#[derive(Debug, Default)]
+struct Watch {
+    /// Which call of the first child, counted from 1, and its fate.
+    target: Option<(usize, Fault)>,
+    child: Option<u32>,
+    /// The numbers of the calls it made, until its program ran.
+    calls: Vec<libc::c_long>,
+    running: bool,
+}
+
+/// The thread that is watched talks to this.
+#[derive(Debug, Default)]
+pub(crate) struct Supervisor {
+    watch: Mutex<Watch>,
+}
+
+impl Supervisor {
+    /// Begins anew: the next child is the first.
+    pub(crate) fn aim(&self, target: Option<(usize, Fault)>) {
+        *self.watch.lock().unwrap() = Watch { target, ..Watch::default() };
+    }
+
+    /// What the first child called before its program ran.
+    pub(crate) fn calls(&self) -> Vec<libc::c_long> {
+        self.watch.lock().unwrap().calls.clone()
+    }
+
+    /// Takes note of a child's call; what becomes of it.
+    fn judge(&self, notice: &Notice) -> Option<Fault> {
+        let mut watch = self.watch.lock().unwrap();
+        let child = *watch.child.get_or_insert(notice.pid);
+        if child != notice.pid || watch.running {
+            return None;
+        }
+        // After an exec that was let through: another candidate, the exit
+        // of a child that failed, or the program itself.
+        let nr = libc::c_long::from(notice.nr);
+        let after = watch.calls.last() == Some(&libc::SYS_execve);
+        let ours = [libc::SYS_execve, libc::SYS_exit_group];
+        if after && !ours.contains(&nr) {
+            watch.running = true;
+            return None;
+        }
+        watch.calls.push(nr);
+        let count = watch.calls.len();
+        let hit = watch.target.filter(|(n, _)| *n == count);
+        hit.map(|(_, fault)| fault)
+    }
+}
+
+/// `struct seccomp_notif`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Notice {
+    id: u64,
+    pid: u32,
+    flags: u32,
+    nr: i32,
+    arch: u32,
+    at: u64,
+    args: [u64; 6],
+}
+
+/// `struct seccomp_notif_resp`.
+#[repr(C)]
+struct Answer {
+    id: u64,
+    value: i64,
+    error: i32,
+    flags: u32,
+}
+
+const RECEIVE: libc::c_ulong = 0xC050_2100;
+const SEND: libc::c_ulong = 0xC018_2101;
+const CONTINUE: u32 = 1;
+const NEW_LISTENER: libc::c_ulong = 1 << 3;
+const WAIT_KILLABLE: libc::c_ulong = 1 << 5;
+const USER_NOTIF: u32 = 0x7FC0_0000;
+
+/// A call that says that the watched thread is done.
+const DONE: i32 = -4711;
+
+/// Runs `test` in a thread of its own under supervision.
+pub(crate) fn watch<T: Send>(test: impl FnOnce(&Supervisor) -> T + Send) -> T {
+    let supervisor = Supervisor::default();
+    let (listener, own) = (AtomicI32::new(-1), AtomicU32::new(0));
+    thread::scope(|scope| {
+        let supervisor = &supervisor;
+        let (listener, own) = (&listener, &own);
+        let watched = scope.spawn(move || {
+            // SAFETY: asks for a number.
+            let id = unsafe { libc::gettid() }.unsigned_abs();
+            own.store(id, Ordering::SeqCst);
+            // No call from here until somebody answers it.
+            listener.store(install(), Ordering::SeqCst);
+            let done = std::panic::AssertUnwindSafe(|| test(supervisor));
+            let done = std::panic::catch_unwind(done);
+            // SAFETY: fails, and tells the other thread to stop.
+            unsafe { libc::getpgid(DONE) };
+            done
+        });
+        while listener.load(Ordering::SeqCst) < 0 {
+            thread::yield_now();
+        }
+        let own = own.load(Ordering::SeqCst);
+        // SAFETY: the number was just made and is nobody else's.
+        let listener =
+            unsafe { OwnedFd::from_raw_fd(listener.load(Ordering::SeqCst)) };
+        serve(&listener, own, supervisor);
+        // Whatever the thread still calls as it ends is let through.
+        scope.spawn(move || serve_rest(&listener));
+        match watched.join().unwrap() {
+            Ok(value) => value,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
+}
+
+fn install() -> i32 {
+    #[allow(clippy::cast_possible_truncation, reason = "16-bit codes")]
+    let mut row = libc::sock_filter {
+        code: (libc::BPF_RET | libc::BPF_K) as u16,
+        jt: 0,
+        jf: 0,
+        k: USER_NOTIF,
+    };
+    let program = libc::sock_fprog { len: 1, filter: &raw mut row };
+    // SAFETY: sets a flag of this thread.
+    let done = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
+    assert_eq!(done, 0);
+    let mode = libc::SECCOMP_SET_MODE_FILTER;
+    let flags = NEW_LISTENER | WAIT_KILLABLE;
+    // SAFETY: the kernel copies the program, which lives in this frame.
+    let fd =
+        unsafe { libc::syscall(libc::SYS_seccomp, mode, flags, &program) };
+    assert!(fd >= 0, "no listener");
+    i32::try_from(fd).unwrap()
+}
+
+/// Answers until the watched thread is done.
+fn serve(listener: &OwnedFd, own: u32, supervisor: &Supervisor) {
+    while let Some(notice) = receive(listener) {
+        let mut fault = None;
+        if notice.pid != own {
+            fault = supervisor.judge(&notice);
+        } else if i64::from(notice.nr) == libc::SYS_getpgid {
+            answer(listener, &notice, None);
+            return;
+        }
+        match fault {
+            Some(Fault::Kill) => kill(notice.pid),
+            Some(Fault::Pause) => {
+                thread::sleep(Duration::from_millis(3));
+                answer(listener, &notice, None);
+            }
+            Some(Fault::Errno(errno)) => {
+                answer(listener, &notice, Some(errno));
+            }
+            None => answer(listener, &notice, None),
+        }
+    }
+}
+
+/// Until nobody is left who has the filter.
+fn serve_rest(listener: &OwnedFd) {
+    loop {
+        let mut poll =
+            libc::pollfd { fd: listener.as_raw_fd(), events: 1, revents: 0 };
+        // SAFETY: one pollfd, in this frame.
+        unsafe { libc::poll(&mut poll, 1, -1) };
+        if poll.revents & libc::POLLIN == 0 {
+            return;
+        }
+        if let Some(notice) = receive(listener) {
+            answer(listener, &notice, None);
+        }
+    }
+}
+
+fn receive(listener: &OwnedFd) -> Option<Notice> {
+    loop {
+        // SAFETY: all zeros is a notice, and what the kernel wants.
+        let mut notice: Notice = unsafe { mem::zeroed() };
+        let fd = listener.as_raw_fd();
+        // SAFETY: the request writes one notice.
+        if unsafe { libc::ioctl(fd, RECEIVE, &raw mut notice) } == 0 {
+            return Some(notice);
+        }
+        let errno = io::Error::last_os_error().raw_os_error();
+        // ENOENT: killed before we could look.
+        if errno != Some(libc::EINTR) && errno != Some(libc::ENOENT) {
+            return None;
+        }
+    }
+}
+
+fn answer(listener: &OwnedFd, notice: &Notice, errno: Option<i32>) {
+    let flags = if errno.is_some() { 0 } else { CONTINUE };
+    let error = -errno.unwrap_or(0);
+    let answer = Answer { id: notice.id, value: 0, error, flags };
+    let fd = listener.as_raw_fd();
+    // SAFETY: the request reads one answer. It fails if the caller has been
+    // killed meanwhile, which is fine.
+    unsafe { libc::ioctl(fd, SEND, &raw const answer) };
+}
+
+fn kill(pid: u32) {
+    let pid = i32::try_from(pid).unwrap();
+    assert!(pid > 1, "never a group, never init");
+    // SAFETY: a child that is stopped in the call that we hold.
+    let done = unsafe { libc::kill(pid, libc::SIGKILL) };
+    assert_eq!(done, 0);
+}
