@@ -395,7 +395,7 @@ fn a_row_calls_a_function_with_its_data_and_two_arguments() {
     extern "C" fn run(data: u64, at: u64, more: u64) -> i64 {
         let at = core::ptr::with_exposed_provenance_mut::<u64>(at as usize);
         // Uses the stack, as any function may.
-        let words = std::hint::black_box([data; 40]);
+        let words = core::hint::black_box([data; 40]);
         // SAFETY: the row gives the address of the mask's slot.
         unsafe { at.write(words[7] ^ more) };
         -i64::from(words[39] == 9) * 5

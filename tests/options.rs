@@ -164,6 +164,7 @@ type Wish = fn(&mut Command) -> &mut Command;
 
 /// Each names the option, and what was given or is at odds with it.
 #[test]
+#[allow(clippy::too_many_lines, reason = "a table of cases")]
 fn contradictions_and_impossible_numbers_are_refused_by_name() {
     let _alone = alone();
     let cases: [(Step, &str, Wish); 24] = [
@@ -237,7 +238,7 @@ fn getters_give_what_was_set() {
     assert_eq!(command.get_program(), "ls");
     assert_eq!(command.get_args().len(), 2);
     assert!(command.get_args().eq(["-l", "x"]));
-    let envs: Vec<_> = command.get_envs().map(|(k, v)| (k, v)).collect();
+    let envs: Vec<_> = command.get_envs().collect();
     let word = |word: &'static str| -> &std::ffi::OsStr { word.as_ref() };
     let want = [
         (word("A"), Some(word("1"))),

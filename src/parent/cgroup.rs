@@ -134,7 +134,7 @@ impl Cgroup {
         let group = Group { directory, name: name.clone() };
         let system = fstatfs(group.fd().as_fd());
         let system = system.map_err(|e| fail(e.raw_os_error()))?;
-        let why = match i64::from(system.f_type) {
+        let why = match system.f_type {
             CGROUP2 => return Ok(group),
             CGROUP1 => "a control group of version 1 cannot be entered so",
             _ => "it is no control group",

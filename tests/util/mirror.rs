@@ -86,12 +86,11 @@ fn report(cmdline: &[u8]) -> String {
 fn leader(what: u8) -> String {
     // SAFETY: asks for a number.
     let own = unsafe { libc::getpid() };
-    // SAFETY: as above; 0 is the asking process.
-    let id = unsafe {
-        match what {
-            0 => libc::getsid(0),
-            _ => libc::getpgid(0),
-        }
+    let id = match what {
+        // SAFETY: as above; 0 is the asking process.
+        0 => unsafe { libc::getsid(0) },
+        // SAFETY: as above.
+        _ => unsafe { libc::getpgid(0) },
     };
     if id == own { "own".into() } else { id.to_string() }
 }

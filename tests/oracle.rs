@@ -1,0 +1,305 @@
+//! The oracle: each wish through std and through us, with one reporter as
+//! the child, gives the same report. The differences that there are stand in
+//! docs/compare.md and nowhere else.
+#![allow(unsafe_code, reason = "hooks are compared too")]
+
+mod util;
+
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process;
+
+use offshoot::{Command, Stdio};
+use util::{alone, scratch};
+
+/// A wish, said to both.
+struct Wish {
+    name: &'static str,
+    std: fn(&mut process::Command),
+    ours: fn(&mut Command),
+}
+
+/// The same words for both builders.
+macro_rules! wish {
+    ($name:literal, |$c:ident| $body:expr) => {
+        Wish {
+            name: $name,
+            std: |$c| {
+                let _ = $body;
+            },
+            ours: |$c| {
+                let _ = $body;
+            },
+        }
+    };
+}
+
+fn root() -> bool {
+    // SAFETY: asks for a number.
+    unsafe { libc::geteuid() == 0 }
+}
+
+fn me() -> (u32, u32) {
+    // SAFETY: asks for a number.
+    let uid = unsafe { libc::geteuid() };
+    // SAFETY: as above.
+    (uid, unsafe { libc::getegid() })
+}
+
+fn wishes() -> Vec<Wish> {
+    let mut all = vec![
+        wish!("nothing", |c| c),
+        wish!("an argument", |c| c.arg("x")),
+        wish!("an empty argument", |c| c.arg("").arg("y")),
+        wish!("arguments", |c| c.args(["a b", "*", "$X", "\n", "é"])),
+        wish!("a thousand arguments", |c| c
+            .args((0..1000).map(|n| n.to_string()))),
+        wish!("a long argument", |c| c.arg("z".repeat(100_000))),
+        wish!("arg0", |c| c.arg0("renamed")),
+        wish!("an empty arg0", |c| c.arg0("")),
+        wish!("arg0 and arguments", |c| c.arg0("-sh").arg("-l")),
+        wish!("a variable", |c| c.env("A", "1")),
+        wish!("an empty variable", |c| c.env("A", "")),
+        wish!("a variable with =", |c| c.env("A", "b=c")),
+        wish!("a variable set twice", |c| c.env("A", "1").env("A", "2")),
+        wish!("variables", |c| c.envs([("B", "2"), ("A", "1"), ("a", "3")])),
+        wish!("a variable removed", |c| c.env_remove("HOME")),
+        wish!("one that is not there removed", |c| c.env_remove("NOPE_X")),
+        wish!("removed and set", |c| c.env_remove("A").env("A", "1")),
+        wish!("set and removed", |c| c.env("A", "1").env_remove("A")),
+        wish!("cleared", |c| c.env_clear()),
+        wish!("cleared and set", |c| c.env_clear().env("A", "1")),
+        wish!("set and cleared", |c| c.env("A", "1").env_clear()),
+        wish!("cleared and removed", |c| c.env_clear().env_remove("A")),
+        wish!("another PATH", |c| c.env("PATH", "/x:/y")),
+        wish!("no PATH", |c| c.env_remove("PATH")),
+        wish!("a directory", |c| c.current_dir("/")),
+        wish!("a directory behind a link", |c| c
+            .current_dir("/proc/self/cwd")),
+        wish!("a directory twice", |c| c.current_dir("/x").current_dir("/")),
+        wish!("a group of its own", |c| c.process_group(0)),
+        wish!("a group and a directory", |c| c
+            .process_group(0)
+            .current_dir("/")),
+        Wish {
+            name: "stdin null",
+            std: |c| {
+                c.stdin(process::Stdio::null());
+            },
+            ours: |c| {
+                c.stdin(Stdio::null());
+            },
+        },
+        Wish {
+            name: "stderr null",
+            std: |c| {
+                c.stderr(process::Stdio::null());
+            },
+            ours: |c| {
+                c.stderr(Stdio::null());
+            },
+        },
+        Wish {
+            name: "stdin and stderr null",
+            std: |c| {
+                c.stdin(process::Stdio::null()).stderr(process::Stdio::null());
+            },
+            ours: |c| {
+                c.stdin(Stdio::null()).stderr(Stdio::null());
+            },
+        },
+        wish!("stdin from a file", |c| c.stdin(file())),
+        wish!("stderr to a file", |c| c.stderr(file())),
+        wish!("stdin and stderr, one file each", |c| c
+            .stdin(file())
+            .stderr(file())),
+        Wish {
+            name: "stdin inherited by name",
+            std: |c| {
+                c.stdin(process::Stdio::inherit());
+            },
+            ours: |c| {
+                c.stdin(Stdio::inherit());
+            },
+        },
+        wish!("the same user", |c| c.uid(me().0)),
+        Wish {
+            name: "umask by a hook",
+            std: |c| {
+                // SAFETY: one system call.
+                unsafe {
+                    c.pre_exec(|| {
+                        libc::umask(0o77);
+                        Ok(())
+                    });
+                }
+            },
+            ours: |c| {
+                // SAFETY: one system call.
+                unsafe {
+                    c.pre_exec(|context| {
+                        context.umask(0o77);
+                        Ok(())
+                    });
+                }
+            },
+        },
+        Wish {
+            name: "a session by a hook, or by option",
+            std: |c| {
+                // SAFETY: one system call.
+                unsafe {
+                    c.pre_exec(|| match libc::setsid() {
+                        -1 => Err(std::io::Error::last_os_error()),
+                        _ => Ok(()),
+                    });
+                }
+            },
+            ours: |c| {
+                c.setsid(true);
+            },
+        },
+        Wish {
+            name: "a limit by a hook",
+            std: |c| {
+                // SAFETY: one system call.
+                unsafe {
+                    c.pre_exec(|| {
+                        let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+                        libc::setrlimit(libc::RLIMIT_CORE, &none);
+                        Ok(())
+                    });
+                }
+            },
+            ours: |c| {
+                // SAFETY: one system call.
+                unsafe {
+                    c.pre_exec(|context| {
+                        context.setrlimit(libc::RLIMIT_CORE, 0, 0)
+                    });
+                }
+            },
+        },
+        wish!("everything", |c| c
+            .arg("x")
+            .arg0("all")
+            .env("A", "1")
+            .env_remove("HOME")
+            .current_dir("/")
+            .process_group(0)
+            .stdin(file())),
+    ];
+    if root() {
+        all.extend([
+            wish!("another user", |c| c.uid(1)),
+            wish!("another group", |c| c.gid(1).uid(0)),
+            wish!("another user and group", |c| c.uid(1).gid(2)),
+        ]);
+    }
+    all
+}
+
+fn file() -> File {
+    let path = std::env::temp_dir()
+        .join(format!("offshoot-oracle-{}", process::id()));
+    let mut options = OpenOptions::new();
+    options.read(true).append(true).create(true);
+    options.open(path).unwrap()
+}
+
+/// A copy of the reporter that every user can run.
+fn reporter() -> PathBuf {
+    use std::os::unix::fs::PermissionsExt;
+    let path = scratch("oracle").join("reporter");
+    fs::copy(std::env::current_exe().unwrap(), &path).unwrap();
+    let mode = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(&path, mode).unwrap();
+    for dir in path.ancestors().skip(1).take(2) {
+        let _ = fs::set_permissions(dir, fs::Permissions::from_mode(0o755));
+    }
+    path
+}
+
+/// What may differ from one child to the next without meaning anything: the
+/// pipe's own number, and the order of the environment.
+fn normal(report: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(report).into_owned();
+    let mut lines: Vec<String> = text
+        .lines()
+        .map(|line| match line.split_once(" pipe:[") {
+            Some((fd, _)) if fd == "fd 1" => "fd 1 pipe".to_string(),
+            _ => signals(line).unwrap_or_else(|| line.to_string()),
+        })
+        .collect();
+    let first = lines.iter().position(|line| line.starts_with("env "));
+    if let Some(first) = first {
+        lines[first..].sort();
+    }
+    lines
+}
+
+/// Without libc's own two signals, which posix_spawn sets to be ignored.
+fn signals(line: &str) -> Option<String> {
+    let mask = line.strip_prefix("SigIgn ")?;
+    let mask = u64::from_str_radix(mask, 16).ok()? & !(0b11 << 31);
+    Some(format!("SigIgn {mask:016x}"))
+}
+
+#[test]
+fn forty_wishes_are_reported_alike_by_std_s_child_and_ours() {
+    let _alone = alone();
+    let program = reporter();
+    let wishes = wishes();
+    assert!(wishes.len() >= 40, "{}", wishes.len());
+    for wish in &wishes {
+        let mut std = process::Command::new(&program);
+        std.arg(util::mirror::ASK).arg("-").stdin(process::Stdio::inherit());
+        (wish.std)(&mut std);
+        std.stdout(process::Stdio::piped());
+        let theirs = std.spawn().unwrap().wait_with_output().unwrap();
+        let mut command = Command::new(&program);
+        command.arg(util::mirror::ASK).arg("-");
+        (wish.ours)(&mut command);
+        command.stdout(Stdio::piped());
+        let ours = command.spawn().unwrap().wait_with_output().unwrap();
+        assert!(theirs.status.success() && ours.status.success());
+        assert!(ours.stdout.len() > 500, "{}", wish.name);
+        // A descriptor that this test inherited itself is the difference
+        // that docs/compare.md names first.
+        let listed = |line: &String| match line.strip_prefix("fd ") {
+            Some(fd) => {
+                fd.split(' ').next().is_some_and(|n| n.len() == 1)
+                    && fd.as_bytes()[0] < b'3'
+            }
+            None => true,
+        };
+        let mut theirs = normal(&theirs.stdout);
+        theirs.retain(listed);
+        assert_eq!(theirs, normal(&ours.stdout), "{}", wish.name);
+    }
+    fs::remove_dir_all(program.parent().unwrap()).unwrap();
+}
+
+/// The rows of docs/compare.md: each names a test that shows it.
+#[test]
+fn every_difference_from_std_is_listed_with_a_test() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(root.join("docs/compare.md")).unwrap();
+    let mut tests = String::new();
+    for dir in ["tests", "src/parent/plan"] {
+        for entry in fs::read_dir(root.join(dir)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|end| end == "rs") {
+                tests += &fs::read_to_string(path).unwrap();
+            }
+        }
+    }
+    let rows = text.lines().filter(|line| line.starts_with("| "));
+    let rows: Vec<&str> = rows.skip(2).collect();
+    assert!(rows.len() >= 10, "{}", rows.len());
+    for row in rows {
+        let test = row.trim_end_matches(" |").rsplit('`').nth(1).unwrap();
+        assert!(tests.contains(&format!("fn {test}()")), "{row}");
+    }
+}

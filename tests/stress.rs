@@ -1,0 +1,259 @@
+//! Stress: thieves, ignored signals, hostage forks and a changing
+//! environment. Each in a process of its own and, where anything is killed
+//! or waited for at large, in a PID namespace of its own.
+#![allow(unsafe_code, reason = "tests do what other libraries do")]
+
+mod util;
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use offshoot::{Command, Engine, Stdio, Step};
+use util::{PRIVATE, alone, each_of};
+
+/// Those whose failed children nobody else can see.
+const SILENT: [Engine; 2] = [Engine::Suspended, Engine::Copied];
+
+/// A PID namespace where this user may have one.
+fn wrap() -> Vec<&'static str> {
+    let words = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"];
+    // SAFETY: asks for a number.
+    let user = unsafe { libc::geteuid() } != 0;
+    let mut words = words.to_vec();
+    if user {
+        words.insert(1, "--map-root-user");
+    }
+    let works = std::process::Command::new(words[0])
+        .args(&words[1..])
+        .arg("true")
+        .status();
+    if works.is_ok_and(|status| status.success()) { words } else { vec![] }
+}
+
+#[test]
+fn a_thief_that_waits_for_any_child_steals_nothing_from_failing_spawns() {
+    let name =
+        "a_thief_that_waits_for_any_child_steals_nothing_from_failing_spawns";
+    let _alone = alone();
+    if !util::inside(name, &wrap()) {
+        return;
+    }
+    let (done, stolen) = (AtomicBool::new(false), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::SeqCst) {
+                let mut status = 0;
+                // SAFETY: the thief writes one int.
+                let pid =
+                    unsafe { libc::waitpid(-1, &mut status, libc::WNOHANG) };
+                stolen.fetch_add(usize::from(pid > 0), Ordering::SeqCst);
+            }
+        });
+        each_of(&SILENT, |engine| {
+            for _ in 0..1000 {
+                let mut command = Command::new("/nope");
+                let error = command.engine(engine).spawn().unwrap_err();
+                assert_eq!(error.step(), Step::Exec);
+                assert_eq!(error.raw_os_error(), Some(libc::ENOENT));
+            }
+        });
+        done.store(true, Ordering::SeqCst);
+    });
+    assert_eq!(stolen.load(Ordering::SeqCst), 0);
+    assert!(!util::has_children());
+}
+
+#[test]
+fn sigchld_ignored_or_handled_changes_nothing() {
+    let name = "sigchld_ignored_or_handled_changes_nothing";
+    let _alone = alone();
+    if !util::inside(name, &[]) {
+        return;
+    }
+    static SEEN: AtomicUsize = AtomicUsize::new(0);
+    extern "C" fn count(_: libc::c_int) {
+        SEEN.fetch_add(1, Ordering::SeqCst);
+    }
+    let count = count as extern "C" fn(libc::c_int);
+    // SAFETY: ignores a signal.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+    util::each_engine(|engine| {
+        let mut missing = Command::new("/nope");
+        let error = missing.engine(engine).spawn().map(drop).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::ENOENT), "{engine}");
+        let mut sh = Command::new("sh");
+        sh.args(["-c", "exit 7"]).engine(engine);
+        let mut child = sh.spawn().unwrap();
+        match child.wait() {
+            Ok(status) => assert_eq!(status.code(), Some(7), "{engine}"),
+            Err(error) => {
+                assert_eq!(error.step(), Step::Wait, "{error}");
+                util::skip(name, "no exit code from a pidfd before 6.15");
+            }
+        }
+    });
+    // SAFETY: the handler adds to an atomic.
+    unsafe { libc::signal(libc::SIGCHLD, count as usize) };
+    each_of(&SILENT, |engine| {
+        SEEN.store(0, Ordering::SeqCst);
+        for _ in 0..50 {
+            let mut missing = Command::new("/nope");
+            assert!(missing.engine(engine).spawn().is_err());
+        }
+        assert_eq!(SEEN.load(Ordering::SeqCst), 0, "{engine}");
+        let mut true_ = Command::new("/bin/true");
+        assert!(true_.engine(engine).status().unwrap().success());
+        assert_eq!(SEEN.load(Ordering::SeqCst), 1, "{engine}");
+    });
+}
+
+/// Another thread forks without exec all the while: its children hold copies
+/// of every descriptor, the ends of a pipe among them.
+#[test]
+fn a_fork_without_exec_elsewhere_never_stalls_a_spawn() {
+    let name = "a_fork_without_exec_elsewhere_never_stalls_a_spawn";
+    let _alone = alone();
+    if !util::inside(name, &wrap()) {
+        return;
+    }
+    let done = AtomicBool::new(false);
+    let slowest = thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::SeqCst) {
+                // SAFETY: the child sleeps and ends, by raw calls only.
+                let pid = unsafe { libc::fork() };
+                if pid == 0 {
+                    // SAFETY: sleeps for longer than a spawn may take.
+                    unsafe { libc::usleep(700_000) };
+                    // SAFETY: ends the child.
+                    unsafe { libc::_exit(0) };
+                }
+                assert!(pid > 0);
+                thread::sleep(Duration::from_millis(2));
+            }
+        });
+        let mut slowest = Duration::ZERO;
+        for n in 0..400 {
+            let engine = SILENT[n % 2];
+            let began = Instant::now();
+            let mut command = Command::new("/bin/true");
+            let mut child = command.engine(engine).spawn().unwrap();
+            slowest = slowest.max(began.elapsed());
+            child.wait().unwrap();
+        }
+        done.store(true, Ordering::SeqCst);
+        slowest
+    });
+    // A stall lasts as long as a hostage lives.
+    assert!(slowest < Duration::from_millis(500), "{slowest:?}");
+    // SAFETY: takes whatever ended; there is nobody else's child here.
+    while unsafe { libc::waitpid(-1, std::ptr::null_mut(), 0) } > 0 {}
+}
+
+/// C code changes the environment behind std's back, as it may: what the
+/// child gets is a copy that was made under std's lock.
+#[test]
+fn an_environment_that_changes_meanwhile_is_one_or_the_other() {
+    let name = "an_environment_that_changes_meanwhile_is_one_or_the_other";
+    let _alone = alone();
+    if !util::inside(name, &[]) {
+        return;
+    }
+    const KEY: &str = "OFFSHOOT_CHANGING";
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for n in 0.. {
+                if done.load(Ordering::SeqCst) {
+                    return;
+                }
+                let value = ["short", &"long".repeat(500)][n % 2].to_string();
+                // SAFETY: std's own lock is taken by this, and by the copy.
+                unsafe { std::env::set_var(KEY, value) };
+            }
+        });
+        for _ in 0..300 {
+            let mut sh = Command::new("/bin/sh");
+            sh.args(["-c", "printf %s \"$OFFSHOOT_CHANGING\""]);
+            let output = sh.stdin(Stdio::null()).output().unwrap();
+            let seen = String::from_utf8(output.stdout).unwrap();
+            let whole = seen == "short" || seen == "long".repeat(500);
+            assert!(whole || seen.is_empty(), "{seen}");
+        }
+        done.store(true, Ordering::SeqCst);
+    });
+}
+
+/// The wait of an engine with memory of its own takes signals.
+#[test]
+fn a_storm_of_signals_neither_fails_a_spawn_nor_runs_in_a_child() {
+    let name = "a_storm_of_signals_neither_fails_a_spawn_nor_runs_in_a_child";
+    let _alone = alone();
+    if !util::inside(name, &[]) {
+        return;
+    }
+    static PARENT: AtomicUsize = AtomicUsize::new(0);
+    static STRAY: AtomicUsize = AtomicUsize::new(0);
+    extern "C" fn note(_: libc::c_int) {
+        // SAFETY: asks for a number.
+        let own = unsafe { libc::syscall(libc::SYS_getpid) } as usize;
+        if own != PARENT.load(Ordering::SeqCst) {
+            STRAY.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+    PARENT.store(std::process::id() as usize, Ordering::SeqCst);
+    let note = note as extern "C" fn(libc::c_int);
+    // SAFETY: the handler reads and adds to atomics.
+    unsafe { libc::signal(libc::SIGALRM, note as usize) };
+    let every = libc::timeval { tv_sec: 0, tv_usec: 200 };
+    let timer = libc::itimerval { it_interval: every, it_value: every };
+    let none = std::ptr::null_mut();
+    // SAFETY: reads one itimerval.
+    unsafe { libc::setitimer(libc::ITIMER_REAL, &timer, none) };
+    let engines = [SILENT.as_slice(), &PRIVATE].concat();
+    each_of(&engines, |engine| {
+        for _ in 0..150 {
+            let mut command = Command::new("/bin/true");
+            assert!(command.engine(engine).status().unwrap().success());
+        }
+    });
+    assert_eq!(STRAY.load(Ordering::SeqCst), 0);
+}
+
+/// SIGSTOP in the gap: the caller in shared memory is held until SIGCONT.
+#[test]
+fn a_child_stopped_before_exec_holds_its_caller_until_sigcont() {
+    let name = "a_child_stopped_before_exec_holds_its_caller_until_sigcont";
+    let _alone = alone();
+    if !util::inside(name, &[]) {
+        return;
+    }
+    static CHILD: AtomicUsize = AtomicUsize::new(0);
+    let began = Instant::now();
+    let freed = thread::spawn(|| {
+        loop {
+            let pid = CHILD.load(Ordering::SeqCst);
+            if pid > 1 {
+                thread::sleep(Duration::from_millis(80));
+                let pid = i32::try_from(pid).unwrap();
+                // SAFETY: our own child, which is stopped.
+                return unsafe { libc::kill(pid, libc::SIGCONT) };
+            }
+            thread::yield_now();
+        }
+    });
+    let mut command = Command::new("/bin/true");
+    let hook = |context: &mut offshoot::HookContext<'_>| {
+        let own = context.id();
+        CHILD.store(own as usize, Ordering::SeqCst);
+        // SAFETY: stops this process, whose number is above 0.
+        unsafe { libc::syscall(libc::SYS_kill, own, libc::SIGSTOP) };
+        Ok(())
+    };
+    // SAFETY: the hook stores a number and makes one call.
+    unsafe { command.pre_exec_shared(hook) };
+    assert!(command.status().unwrap().success());
+    assert_eq!(freed.join().unwrap(), 0);
+    assert!(began.elapsed() >= Duration::from_millis(80));
+}
