@@ -197,8 +197,8 @@ fn a_storm_of_signals_neither_fails_a_spawn_nor_runs_in_a_child() {
     static STRAY: AtomicUsize = AtomicUsize::new(0);
     extern "C" fn note(_: libc::c_int) {
         // SAFETY: asks for a number.
-        let own = unsafe { libc::syscall(libc::SYS_getpid) } as usize;
-        if own != PARENT.load(Ordering::SeqCst) {
+        let own = unsafe { libc::syscall(libc::SYS_getpid) };
+        if usize::try_from(own) != Ok(PARENT.load(Ordering::SeqCst)) {
             STRAY.fetch_add(1, Ordering::SeqCst);
         }
     }
