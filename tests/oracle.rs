@@ -6,6 +6,7 @@
 mod util;
 
 use std::fs::{self, File, OpenOptions};
+use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process;
@@ -47,6 +48,30 @@ fn me() -> (u32, u32) {
     (uid, unsafe { libc::getegid() })
 }
 
+fn umask_by_hook() -> io::Result<()> {
+    // SAFETY: one system call.
+    unsafe { libc::umask(0o77) };
+    Ok(())
+}
+
+fn session_by_hook() -> io::Result<()> {
+    // SAFETY: one system call.
+    match unsafe { libc::setsid() } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
+fn limit_by_hook() -> io::Result<()> {
+    let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: reads one rlimit.
+    match unsafe { libc::setrlimit(libc::RLIMIT_CORE, &none) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+#[allow(clippy::too_many_lines, reason = "a table")]
 fn wishes() -> Vec<Wish> {
     let mut all = vec![
         wish!("nothing", |c| c),
@@ -128,12 +153,7 @@ fn wishes() -> Vec<Wish> {
             name: "umask by a hook",
             std: |c| {
                 // SAFETY: one system call.
-                unsafe {
-                    c.pre_exec(|| {
-                        libc::umask(0o77);
-                        Ok(())
-                    });
-                }
+                unsafe { c.pre_exec(umask_by_hook) };
             },
             ours: |c| {
                 // SAFETY: one system call.
@@ -149,12 +169,7 @@ fn wishes() -> Vec<Wish> {
             name: "a session by a hook, or by option",
             std: |c| {
                 // SAFETY: one system call.
-                unsafe {
-                    c.pre_exec(|| match libc::setsid() {
-                        -1 => Err(std::io::Error::last_os_error()),
-                        _ => Ok(()),
-                    });
-                }
+                unsafe { c.pre_exec(session_by_hook) };
             },
             ours: |c| {
                 c.setsid(true);
@@ -164,13 +179,7 @@ fn wishes() -> Vec<Wish> {
             name: "a limit by a hook",
             std: |c| {
                 // SAFETY: one system call.
-                unsafe {
-                    c.pre_exec(|| {
-                        let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-                        libc::setrlimit(libc::RLIMIT_CORE, &none);
-                        Ok(())
-                    });
-                }
+                unsafe { c.pre_exec(limit_by_hook) };
             },
             ours: |c| {
                 // SAFETY: one system call.
@@ -228,7 +237,7 @@ fn normal(report: &[u8]) -> Vec<String> {
     let mut lines: Vec<String> = text
         .lines()
         .map(|line| match line.split_once(" pipe:[") {
-            Some((fd, _)) if fd == "fd 1" => "fd 1 pipe".to_string(),
+            Some(("fd 1", _)) => "fd 1 pipe".to_string(),
             _ => signals(line).unwrap_or_else(|| line.to_string()),
         })
         .collect();
