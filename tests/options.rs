@@ -163,8 +163,8 @@ fn a_search_goes_where_it_is_told() {
 type Wish = fn(&mut Command) -> &mut Command;
 
 /// Each names the option, and what was given or is at odds with it.
-#[test]
 #[allow(clippy::too_many_lines, reason = "a table of cases")]
+#[test]
 fn contradictions_and_impossible_numbers_are_refused_by_name() {
     let _alone = alone();
     let cases: [(Step, &str, Wish); 24] = [

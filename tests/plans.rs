@@ -131,8 +131,8 @@ fn ids_are_changed_in_a_copy_of_the_memory_and_read_back() {
     }
 }
 
-#[test]
 #[allow(unsafe_code, reason = "hooks that do nothing")]
+#[test]
 fn hooks_keep_descriptors_open_until_exec() {
     let mut command = Command::new("/bin/true");
     command.env_clear().stdin(Stdio::null());
