@@ -11,6 +11,7 @@ extern crate std;
 
 use core::sync::atomic::{AtomicU32, Ordering};
 use std::collections::VecDeque;
+use std::os::fd::{FromRawFd, OwnedFd};
 use std::vec::Vec;
 use std::{panic, thread, vec};
 
@@ -126,7 +127,12 @@ fn held_suspended(rows: &[Call], text: &[u8], results: &[i64]) -> Left {
     model
 }
 
+#[allow(unsafe_code, reason = "a launch leaves its descriptor to us")]
 fn exit_code(made: Made) -> i32 {
+    if let Some(pidfd) = made.pidfd() {
+        // SAFETY: nobody else has taken the number.
+        drop(unsafe { OwnedFd::from_raw_fd(pidfd) });
+    }
     match made {
         Made::Failed { .. } => 127,
         Made::Died { ended: Some(Ended { status, .. }), .. } => status,
