@@ -264,3 +264,36 @@ fn a_hook_and_the_other_kind_of_memory_are_refused_together() {
         assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
     }
 }
+
+/// In place, too: the hook runs in this process, and sets the mask of what
+/// it becomes.
+#[test]
+fn a_hook_runs_before_an_exec_in_place() {
+    let name = "a_hook_runs_before_an_exec_in_place";
+    let _alone = alone();
+    let out = scratch("hook-exec").join("report");
+    const OUT: &str = "OFFSHOOT_HOOK_OUT";
+    if let Some(out) = std::env::var_os(OUT) {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.arg(util::mirror::ASK).arg(out);
+        add(&mut command, Engine::Copied, |context| {
+            let mask = 1 << (libc::SIGUSR2 - 1);
+            context.sigprocmask(MaskChange::Set(mask));
+            context.umask(0o70);
+            Ok(())
+        });
+        panic!("{}", command.exec());
+    }
+    let exe = std::env::current_exe().unwrap();
+    let status = Command::new(exe)
+        .args(["--exact", name, "--nocapture", "--test-threads=1"])
+        .env(OUT, &out)
+        .stdout(offshoot::Stdio::null())
+        .status()
+        .unwrap();
+    assert!(status.success());
+    let seen = Report::parse(&std::fs::read(&out).unwrap());
+    assert_eq!(seen.one("Umask"), "0070");
+    let mask = u64::from_str_radix(seen.one("SigBlk"), 16).unwrap();
+    assert_eq!(mask, 1 << (libc::SIGUSR2 - 1));
+}

@@ -118,7 +118,8 @@ impl Command {
     }
 
     /// Becomes the program: the steps run in this process, which does not
-    /// return unless one of them fails. The signal mask is the thread's own.
+    /// return unless one of them fails. The signal mask is the thread's own,
+    /// as hooks have changed it.
     ///
     /// After an error this process is no longer as it was: what ran before
     /// the failing step (descriptors, directory, ids, SIGPIPE, descriptors

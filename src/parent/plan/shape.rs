@@ -27,7 +27,6 @@ impl Shape {
             Op::Watch => self.engine == Engine::Copied && !self.here,
             Op::ClearHandlers => self.maker == Maker::Clone && !self.here,
             Op::JoinCgroup => self.join,
-            Op::SignalMask => !self.here,
             _ => true,
         }
     }
