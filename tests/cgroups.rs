@@ -104,7 +104,25 @@ fn a_child_is_in_the_group_that_it_was_asked_for() {
         assert_eq!(how, Some(CgroupEntry::Joined));
         assert_eq!(seen.fds(), [0, 1, 2]);
     }
-    // Blocked, or of Linux 5.3 to 5.6, which does not know the field.
+    // Linux 5.3 to 5.6, whose clone3 does not know the field.
+    filter::with_clone3_of(80, || {
+        let mut command = free();
+        command.cgroup(group.0.as_path());
+        let child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let launch = *child.launch();
+        assert_eq!(launch.call(), "clone3");
+        assert_eq!(launch.cgroup(), Some(CgroupEntry::Joined));
+        let why = launch.fallbacks().next().unwrap();
+        assert_eq!(why.feature(), "CLONE_INTO_CGROUP");
+        assert_eq!(why.raw_os_error(), Some(libc::E2BIG));
+        let output = child.wait_with_output().unwrap();
+        assert!(ends(&Report::parse(&output.stdout)));
+        let mut strict = Command::new("/bin/true");
+        strict.cgroup(group.0.as_path()).method(Method::Clone3);
+        let error = strict.spawn().map(drop).unwrap_err();
+        is(&error, Step::Clone, None, libc::E2BIG);
+    });
+    // Blocked.
     for (errno, call) in [(libc::ENOSYS, "clone"), (libc::EPERM, "clone")] {
         let fate = Fate::Errno(u16::try_from(errno).unwrap());
         filter::with(libc::SYS_clone3, fate, || {
@@ -267,8 +285,8 @@ fn a_process_gets_the_id_that_was_chosen() {
     // SAFETY: asks for a number.
     if unsafe { libc::geteuid() } != 0 {
         let mut command = Command::new("/bin/true");
-        let error = command.set_tid([999_999]).spawn().unwrap_err();
-        is(&error, Step::SetTid, Some("[999999]"), libc::EPERM);
+        let error = command.set_tid([30_001]).spawn().unwrap_err();
+        is(&error, Step::SetTid, Some("[30001]"), libc::EPERM);
         return;
     }
     if !util::inside(name, &["unshare", "--pid", "--fork", "--mount-proc"]) {

@@ -29,24 +29,56 @@ pub fn with<T: Send>(
     })
 }
 
-#[allow(clippy::cast_possible_truncation, reason = "16-bit codes")]
+/// As a kernel that knows a clone3 of this size at most (E2BIG beyond): it
+/// plays Linux 5.3 to 5.6.
+pub fn with_clone3_of<T: Send>(
+    size: u32,
+    test: impl FnOnce() -> T + Send,
+) -> T {
+    let nr = u32::try_from(libc::SYS_clone3).unwrap();
+    let fate = libc::SECCOMP_RET_ERRNO | libc::E2BIG.unsigned_abs();
+    // The low half of the second argument of the call.
+    const SECOND: u32 = 24;
+    let rows = [
+        row(LOAD, 0, 0, 0),
+        row(EQUAL, 0, 3, nr),
+        row(LOAD, 0, 0, SECOND),
+        row(ABOVE, 0, 1, size),
+        row(RETURN, 0, 0, fate),
+        row(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    let test = move || {
+        load(rows);
+        test()
+    };
+    std::thread::scope(|scope| scope.spawn(test).join().unwrap())
+}
+
+const LOAD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
+const EQUAL: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
+const ABOVE: u32 = libc::BPF_JMP | libc::BPF_JGT | libc::BPF_K;
+const RETURN: u32 = libc::BPF_RET | libc::BPF_K;
+
+fn row(code: u32, jt: u8, jf: u8, k: u32) -> libc::sock_filter {
+    libc::sock_filter { code: u16::try_from(code).unwrap(), jt, jf, k }
+}
+
 fn install(nr: libc::c_long, fate: Fate) {
     let fate = match fate {
         Fate::Errno(errno) => libc::SECCOMP_RET_ERRNO | u32::from(errno),
         Fate::Kill => libc::SECCOMP_RET_KILL_PROCESS,
     };
-    let load = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
-    let equal = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
-    let ret = (libc::BPF_RET | libc::BPF_K) as u16;
-    let row = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
-    let mut rows = [
-        row(load, 0, 0, 0),
-        row(equal, 0, 1, u32::try_from(nr).unwrap()),
-        row(ret, 0, 0, fate),
-        row(ret, 0, 0, libc::SECCOMP_RET_ALLOW),
-    ];
-    let program =
-        libc::sock_fprog { len: rows.len() as u16, filter: rows.as_mut_ptr() };
+    load([
+        row(LOAD, 0, 0, 0),
+        row(EQUAL, 0, 1, u32::try_from(nr).unwrap()),
+        row(RETURN, 0, 0, fate),
+        row(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ]);
+}
+
+fn load<const N: usize>(mut rows: [libc::sock_filter; N]) {
+    let len = u16::try_from(N).unwrap();
+    let program = libc::sock_fprog { len, filter: rows.as_mut_ptr() };
     // SAFETY: sets a flag of this thread.
     let done = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
     assert_eq!(done, 0);
