@@ -1,4 +1,4 @@
-//! The rows: one program, started and waited for in nine ways and two floors.
+//! The rows: one program, started and waited for in many ways and two floors.
 
 use std::arch::asm;
 use std::ffi::CString;
@@ -8,7 +8,7 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::{env, fs, process, ptr};
 
-use offshoot::{Command, Engine, Prepared};
+use offshoot::{Command, Engine, Method, Prepared};
 
 /// What every row starts, as each wants it.
 pub(crate) struct Peers {
@@ -18,12 +18,19 @@ pub(crate) struct Peers {
     envp: Vec<*const libc::c_char>,
     prepared: Prepared,
     copied: Prepared,
+    /// By the legacy clone, which resets handlers row by row.
+    vfork: Prepared,
+    /// With the session, group and mask options; with a hook in shared
+    /// memory; with ids, which copy it.
+    options: Prepared,
+    hook_shared: Prepared,
+    ids: Prepared,
 }
 
 pub(crate) type Run = fn(&Peers);
 
 /// Ids, floors first.
-const ROWS: [(&str, Run); 10] = [
+const ROWS: [(&str, Run); 15] = [
     ("floor", |peers| peers.floor(0)),
     ("floor_pidfd", |peers| peers.floor(0x1000)),
     ("prepared", |peers| ours(peers.prepared.spawn())),
@@ -34,7 +41,20 @@ const ROWS: [(&str, Run); 10] = [
     ("std", |peers| theirs(&mut process::Command::new(&peers.path))),
     ("std_with_hook", Peers::std_with_hook),
     ("copied", |peers| ours(peers.copied.spawn())),
+    ("vfork", |peers| ours(peers.vfork.spawn())),
+    ("options", |peers| ours(peers.options.spawn())),
+    ("hook_shared", |peers| ours(peers.hook_shared.spawn())),
+    ("ids", |peers| ours(peers.ids.spawn())),
+    ("std_ids", Peers::std_ids),
 ];
+
+/// The ids that everybody may take.
+fn own_ids() -> (u32, u32) {
+    // SAFETY: asks for a number.
+    let uid = unsafe { libc::geteuid() };
+    // SAFETY: as above.
+    (uid, unsafe { libc::getegid() })
+}
 
 fn ours(child: Result<offshoot::Child, offshoot::Error>) {
     assert!(child.unwrap().wait().unwrap().success());
@@ -96,10 +116,32 @@ impl Peers {
         let envp = words.iter().skip(1).map(|word| word.as_ptr());
         let envp: Vec<_> = envp.chain(null).collect();
         let argv = vec![words[0].as_ptr(), ptr::null()];
-        let mut command = Command::new(&path);
+        let command = Command::new(&path);
         let prepared = command.prepare().unwrap();
-        let copied = command.engine(Engine::Copied).prepare().unwrap();
-        Peers { path, words, argv, envp, prepared, copied }
+        let new = || Command::new(&path);
+        let copied = new().engine(Engine::Copied).prepare().unwrap();
+        let vfork = new().method(Method::Vfork).prepare().unwrap();
+        let mut options = new();
+        let options = options.setsid(true).umask(0o22).current_dir("/");
+        let options = options.prepare().unwrap();
+        let mut hook = new();
+        // SAFETY: the hook makes one call through its context.
+        unsafe { hook.pre_exec_shared(|context| context.setsid()) };
+        let hook_shared = hook.prepare().unwrap();
+        let (uid, gid) = own_ids();
+        let ids = new().uid(uid).gid(gid).prepare().unwrap();
+        Peers {
+            path,
+            words,
+            argv,
+            envp,
+            prepared,
+            copied,
+            vfork,
+            options,
+            hook_shared,
+            ids,
+        }
     }
 
     pub(crate) fn rows(&self) -> &'static [(&'static str, Run)] {
@@ -223,6 +265,11 @@ impl Peers {
         };
         assert_eq!(errno, 0);
         reap(i64::from(pid));
+    }
+
+    fn std_ids(&self) {
+        let (uid, gid) = own_ids();
+        theirs(process::Command::new(&self.path).uid(uid).gid(gid));
     }
 
     fn std_with_hook(&self) {
