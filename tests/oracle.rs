@@ -260,7 +260,9 @@ fn forty_wishes_are_reported_alike_by_std_s_child_and_ours() {
     let _alone = alone();
     let program = reporter();
     let wishes = wishes();
-    assert!(wishes.len() >= 40, "{}", wishes.len());
+    let count = wishes.len();
+    assert!(count >= 40, "{count}");
+    println!("{count} wishes");
     for wish in &wishes {
         let mut std = process::Command::new(&program);
         std.arg(util::mirror::ASK).arg("-").stdin(process::Stdio::inherit());
