@@ -25,7 +25,8 @@ pub(crate) enum Check {
     Must = 0,
     /// An error stays in the row's slot; the next row runs.
     May = 1,
-    /// A candidate program: ENOENT and ENOTDIR go on to the next row, EACCES
+    /// A candidate program: errno n goes on to the next row where bit n is
+    /// set in the 128 that `want` (0 to 63) and `or` (64 to 127) make, EACCES
     /// is remembered and goes on, any other error is reported.
     Exec = 2,
     /// Anything but `want` is reported, errors included.
@@ -75,13 +76,14 @@ pub(crate) struct Call {
     pub(crate) nr: u32,
     pub(crate) check: Check,
     /// Bit i: `args[i]` is the number of a slot that holds the argument.
-    /// Only the first three can be.
+    /// Only the first four can be.
     pub(crate) slots: u8,
     /// The slot that takes the result; [`slot::SINK`] if nobody reads it.
     pub(crate) store: u8,
     pub(crate) pad: u8,
     pub(crate) args: [u64; 6],
     /// What [`Check::Equal`], `Until` and `Skip` compare the result with.
+    /// With `or`: what goes on after [`Check::Exec`].
     pub(crate) want: u64,
     /// Bits added to the result as it is stored, in the same store.
     pub(crate) or: u64,
@@ -95,6 +97,17 @@ pub(crate) struct Call {
     pub(crate) texts: u8,
     /// Bit i: `args[i]` is the address of an array in the plan's lists.
     pub(crate) lists: u8,
+}
+
+/// The bits of [`Check::Exec`] for error numbers below 128: `want`, `or`.
+pub(crate) const fn onward(errnos: &[i32]) -> (u64, u64) {
+    let (mut all, mut n) = ([0u64; 2], 0);
+    while n < errnos.len() {
+        let errno = errnos[n].unsigned_abs();
+        all[(errno / 64) as usize] |= 1 << (errno % 64);
+        n += 1;
+    }
+    (all[0], all[1])
 }
 
 /// The length of a row: what the walker adds to go to the next.
@@ -166,10 +179,16 @@ pub(crate) mod slot {
     pub(crate) const CGROUP: u8 = 23;
     /// Where calls write what the next rows look at.
     pub(crate) const SCRATCH: u8 = 24;
+    /// The address of the launch's own environment, if it has one.
+    pub(crate) const ENVIRON: u8 = 40;
+    /// Two slots that end in the name of its first variable and `=`; the
+    /// value follows them: digits, with zeros behind.
+    pub(crate) const NAME: u8 = 41;
+    pub(crate) const DIGITS: u8 = 43;
     /// The first that lowering hands out.
-    pub(crate) const FREE: u8 = 40;
+    pub(crate) const FREE: u8 = 44;
     /// How many there are.
-    pub(crate) const COUNT: u8 = 104;
+    pub(crate) const COUNT: u8 = 108;
 
     /// Which slots hold the address of which, and how many bytes may be read
     /// or written there.
@@ -179,11 +198,11 @@ pub(crate) mod slot {
         (IDS_AT, IDS, 8),
         (IDS_AT + 1, IDS + 1, 8),
         (IDS_AT + 2, IDS + 2, 8),
-        (SCRATCH_AT, SCRATCH, 8 * (FREE - SCRATCH) as u64),
+        (SCRATCH_AT, SCRATCH, 8 * (ENVIRON - SCRATCH) as u64),
     ];
 }
 
-/// What one launch has of its own: 856 bytes on the caller's stack, or in a
+/// What one launch has of its own: 888 bytes on the caller's stack, or in a
 /// page that both processes map.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(8))]
@@ -205,7 +224,7 @@ const _: () = assert!(offset_of!(Block, failed) == 4);
 const _: () = assert!(offset_of!(Block, denied) == 8);
 const _: () = assert!(offset_of!(Block, result) == 16);
 const _: () = assert!(offset_of!(Block, slots) == 24);
-const _: () = assert!(size_of::<Block>() == 856);
+const _: () = assert!(size_of::<Block>() == 888);
 
 impl Block {
     pub(crate) const fn new() -> Block {

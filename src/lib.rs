@@ -57,9 +57,23 @@ pub use parent::handle::launch::{CgroupEntry, Fallback, Launch};
 pub use parent::handle::pidfd::PidFd;
 pub use parent::hook::HookContext;
 pub use parent::identity::Groups;
+pub use parent::image::self_exe_is_sealed;
 pub use parent::plan::Plan;
 pub use parent::plan::method::{Engine, Memory, Method};
 pub use parent::plan::path::PathSearch;
+pub use parent::reserve::reserve_fds;
 pub use parent::stdio::Stdio;
 pub use sys::safe::{Disposition, MaskChange};
 pub use sys::{CloneFlags, Errno};
+
+/// Doors for `fuzz/`, compiled by cargo-fuzz only.
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing {
+    use crate::parent;
+
+    /// The descriptor planner against its model.
+    pub fn fds(data: &[u8]) {
+        parent::plan::fds::model::bytes::fuzz(data);
+    }
+}

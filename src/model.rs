@@ -16,7 +16,7 @@ use std::vec::Vec;
 use std::{panic, thread, vec};
 
 use crate::call::{
-    Block, Call, Check, Entry, ROW, Table, local, number, slot,
+    Block, Call, Check, Entry, ROW, Table, local, number, onward, slot,
 };
 use crate::launch::{Ask, Made, copied, here, suspended};
 use crate::sys::wait::Ended;
@@ -94,6 +94,7 @@ const ASK: Ask<'_> = Ask {
     canary: None,
     cgroup: None,
     tids: &[],
+    environ: None,
 };
 
 /// Runs a table in a real child, through both doors, and in the model; all
@@ -179,14 +180,17 @@ fn may_keeps_the_error_and_goes_on() {
 }
 
 #[test]
-fn exec_goes_on_after_enoent_enotdir_and_eacces_only() {
+fn exec_goes_on_after_absence_and_eacces_only() {
     for errno in 1..=133 {
+        let (want, or) = onward(&sys::Errno::ABSENCE);
         let first = value(-errno, Check::Exec, 0, FREE);
+        let first = Call { want, or, ..first };
         let rows = table(vec![first, value(-2, Check::Must, 0, FREE + 1)]);
         let left = held_suspended(&rows, b"", &[]);
-        let on = matches!(errno, 2 | 20 | 13);
+        let on = matches!(errno, 2 | 20 | 13 | 19 | 116 | 110);
         assert_eq!(left.failed, if on { 2 } else { 1 }, "{errno}");
         assert_eq!(left.denied, u32::from(errno == 13));
+        assert_eq!(left.free[0], bits(-errno), "its answer is kept");
     }
 }
 

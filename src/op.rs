@@ -8,7 +8,7 @@ pub(crate) struct Str {
     pub(crate) len: u32,
 }
 
-/// What a standard descriptor is made from.
+/// What a descriptor of the child's is made from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
     /// `/dev/null`.
@@ -17,8 +17,8 @@ pub(crate) enum Role {
     Pipe,
     /// A path that is opened each launch.
     Path(Str),
-    /// A descriptor that the caller gave.
-    Given,
+    /// A descriptor that the caller gave, by its place among them.
+    Given(u16),
     /// The child's own, of this number, once that is made.
     Same(u8),
 }
@@ -40,10 +40,12 @@ pub(crate) enum Op {
     /// `write(cgroup.procs, "0")`: the child enters the group by itself.
     JoinCgroup,
     /// `dup3(source, to, 0)`: `to` becomes the source and survives exec.
-    Dup { to: u8, role: Role },
+    /// `fcntl(to, F_SETFD, 0)` where it is its own source.
+    Dup { to: u32, role: Role },
     /// `close(to)`.
     Close { to: u8 },
-    /// `close_range` from 3 up to where the first one began.
+    /// `close_range` of each gap between what the child has or still needs,
+    /// from 3 up to where the first one began.
     CloseGaps,
     /// `setsid()`.
     Setsid,
@@ -61,6 +63,8 @@ pub(crate) enum Op {
     Setuid(u32),
     /// `chdir(path)`.
     Chdir(Str),
+    /// `fchdir` to a descriptor that the caller gave, by its place.
+    Fchdir(u16),
     /// `sigaction` of every signal that has a handler: the default.
     ClearHandlers,
     /// `sigaction(signal, SIG_DFL)`.
@@ -69,6 +73,11 @@ pub(crate) enum Op {
     Hook(u16),
     /// `sigprocmask`: the mask is the caller's again.
     SignalMask,
+    /// `getpid()`, as decimal digits in the variable LISTEN_PID.
+    ListenPid,
     /// `execve(path, argv, envp)`; if nothing is there, the next op is tried.
     Exec(Str),
+    /// `execveat(fd, "", argv, envp, AT_EMPTY_PATH)` of a descriptor that
+    /// the caller gave, by its place.
+    ExecFd(u16),
 }

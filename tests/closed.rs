@@ -5,9 +5,9 @@
 mod util;
 
 use std::fs;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
-use offshoot::{CloneFlags, Command, Engine, Error, Stdio};
+use offshoot::{CloneFlags, Command, Engine, Error, Stdio, Step};
 use util::mirror::{ASK, Report, descriptors};
 use util::{each_engine, scratch};
 
@@ -173,4 +173,118 @@ fn the_highest_descriptor_there_may_be_can_be_given() {
     // This one needs a number above all others for its pipe.
     let error = above(Engine::Pipe).unwrap_err();
     assert_eq!(error.raw_os_error(), Some(libc::EMFILE), "{error}");
+}
+
+/// What makes a descriptor, by the options that have it made, and the steps
+/// that say so.
+type Maker = (&'static str, fn() -> Command, &'static [Step]);
+
+const MAKERS: [Maker; 7] = [
+    ("null", || with(|c| c.stdin(Stdio::null())), &[Step::Stdin]),
+    (
+        "file",
+        || {
+            let mut read = fs::OpenOptions::new();
+            let file = Stdio::open("/dev/null", read.read(true));
+            let mut command = Command::new("/bin/true");
+            command.stdin(file);
+            command
+        },
+        &[Step::Stdin],
+    ),
+    ("circle", || raw(&[(1, 2), (2, 1)]), &[Step::Fd]),
+    ("bytes", || bytes(b"#!/bin/true\n"), &[Step::FromBytes]),
+    (
+        "self",
+        || {
+            let mut command = Command::self_exe();
+            command.args([ASK, "/dev/null"]);
+            command
+        },
+        &[Step::SelfExe],
+    ),
+    (
+        "directory",
+        || {
+            let dir = fs::File::open("/").unwrap();
+            // Its number is a target, so that a copy is made.
+            let mut command = raw(&[(dir.as_raw_fd(), 0)]);
+            command.current_dir_fd(dir);
+            command
+        },
+        &[Step::CurrentDirFd],
+    ),
+    (
+        "socket",
+        || with(|c| c.listen_fds([fs::File::open("/dev/null").unwrap()])),
+        &[],
+    ),
+];
+
+fn raw(map: &[(RawFd, RawFd)]) -> Command {
+    let mut command = Command::new("/bin/true");
+    util::raw_fds(&mut command, map);
+    command
+}
+
+fn with(wish: fn(&mut Command) -> &mut Command) -> Command {
+    let mut command = Command::new("/bin/true");
+    wish(&mut command);
+    command
+}
+
+fn bytes(program: &[u8]) -> Command {
+    let mut command = Command::from_bytes(program);
+    command.script_fd(9);
+    command
+}
+
+#[test]
+fn each_option_that_makes_a_descriptor_names_itself_when_there_is_none() {
+    let name =
+        "each_option_that_makes_a_descriptor_names_itself_when_there_is_none";
+    if !util::inside(name, &[]) {
+        return;
+    }
+    let all: Vec<String> = descriptors().into_iter().map(|fd| fd.0).collect();
+    let free = |n: &u64| !all.contains(&n.to_string());
+    let leaves = |room| (0..4096).filter(free).nth(room).unwrap();
+    each_engine(|engine| {
+        for (what, make, steps) in MAKERS {
+            let (mut seen, mut ran) = (Vec::new(), false);
+            for room in 0..12 {
+                let before = descriptors();
+                let mut command = make();
+                command.engine(engine);
+                limit(leaves(room));
+                let spawned = command.spawn();
+                limit(4096);
+                drop(command);
+                match spawned {
+                    Ok(mut child) => {
+                        ran = child.wait().unwrap().success();
+                        drop(child);
+                    }
+                    Err(error) => {
+                        assert!(!ran, "{what}: {error} with more room");
+                        let errno = error.raw_os_error();
+                        let full = errno == Some(libc::EMFILE);
+                        // Else refused: the number is above the limit.
+                        assert!(full || errno.is_none(), "{what}: {error}");
+                        seen.push(error.step());
+                    }
+                }
+                assert_eq!(descriptors(), before, "{engine} {what} {room}");
+                assert!(!util::has_children());
+            }
+            assert!(ran, "{engine} {what} never ran: {seen:?}");
+            for step in steps {
+                assert!(seen.contains(step), "{engine} {what}: {seen:?}");
+            }
+            seen.retain(|step| !steps.contains(step) && *step != Step::Clone);
+            let limited = [Step::ScriptFd, Step::Fd, Step::ListenFds];
+            seen.retain(|step| !limited.contains(step));
+            assert_eq!(seen, [], "{engine} {what}");
+        }
+    });
 }

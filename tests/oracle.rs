@@ -283,11 +283,14 @@ fn forty_wishes_are_reported_alike_by_std_s_child_and_ours() {
                 fd.split(' ').next().is_some_and(|n| n.len() == 1)
                     && fd.as_bytes()[0] < b'3'
             }
-            None => true,
+            // How much room the table has is nothing that a program sees.
+            None => !line.starts_with("FDSize "),
         };
+        let mut mine = normal(&ours.stdout);
+        mine.retain(listed);
         let mut theirs = normal(&theirs.stdout);
         theirs.retain(listed);
-        assert_eq!(theirs, normal(&ours.stdout), "{}", wish.name);
+        assert_eq!(theirs, mine, "{}", wish.name);
     }
     fs::remove_dir_all(program.parent().unwrap()).unwrap();
 }

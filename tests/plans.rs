@@ -3,6 +3,8 @@
 //! `OFFSHOOT_BLESS=1 cargo test --test plans` writes the files anew; the
 //! difference is then read in review.
 
+mod util;
+
 use std::fs::{self, File, OpenOptions};
 use std::path::Path;
 
@@ -152,4 +154,35 @@ fn a_control_group_is_born_in_or_joined() {
     golden("cgroup", &command);
     command.set_tid([]).method(Method::Vfork);
     golden("cgroup-joined", &command);
+}
+
+#[test]
+fn descriptors_are_made_in_an_order_that_loses_none() {
+    let mut command = Command::new("/bin/true");
+    command.env_clear();
+    let map = [(1, 2), (2, 1), (0, 0), (9, 1), (5, 5)];
+    util::raw_fds(&mut command, &map);
+    golden("fds", &command);
+    command.engine(Engine::Copied).inherit_unlisted_fds(true);
+    golden("fds-unlisted", &command);
+}
+
+#[test]
+fn a_directory_or_a_program_may_be_a_descriptor() {
+    let null = || File::open("/dev/null").unwrap();
+    let mut command = Command::new("/bin/true");
+    golden("directory-fd", command.env_clear().current_dir_fd(null()));
+    let mut program = Command::from_fd(null());
+    golden("from-fd", program.env_clear().arg0("it"));
+    let mut bytes = Command::from_bytes("#!/bin/sh\n");
+    golden("from-bytes", bytes.env_clear().script_fd(5));
+}
+
+#[test]
+fn a_socket_is_passed_with_the_childs_own_id() {
+    let mut command = Command::new("/bin/true");
+    let null = File::open("/dev/null").unwrap();
+    // 3 itself would stay what it is.
+    let null = rustix::io::fcntl_dupfd_cloexec(null, 20).unwrap();
+    golden("listen", command.env_clear().listen_fds_named([("a", null)]));
 }

@@ -8,6 +8,7 @@
 #![allow(unsafe_code, reason = "the floor is assembly; the peers are C")]
 
 mod ballast;
+mod descriptors;
 mod peers;
 
 use std::time::{Duration, Instant};
@@ -26,6 +27,8 @@ const SLOW: [&str; 5] =
     ["fork_exec", "std_with_hook", "copied", "ids", "std_ids"];
 
 fn main() {
+    let limit = descriptors::limit();
+    offshoot::reserve_fds(8).expect("a few low descriptors");
     // Forty variables, as in an ordinary session; before any thread.
     for (key, _) in env::vars_os() {
         if key != "PATH" && key != "CARGO_TARGET_TMPDIR" {
@@ -57,6 +60,9 @@ fn main() {
         hint::black_box(ballast);
     }
     criterion.final_summary();
+    let spare = usize::try_from(limit).unwrap_or(0).saturating_sub(100);
+    let most = descriptors::MANY.min(spare);
+    let lines = descriptors::table(&peers, most, test);
     if test {
         return;
     }
@@ -72,6 +78,7 @@ fn main() {
             );
         }
     }
+    descriptors::print(&lines, most);
 }
 
 /// Name, median in microseconds, ratios to `floor` and `floor_pidfd`.

@@ -5,7 +5,7 @@ use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::{env, fs, process, ptr};
 
 use offshoot::{Command, Engine, Method, Prepared};
@@ -142,6 +142,16 @@ impl Peers {
             hook_shared,
             ids,
         }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Runs the row of this name once.
+    pub(crate) fn run(&self, name: &str) {
+        let row = ROWS.iter().find(|row| row.0 == name);
+        row.expect("a row's name").1(self);
     }
 
     pub(crate) fn rows(&self) -> &'static [(&'static str, Run)] {

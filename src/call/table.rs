@@ -54,6 +54,8 @@ const RULES: &[Rule] = &[
     plain(libc::SYS_close),
     reads(libc::SYS_write, 0b10, Reach::Counted(2, 1)),
     reads(libc::SYS_chdir, 0b1, Reach::String),
+    plain(libc::SYS_fchdir),
+    plain(libc::SYS_getpid),
     plain(libc::SYS_setsid),
     plain(libc::SYS_setpgid),
     plain(libc::SYS_umask),
@@ -68,6 +70,7 @@ const RULES: &[Rule] = &[
     Rule { writes: 0b100, ..reads(libc::SYS_rt_sigaction, 0b10, SIGACTION) },
     reads(libc::SYS_rt_sigprocmask, 0b10, SIGSET),
     reads(libc::SYS_execve, 0b111, Reach::String),
+    reads(libc::SYS_execveat, 0b1110, Reach::String),
     plain(libc::SYS_exit_group),
     writes(libc::SYS_set_robust_list, 0b1, ROBUST),
     plain(libc::SYS_gettid),
@@ -121,10 +124,13 @@ impl fmt::Display for Flaw {
 ///    past it: the walker never leaves the table;
 /// 4. every slot number is below [`slot::COUNT`], and no row writes a slot
 ///    that holds an address;
-/// 5. a function that is called is one of `entries`.
+/// 5. a function that is called is one of `entries`;
+/// 6. the slot of the launch's own environment is used as that of an exec
+///    only.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Table<'a> {
     rows: &'a [Call],
+    lists: &'a [u64],
 }
 
 /// Where the plan's memory lies: start and length of each part.
@@ -170,16 +176,20 @@ impl<'a> Table<'a> {
                 return Err(Flaw::Row(n));
             }
         }
-        let ends = [number(libc::SYS_execve), number(libc::SYS_exit_group)];
-        let ends = ends.contains(&last.nr) && last.hop == 0;
+        let exit = last.nr == number(libc::SYS_exit_group);
+        let ends = (exit || environment(last).is_some()) && last.hop == 0;
         if !ends || last.check != Check::Must {
             return Err(Flaw::End);
         }
-        Ok(Table { rows })
+        Ok(Table { rows, lists })
     }
 
     pub(crate) fn rows(&self) -> &'a [Call] {
         self.rows
+    }
+
+    pub(crate) fn lists(&self) -> &'a [u64] {
+        self.lists
     }
 }
 
@@ -197,7 +207,7 @@ fn sound(row: &Call, memory: &Memory) -> bool {
         .zip(row.args)
         .all(|(i, arg)| argument(row, rule, memory, i, arg));
     let free = slot::FREE..slot::COUNT;
-    let kept = [slot::SINK, slot::WORD];
+    let kept = [slot::SINK, slot::WORD, slot::DIGITS];
     let writes = kept.contains(&row.store) || free.contains(&row.store);
     args && writes
 }
@@ -217,8 +227,11 @@ fn argument(
         return row.slots & bit == 0 && at < memory.entries.1 && at % 16 == 0;
     }
     if row.slots & bit != 0 {
-        if i >= 3 || arg >= u64::from(slot::COUNT) {
+        if i >= 4 || arg >= u64::from(slot::COUNT) {
             return false;
+        }
+        if arg == u64::from(slot::ENVIRON) && environment(row) == Some(i) {
+            return true;
         }
         let held = |held: &&(u8, u8, u64)| u64::from(held.0) == arg;
         let held = slot::ADDRESSES.iter().find(held);
@@ -237,6 +250,15 @@ fn argument(
     // The kernel answers NULL with EFAULT or takes it for "none"; the walker
     // itself would read it.
     !address || (arg == 0 && row.nr & local::VALUE == 0)
+}
+
+/// Which argument of a row is the environment that a program gets.
+fn environment(row: &Call) -> Option<u8> {
+    match libc::c_long::from(row.nr) {
+        libc::SYS_execve => Some(2),
+        libc::SYS_execveat => Some(3),
+        _ => None,
+    }
 }
 
 /// Whether what the call reads or writes fits into `room` bytes.
@@ -316,7 +338,8 @@ mod tests {
         for n in 0..=u8::MAX {
             let row = Call { store: n, ..value };
             let free = (slot::FREE..slot::COUNT).contains(&n);
-            let sound = free || n == slot::SINK || n == slot::WORD;
+            let kept = [slot::SINK, slot::WORD, slot::DIGITS];
+            let sound = free || kept.contains(&n);
             assert_eq!(refused(row).is_none(), sound, "store {n}");
         }
     }
@@ -336,8 +359,8 @@ mod tests {
             let row = Call { slots: 0b1, ..row };
             assert_eq!(refused(row).is_none(), room >= 24, "{held}");
         }
-        let late = Call { slots: 0b1000, ..Call::new(local::VALUE, [0; 6]) };
-        assert_eq!(refused(late), Some(Flaw::Row(1)), "the fourth argument");
+        let late = Call { slots: 0b10000, ..Call::new(local::VALUE, [0; 6]) };
+        assert_eq!(refused(late), Some(Flaw::Row(1)), "the fifth argument");
     }
 
     #[test]

@@ -39,6 +39,8 @@ offshoot_0_1_walker:
     ldr x1, [x21, x1, lsl #3]
 1:  tbz w9, #2, 1f
     ldr x2, [x21, x2, lsl #3]
+1:  tbz w9, #3, 1f
+    ldr x3, [x21, x3, lsl #3]
 1:  ldr w8, [x19]
     tbnz w8, #31, .Llocal
     svc #0
@@ -55,11 +57,15 @@ offshoot_0_1_walker:
     cmp w11, #1
     b.eq .Lnext                 // may
     b.lo .Lfail                 // must
-    cmn x0, #2                  // exec: ENOENT, ENOTDIR, EACCES
-    b.eq .Lnext
-    cmn x0, #20
-    b.eq .Lnext
-    cmn x0, #13
+    neg x12, x0                 // exec: the errnos that mean "next" are
+    cmp x12, #127               // 128 bits, in want and or
+    b.hi .Lfail
+    lsr x13, x12, #6
+    add x14, x19, #56
+    ldr x13, [x14, x13, lsl #3]
+    lsr x13, x13, x12
+    tbnz w13, #0, .Lnext
+    cmp x12, #13                // EACCES
     b.ne .Lfail
     str w22, [x20, #8]          // denied
 .Lnext:

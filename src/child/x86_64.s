@@ -47,6 +47,9 @@ offshoot_0_1_walker:
 1:  test bl, 4
     jz 1f
     mov rdx, [r13 + rdx * 8 + 24]
+1:  test bl, 8
+    jz 1f
+    mov r10, [r13 + r10 * 8 + 24]
 1:  mov eax, [r12]
     test eax, eax
     js .Llocal
@@ -64,11 +67,13 @@ offshoot_0_1_walker:
     cmp edx, 1
     je .Lnext                   # may
     jb .Lfail                   # must
-    cmp eax, -2                 # exec: ENOENT, ENOTDIR, EACCES
-    je .Lnext
-    cmp eax, -20
-    je .Lnext
-    cmp eax, -13
+    mov ecx, eax                # exec: the errnos that mean "next" are
+    neg ecx                     # 128 bits, in want and or
+    cmp ecx, 127
+    ja .Lfail
+    bt [r12 + 56], rcx
+    jc .Lnext
+    cmp ecx, 13                 # EACCES
     jne .Lfail
     mov [r13 + 8], r14d         # denied
 .Lnext:
@@ -103,31 +108,22 @@ offshoot_0_1_walker:
 .Llocal:
     and eax, 3
     jz .Lvalue
-    cmp eax, 1
-    jne .Ldecimal
-1:  test rdx, rdx               # compare; rax holds 1, the answer if not
-    jz .Lzero
-    mov cl, [rdi]
-    cmp cl, [rsi]
-    jne .Lresult
-    inc rdi
-    inc rsi
-    dec rdx
-    jmp 1b
-.Lzero:
-    xor eax, eax
+    cmp eax, 2
+    je .Ldecimal
+    ja .Lhook
+    mov rcx, rdx                # compare: 0 if equal, else 1
+    cmp rcx, rcx                # nothing is equal to nothing
+    repe cmpsb                  # upwards: the ABI has the flag clear
+    setne al
     jmp .Lresult
 .Ldecimal:                      # digits, the first in the lowest byte
-    cmp eax, 2
-    jne .Lhook
     mov eax, edi
     mov ecx, 10
     xor edi, edi
 1:  xor edx, edx
     div ecx
     shl rdi, 8
-    add edx, 48
-    or rdi, rdx
+    lea rdi, [rdi + rdx + 48]
     test eax, eax
     jnz 1b
 .Lvalue:

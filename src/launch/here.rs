@@ -6,25 +6,36 @@
 
 use core::{ptr, slice};
 
-use super::Ask;
-use super::seat;
+use super::{Ask, Environ, seat};
 use crate::call::{Block, Call, Check, Entry, ROW, Table, local, slot};
 use crate::sys::arch::syscall;
 use crate::sys::call::signal_mask;
-use crate::sys::{CloneFlags, Maker, bits, number};
+use crate::sys::{CloneFlags, Errno, Maker, bits, number};
 
-/// Runs the rows in this process. Returns only if one of them fails, which
-/// stands in the block then.
-pub(crate) fn run(table: &Table<'_>, block: &mut Block) {
+/// Runs the rows from place `from` on, counted from 1, in this process.
+/// Returns only if one of them fails, which stands in the block then. What
+/// earlier rows have left in the block is still there.
+pub(crate) fn run(
+    table: &Table<'_>,
+    from: u16,
+    block: &mut Block,
+    environ: Option<Environ<'_>>,
+) {
     let at: *mut Block = block;
-    let (maker, flags) = (Maker::Clone, CloneFlags::empty());
-    seat(
-        block,
-        at,
-        Ask { maker, flags, canary: None, cgroup: None, tids: &[] },
-    );
+    let ask = Ask {
+        maker: Maker::Clone,
+        flags: CloneFlags::empty(),
+        canary: None,
+        cgroup: None,
+        tids: &[],
+        environ,
+    };
+    seat(block, at, ask);
     block.set(slot::MASK, signal_mask());
-    walk(table.rows(), block, &mut kernel);
+    (block.failed, block.denied) = (0, 0);
+    let before = usize::from(from).saturating_sub(1);
+    let rows = table.rows().get(before..).unwrap_or_default();
+    walk(rows, block, &mut kernel);
 }
 
 /// One row of a verified table, made for real.
@@ -85,15 +96,12 @@ pub(crate) fn walk(
             Check::Must => error,
             Check::May => false,
             Check::Equal => !wanted,
+            Check::Exec if !error || onward(row, result) => false,
             Check::Exec if result == -i64::from(libc::EACCES) => {
                 block.denied = u32::from(row.row);
                 false
             }
-            Check::Exec => {
-                let gone =
-                    [-i64::from(libc::ENOENT), -i64::from(libc::ENOTDIR)];
-                error && !gone.contains(&result)
-            }
+            Check::Exec => true,
             Check::Until if wanted => false,
             Check::Until if !error || result == -i64::from(libc::EINTR) => {
                 continue;
@@ -114,9 +122,16 @@ pub(crate) fn walk(
     }
 }
 
+/// Whether the next candidate is tried after this result of one.
+fn onward(row: &Call, result: i64) -> bool {
+    let errno = Errno::of(result).map_or(0, |errno| errno.0.unsigned_abs());
+    let all = u128::from(row.or) << 64 | u128::from(row.want);
+    errno < 128 && all & (1 << errno) != 0
+}
+
 fn arguments(row: &Call, block: &Block) -> [u64; 6] {
     let mut args = row.args;
-    for (i, arg) in (0u8..3).zip(&mut args) {
+    for (i, arg) in (0u8..4).zip(&mut args) {
         if row.slots & (1 << i) != 0 {
             *arg = block.slot(u8::try_from(*arg).unwrap_or(slot::SINK));
         }

@@ -29,7 +29,9 @@ pub(crate) mod pipe;
 mod shared;
 pub(crate) mod suspended;
 
-use crate::call::{Block, Entry, number, slot};
+use core::cell::Cell;
+
+use crate::call::{Block, Entry, Table, number, slot};
 use crate::child::closer;
 use crate::sys::abi::CloneArgs;
 use crate::sys::arch::clone_arguments;
@@ -79,6 +81,8 @@ pub(crate) struct Ask<'a> {
     pub(crate) cgroup: Option<i32>,
     /// The child's process ids, the innermost namespace's first.
     pub(crate) tids: &'a [i32],
+    /// The launch's own environment, if the table asks for one.
+    pub(crate) environ: Option<Environ<'a>>,
 }
 
 impl<'a> Ask<'a> {
@@ -86,6 +90,57 @@ impl<'a> Ask<'a> {
     fn with(self, own: CloneFlags) -> Ask<'a> {
         Ask { flags: self.flags.union(own).within(self.maker), ..self }
     }
+}
+
+/// The environment of one launch: that of the plan, but for its first
+/// variable, which stands in the block. Holding one is the proof that it
+/// ends and holds addresses of the plan.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Environ<'a>(&'a [Cell<u64>]);
+
+impl<'a> Environ<'a> {
+    /// Copies the list that begins at a byte of the table's lists into
+    /// `room`, which must hold all of it, and its end.
+    pub(crate) fn new(
+        table: &Table<'a>,
+        from: u64,
+        room: &'a [Cell<u64>],
+    ) -> Option<Environ<'a>> {
+        let from = usize::try_from(from / 8).ok()?;
+        let list = table.lists().get(from..)?;
+        let end = list.iter().position(|at| *at == 0)?;
+        let list = list.get(..=end)?;
+        if list.len() < 2 || room.len() < list.len() {
+            return None;
+        }
+        for (to, at) in room.iter().zip(list) {
+            to.set(*at);
+        }
+        Some(Environ(room))
+    }
+}
+
+/// What the launch's own variable is called, with its `=`.
+const NAME: [u8; 11] = *b"LISTEN_PID=";
+
+/// Puts the launch's own variable first, and its name into the block, right
+/// before the digits that a row will store.
+fn seat_environ(block: &mut Block, base: *mut Block, environ: Environ<'_>) {
+    let mut name = [0; 16];
+    let start = name.len() - NAME.len();
+    for (to, from) in name.iter_mut().skip(start).zip(NAME) {
+        *to = from;
+    }
+    let name = u128::from_le_bytes(name);
+    let low = u128::from(u64::MAX);
+    let half = |n: u128| u64::try_from(n & low).unwrap_or_default();
+    block.set(slot::NAME, half(name));
+    block.set(slot::NAME + 1, half(name >> 64));
+    if let Some(first) = environ.0.first() {
+        first.set(address(base, slot::DIGITS) - NAME.len() as u64);
+    }
+    let at = environ.0.as_ptr().expose_provenance() as u64;
+    block.set(slot::ENVIRON, at);
 }
 
 /// Fills the slots that every launch has. `base` is where the child finds
@@ -98,6 +153,9 @@ fn seat(block: &mut Block, base: *mut Block, ask: Ask<'_>) {
     block.set(pidfd_slot(ask), bits(-1));
     for (held, slot, _) in slot::ADDRESSES {
         block.set(held, address(base, slot));
+    }
+    if let Some(environ) = ask.environ {
+        seat_environ(block, base, environ);
     }
     let (node, head) = (address(base, slot::NODE), address(base, slot::HEAD));
     block.set(slot::NODE, head);

@@ -61,8 +61,8 @@ pub(crate) fn launch(
 
 fn verdict(table: &Table<'_>, block: &Block, target: Target) -> Made {
     let Target { pid, pidfd } = target;
-    let execve = number(libc::SYS_execve);
-    let exec = table.rows().iter().find(|row| row.nr == execve);
+    let execs = [libc::SYS_execve, libc::SYS_execveat].map(number);
+    let exec = table.rows().iter().find(|row| execs.contains(&row.nr));
     let exec = exec.map_or(u32::MAX, |row| row.row.into());
     if block.failed == 0 && block.reached >= exec {
         return Made::Running { pid, pidfd, sure: false };

@@ -11,24 +11,25 @@ use super::std::{
 /// How many interpreters of interpreters the kernel follows.
 const DEPTH: usize = 5;
 
-/// The interpreter that `path` needs and that does not exist: exec gives
+/// The interpreter that a program needs and that does not exist: exec gives
 /// ENOENT for it, as it does for a program that is not there. `None` if the
-/// program itself is missing, or nothing is.
-pub(crate) fn missing_interpreter(path: PathBuf) -> Option<PathBuf> {
-    let dir = path.parent().map(Path::to_path_buf);
+/// program itself is missing, or nothing is. `path` is where the program is
+/// for us; `seen` says so of any path of the child's, which looks up relative
+/// ones from its directory.
+pub(crate) fn missing_interpreter(
+    path: PathBuf,
+    seen: impl Fn(&Path) -> PathBuf,
+) -> Option<PathBuf> {
     let mut path = path;
     for _ in 0..DEPTH {
         let found = interpreter(&path)?;
-        let absent = fs::metadata(&found).is_err_and(|e| {
+        path = seen(&found);
+        let absent = fs::metadata(&path).is_err_and(|e| {
             matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
         });
         if absent {
             return Some(found);
         }
-        path = match (&dir, found.is_relative()) {
-            (Some(dir), true) => dir.join(found),
-            _ => found,
-        };
     }
     None
 }

@@ -39,9 +39,17 @@ pub(crate) enum Source {
     Null,
     Piped,
     Open(Arc<PathBuf>, Arc<OpenOptions>),
-    Given(Arc<OwnedFd>),
+    Given(Lent),
     Closed,
     Same(i32),
+}
+
+/// A descriptor that the caller has given, or only named.
+#[derive(Clone, Debug)]
+pub(crate) enum Lent {
+    Owned(Arc<OwnedFd>),
+    /// Open until the spawn by the caller's promise.
+    Raw(RawFd),
 }
 
 impl Stdio {
@@ -137,7 +145,7 @@ impl Stdio {
 
 impl From<OwnedFd> for Stdio {
     fn from(fd: OwnedFd) -> Stdio {
-        Stdio(Source::Given(Arc::new(fd)))
+        Stdio(Source::Given(Lent::Owned(Arc::new(fd))))
     }
 }
 

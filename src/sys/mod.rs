@@ -95,6 +95,20 @@ impl Errno {
         self.0
     }
 
+    /// What exec says where there is no such file, or what holds it is gone
+    /// (the last three).
+    pub(crate) const ABSENCE: [i32; 5] = [
+        libc::ENOENT,
+        libc::ENOTDIR,
+        libc::ENODEV,
+        libc::ESTALE,
+        libc::ETIMEDOUT,
+    ];
+
+    pub(crate) fn is_absence(self) -> bool {
+        Errno::ABSENCE.contains(&self.0)
+    }
+
     /// What a raw result says, if it is an error.
     pub(crate) fn of(result: i64) -> Option<Errno> {
         match i32::try_from(result) {

@@ -1,6 +1,6 @@
 //! Corpus: plans that together hold every step, for the harness to break.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 
 use offshoot::{Command, Engine, Groups, Method, Stdio};
 
@@ -87,6 +87,32 @@ pub(crate) const CASES: &[Case] = &[
         wish: |c| c.method(Method::Fork),
     },
     Case {
+        name: "fds",
+        engines: &ENGINES,
+        wish: |c| {
+            let null = || File::open("/dev/null").unwrap();
+            c.fd(7, null()).fd(40, null()).inherit_fd(null())
+        },
+    },
+    Case {
+        name: "directory fd",
+        engines: &ENGINES,
+        wish: |c| c.current_dir_fd(File::open("/tmp").unwrap()),
+    },
+    Case {
+        name: "from fd",
+        engines: &ENGINES,
+        wish: |c| {
+            *c = Command::from_fd(File::open("/bin/true").unwrap());
+            c
+        },
+    },
+    Case {
+        name: "listen",
+        engines: &ENGINES,
+        wish: |c| c.listen_fds([File::open("/dev/null").unwrap()]),
+    },
+    Case {
         name: "search",
         engines: &ENGINES,
         wish: |c| {
@@ -115,10 +141,13 @@ pub(crate) const MARKS: &[(&str, &str)] = &[
     ("Setgroups", "groups, read back"),
     ("Setgid", "setresgid"),
     ("Setuid", "setresuid"),
-    ("Chdir", "chdir"),
+    ("Chdir", "  chdir"),
+    ("Fchdir", "fchdir"),
     ("ClearHandlers", "every signal"),
     ("DefaultSignal", "SIGPIPE"),
     ("Hook", "the caller's function"),
     ("SignalMask", "sigprocmask"),
-    ("Exec", "execve"),
+    ("ListenPid", "LISTEN_PID"),
+    ("Exec", "execve "),
+    ("ExecFd", "execveat"),
 ];

@@ -34,11 +34,15 @@ enum Want {
     Fails(Step),
 }
 
-/// The step that a call belongs to. `nth` is which call of this number.
-fn step(nr: libc::c_long, hooked: bool) -> Step {
+/// The step that a call belongs to; `first` if it is the child's first of
+/// this number.
+fn step(nr: libc::c_long, first: bool, hooked: bool) -> Step {
     match nr {
         libc::SYS_set_robust_list | libc::SYS_gettid => Step::RobustList,
-        libc::SYS_close_range | libc::SYS_fcntl => Step::CloseRange,
+        libc::SYS_close_range => Step::CloseRange,
+        // The first is the proof that the table is the child's own.
+        libc::SYS_fcntl if first => Step::CloseRange,
+        libc::SYS_fcntl => Step::Fcntl,
         libc::SYS_write => Step::Cgroup,
         libc::SYS_dup3 => Step::Dup,
         libc::SYS_close => Step::Close,
@@ -53,9 +57,11 @@ fn step(nr: libc::c_long, hooked: bool) -> Step {
         libc::SYS_setresuid | libc::SYS_getresuid => Step::Setresuid,
         libc::SYS_chdir if hooked => Step::PreExec,
         libc::SYS_chdir => Step::Chdir,
+        libc::SYS_fchdir => Step::Fchdir,
+        libc::SYS_getpid => Step::ListenFds,
         libc::SYS_rt_sigaction => Step::SignalAction,
         libc::SYS_rt_sigprocmask => Step::SignalMask,
-        libc::SYS_execve => Step::Exec,
+        libc::SYS_execve | libc::SYS_execveat => Step::Exec,
         other => panic!("a child made system call {other}"),
     }
 }
@@ -75,9 +81,11 @@ fn wanted(
         libc::SYS_close => Want::Runs,
         // The list of descriptors serves.
         libc::SYS_close_range if missing && first => Want::Runs,
+        // So does the path in /proc.
+        libc::SYS_execveat if missing && errno != libc::EINVAL => Want::Runs,
         // Who stays the same user need not be able to drop groups.
         libc::SYS_setgroups if !root => Want::Runs,
-        nr => Want::Fails(step(nr, case.name.contains("hook"))),
+        nr => Want::Fails(step(nr, first, case.name.contains("hook"))),
     }
 }
 
@@ -105,8 +113,8 @@ impl Bench<'_> {
         supervisor: &Supervisor,
         target: Option<(usize, Fault)>,
     ) -> Result<bool, Error> {
-        let mut command = self.command();
         let before = State::now();
+        let mut command = self.command();
         supervisor.aim(target);
         let spawned = command.spawn();
         let running = spawned.map(|mut child: Child| {
@@ -142,7 +150,8 @@ impl Bench<'_> {
         let ran = self.spawn(supervisor, None);
         let calls = supervisor.calls();
         assert!(ran.is_ok_and(|ran| ran), "{}", self.case.name);
-        assert_eq!(calls.last(), Some(&libc::SYS_execve), "{calls:?}");
+        let execs = [libc::SYS_execve, libc::SYS_execveat];
+        assert!(execs.contains(calls.last().unwrap()), "{calls:?}");
         for (n, nr) in (1..).zip(calls.iter().copied()) {
             let before = &calls[..n - 1];
             let times = before.iter().filter(|one| **one == nr).count();
@@ -158,7 +167,7 @@ impl Bench<'_> {
             if thin && times % 16 != 0 {
                 continue;
             }
-            self.killed(supervisor, n, nr);
+            self.killed(supervisor, n, nr, times == 0);
             let pause = self.spawn(supervisor, Some((n, Fault::Pause)));
             assert!(pause.is_ok_and(|ran| ran), "{}", self.case.name);
         }
@@ -189,18 +198,26 @@ impl Bench<'_> {
         }
     }
 
-    fn killed(&self, supervisor: &Supervisor, n: usize, nr: libc::c_long) {
+    fn killed(
+        &self,
+        supervisor: &Supervisor,
+        n: usize,
+        nr: libc::c_long,
+        first: bool,
+    ) {
         let ran = self.spawn(supervisor, Some((n, Fault::Kill)));
         let name = (self.case.name, self.engine, n, nr);
         match ran {
             // What the end of a pipe cannot tell; `confirmed` says so.
             Ok(false) => {
                 assert_eq!(self.engine, Engine::Pipe, "{name:?}");
-                assert_eq!(nr, libc::SYS_execve, "{name:?}");
+                let exec = [libc::SYS_execve, libc::SYS_execveat];
+                assert!(exec.contains(&nr), "{name:?}");
             }
             Ok(true) => panic!("{name:?} ran"),
             Err(error) => {
-                let step = step(nr, self.case.name.contains("hook"));
+                let hooked = self.case.name.contains("hook");
+                let step = step(nr, first, hooked);
                 assert_eq!(error.step(), step, "{name:?}: {error}");
                 let signal = error.signal();
                 assert_eq!(signal, Some(libc::SIGKILL), "{name:?}: {error}");

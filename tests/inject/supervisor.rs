@@ -57,9 +57,9 @@ impl Supervisor {
         // After an exec that was let through: another candidate, the exit
         // of a child that failed, or the program itself.
         let nr = libc::c_long::from(notice.nr);
-        let after = watch.calls.last() == Some(&libc::SYS_execve);
-        let ours = [libc::SYS_execve, libc::SYS_exit_group];
-        if after && !ours.contains(&nr) {
+        let execs = [libc::SYS_execve, libc::SYS_execveat];
+        let after = watch.calls.last().is_some_and(|nr| execs.contains(nr));
+        if after && nr != libc::SYS_exit_group && !execs.contains(&nr) {
             watch.running = true;
             return None;
         }

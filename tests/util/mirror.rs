@@ -55,7 +55,8 @@ fn report(cmdline: &[u8]) -> String {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     for line in status.lines() {
         let key = line.split(':').next().unwrap_or_default();
-        let keys = ["Name", "Umask", "Uid", "Gid", "Groups", "NoNewPrivs"];
+        let keys =
+            ["FDSize", "Name", "Umask", "Uid", "Gid", "Groups", "NoNewPrivs"];
         if line.starts_with("Sig") || keys.contains(&key) {
             lines.push(line.replacen(":\t", " ", 1).trim_end().into());
         }

@@ -3,11 +3,13 @@
 #![allow(unsafe_code, reason = "tests ask the kernel what std does not")]
 
 pub mod clean;
+pub mod elf;
 pub mod filter;
 pub mod mirror;
 
 use std::cell::Cell;
 use std::io::Write;
+use std::os::fd::RawFd;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::{env, fs};
@@ -97,6 +99,20 @@ pub fn mirror(engine: Engine) -> Command {
     let mut command = Command::new(env::current_exe().unwrap());
     command.arg(mirror::ASK).arg("-").engine(engine);
     command
+}
+
+/// Gives descriptors by number, each target its source; the same twice is
+/// inherited.
+pub fn raw_fds(command: &mut Command, map: &[(RawFd, RawFd)]) {
+    for (target, source) in map.iter().copied() {
+        if target == source {
+            // SAFETY: the tests name numbers that stay open, or stay closed.
+            unsafe { command.inherit_raw_fd(source) };
+        } else {
+            // SAFETY: as above.
+            unsafe { command.raw_fd(target, source) };
+        }
+    }
 }
 
 /// Runs a test again in a process of its own, where it is the only one and

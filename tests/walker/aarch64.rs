@@ -40,15 +40,16 @@ fn branches(opcode: Opcode) -> bool {
 /// What a walker may be made of; whatever is not named is a fault.
 fn known(opcode: Opcode) -> bool {
     use Opcode::{
-        ADD, ADDS, AND, ANDS, BRK, HINT, LDP, LDR, LDRB, LDRH, MADD, MOVK,
-        MOVN, MOVZ, MSUB, ORR, RET, STP, STR, STRB, SUB, SUBS, SVC, UDIV,
-        UMADDL,
+        ADD, ADDS, AND, ANDS, BRK, HINT, LDP, LDR, LDRB, LDRH, LSRV, MADD,
+        MOVK, MOVN, MOVZ, MSUB, ORR, RET, STP, STR, STRB, SUB, SUBS, SVC,
+        UBFM, UDIV, UMADDL,
     };
     let plain = matches!(
         opcode,
         ADD | ADDS
             | AND
             | ANDS
+            | LSRV
             | MADD
             | MOVK
             | MOVN
@@ -57,6 +58,7 @@ fn known(opcode: Opcode) -> bool {
             | ORR
             | SUB
             | SUBS
+            | UBFM
             | UDIV
             | UMADDL
     );

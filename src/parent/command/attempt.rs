@@ -6,10 +6,10 @@ use core::time::Duration;
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::fcntl_dupfd_cloexec;
 
+use super::lesser::{Lesser, is_proof, lesser};
 use super::lowered::Lowered;
 use super::prepared::Prepared;
-use crate::call::Check;
-use crate::launch::{Ask, Made};
+use crate::launch::{Ask, Environ, Made};
 use crate::op::Op;
 use crate::parent::cgroup::Group;
 use crate::parent::handle::launch::{
@@ -18,6 +18,7 @@ use crate::parent::handle::launch::{
 use crate::parent::kernel;
 use crate::parent::plan::method::Engine;
 use crate::parent::plan::shape::Shape;
+use crate::parent::reserve;
 use crate::parent::std::{
     os::fd::{AsRawFd, OwnedFd},
     thread,
@@ -65,7 +66,7 @@ impl Attempt {
             canary: None,
             cut: 3,
             busy: 0,
-            fallbacks: [None; 4],
+            fallbacks: Fallbacks::default(),
         };
         let known = kernel::refused();
         if let Some(errno) = known.clone3 {
@@ -93,6 +94,7 @@ impl Attempt {
         prepared: &'a Prepared,
         group: Option<&Group>,
         cut: i32,
+        environ: Option<Environ<'a>>,
     ) -> Ask<'a> {
         let own = self.canary.as_ref().map(AsRawFd::as_raw_fd);
         let born = group.filter(|_| !self.shape.join);
@@ -102,12 +104,19 @@ impl Attempt {
             canary: prepared.kept_canary(cut).or(own),
             cgroup: born.map(Group::number),
             tids: &prepared.plan.set_tid,
+            environ,
         }
     }
 
     /// The pidfd serves as the canary only where it is made after and above
-    /// everything the child needs, in a table that is shared.
-    pub(super) fn prove_if_needed(&mut self, prepared: &Prepared, cut: i32) {
+    /// everything the child needs, in a table that is shared; `moved` if
+    /// something has a number of our choice.
+    pub(super) fn prove_if_needed(
+        &mut self,
+        prepared: &Prepared,
+        cut: i32,
+        moved: bool,
+    ) {
         self.cut = cut;
         let needed = prepared.plan.ops.contains(&Op::CloseRange);
         let high = |fd: &OwnedFd| fd.as_raw_fd() >= cut;
@@ -119,8 +128,7 @@ impl Attempt {
         self.canary = None;
         let shares = self.flags.contains(CloneFlags::FILES);
         let by_pidfd = shares && self.shape.maker == Maker::Clone3;
-        let fixed = prepared.fixed.iter().any(Option::is_some);
-        if prepared.kept_canary(cut).is_none() && (fixed || !by_pidfd) {
+        if prepared.kept_canary(cut).is_none() && (moved || !by_pidfd) {
             self.prove();
         }
     }
@@ -191,33 +199,30 @@ impl Attempt {
         row: u32,
         result: i64,
     ) -> Next {
-        let op = lowered.op(&prepared.plan, row);
-        let equal = |row| lowered.row(row).map(|r| r.check);
+        let plan = &prepared.plan;
+        let op = lowered.op(plan, row);
         let closes = matches!(op, Some(Op::CloseRange | Op::MarkRange));
-        let proof = closes && equal(row) == Some(Check::Equal);
         let Some(Errno(errno)) = Errno::of(result) else {
             // The proof says that the canary is open still. Perhaps it is
             // the pidfd, and not as high as it has to be.
             let shared = self.flags.contains(CloneFlags::FILES);
+            let proof = closes && is_proof(lowered, row);
             if proof && shared && self.canary.is_none() {
                 self.prove();
                 return Next::Again;
             }
             return Next::GiveUp;
         };
-        match (op, errno) {
-            (
-                Some(Op::CloseRange | Op::MarkRange),
-                libc::ENOSYS | libc::EPERM | libc::EINVAL,
-            ) if !proof && !self.shape.listed => {
-                if errno != libc::EINVAL {
-                    kernel::note(|known| known.close_range = Some(errno));
-                }
-                self.listed(errno);
-                Next::Again
+        if let Some(lesser) = lesser(plan, lowered, row, errno) {
+            if closes && errno != libc::EINVAL {
+                kernel::note(|known| known.close_range = Some(errno));
             }
+            self.take(lesser, errno);
+            return Next::Again;
+        }
+        match (op, errno) {
             (Some(Op::Watch), libc::ENOSYS | libc::EPERM)
-                if prepared.plan.any_engine =>
+                if plan.any_engine =>
             {
                 self.piped(prepared, errno)
             }
@@ -228,6 +233,14 @@ impl Attempt {
                 Next::Again
             }
             _ => Next::GiveUp,
+        }
+    }
+
+    fn take(&mut self, lesser: Lesser, errno: i32) {
+        self.told_of(lesser.feature, errno, lesser.instead);
+        self.shape = lesser.shape;
+        if self.shape.listed {
+            self.flags -= CloneFlags::FILES;
         }
     }
 
@@ -297,10 +310,12 @@ impl Attempt {
 }
 
 impl Prepared {
-    /// The canary made beforehand, if it is above what this spawn needs.
+    /// The canary made beforehand, or that of the reserve, if it is above
+    /// what this spawn needs.
     fn kept_canary(&self, cut: i32) -> Option<i32> {
         let kept = self.canary.as_ref().map(AsRawFd::as_raw_fd);
-        kept.filter(|fd| *fd >= cut)
+        let kept = kept.filter(|fd| *fd >= cut);
+        kept.or_else(|| reserve::above().filter(|fd| *fd >= cut))
     }
 }
 

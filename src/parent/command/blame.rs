@@ -2,15 +2,16 @@
 
 use super::lowered::Lowered;
 use super::prepared::Prepared;
-use crate::call::{Block, Call, slot};
+use crate::call::{Block, slot};
 use crate::launch::Made;
 use crate::op::{Op, Role};
 use crate::parent::cgroup::Group;
 use crate::parent::error::{Candidate, Cause, Error, Step};
 use crate::parent::hook::PANICKED;
+use crate::parent::plan::given::Given;
+use crate::parent::plan::stdio_step;
 use crate::parent::program::missing_interpreter;
 use crate::parent::std::{
-    ffi::OsStr,
     format,
     path::{Path, PathBuf},
     string::ToString,
@@ -31,11 +32,13 @@ impl Prepared {
         match made {
             Made::Refused(errno) => self.refused(lowered, errno, group),
             Made::Died { row, ended, .. } => match op(row) {
-                Some(op) => self.operand(op, Error::ended(step(op), ended)),
+                Some(op) => {
+                    self.operand(op, Error::ended(self.step(op), ended))
+                }
                 None => Error::ended(Step::Clone, ended),
             },
             Made::Failed { row, result, denied, .. } => match op(row) {
-                Some(Op::Exec(_)) => {
+                Some(Op::Exec(_) | Op::ExecFd(_)) => {
                     self.exec_error(lowered, (row, result), denied, block)
                 }
                 Some(Op::JoinCgroup) => match (group, Errno::of(result)) {
@@ -44,7 +47,7 @@ impl Prepared {
                 },
                 Some(op) => {
                     let cause = cause(result);
-                    self.operand(op, Error::new(step(op), cause))
+                    self.operand(op, Error::new(self.step(op), cause))
                 }
                 None => Error::new(Step::Plan, Cause::Untrue(result)),
             },
@@ -81,16 +84,31 @@ impl Prepared {
         Error::told(Step::SetTid, errno.0, why).with(shown)
     }
 
+    fn step(&self, op: Op) -> Step {
+        match op {
+            // What stays where it is only loses close-on-exec.
+            Op::Dup { to, role: Role::Given(place) }
+                if self.plan.number(place) == to =>
+            {
+                Step::Fcntl
+            }
+            op => step(op),
+        }
+    }
+
     fn operand(&self, op: Op, error: Error) -> Error {
         let words = &self.plan.words;
         match op {
             Op::Chdir(path) | Op::Dup { role: Role::Path(path), .. } => {
                 error.with(words.get(path))
             }
-            Op::Dup { to, .. } | Op::Close { to } => {
-                let name = ["stdin", "stdout", "stderr"];
-                error.with(name.get(usize::from(to)).unwrap_or(&""))
-            }
+            Op::Dup { to, role } => self.dup_operand(to, role, error),
+            Op::Close { to } => error.with(stdio_step(to).to_string()),
+            Op::Fchdir(place) => match self.plan.given.get(usize::from(place))
+            {
+                Some(given) => error.with(given.shown()),
+                None => error,
+            },
             Op::Setpgid(id) | Op::Setgid(id) | Op::Setuid(id) => {
                 error.with(id.to_string())
             }
@@ -102,8 +120,23 @@ impl Prepared {
                 Some(cgroup) => error.with(cgroup.name()),
                 None => error,
             },
-            Op::Exec(_) => error.with(words.get(self.plan.program)),
+            Op::Exec(_) | Op::ExecFd(_) => {
+                error.with(words.get(self.plan.program))
+            }
             _ => error,
+        }
+    }
+
+    /// One of 0 to 2 is called by its option, any other by source and
+    /// target.
+    fn dup_operand(&self, to: u32, role: Role, error: Error) -> Error {
+        match (u8::try_from(to), role) {
+            (Ok(to @ 0..=2), _) => error.with(stdio_step(to).to_string()),
+            (_, Role::Given(place)) => {
+                let given = self.plan.given.get(usize::from(place));
+                error.with(given.map(Given::shown).unwrap_or_default())
+            }
+            _ => error.with(to.to_string()),
         }
     }
 
@@ -116,10 +149,7 @@ impl Prepared {
         denied: u32,
         block: &Block,
     ) -> Error {
-        let gone = matches!(
-            Errno::of(result),
-            Some(Errno(libc::ENOENT | libc::ENOTDIR))
-        );
+        let gone = Errno::of(result).is_some_and(Errno::is_absence);
         let tried = self.tried(lowered, row, block);
         let program = self.plan.words.get(self.plan.program);
         if gone && denied != 0 {
@@ -127,9 +157,15 @@ impl Prepared {
             return error.with(program).tried(tried);
         }
         if gone {
-            let missing = tried.iter().find_map(|candidate| {
-                missing_interpreter(self.seen_from_its_dir(candidate.path()))
+            let seen = |path: &Path| self.seen_from_its_dir(path);
+            let by_fd = self.plan.program_fd.map(|place| {
+                let number = self.plan.number(place);
+                PathBuf::from(format!("/proc/self/fd/{number}"))
             });
+            let paths = tried.iter().map(|at| seen(at.path()));
+            let missing = paths
+                .chain(by_fd)
+                .find_map(|path| missing_interpreter(path, seen));
             if let Some(missing) = missing {
                 let error = Error::os(Step::Interpreter, libc::ENOENT);
                 return error.with(missing).tried(tried);
@@ -146,28 +182,36 @@ impl Prepared {
         failed: u32,
         block: &Block,
     ) -> Vec<Candidate> {
-        let all = &lowered.rows;
-        let first = all.iter().position(|row| {
-            let op = lowered.op(&self.plan, u32::from(row.row));
-            matches!(op, Some(Op::Exec(_)))
-        });
-        let rows = all.iter().skip(first.unwrap_or(all.len()));
-        let errno = |row: &Call| {
+        let errno = |step: usize| {
+            let mut rows = lowered.rows.iter();
+            let row = rows.find(|row| usize::from(row.step) == step)?;
             let kept = row.store != slot::SINK;
             let run = kept && u32::from(row.row) <= failed;
             let result = number(block.slot(row.store));
             Errno::of(result).filter(|_| run).map(|errno| errno.0)
         };
-        let path = |path: &OsStr| PathBuf::from(path);
-        let paths = self.plan.candidates().map(path);
-        let both = paths.zip(rows.map(errno));
-        both.map(|(path, errno)| Candidate::new(path, errno)).collect()
+        let mut tried = Vec::new();
+        for (n, op) in self.plan.ops.iter().enumerate() {
+            if let Op::Exec(path) = *op {
+                let path = PathBuf::from(self.plan.words.get(path));
+                tried.push(Candidate::new(path, errno(n)));
+            }
+        }
+        tried
     }
 
-    /// A candidate as seen from here: the child looked from its directory.
+    /// A path as seen from here: the child looked from its directory, where
+    /// a process that runs the steps itself is by now.
     fn seen_from_its_dir(&self, path: &Path) -> PathBuf {
-        let dir = self.plan.ops.iter().find_map(|op| match op {
-            Op::Chdir(dir) => Some(Path::new(self.plan.words.get(*dir))),
+        if self.plan.shape.here {
+            return path.to_path_buf();
+        }
+        let dir = self.plan.ops.iter().find_map(|op| match *op {
+            Op::Chdir(dir) => Some(PathBuf::from(self.plan.words.get(dir))),
+            Op::Fchdir(place) => {
+                let number = self.plan.number(place);
+                Some(PathBuf::from(format!("/proc/self/fd/{number}")))
+            }
             _ => None,
         });
         dir.map_or_else(|| path.to_path_buf(), |dir| dir.join(path))
@@ -196,9 +240,11 @@ fn step(op: Op) -> Step {
         Op::Setgid(_) => Step::Setresgid,
         Op::Setuid(_) => Step::Setresuid,
         Op::Chdir(_) => Step::Chdir,
+        Op::Fchdir(_) => Step::Fchdir,
+        Op::ListenPid => Step::ListenFds,
         Op::ClearHandlers | Op::DefaultSignal(_) => Step::SignalAction,
         Op::Hook(_) => Step::PreExec,
         Op::SignalMask => Step::SignalMask,
-        Op::Exec(_) => Step::Exec,
+        Op::Exec(_) | Op::ExecFd(_) => Step::Exec,
     }
 }

@@ -1,19 +1,18 @@
 //! Ends: the descriptors of one spawn, and where they stand in its block.
 
-use rustix::io::fcntl_dupfd_cloexec;
 use rustix::pipe::{PipeFlags, pipe_with};
 
+use super::held::{Held, lift};
 use crate::call::{Block, slot};
 use crate::parent::cgroup::Group;
 use crate::parent::error::{Error, Step};
 use crate::parent::plan::method::Engine;
 use crate::parent::plan::shape::Shape;
 use crate::parent::plan::{Plan, stdio_step};
+use crate::parent::reserve::Low;
 use crate::parent::std::{
-    fs::{File, OpenOptions},
-    io,
-    os::fd::{AsFd, AsRawFd, OwnedFd},
-    sync::Arc,
+    fs::File,
+    os::fd::{AsRawFd, OwnedFd},
 };
 use crate::parent::stdio::Source;
 
@@ -21,47 +20,55 @@ use crate::parent::stdio::Source;
 #[derive(Default)]
 pub(super) struct Ends {
     /// What the child gets, where it is made for this spawn.
-    theirs: [Option<OwnedFd>; 3],
+    theirs: [Option<Low>; 3],
     /// Our side of the pipes.
     pub(super) ours: [Option<OwnedFd>; 3],
-    /// The numbers, and the first number above them.
-    numbers: [i32; 3],
+    /// The numbers, and the first number above all that steps read from.
+    numbers: [u32; 3],
     pub(super) cut: i32,
+    /// The first number above all that stays open.
+    above: i32,
+    /// Whether one of them has a number that is not the lowest that was
+    /// free: what is made next may be below it.
+    pub(super) moved: bool,
 }
 
 impl Ends {
     /// Makes or looks up each of them.
-    pub(super) fn new(
-        plan: &Plan,
-        fixed: &[Option<Arc<OwnedFd>>; 3],
-    ) -> Result<Ends, Error> {
-        let mut ends = Ends { cut: 3, ..Ends::default() };
+    pub(super) fn new(plan: &Plan, held: &Held) -> Result<Ends, Error> {
+        let signed = |n| i32::try_from(n).unwrap_or(i32::MAX);
+        let (cut, above) = (signed(held.cut), signed(held.above));
+        let moved = held.cut > 3;
+        let mut ends = Ends { cut, above, moved, ..Ends::default() };
         for n in 0..3u8 {
             let i = usize::from(n);
-            let fixed = fixed.get(i).and_then(Option::as_ref);
             let theirs = match plan.stdio.get(i) {
                 Some(Source::Piped) => {
                     let (ours, theirs) = pipe(n)?;
                     ends.ours[i] = Some(ours);
-                    Some(theirs)
+                    theirs
                 }
                 Some(Source::Open(path, options)) => {
                     let file = options.open(path.as_path());
                     let file = file.map_err(|e| {
                         Error::io(stdio_step(n), &e).with(path.as_path())
                     })?;
-                    Some(lift(n, file.into())?)
+                    file.into()
                 }
-                _ => None,
+                _ => {
+                    ends.numbers[i] = held.null(n).unwrap_or_default();
+                    continue;
+                }
             };
-            let number = match (&theirs, fixed) {
-                (Some(fd), _) => fd.as_raw_fd(),
-                (None, Some(fd)) => fd.as_raw_fd(),
-                (None, None) => continue,
-            };
-            ends.theirs[i] = theirs;
+            let made = theirs.as_raw_fd().unsigned_abs();
+            let theirs = held
+                .settle(theirs)
+                .map_err(|e| Error::os(stdio_step(n), e.raw_os_error()))?;
+            let number = theirs.number();
+            ends.moved |= number != made;
+            ends.theirs[i] = Some(theirs);
             ends.numbers[i] = number;
-            ends.cut = ends.cut.max(number + 1);
+            ends.cut = ends.cut.max(signed(number + 1));
         }
         Ok(ends)
     }
@@ -71,7 +78,7 @@ impl Ends {
         let mut block = Block::new();
         let number = |fd: i32| u64::from(fd.unsigned_abs());
         for (n, fd) in (slot::STDIO..).zip(self.numbers) {
-            block.set(n, number(fd));
+            block.set(n, fd.into());
         }
         if let Some(procs) = &extra.procs {
             block.set(slot::CGROUP, number(procs.as_raw_fd()));
@@ -108,7 +115,9 @@ impl Extra {
             extra.cut = extra.cut.max(procs.as_raw_fd() + 1);
             extra.procs = Some(procs);
         }
-        extra.last = extra.cut - 1;
+        // The last range that is closed begins above all that stays open,
+        // and is not to end before it.
+        extra.last = (extra.cut - 1).max(ends.above);
         if shape.engine == Engine::Pipe && !shape.here {
             let fail = |e: rustix::io::Errno| {
                 Error::os(Step::Clone, e.raw_os_error()).with("pipe")
@@ -116,9 +125,8 @@ impl Extra {
             let (ours, theirs) =
                 pipe_with(PipeFlags::CLOEXEC).map_err(fail)?;
             // One number is left out, so that there is a range to close.
-            // EINVAL: none is left above the others.
-            let theirs = fcntl_dupfd_cloexec(theirs, extra.cut + 1)
-                .map_err(|_| fail(rustix::io::Errno::MFILE))?;
+            let above = extra.cut.max(ends.above) + 1;
+            let theirs = lift(theirs, above).map_err(fail)?;
             extra.last = theirs.as_raw_fd() - 1;
             extra.cut = theirs.as_raw_fd() + 1;
             extra.pipe = Some((ours, theirs));
@@ -127,38 +135,15 @@ impl Extra {
     }
 }
 
-/// A descriptor of its own for number `n`, above 2: where 0 to 2 are closed
-/// the kernel hands those out, and the child's are made from them.
-fn lift(n: u8, fd: OwnedFd) -> Result<OwnedFd, Error> {
-    if fd.as_raw_fd() > 2 {
-        return Ok(fd);
-    }
-    fcntl_dupfd_cloexec(&fd, 3)
-        .map_err(|e| Error::os(stdio_step(n), e.raw_os_error()))
-}
-
-pub(super) fn given(n: u8, fd: &Arc<OwnedFd>) -> Result<Arc<OwnedFd>, Error> {
-    if fd.as_raw_fd() > 2 {
-        return Ok(Arc::clone(fd));
-    }
-    let lifted = fcntl_dupfd_cloexec(fd.as_fd(), 3)
-        .map_err(|e| Error::os(stdio_step(n), e.raw_os_error()))?;
-    Ok(Arc::new(lifted))
-}
-
-pub(super) fn null(n: u8) -> Result<OwnedFd, Error> {
-    let mut options = OpenOptions::new();
-    options.read(n == 0).write(n != 0);
-    let file: io::Result<File> = options.open("/dev/null");
-    let file =
-        file.map_err(|e| Error::io(stdio_step(n), &e).with("/dev/null"))?;
-    lift(n, file.into())
-}
-
-/// A pipe for number `n`: our end, theirs.
+/// A pipe for number `n`: our end, theirs. Ours is above 2: where 0 to 2 are
+/// closed the kernel hands those out, and what is there the child inherits.
 fn pipe(n: u8) -> Result<(OwnedFd, OwnedFd), Error> {
-    let (read, write) = pipe_with(PipeFlags::CLOEXEC)
-        .map_err(|e| Error::os(stdio_step(n), e.raw_os_error()))?;
-    let (read, write) = (lift(n, read)?, lift(n, write)?);
-    Ok(if n == 0 { (write, read) } else { (read, write) })
+    let fail =
+        |e: rustix::io::Errno| Error::os(stdio_step(n), e.raw_os_error());
+    let (read, write) = pipe_with(PipeFlags::CLOEXEC).map_err(fail)?;
+    let (ours, theirs) = if n == 0 { (write, read) } else { (read, write) };
+    if ours.as_raw_fd() > 2 {
+        return Ok((ours, theirs));
+    }
+    Ok((lift(&ours, 3).map_err(fail)?, theirs))
 }

@@ -1,7 +1,7 @@
 //! The child's directory and its standard descriptors.
 
 use super::Command;
-use crate::parent::std::path::Path;
+use crate::parent::std::{os::fd::OwnedFd, path::Path, sync::Arc};
 use crate::parent::stdio::Stdio;
 
 impl Command {
@@ -26,6 +26,36 @@ impl Command {
     /// ```
     pub fn current_dir(&mut self, dir: impl AsRef<Path>) -> &mut Command {
         self.wishes.current_dir = Some(dir.as_ref().to_path_buf());
+        self
+    }
+
+    /// The directory that the child starts in, as a descriptor: the one that
+    /// was opened, whatever its path leads to by now. `O_PATH` is enough.
+    /// The program does not have the descriptor.
+    ///
+    /// # Errors
+    ///
+    /// [`Step::CurrentDir`], if [`Command::current_dir`] is told as well;
+    /// [`Step::CurrentDirFd`] with EBADF; [`Step::Fchdir`] with ENOTDIR or
+    /// EACCES ([`fchdir(2)`]).
+    ///
+    /// [`Step::CurrentDir`]: crate::Step::CurrentDir
+    /// [`Step::CurrentDirFd`]: crate::Step::CurrentDirFd
+    /// [`Step::Fchdir`]: crate::Step::Fchdir
+    /// [`fchdir(2)`]: https://man7.org/linux/man-pages/man2/chdir.2.html
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::fs::File;
+    ///
+    /// let mut pwd = offshoot::Command::new("pwd");
+    /// let output = pwd.current_dir_fd(File::open("/")?).output()?;
+    /// assert_eq!(output.stdout, b"/\n");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn current_dir_fd(&mut self, dir: impl Into<OwnedFd>) -> &mut Command {
+        self.wishes.current_dir_fd = Some(Arc::new(dir.into()));
         self
     }
 

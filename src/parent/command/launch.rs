@@ -152,13 +152,6 @@ impl Command {
         default: impl Fn(usize) -> Source,
         here: bool,
     ) -> Result<Plan, Error> {
-        let mut stdio = [Source::Inherit, Source::Inherit, Source::Inherit];
-        for (n, source) in stdio.iter_mut().enumerate() {
-            *source = match self.wishes.stdio.get(n) {
-                Some(Some(wish)) => wish.0.clone(),
-                _ => default(n),
-            };
-        }
-        Plan::compile(&self.wishes, stdio, here)
+        Plan::compile(&self.wishes, default, here)
     }
 }

@@ -71,6 +71,12 @@ impl Lowered {
         self.rows.get((place as usize).checked_sub(1)?)
     }
 
+    /// Where the rows of a step begin, counted from 1.
+    pub(super) fn place(&self, step: u16) -> u16 {
+        let row = self.rows.iter().find(|row| row.step == step);
+        row.map_or(1, |row| row.row)
+    }
+
     /// The step that a row belongs to.
     pub(super) fn op(&self, plan: &Plan, place: u32) -> Option<Op> {
         let row = self.row(place)?;

@@ -4,12 +4,16 @@ mod attempt;
 mod blame;
 mod ends;
 mod env;
+mod fds;
 mod files;
+mod held;
 mod identity;
 mod launch;
+mod lesser;
 mod lowered;
 mod method;
 pub(crate) mod prepared;
+mod program;
 mod session;
 mod show;
 

@@ -4,11 +4,12 @@
 use rustix::io::fcntl_dupfd_cloexec;
 
 use super::attempt::{Attempt, Next};
-use super::ends::{Ends, Extra, given, null};
+use super::ends::{Ends, Extra};
+use super::held::Held;
+use super::lesser::lesser;
 use super::lowered::Lowered;
 use crate::call::{Block, Table};
-use crate::launch::{Ask, Made, copied, here, pipe, suspended};
-use crate::op::Op;
+use crate::launch::{Ask, Environ, Made, copied, here, pipe, suspended};
 use crate::parent::cgroup::{Cgroup, Group};
 use crate::parent::error::Error;
 use crate::parent::handle::Child;
@@ -17,11 +18,12 @@ use crate::parent::handle::pidfd::PidFd;
 use crate::parent::plan::Plan;
 use crate::parent::plan::method::Engine;
 use crate::parent::plan::shape::Shape;
+use crate::parent::reserve;
 use crate::parent::std::{
-    os::fd::{AsRawFd, FromRawFd, OwnedFd},
-    sync::Arc,
+    cell::Cell,
+    os::fd::{FromRawFd, OwnedFd},
+    vec::Vec,
 };
-use crate::parent::stdio::Source;
 use crate::sys::{Errno, Pid};
 
 /// A plan that is ready to run, any number of times and from any thread at
@@ -49,31 +51,23 @@ use crate::sys::{Errno, Pid};
 pub struct Prepared {
     pub(super) plan: Plan,
     pub(super) first: Lowered,
-    pub(super) fixed: [Option<Arc<OwnedFd>>; 3],
-    /// A descriptor above those in `fixed`, for the proof.
+    pub(super) held: Held,
+    /// A descriptor above those that are held, for the proof.
     pub(super) canary: Option<OwnedFd>,
 }
 
 impl Prepared {
     pub(crate) fn new(mut plan: Plan) -> Result<Prepared, Error> {
+        let held = Held::new(&mut plan)?;
         plan.words.bind();
         let first = Lowered::new(&plan, plan.shape)?;
-        let mut fixed = [None, None, None];
-        let mut cut = 3;
-        for (n, (to, from)) in (0..).zip(fixed.iter_mut().zip(&plan.stdio)) {
-            let fd = match from {
-                Source::Null => Some(Arc::new(null(n)?)),
-                Source::Given(fd) => Some(given(n, fd)?),
-                _ => None,
-            };
-            cut = cut.max(fd.as_ref().map_or(0, |fd| fd.as_raw_fd() + 1));
-            *to = fd;
-        }
         // Where it cannot be made now, the first spawn says why.
-        let shared = plan.shares(plan.shape);
-        let source = fixed.iter().flatten().next().filter(|_| shared);
-        let canary = source.and_then(|fd| fcntl_dupfd_cloexec(fd, cut).ok());
-        Ok(Prepared { plan, first, fixed, canary })
+        let above = |fd: &i32| u32::try_from(*fd).is_ok_and(|n| n >= held.cut);
+        let proved =
+            held.cut == 3 || reserve::above().is_some_and(|fd| above(&fd));
+        let wanted = plan.shares(plan.shape) && !proved;
+        let canary = if wanted { held.canary(&plan) } else { None };
+        Ok(Prepared { plan, first, held, canary })
     }
 
     /// The plan that each spawn runs.
@@ -90,7 +84,7 @@ impl Prepared {
     /// checked when this was prepared.
     pub fn spawn(&self) -> Result<Child, Error> {
         let group = self.plan.cgroup.as_ref().map(Cgroup::open).transpose()?;
-        let mut ends = Ends::new(&self.plan, &self.fixed)?;
+        let mut ends = Ends::new(&self.plan, &self.held)?;
         let (pid, pidfd, launch) = self.run(&ends, group.as_ref())?;
         let mut child = Child::new(pid, pidfd, launch);
         let [stdin, stdout, stderr] = &mut ends.ours;
@@ -108,12 +102,14 @@ impl Prepared {
         group: Option<&Group>,
     ) -> Result<(Pid, Option<PidFd>, Launch), Error> {
         let mut attempt = Attempt::first(self, group);
+        let room = self.room();
         loop {
             let lowered = self.first.of(&self.plan, attempt.shape)?;
             let table = lowered.table(&self.plan)?;
             let mut extra = Extra::new(attempt.shape, group, ends)?;
-            attempt.prove_if_needed(self, extra.cut);
-            let ask = attempt.ask(self, group, extra.cut);
+            attempt.prove_if_needed(self, extra.cut, ends.moved);
+            let environ = self.environ(&table, &room);
+            let ask = attempt.ask(self, group, extra.cut, environ);
             let mut block = ends.block(&extra);
             let made =
                 launch(&table, &mut block, ask, &mut extra, attempt.shape);
@@ -134,40 +130,62 @@ impl Prepared {
     /// Becomes the program, in this process. Returns only the error.
     pub(crate) fn exec(&self) -> Error {
         let group = self.plan.cgroup.as_ref().map(Cgroup::open).transpose();
-        let ends = Ends::new(&self.plan, &self.fixed);
+        let ends = Ends::new(&self.plan, &self.held);
         match (group, ends) {
             (Err(error), _) | (_, Err(error)) => error,
             (Ok(group), Ok(ends)) => {
-                let shape = self.plan.shape;
-                let made = self.exec_as(shape, &ends, group.as_ref());
+                let made = self.exec_here(&ends, group.as_ref());
                 made.unwrap_or_else(|error| error)
             }
         }
     }
 
-    fn exec_as(
+    /// Where a step is refused that another can do, that one goes on from
+    /// there: what is done to this process is not done twice.
+    fn exec_here(
         &self,
-        shape: Shape,
         ends: &Ends,
         group: Option<&Group>,
     ) -> Result<Error, Error> {
-        let lowered = self.first.of(&self.plan, shape)?;
-        let extra = Extra::new(shape, group, ends)?;
-        let mut block = ends.block(&extra);
-        here::run(&lowered.table(&self.plan)?, &mut block);
-        let (row, result) = (block.failed, block.result);
-        let marks = lowered.op(&self.plan, row) == Some(Op::MarkRange);
-        let missing = matches!(
-            Errno::of(result),
-            Some(Errno(libc::ENOSYS | libc::EPERM | libc::EINVAL))
-        );
-        if marks && missing && !shape.listed {
-            let shape = Shape { listed: true, ..shape };
-            return self.exec_as(shape, ends, group);
+        let room = self.room();
+        let (mut shape, mut step) = (self.plan.shape, None);
+        let mut block = ends.block(&Extra::new(shape, group, ends)?);
+        loop {
+            let lowered = self.first.of(&self.plan, shape)?;
+            let table = lowered.table(&self.plan)?;
+            let environ = self.environ(&table, &room);
+            let from = step.map_or(1, |step| lowered.place(step));
+            here::run(&table, from, &mut block, environ);
+            let (row, result) = (block.failed, block.result);
+            let errno = Errno::of(result).map_or(0, |errno| errno.0);
+            let Some(lesser) = lesser(&self.plan, lowered, row, errno) else {
+                let denied = block.denied;
+                let made = Made::Failed { row, result, denied, pidfd: None };
+                return Ok(self.blame(lowered, made, &block, group));
+            };
+            step = lowered.row(row).map(|row| row.step);
+            shape = lesser.shape;
         }
-        let denied = block.denied;
-        let made = Made::Failed { row, result, denied, pidfd: None };
-        Ok(self.blame(lowered, made, &block, group))
+    }
+}
+
+impl Prepared {
+    /// Memory for an environment of the launch's own, where one is needed:
+    /// the one thing that a spawn allocates, for `listen_fds` only.
+    fn room(&self) -> Vec<Cell<u64>> {
+        let len =
+            if self.plan.listens { self.plan.words.envc() + 1 } else { 0 };
+        Vec::from_iter((0..len).map(|_| Cell::new(0)))
+    }
+
+    fn environ<'a>(
+        &self,
+        table: &Table<'a>,
+        room: &'a [Cell<u64>],
+    ) -> Option<Environ<'a>> {
+        let listens = self.plan.listens;
+        let from = self.plan.words.envp();
+        listens.then(|| Environ::new(table, from, room)).flatten()
     }
 }
 

@@ -47,7 +47,7 @@ pub enum CgroupEntry {
 }
 
 /// The first few; there are not more features that can be missing.
-pub(crate) type Fallbacks = [Option<Fallback>; 4];
+pub(crate) type Fallbacks = [Option<Fallback>; 6];
 
 /// Something that was not to be had, and what served instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +59,8 @@ pub struct Fallback {
 
 impl Fallback {
     /// What was missing, refused or unwise: `clone3`, `close_range`,
-    /// `CLONE_INTO_CGROUP`, `suspended`.
+    /// `CLONE_INTO_CGROUP`, `suspended`, `execveat`; `execve` for a program
+    /// that the kernel has no format for.
     #[must_use]
     pub fn feature(&self) -> &'static str {
         self.feature

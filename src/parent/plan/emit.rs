@@ -1,15 +1,15 @@
 //! Emit: how wishes become each step, and which wishes are refused.
 
-use super::{Draft, path, stdio_step};
-use crate::op::{Op, Role};
+use super::given::{Given, Image};
+use super::{Draft, path};
+use crate::op::Op;
 use crate::parent::error::{Error, Step};
 use crate::parent::identity::Wish;
 use crate::parent::std::{
     os::unix::ffi::OsStrExt, string::ToString, vec::Vec,
 };
-use crate::parent::stdio::Source;
 
-type Emitted = Result<(), Error>;
+pub(super) type Emitted = Result<(), Error>;
 
 pub(super) fn watch(draft: &mut Draft<'_>) -> Emitted {
     draft.push(Op::Watch);
@@ -18,19 +18,19 @@ pub(super) fn watch(draft: &mut Draft<'_>) -> Emitted {
 
 /// Whether descriptors stay open until exec: for functions that use them,
 /// and for this process itself should its exec fail.
-fn marks(draft: &Draft<'_>) -> bool {
+pub(super) fn marks(draft: &Draft<'_>) -> bool {
     draft.plan.shape.here || !draft.wishes.hooks.is_empty()
 }
 
 pub(super) fn close_range(draft: &mut Draft<'_>) -> Emitted {
-    if !marks(draft) {
+    if !marks(draft) && !draft.wishes.unlisted {
         draft.push(Op::CloseRange);
     }
     Ok(())
 }
 
 pub(super) fn mark_range(draft: &mut Draft<'_>) -> Emitted {
-    if marks(draft) {
+    if marks(draft) && !draft.wishes.unlisted {
         draft.push(Op::MarkRange);
     }
     Ok(())
@@ -39,74 +39,6 @@ pub(super) fn mark_range(draft: &mut Draft<'_>) -> Emitted {
 pub(super) fn join_cgroup(draft: &mut Draft<'_>) -> Emitted {
     if draft.wishes.cgroup.is_some() {
         draft.push(Op::JoinCgroup);
-    }
-    Ok(())
-}
-
-pub(super) fn dup(draft: &mut Draft<'_>) -> Emitted {
-    for to in 0..3 {
-        let role = match draft.plan.stdio.get(usize::from(to)) {
-            Some(Source::Null) => Role::Null,
-            Some(Source::Piped) => Role::Pipe,
-            Some(Source::Given(_)) => Role::Given,
-            Some(Source::Open(path, _)) => {
-                let path = path.clone();
-                Role::Path(draft.word(stdio_step(to), path.as_os_str())?)
-            }
-            _ => continue,
-        };
-        draft.push(Op::Dup { to, role });
-    }
-    same(draft)
-}
-
-/// Those that are the same as another, after that other.
-fn same(draft: &mut Draft<'_>) -> Emitted {
-    let mut left = Vec::new();
-    for to in 0..3u8 {
-        let source = draft.plan.stdio.get(usize::from(to));
-        let Some(Source::Same(from)) = source else { continue };
-        let refuse = |why| {
-            Err(Error::refused(stdio_step(to), why).with(from.to_string()))
-        };
-        let Some(from) = u8::try_from(*from).ok().filter(|n| *n < 3) else {
-            return refuse("same_as: only 0, 1 and 2 can be named");
-        };
-        if matches!(
-            draft.plan.stdio.get(usize::from(from)),
-            Some(Source::Closed)
-        ) {
-            return refuse("same_as: that one is closed");
-        }
-        left.push((to, from));
-    }
-    while !left.is_empty() {
-        let waits = |from: u8| left.iter().any(|(to, _)| *to == from);
-        let ready = left.iter().position(|(_, from)| !waits(*from));
-        let Some((to, from)) = ready.map(|n| left.remove(n)) else {
-            let (to, from) = left.first().copied().unwrap_or_default();
-            let why = "same_as: it is the same as itself in the end";
-            let error = Error::refused(stdio_step(to), why);
-            return Err(error.with(from.to_string()));
-        };
-        draft.push(Op::Dup { to, role: Role::Same(from) });
-    }
-    Ok(())
-}
-
-pub(super) fn close(draft: &mut Draft<'_>) -> Emitted {
-    for to in 0..3 {
-        let source = draft.plan.stdio.get(usize::from(to));
-        if let Some(Source::Closed) = source {
-            draft.push(Op::Close { to });
-        }
-    }
-    Ok(())
-}
-
-pub(super) fn close_gaps(draft: &mut Draft<'_>) -> Emitted {
-    if !marks(draft) {
-        draft.push(Op::CloseGaps);
     }
     Ok(())
 }
@@ -200,6 +132,10 @@ pub(super) fn setuid(draft: &mut Draft<'_>) -> Emitted {
 
 pub(super) fn chdir(draft: &mut Draft<'_>) -> Emitted {
     if let Some(dir) = &draft.wishes.current_dir {
+        if draft.wishes.current_dir_fd.is_some() {
+            let why = "current_dir_fd names the directory too";
+            return Err(Error::refused(Step::CurrentDir, why).with(dir));
+        }
         let dir = dir.as_os_str();
         if dir.is_empty() {
             let why = "it is empty";
@@ -207,6 +143,14 @@ pub(super) fn chdir(draft: &mut Draft<'_>) -> Emitted {
         }
         let dir = draft.word(Step::CurrentDir, dir)?;
         draft.push(Op::Chdir(dir));
+    }
+    Ok(())
+}
+
+pub(super) fn fchdir(draft: &mut Draft<'_>) -> Emitted {
+    if let Some(dir) = &draft.wishes.current_dir_fd {
+        let place = draft.hold(Given::held(Step::CurrentDirFd, dir))?;
+        draft.push(Op::Fchdir(place));
     }
     Ok(())
 }
@@ -238,7 +182,39 @@ pub(super) fn signal_mask(draft: &mut Draft<'_>) -> Emitted {
     Ok(())
 }
 
+pub(super) fn listen_pid(draft: &mut Draft<'_>) -> Emitted {
+    if draft.wishes.listen.is_some() {
+        draft.push(Op::ListenPid);
+    }
+    Ok(())
+}
+
+pub(super) fn exec_fd(draft: &mut Draft<'_>) -> Emitted {
+    draft.plan.ops.extend(draft.plan.program_fd.map(Op::ExecFd));
+    Ok(())
+}
+
+/// The program's descriptor, noted before the steps that must not close it.
+pub(super) fn image(draft: &mut Draft<'_>) -> Emitted {
+    let Some(image) = &draft.wishes.image else { return Ok(()) };
+    let by = image.step();
+    let given = match image {
+        Image::Fd(fd) => Given::held(by, fd),
+        Image::Bytes(_) | Image::Own => Given::new(0, None, by),
+    };
+    draft.plan.program_fd = Some(draft.hold(given)?);
+    Ok(())
+}
+
 pub(super) fn exec(draft: &mut Draft<'_>) -> Emitted {
+    let shell = draft.wishes.shell_fallback;
+    if draft.plan.program_fd.is_some() {
+        if shell {
+            let why = "a shell needs the program's path";
+            return Err(Error::refused(Step::ShellFallback, why));
+        }
+        return Ok(());
+    }
     let program = draft.wishes.program.as_os_str();
     let path = draft.plan.words.path();
     let path = path.map(|at| Vec::from(draft.plan.words.bytes(at)));
@@ -253,6 +229,9 @@ pub(super) fn exec(draft: &mut Draft<'_>) -> Emitted {
             Error::refused(Step::Program, nul.0).with(program)
         })?;
         draft.push(Op::Exec(at));
+        if shell {
+            draft.plan.words.shell(at);
+        }
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use crate::sys::bits;
 /// How many groups the block has room to read back; of longer lists the
 /// count alone is compared.
 const READ_BACK: u32 = 32;
-const _: () = assert!(slot::FREE - slot::SCRATCH == 16);
+const _: () = assert!(slot::ENVIRON - slot::SCRATCH == 16);
 
 impl Rows {
     /// Nobody who stays the same user needs the right to drop groups, as

@@ -1,14 +1,14 @@
 //! Lowering: steps become rows of system calls. Pure, safe Rust.
 
-use crate::call::{Call, Check, ROW, local, number, slot};
+use crate::call::{Call, Check, ROW, local, number, onward, slot};
 use crate::op::{Op, Role, Str};
 use crate::parent::std::vec::Vec;
 use crate::sys::abi::{FUTEX_WAITERS, ROBUST_HEAD_SIZE, SIGSET_SIZE};
-use crate::sys::bits;
+use crate::sys::{Errno, bits};
 
-use super::Plan;
 use super::shape::Shape;
 use super::words::Words;
+use super::{Plan, fds};
 
 /// The highest descriptor number that `close_range` takes.
 const LAST_FD: u64 = u32::MAX as u64;
@@ -29,10 +29,16 @@ const HOOKS: u64 = 2;
 /// words.
 pub(crate) fn lower(plan: &Plan, shape: Shape) -> Vec<Call> {
     let mut rows = Rows { rows: Vec::with_capacity(8), free: slot::FREE };
-    let last = plan.ops.len().saturating_sub(1);
+    let last = plan.steps(shape).last().map(|(n, _)| n);
     for (n, op) in plan.steps(shape) {
         let from = rows.rows.len();
-        rows.step(op, plan, shape, n == last);
+        match op {
+            Op::Exec(path) => {
+                let shell = shape.shell.map(|_| plan.nth_candidate(n));
+                rows.exec(path, shell, plan, last == Some(n));
+            }
+            _ => rows.step(op, plan, shape),
+        }
         for row in rows.rows.iter_mut().skip(from) {
             row.step = u16::try_from(n).unwrap_or(u16::MAX);
         }
@@ -94,8 +100,7 @@ impl Rows {
         slot
     }
 
-    fn step(&mut self, op: Op, plan: &Plan, shape: Shape, last: bool) {
-        let words = &plan.words;
+    fn step(&mut self, op: Op, plan: &Plan, shape: Shape) {
         match op {
             Op::Watch => self.watch(),
             Op::CloseRange if shape.listed => {
@@ -111,17 +116,13 @@ impl Rows {
                 self.call(libc::SYS_close_range, &args);
             }
             Op::JoinCgroup => self.join_cgroup(),
-            Op::Dup { to, role } => self.dup(to, role),
+            Op::Dup { to, role } => self.dup(to, role, plan),
             Op::Close { to } => {
                 // It may be closed already.
                 let row = self.call(libc::SYS_close, &[to.into()]);
                 row.check = Check::May;
             }
-            Op::CloseGaps if shape.listed => {
-                let last = u64::from(slot::LAST);
-                self.list(CLOSER, 3, last).slots = 0b100;
-            }
-            Op::CloseGaps => self.close_gaps(),
+            Op::CloseGaps => self.close_gaps(plan, shape),
             Op::Setsid => drop(self.call(libc::SYS_setsid, &[])),
             Op::Setpgid(group) => {
                 self.call(libc::SYS_setpgid, &[0, group.into()]);
@@ -134,6 +135,10 @@ impl Rows {
             Op::Setgid(gid) => self.setgid(gid),
             Op::Setuid(uid) => self.setuid(uid),
             Op::Chdir(path) => self.chdir(path),
+            Op::Fchdir(place) => {
+                let args = [u64::from(plan.place(place))];
+                self.call(libc::SYS_fchdir, &args);
+            }
             Op::ClearHandlers => self.clear_handlers(),
             Op::DefaultSignal(signal) => self.default_signal(signal),
             Op::Hook(n) => {
@@ -145,7 +150,10 @@ impl Rows {
                 row.check = Check::Equal;
             }
             Op::SignalMask => self.signal_mask(),
-            Op::Exec(path) => self.exec(path, words.envp(), last),
+            Op::ListenPid => self.listen_pid(),
+            Op::ExecFd(place) => self.exec_fd(place, plan, shape),
+            // In `lower`, which knows what comes after.
+            Op::Exec(_) => {}
         }
     }
 
@@ -189,20 +197,39 @@ impl Rows {
         row.texts = 0b10;
     }
 
-    fn dup(&mut self, to: u8, role: Role) {
-        if let Role::Same(from) = role {
-            let args = [from.into(), to.into(), 0];
-            self.call(libc::SYS_dup3, &args);
-            return;
+    fn dup(&mut self, to: u32, role: Role, plan: &Plan) {
+        let to_ = u64::from(to);
+        let from = match role {
+            Role::Same(from) => u64::from(from),
+            Role::Given(place) => u64::from(plan.number(place)),
+            Role::Null | Role::Pipe | Role::Path(_) => {
+                let from = u64::from(slot::STDIO) + to_;
+                self.call(libc::SYS_dup3, &[from, to_, 0]).slots = 0b1;
+                return;
+            }
+        };
+        if from == to_ {
+            let setfd = u64::from(libc::F_SETFD.unsigned_abs());
+            self.call(libc::SYS_fcntl, &[to_, setfd, 0]);
+        } else {
+            self.call(libc::SYS_dup3, &[from, to_, 0]);
         }
-        let from = u64::from(slot::STDIO + to);
-        let args = [from, u64::from(to), 0];
-        self.call(libc::SYS_dup3, &args).slots = 0b1;
     }
 
-    fn close_gaps(&mut self) {
-        let args = [3, u64::from(slot::LAST), 0];
-        self.call(libc::SYS_close_range, &args).slots = 0b10;
+    fn close_gaps(&mut self, plan: &Plan, shape: Shape) {
+        for (from, to) in fds::gaps(&plan.kept()) {
+            let from = u64::from(from);
+            let last = to.is_none();
+            let to = u64::from(to.unwrap_or(slot::LAST.into()));
+            if shape.listed {
+                let slots = if last { 0b100 } else { 0 };
+                self.list(CLOSER, from, to).slots = slots;
+            } else {
+                let slots = if last { 0b10 } else { 0 };
+                let args = [from, to, 0];
+                self.call(libc::SYS_close_range, &args).slots = slots;
+            }
+        }
     }
 
     fn chdir(&mut self, path: Str) {
@@ -248,14 +275,74 @@ impl Rows {
         self.call(libc::SYS_rt_sigprocmask, &args).slots = 0b10;
     }
 
-    fn exec(&mut self, path: Str, envp: u64, last: bool) {
+    /// The child's own id, as digits behind "LISTEN_PID=".
+    fn listen_pid(&mut self) {
+        let pid = self.result();
+        self.call(libc::SYS_getpid, &[]).store = pid;
+        let digits = self.push(local::DECIMAL, &[pid.into()]);
+        digits.slots = 0b1;
+        digits.store = slot::DIGITS;
+        digits.check = Check::May;
+    }
+
+    /// A candidate, or the shell that runs that candidate.
+    fn exec(
+        &mut self,
+        path: Str,
+        shell: Option<usize>,
+        plan: &Plan,
+        last: bool,
+    ) {
+        let (path, argv) = match shell {
+            Some(n) => (Words::SHELL, plan.words.shell_argv(n)),
+            None => (path, 0),
+        };
         let store = self.result();
-        let args = [u64::from(path.start), 0, envp];
+        let args = [u64::from(path.start), argv, 0];
         let row = self.call(libc::SYS_execve, &args);
         row.texts = 0b001;
-        row.lists = 0b110;
+        row.lists = 0b010;
         row.store = store;
-        row.check = if last { Check::Must } else { Check::Exec };
+        if !last {
+            row.check = Check::Exec;
+            (row.want, row.or) = onward(&Errno::ABSENCE);
+        }
+        environment(row, 2, plan);
+    }
+
+    fn exec_fd(&mut self, place: u16, plan: &Plan, shape: Shape) {
+        let store = self.result();
+        let row = if shape.by_path {
+            let path = u64::from(plan.proc_path.start);
+            let row = self.call(libc::SYS_execve, &[path, 0, 0]);
+            (row.texts, row.lists) = (0b001, 0b010);
+            environment(row, 2, plan);
+            row
+        } else {
+            let fd = u64::from(plan.place(place));
+            let empty = u64::from(Words::ZEROS.start);
+            let flags = u64::from(libc::AT_EMPTY_PATH.unsigned_abs());
+            let args = [fd, empty, 0, 0, flags];
+            let row = self.call(libc::SYS_execveat, &args);
+            (row.texts, row.lists) = (0b0010, 0b0100);
+            environment(row, 3, plan);
+            row
+        };
+        row.store = store;
+    }
+}
+
+/// The argument of an exec that is its environment: that of the plan, or one
+/// of the launch's own.
+fn environment(row: &mut Call, n: usize, plan: &Plan) {
+    let own = plan.listens;
+    if let Some(arg) = row.args.get_mut(n) {
+        *arg = if own { slot::ENVIRON.into() } else { plan.words.envp() };
+    }
+    if own {
+        row.slots |= 1 << n;
+    } else {
+        row.lists |= 1 << n;
     }
 }
 

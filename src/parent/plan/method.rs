@@ -165,7 +165,8 @@ pub(super) fn choose(wishes: &Wishes, here: bool) -> Result<Shape, Error> {
     ids(&wishes.set_tid, here)?;
     let maker = if legacy { Maker::Clone } else { Maker::Clone3 };
     let join = (legacy || here) && wishes.cgroup.is_some();
-    Ok(Shape { engine, maker, listed: false, join, here })
+    let (listed, by_path, shell) = (false, false, None);
+    Ok(Shape { engine, maker, listed, join, by_path, shell, here })
 }
 
 /// The process ids that were asked for. 32 is how deep PID namespaces go.

@@ -1,13 +1,17 @@
 //! Plan: wishes become a list of steps, each checked once.
 
 mod emit;
+pub(crate) mod fds;
+pub(crate) mod given;
 mod identity;
+pub(crate) mod listen;
 pub(crate) mod lower;
 pub(crate) mod method;
 mod order;
 pub(crate) mod path;
 pub(crate) mod shape;
 mod show;
+mod wires;
 pub(crate) mod words;
 
 use super::cgroup::Cgroup;
@@ -18,13 +22,17 @@ use super::std::{
     collections::BTreeMap,
     env,
     ffi::{OsStr, OsString},
+    os::fd::OwnedFd,
     os::unix::ffi::OsStrExt,
     path::PathBuf,
+    string::String,
+    sync::Arc,
     vec::Vec,
 };
 use super::stdio::{Source, Stdio};
 use crate::op::{Op, Str};
 
+use given::{Given, Image, Wanted};
 use method::{Engine, Memory, Method};
 use path::PathSearch;
 use shape::Shape;
@@ -40,7 +48,16 @@ pub(crate) struct Wishes {
     /// Set, or removed where the value is `None`.
     pub(crate) env: BTreeMap<OsString, Option<OsString>>,
     pub(crate) current_dir: Option<PathBuf>,
+    pub(crate) current_dir_fd: Option<Arc<OwnedFd>>,
     pub(crate) stdio: [Option<Stdio>; 3],
+    pub(crate) fds: Vec<Wanted>,
+    pub(crate) unlisted: bool,
+    /// The names of the sockets from 3 up.
+    pub(crate) listen: Option<Vec<Option<String>>>,
+    /// What the program is run from, if that is no path.
+    pub(crate) image: Option<Image>,
+    pub(crate) script_fd: Option<i32>,
+    pub(crate) shell_fallback: bool,
     pub(crate) process_group: Option<i32>,
     pub(crate) setsid: bool,
     pub(crate) umask: Option<u32>,
@@ -83,6 +100,17 @@ pub struct Plan {
     pub(crate) ops: Vec<Op>,
     pub(crate) words: Words,
     pub(crate) stdio: [Source; 3],
+    /// The caller's descriptors; steps name them by their place.
+    pub(crate) given: Vec<Given>,
+    /// Which of them is the program.
+    pub(crate) program_fd: Option<u16>,
+    pub(crate) image: Option<Image>,
+    /// Its path in `/proc`, known once it is open.
+    pub(crate) proc_path: Str,
+    /// Whether a shell runs what the kernel has no format for.
+    pub(crate) shell_fallback: bool,
+    /// Whether LISTEN_PID stands before the rest of the environment.
+    pub(crate) listens: bool,
     pub(crate) program: Str,
     pub(crate) hooks: Vec<Hook>,
     pub(crate) cgroup: Option<Cgroup>,
@@ -96,14 +124,14 @@ pub(crate) struct Draft<'a> {
 }
 
 impl Plan {
-    /// Compiles wishes. `stdio` is what the wishes say of 0 to 2, with the
-    /// caller's default where they say nothing; `here` is for steps that
-    /// run in this process.
+    /// Compiles wishes. `default` is what 0 to 2 are where they say nothing;
+    /// `here` is for steps that run in this process.
     pub(crate) fn compile(
         wishes: &Wishes,
-        stdio: [Source; 3],
+        default: impl Fn(usize) -> Source,
         here: bool,
     ) -> Result<Plan, Error> {
+        let stdio = given::standard(wishes, default)?;
         let shape = method::choose(wishes, here)?;
         let mut words = Words::new();
         let program = words.program(wishes)?;
@@ -115,24 +143,39 @@ impl Plan {
             ops: Vec::with_capacity(10),
             words,
             stdio,
+            given: Vec::new(),
+            program_fd: None,
+            image: wishes.image.clone(),
+            proc_path: Words::ZEROS,
+            shell_fallback: wishes.shell_fallback,
+            listens: wishes.listen.is_some(),
             program,
             hooks: wishes.hooks.clone(),
             cgroup: wishes.cgroup.clone(),
             set_tid: wishes.set_tid.clone(),
         };
         let mut draft = Draft { wishes, plan };
+        emit::image(&mut draft)?;
         for row in order::ORDER {
             (row.emit)(&mut draft)?;
         }
         Ok(draft.plan)
     }
 
-    /// The programs that exec tries, in order.
-    pub(crate) fn candidates(&self) -> impl Iterator<Item = &OsStr> {
-        self.ops.iter().filter_map(|op| match op {
-            Op::Exec(path) => Some(self.words.get(*path)),
-            _ => None,
-        })
+    /// The number of one of the caller's descriptors.
+    pub(crate) fn number(&self, place: u16) -> u32 {
+        self.given.get(usize::from(place)).map_or(0, |given| given.number)
+    }
+
+    /// Where the child has it while it is needed.
+    pub(crate) fn place(&self, place: u16) -> u32 {
+        self.given.get(usize::from(place)).map_or(0, Given::place)
+    }
+
+    /// How many candidates stand before this step.
+    pub(crate) fn nth_candidate(&self, step: usize) -> usize {
+        let before = self.ops.iter().take(step);
+        before.filter(|op| matches!(op, Op::Exec(_))).count()
     }
 }
 
@@ -190,9 +233,15 @@ impl Words {
 
     /// The environment: what the process has now, but for what was changed.
     fn environment(&mut self, wishes: &Wishes) -> Result<(), Error> {
+        if let Some(names) = &wishes.listen {
+            listen::environment(self, wishes, names)?;
+        }
         if !wishes.env_clear {
             for (key, value) in env::vars_os() {
-                if wishes.env.is_empty() || !wishes.env.contains_key(&key) {
+                let own = wishes.env.is_empty();
+                if (own || !wishes.env.contains_key(&key))
+                    && (wishes.listen.is_none() || !listen::is_ours(&key))
+                {
                     self.inherited(key.as_bytes(), value.as_bytes());
                 }
             }

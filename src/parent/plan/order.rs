@@ -1,7 +1,7 @@
 //! The order of the child's steps: a table with a reason a row.
 
 use super::Draft;
-use super::emit;
+use super::{emit, wires};
 use crate::parent::error::Error;
 
 /// One row: which step, how wishes become it, and why it stands here.
@@ -39,17 +39,17 @@ pub(super) const ORDER: &[Row] = &[
     },
     Row {
         op: "Dup",
-        emit: emit::dup,
+        emit: wires::dup,
         why: "after the table is the child's own, before its gaps are closed",
     },
     Row {
         op: "Close",
-        emit: emit::close,
+        emit: wires::close,
         why: "after the copies that may be made of it",
     },
     Row {
         op: "CloseGaps",
-        emit: emit::close_gaps,
+        emit: wires::close_gaps,
         why: "after the last step that needs a descriptor of the parent's",
     },
     Row {
@@ -94,6 +94,11 @@ pub(super) const ORDER: &[Row] = &[
               relative program needs",
     },
     Row {
+        op: "Fchdir",
+        emit: emit::fchdir,
+        why: "as Chdir, whose place it takes",
+    },
+    Row {
         op: "ClearHandlers",
         emit: emit::clear_handlers,
         why: "while signals are still blocked: a handler would run in the \
@@ -114,7 +119,17 @@ pub(super) const ORDER: &[Row] = &[
         emit: emit::signal_mask,
         why: "last before exec: from here a signal can end the child",
     },
+    Row {
+        op: "ListenPid",
+        emit: emit::listen_pid,
+        why: "any time before exec: the child has had its id since birth",
+    },
     Row { op: "Exec", emit: emit::exec, why: "nothing comes after it" },
+    Row {
+        op: "ExecFd",
+        emit: emit::exec_fd,
+        why: "as Exec, whose place it takes",
+    },
 ];
 
 #[cfg(test)]

@@ -16,6 +16,15 @@ const DEFAULT: &[u8] = b"/bin:/usr/bin";
 /// is `/bin` and `/usr/bin`. Entries that are empty or not absolute are not
 /// searched: they mean whatever directory the child happens to be in.
 ///
+/// The child tries the files in order. It goes on after ENOENT, ENOTDIR, and
+/// what a file system that is gone gives (ENODEV, ESTALE, ETIMEDOUT); it
+/// remembers EACCES and goes on; any other error ends the search and is
+/// reported (ELOOP, ENAMETOOLONG, ENOEXEC). Where none could be run, EACCES
+/// is reported if there was one, else the last. [`Error::candidates`] has
+/// them all.
+///
+/// [`Error::candidates`]: crate::Error::candidates
+///
 /// # Examples
 ///
 /// ```

@@ -16,17 +16,24 @@ pub(crate) struct Shape {
     pub(crate) listed: bool,
     /// The control group is entered by a write of the child's.
     pub(crate) join: bool,
+    /// No `execveat`: a descriptor is run by its path in `/proc`.
+    pub(crate) by_path: bool,
+    /// The place of the candidate that a shell runs, in its own stead.
+    pub(crate) shell: Option<u16>,
     /// No child at all: the steps run in this process.
     pub(crate) here: bool,
 }
 
 impl Shape {
     /// Whether a step of the plan is one of this shape's.
-    fn has(self, op: Op) -> bool {
+    fn has(self, n: usize, op: Op) -> bool {
         match op {
             Op::Watch => self.engine == Engine::Copied && !self.here,
             Op::ClearHandlers => self.maker == Maker::Clone && !self.here,
             Op::JoinCgroup => self.join,
+            // The candidates before it were not to be had, and those after
+            // it do not count.
+            Op::Exec(_) => self.shell.is_none_or(|it| usize::from(it) == n),
             _ => true,
         }
     }
@@ -39,12 +46,12 @@ impl Plan {
         shape: Shape,
     ) -> impl Iterator<Item = (usize, Op)> {
         let keeps = self.keeps(shape);
-        let runs = move |op| match op {
+        let runs = move |n, op| match op {
             Op::CloseGaps => keeps,
-            op => shape.has(op),
+            op => shape.has(n, op),
         };
         let all = self.ops.iter().copied().enumerate();
-        all.filter(move |(_, op)| runs(*op))
+        all.filter(move |(n, op)| runs(*n, *op))
     }
 
     /// Whether the child begins in the parent's own table of descriptors,
@@ -58,7 +65,8 @@ impl Plan {
     /// Whether any step needs a descriptor above 2 of the parent's.
     pub(crate) fn keeps(&self, shape: Shape) -> bool {
         let piped = shape.engine == Engine::Pipe && !shape.here;
-        piped || shape.join || self.ops.iter().any(|op| op.source().is_some())
+        let held = piped || shape.join || !self.given.is_empty();
+        held || self.ops.iter().copied().any(Op::is_fresh)
     }
 
     /// What the call is given.
@@ -79,12 +87,10 @@ impl Plan {
 }
 
 impl Op {
-    /// The standard descriptor that this step makes from one above 2.
-    fn source(self) -> Option<u8> {
-        match self {
-            Op::Dup { role: Role::Same(_), .. } => None,
-            Op::Dup { to, .. } => Some(to),
-            _ => None,
-        }
+    /// Whether this step needs a descriptor that the parent made for it.
+    fn is_fresh(self) -> bool {
+        let fresh =
+            |role| matches!(role, Role::Null | Role::Pipe | Role::Path(_));
+        matches!(self, Op::Dup { role, .. } if fresh(role))
     }
 }

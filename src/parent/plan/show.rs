@@ -30,7 +30,7 @@ impl fmt::Display for Plan {
         let mut steps = self.steps(shape).map(|(_, op)| op).enumerate();
         while let Some((n, op)) = steps.next() {
             let (call, what, note) = self.line(op);
-            if let Op::Exec(_) = op {
+            if let Op::Exec(_) | Op::ExecFd(_) = op {
                 let rest = steps.by_ref().map(|(_, op)| self.line(op).1);
                 let all: Vec<String> =
                     [what].into_iter().chain(rest).collect();
@@ -95,12 +95,27 @@ impl Plan {
             Op::SignalMask => {
                 ("sigprocmask", "the caller's".into(), "".into())
             }
-            Op::Exec(path) => {
-                let (argv, envc) = (self.words.argv(), self.words.envc());
-                let note = format!("argv {argv:?}, environment of {envc}");
-                ("execve", format!("{:?}", self.words.get(path)), note)
+            Op::Fchdir(_) => ("fchdir", "fd".into(), "current_dir_fd".into()),
+            Op::ListenPid => {
+                ("getpid", "LISTEN_PID".into(), "listen_fds".into())
+            }
+            Op::Exec(path) => (
+                "execve",
+                format!("{:?}", self.words.get(path)),
+                self.words_note(),
+            ),
+            Op::ExecFd(place) => {
+                let given = self.given.get(usize::from(place));
+                let by = given.map(|given| given.by);
+                let what = by.map_or("".into(), |by| format!("{by}"));
+                ("execveat", what, self.words_note())
             }
         }
+    }
+
+    fn words_note(&self) -> String {
+        let (argv, envc) = (self.words.argv(), self.words.envc());
+        format!("argv {argv:?}, environment of {envc}")
     }
 
     fn descriptor_line(&self, op: Op) -> Line {
@@ -120,7 +135,8 @@ impl Plan {
             ),
             Op::Dup { to, role } => self.dup_line(to, role),
             Op::Close { to } => {
-                ("close", format!("{to}"), format!("{}: closed", name(to)))
+                let note = format!("{}: closed", name(to.into()));
+                ("close", format!("{to}"), note)
             }
             _ => (
                 "close_range",
@@ -151,13 +167,28 @@ impl Plan {
         }
     }
 
-    fn dup_line(&self, to: u8, role: Role) -> Line {
+    /// The caller's own: by the option that gave it.
+    fn given_line(&self, to: u32, place: u16) -> Line {
+        let given = self.given.get(usize::from(place));
+        let by = given.map(|given| given.by);
+        let by = by.map_or("".into(), |by| format!("{by}"));
+        let copied = given.is_some_and(|given| given.copied);
+        if !copied && self.number(place) == to {
+            return ("fcntl", format!("{to}"), format!("{by}: stays open"));
+        }
+        let from = if copied { "copy" } else { "given" };
+        let note = format!("{by}: a given descriptor");
+        ("dup3", format!("{from} -> {to}"), note)
+    }
+
+    fn dup_line(&self, to: u32, role: Role) -> Line {
         let (from, note): (&str, String) = match role {
             Role::Null => ("null", "/dev/null".into()),
             Role::Pipe => ("pipe", "piped".into()),
-            Role::Given => ("given", "a given descriptor".into()),
+            Role::Given(place) => return self.given_line(to, place),
             Role::Same(from) => {
-                let note = format!("{}: same as {}", name(to), name(from));
+                let note =
+                    format!("{}: same as {}", name(to), name(from.into()));
                 return ("dup3", format!("{from} -> {to}"), note);
             }
             Role::Path(path) => {
@@ -169,9 +200,13 @@ impl Plan {
     }
 }
 
-fn name(n: u8) -> &'static str {
-    let names = ["stdin", "stdout", "stderr"];
-    names.get(usize::from(n)).copied().unwrap_or("fd")
+fn name(n: u32) -> &'static str {
+    match n {
+        0 => "stdin",
+        1 => "stdout",
+        2 => "stderr",
+        _ => "fd",
+    }
 }
 
 fn signal_name(signal: u8) -> String {

@@ -20,7 +20,10 @@ pub(crate) struct Words {
     /// Where the first argument stands in the text.
     first: usize,
     envp: usize,
+    envc: usize,
     path: Option<Str>,
+    /// For each candidate the place of an argv that has a shell run it.
+    shells: Vec<u64>,
     bound: bool,
 }
 
@@ -33,14 +36,23 @@ const _: () = assert!(SIG_DFL.len() as u64 == SIGACTION_SIZE);
 
 impl Words {
     /// The text opens with zeros, which are `SIG_DFL` as a `struct
-    /// sigaction` and an empty string, and with "0".
+    /// sigaction` and an empty string, then "0", then the shell's path.
     pub(crate) fn new() -> Words {
         let mut text = Vec::with_capacity(4096);
         text.extend_from_slice(&SIG_DFL);
-        text.extend_from_slice(b"0\0");
+        text.extend_from_slice(b"0\0/bin/sh\0");
         let lists = Vec::with_capacity(128);
         let first = text.len();
-        Words { text, lists, first, envp: 0, path: None, bound: false }
+        Words {
+            text,
+            lists,
+            first,
+            envp: 0,
+            envc: 0,
+            path: None,
+            shells: Vec::new(),
+            bound: false,
+        }
     }
 
     /// The place of 32 zero bytes.
@@ -48,6 +60,10 @@ impl Words {
 
     /// The place of "0".
     pub(crate) const ZERO: Str = Str { start: 32, len: 1 };
+
+    /// What runs a file that the kernel has no format for, as `execvp(3)`
+    /// has it.
+    pub(crate) const SHELL: Str = Str { start: 34, len: 7 };
 
     /// Adds one string, made of parts.
     pub(crate) fn put(&mut self, parts: &[&[u8]]) -> Result<Str, Nul> {
@@ -123,12 +139,28 @@ impl Words {
         self.lists.push(END);
         if self.envp == 0 {
             self.envp = self.lists.len();
+        } else {
+            self.envc = self.lists.len() - self.envp - 1;
         }
     }
 
     /// The byte offset of envp in the lists; argv is at 0.
     pub(crate) fn envp(&self) -> u64 {
         8 * self.envp as u64
+    }
+
+    /// Adds an argv for the shell that runs a candidate: what the program
+    /// would have had, after the candidate's path.
+    pub(crate) fn shell(&mut self, candidate: Str) {
+        self.shells.push(8 * self.lists.len() as u64);
+        let head = [Words::SHELL.start, candidate.start];
+        self.lists.extend(head.map(u64::from));
+        self.lists.extend_from_within(1..self.envp);
+    }
+
+    /// The place of the shell's argv for a candidate.
+    pub(crate) fn shell_argv(&self, candidate: usize) -> u64 {
+        self.shells.get(candidate).copied().unwrap_or_default()
     }
 
     /// The environment's PATH, if it has one.
@@ -161,7 +193,7 @@ impl Words {
 
     /// How many variables the environment has.
     pub(crate) fn envc(&self) -> usize {
-        self.lists.len().saturating_sub(self.envp + 1)
+        self.envc
     }
 
     /// Where text and lists lie, from when they are bound.
@@ -216,9 +248,10 @@ mod tests {
         words.bind();
         words.bind();
         let (text, _) = words.places();
-        assert_eq!(words.lists(), [text + 34, text + 37, 0, text + 38, 0]);
+        assert_eq!(words.lists(), [text + 42, text + 45, 0, text + 46, 0]);
         assert_eq!(words.envp(), 24);
-        assert_eq!(words.bytes(Str { start: 34, len: 2 }), b"sh");
+        assert_eq!(words.bytes(Str { start: 42, len: 2 }), b"sh");
         assert_eq!(words.bytes(Words::ZERO), b"0");
+        assert_eq!(words.bytes(Words::SHELL), b"/bin/sh");
     }
 }

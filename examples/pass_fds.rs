@@ -1,0 +1,77 @@
+//! Descriptors by number: a file, a pipe and a socket where a program expects
+//! them, make's jobserver, and nothing else.
+//!
+//! `cargo run --example pass_fds`
+#![allow(unsafe_code, reason = "make names its pipe by numbers only")]
+
+use std::error::Error;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+
+use offshoot::Command;
+use rustix::pipe::{PipeFlags, pipe_with};
+
+/// Says what it has open, and uses each of them.
+const CHILD: &str = "
+    for fd in /proc/self/fd/*; do test -e $fd && echo ${fd##*/}; done
+    echo into the pipe >&3
+    read line <&5 && echo \"back: $line\" >&5
+    cat <&7
+    cat /proc/self/fd/$1";
+
+/// Takes a token from the pipe that MAKEFLAGS names, and puts it back.
+const JOB: &str = "
+    fds=${MAKEFLAGS##*--jobserver-auth=}
+    token=$(head -c 1 /proc/self/fd/${fds%,*})
+    echo \"a job with token $token\"
+    printf %s $token >/proc/self/fd/${fds#*,}";
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
+    let (mut here, there) = UnixStream::pair()?;
+    here.write_all(b"by socket\n")?;
+    let file = File::open("/proc/sys/kernel/ostype")?;
+    // One that keeps its number, which should be none of 3, 5 and 7.
+    let own = File::open("/proc/sys/kernel/ostype")?;
+    let own = rustix::io::fcntl_dupfd_cloexec(&own, 100)?;
+    let number = own.as_raw_fd().to_string();
+    // One that some library has left open for all children: ours has it not.
+    let _leaked = rustix::io::dup(&own)?;
+
+    let mut sh = Command::new("sh");
+    sh.args(["-c", CHILD, "sh", &number]);
+    sh.fd(3, write).fd(5, there).fd(7, file).inherit_fd(own);
+    let output = sh.output()?;
+    // The command has the writing end as well, until it is dropped.
+    drop(sh);
+    let mut text = String::from_utf8(output.stdout)?;
+    File::from(read).read_to_string(&mut text)?;
+    here.read_to_string(&mut text)?;
+    let lines: Vec<_> = text.lines().collect();
+    println!("{lines:?}");
+    let (open, said) = lines.split_at(7);
+    assert_eq!(open, ["0", "1", &number, "2", "3", "5", "7"]);
+    let want = ["Linux", "Linux", "into the pipe", "back: by socket"];
+    assert_eq!(said, want);
+    jobserver()
+}
+
+fn jobserver() -> Result<(), Box<dyn Error>> {
+    let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
+    rustix::io::write(&write, b"+++")?;
+    let (r, w) = (read.as_raw_fd(), write.as_raw_fd());
+    let mut job = Command::new("sh");
+    job.args(["-c", JOB]);
+    job.env("MAKEFLAGS", format!("-j4 --jobserver-auth={r},{w}"));
+    // SAFETY: `read` stays open to the end of this function.
+    unsafe { job.inherit_raw_fd(r) };
+    // SAFETY: `write` stays open to the end of this function.
+    unsafe { job.inherit_raw_fd(w) };
+    let output = job.output()?;
+    print!("{}", String::from_utf8_lossy(&output.stdout));
+    assert_eq!(output.stdout, b"a job with token +\n");
+    assert_eq!(rustix::io::read(&read, &mut [0; 9])?, 3);
+    Ok(())
+}

@@ -1,0 +1,242 @@
+//! Held: the descriptors that a prepared plan keeps from spawn to spawn.
+#![allow(unsafe_code, reason = "a number that the caller vouches for")]
+
+use rustix::io::{Errno, FdFlags, fcntl_dupfd_cloexec, fcntl_getfd};
+use rustix::process::{Resource, getrlimit};
+
+use crate::op::{Op, Role};
+use crate::parent::error::{Error, Step};
+use crate::parent::image::{begins_a_script, is_script, of_bytes, of_self};
+use crate::parent::plan::fds::outside;
+use crate::parent::plan::given::{Given, Image, pair};
+use crate::parent::plan::{Plan, stdio_step};
+use crate::parent::reserve::Low;
+use crate::parent::std::{
+    format,
+    fs::{File, OpenOptions},
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd},
+    vec::Vec,
+};
+use crate::parent::stdio::Lent;
+
+/// What is said of a script that is run by its descriptor: the kernel would
+/// say ENOENT, as its interpreter finds nothing at `/dev/fd/N`.
+const SCRIPT: &str = "it is a #! script, whose interpreter has to find it \
+                      open: say at which number, by script_fd";
+
+/// What stays open while a plan may be launched.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    /// `/dev/null`, for each of 0 to 2 that is made from it.
+    null: [Option<Low>; 3],
+    /// What stands in the place of the caller's own, and the program's image.
+    copies: Vec<Low>,
+    /// The numbers that the child's descriptors get, in ascending order.
+    targets: Vec<u32>,
+    /// The first number above all that steps read from; 3 if they read none.
+    pub(super) cut: u32,
+    /// The first number above all that stays open.
+    pub(super) above: u32,
+}
+
+impl Held {
+    /// Opens, checks and copies. The plan's numbers are those to use from
+    /// here on.
+    pub(super) fn new(plan: &mut Plan) -> Result<Held, Error> {
+        let targets = plan.targets();
+        let mut held = Held { targets, cut: 3, above: 3, ..Held::default() };
+        // Before anything is opened: it could take a closed one's number.
+        let limit = open(plan)?;
+        for op in &plan.ops {
+            if let Op::Dup { to, role: Role::Null } = *op {
+                let n = u8::try_from(to).unwrap_or_default();
+                let null = held.settle(null(n)?);
+                let null =
+                    null.map_err(|e| os(stdio_step(n), e).with("/dev/null"))?;
+                held.cut = held.cut.max(null.number() + 1);
+                if let Some(place) = held.null.get_mut(usize::from(n)) {
+                    *place = Some(null);
+                }
+            }
+        }
+        if plan.given.is_empty() {
+            return Ok(held);
+        }
+        for n in 0..plan.given.len() {
+            held.one(plan, n, limit)?;
+        }
+        let highest = plan.given.iter().map(|given| given.number + 1).max();
+        held.cut = held.cut.max(highest.unwrap_or(3));
+        let kept = plan.kept().last().copied();
+        held.above = kept.map_or(3, |n| n.saturating_add(1)).max(3);
+        if let Some(place) = plan.program_fd {
+            let path = format!("/proc/self/fd/{}", plan.place(place));
+            if let Ok(path) = plan.words.put(&[path.as_bytes()]) {
+                plan.proc_path = path;
+            }
+        }
+        Ok(held)
+    }
+
+    /// One of the caller's, or the program's image.
+    fn one(
+        &mut self,
+        plan: &mut Plan,
+        n: usize,
+        limit: u64,
+    ) -> Result<(), Error> {
+        let image = plan.image.clone();
+        let Some(given) = plan.given.get_mut(n) else { return Ok(()) };
+        let by = given.by;
+        let low = match (&given.lent, image) {
+            (None, Some(image)) => {
+                let made = program(&image, given.target)?;
+                Some(self.settle(made).map_err(|e| os(by, e))?)
+            }
+            (None, None) => None,
+            (Some(lent), _) => {
+                let low = self.lent(given, borrow(lent), limit)?;
+                if by == Step::FromFd && given.target.is_none() {
+                    let fd = borrow(lent);
+                    if is_script(fd, given.number) {
+                        let refused = Error::refused(by, SCRIPT);
+                        return Err(refused.with(given.shown()));
+                    }
+                }
+                low
+            }
+        };
+        if let Some(low) = low {
+            given.number = low.number();
+            self.copies.push(low);
+        }
+        Ok(())
+    }
+
+    /// A copy of one of the caller's descriptors, if it cannot serve itself,
+    /// or a reserved number makes the child's table smaller.
+    fn lent(
+        &self,
+        given: &Given,
+        fd: BorrowedFd<'_>,
+        limit: u64,
+    ) -> Result<Option<Low>, Error> {
+        // Open until exec, and not after it.
+        let held = given.target.is_none();
+        let lost = self.targets.binary_search(&given.number).is_ok();
+        let leaks = !given.cloexec;
+        if given.copied || (held && (lost || leaks)) {
+            let copy = lift(fd, 3);
+            let low = copy.and_then(|copy| self.settle(copy));
+            let low = low.map_err(|e| os(given.by, e).with(given.shown()))?;
+            return Ok(Some(low));
+        }
+        let may = given.target.is_none_or(|to| u64::from(to) < limit);
+        Ok(may.then(|| Low::lease(fd, &self.targets)).flatten())
+    }
+
+    /// A descriptor that steps read from, at a number that none of them
+    /// writes over, and a low one if there is a choice.
+    pub(super) fn settle(&self, fd: OwnedFd) -> Result<Low, Errno> {
+        if let Some(low) = Low::lease(fd.as_fd(), &self.targets) {
+            return Ok(low);
+        }
+        let mut low = Low::from(fd);
+        let mut least = 3;
+        while self.targets.binary_search(&low.number()).is_ok() {
+            // The kernel gives the first that is free: a target, perhaps.
+            least = outside(&self.targets, least);
+            let from = i32::try_from(least).map_err(|_| Errno::MFILE)?;
+            let Some(fd) = low.fd() else { break };
+            low = lift(fd, from)?.into();
+            least = low.number() + 1;
+        }
+        Ok(low)
+    }
+
+    /// The number of `/dev/null` for one of 0 to 2.
+    pub(super) fn null(&self, n: u8) -> Option<u32> {
+        let null = self.null.get(usize::from(n))?.as_ref();
+        null.map(Low::number)
+    }
+
+    /// A descriptor at `cut` or above, made from one that is held.
+    pub(super) fn canary(&self, plan: &Plan) -> Option<OwnedFd> {
+        let mut own = self.null.iter().flatten().chain(&self.copies);
+        let mut lent = plan.given.iter().filter_map(|g| g.lent.as_ref());
+        let fd = own.find_map(Low::fd).or_else(|| lent.next().map(borrow))?;
+        fcntl_dupfd_cloexec(fd, i32::try_from(self.cut).ok()?).ok()
+    }
+}
+
+fn os(step: Step, e: Errno) -> Error {
+    Error::os(step, e.raw_os_error())
+}
+
+/// A copy at the first free number that is `least` or above. EINVAL says
+/// that `least` is not below RLIMIT_NOFILE: none is free there.
+pub(super) fn lift(fd: impl AsFd, least: RawFd) -> Result<OwnedFd, Errno> {
+    fcntl_dupfd_cloexec(fd, least).map_err(|e| match e {
+        Errno::INVAL => Errno::MFILE,
+        e => e,
+    })
+}
+
+/// Whether the caller's descriptors are open, and which of them exec closes.
+/// Returns the limit on numbers, which those that are made in the child have
+/// to be below: else dup3 would say EBADF there.
+fn open(plan: &mut Plan) -> Result<u64, Error> {
+    if plan.given.is_empty() {
+        return Ok(u64::MAX);
+    }
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    for given in &mut plan.given {
+        if let Some(lent) = &given.lent {
+            let flags = fcntl_getfd(borrow(lent)).map_err(|e| {
+                let why = "that descriptor is not open here";
+                let error = Error::told(given.by, e.raw_os_error(), why);
+                error.with(given.shown())
+            })?;
+            given.cloexec = flags.contains(FdFlags::CLOEXEC);
+        }
+        let Some(to) = given.target else { continue };
+        if u64::from(to) >= limit && given.number != to {
+            let why = "that number is not below RLIMIT_NOFILE";
+            let shown = pair(given.lent.as_ref().map(Lent::number), to);
+            return Err(Error::refused(given.by, why).with(shown));
+        }
+    }
+    Ok(limit)
+}
+
+/// A sealed memory file of the program.
+fn program(image: &Image, target: Option<u32>) -> Result<OwnedFd, Error> {
+    let fail = |e: io::Error| Error::io(image.step(), &e);
+    match image {
+        Image::Bytes(bytes) if target.is_none() && begins_a_script(bytes) => {
+            Err(Error::refused(image.step(), SCRIPT))
+        }
+        Image::Bytes(bytes) => of_bytes(bytes).map_err(fail),
+        Image::Own | Image::Fd(_) => of_self().map_err(fail),
+    }
+}
+
+fn borrow(lent: &Lent) -> BorrowedFd<'_> {
+    match lent {
+        Lent::Owned(fd) => fd.as_fd(),
+        // SAFETY: whoever named the number (`Command::raw_fd`, clause 1) has
+        // promised that it stays open until the spawns are done; -1 was
+        // refused when the plan was made.
+        Lent::Raw(number) => unsafe { BorrowedFd::borrow_raw(*number) },
+    }
+}
+
+fn null(n: u8) -> Result<OwnedFd, Error> {
+    let mut options = OpenOptions::new();
+    options.read(n == 0).write(n != 0);
+    let file: io::Result<File> = options.open("/dev/null");
+    let file =
+        file.map_err(|e| Error::io(stdio_step(n), &e).with("/dev/null"))?;
+    Ok(file.into())
+}

@@ -1,0 +1,102 @@
+//! Image: programs in sealed memory files, which nobody can write to.
+
+use rustix::fs::{
+    MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, memfd_create,
+};
+use rustix::io::Errno;
+
+use super::std::{
+    fs::File,
+    io::{self, Read, Write},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::unix::fs::FileExt,
+    path::PathBuf,
+};
+
+/// What makes a memory file the same for ever.
+const SEALS: SealFlags = SealFlags::SEAL
+    .union(SealFlags::SHRINK)
+    .union(SealFlags::GROW)
+    .union(SealFlags::WRITE);
+
+/// The memory file's name, as `/proc/PID/exe` shows it: `/memfd:offshoot`.
+const NAME: &str = "offshoot";
+
+/// This process's own program, whatever is at its path by now.
+const OWN: &str = "/proc/self/exe";
+
+/// A sealed memory file of these bytes.
+pub(crate) fn of_bytes(mut bytes: &[u8]) -> io::Result<OwnedFd> {
+    seal(&mut bytes)
+}
+
+/// A sealed memory file of this process's own program: a copy, or the file
+/// itself where that is sealed already.
+pub(crate) fn of_self() -> io::Result<OwnedFd> {
+    let mut own = File::open(OWN)?;
+    if is_sealed(own.as_fd()) {
+        return Ok(own.into());
+    }
+    seal(&mut own)
+}
+
+fn seal(from: &mut impl Read) -> io::Result<OwnedFd> {
+    let mut file = File::from(executable()?);
+    io::copy(from, &mut file)?;
+    file.flush()?;
+    fcntl_add_seals(&file, SEALS)?;
+    Ok(file.into())
+}
+
+/// `MFD_EXEC` (Linux 6.3) asks for what older kernels give anyway, and they
+/// answer EINVAL to it. EACCES: `vm.memfd_noexec` is 2.
+fn executable() -> Result<OwnedFd, Errno> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    match memfd_create(NAME, flags | MemfdFlags::EXEC) {
+        Err(Errno::INVAL) => memfd_create(NAME, flags),
+        other => other,
+    }
+}
+
+fn is_sealed(file: BorrowedFd<'_>) -> bool {
+    fcntl_get_seals(file).is_ok_and(|seals| seals.contains(SEALS))
+}
+
+/// Whether this process runs from a sealed memory file, as after
+/// [`Command::self_exe`] and [`Command::exec`]: then nobody can write to its
+/// program through `/proc/PID/exe`.
+///
+/// # Errors
+///
+/// What opening `/proc/self/exe` gives: ENOENT without `/proc`.
+///
+/// # Examples
+///
+/// ```
+/// // A test runs from a file.
+/// assert!(!offshoot::self_exe_is_sealed()?);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// [`Command::self_exe`]: crate::Command::self_exe
+/// [`Command::exec`]: crate::Command::exec
+pub fn self_exe_is_sealed() -> io::Result<bool> {
+    Ok(is_sealed(File::open(OWN)?.as_fd()))
+}
+
+/// Whether a file begins with `#!`, if it can be read: through `/proc` where
+/// the descriptor itself was opened without reading (`O_PATH`).
+pub(crate) fn is_script(fd: BorrowedFd<'_>, number: u32) -> bool {
+    let mut head = [0; 2];
+    let read = rustix::io::pread(fd, &mut head, 0);
+    let read = read.or_else(|_| {
+        let path = super::std::format!("/proc/self/fd/{number}");
+        let file = File::open(PathBuf::from(path));
+        file.and_then(|file| file.read_at(&mut head, 0))
+    });
+    read.is_ok_and(|n| n == 2) && begins_a_script(&head)
+}
+
+pub(crate) fn begins_a_script(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"#!")
+}

@@ -1,0 +1,411 @@
+//! Model: a descriptor table in plain Rust, on which orders are played.
+//!
+//! Parent and child do to it what they do to the kernel's; what the program
+//! would have at the end is held against what was asked, which is written
+//! down here a second time and without the planner. Tests and fuzzing only.
+
+pub(crate) mod bytes;
+
+use super::{Order, Wire, gaps, order, outside};
+use crate::parent::std::{
+    collections::{BTreeMap, BTreeSet},
+    vec::Vec,
+};
+
+/// Which file a number stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Id {
+    /// The one that the caller had at that number.
+    Caller(u32),
+    /// The one that was made for the wire at that place in the list.
+    Made(usize),
+    /// The parent's end of a pipe.
+    Ours,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct File {
+    id: Id,
+    cloexec: bool,
+}
+
+/// What a wire is made from.
+#[derive(Clone, Copy, Debug)]
+enum Origin {
+    Number(u32),
+    /// Opened before the copies are made, as `/dev/null` is; the search for
+    /// a number begins at the one given.
+    Early(u32),
+    /// Opened after them, with an end of ours beside it, as a pipe is.
+    Late(u32),
+}
+
+/// What becomes of descriptors that nobody listed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Rest {
+    Closed,
+    Marked,
+    Kept,
+}
+
+/// A caller's table, and what a child of its shall have.
+#[derive(Debug)]
+struct Case {
+    /// The caller's descriptors; whether they are closed at exec.
+    open: BTreeMap<u32, bool>,
+    /// Targets, which differ, and their sources.
+    wires: Vec<(u32, Origin)>,
+    /// What is needed up to exec, and is not there after it.
+    held: Vec<u32>,
+    /// Those of 0 to 2 that shall be closed; no targets.
+    shut: BTreeSet<u32>,
+    rest: Rest,
+}
+
+/// The source that was asked for and is not open.
+#[derive(Debug, PartialEq)]
+struct Refused(u32);
+
+impl Case {
+    /// What is asked for, in the planner's words.
+    fn wires(&self) -> Vec<Wire> {
+        let wire = |&(to, from): &(u32, Origin)| match from {
+            Origin::Number(from) => Wire { to, from: Some(from) },
+            Origin::Early(_) | Origin::Late(_) => Wire { to, from: None },
+        };
+        self.wires.iter().map(wire).collect()
+    }
+
+    /// The file that a wire shall lead to.
+    fn wanted(&self, n: usize) -> Id {
+        match self.wires[n].1 {
+            Origin::Number(from) => Id::Caller(from),
+            Origin::Early(_) | Origin::Late(_) => Id::Made(n),
+        }
+    }
+
+    /// What the program shall have. Does not ask the planner.
+    fn specified(&self) -> BTreeMap<u32, Id> {
+        let mut all = BTreeMap::new();
+        for (n, cloexec) in &self.open {
+            let stays = match n {
+                0..3 => !self.shut.contains(n),
+                _ => self.rest == Rest::Kept,
+            };
+            if stays && !cloexec {
+                all.insert(*n, Id::Caller(*n));
+            }
+        }
+        let made = self.wires.iter().enumerate();
+        all.extend(made.map(|(n, (to, _))| (*to, self.wanted(n))));
+        all
+    }
+
+    /// How many circles there are of targets that are each other's sources:
+    /// counts the lowest number of each. Does not ask the planner.
+    fn circles(&self) -> usize {
+        let mut reads = BTreeMap::new();
+        for wire in self.wires() {
+            reads.extend(wire.from.map(|from| (wire.to, from)));
+        }
+        let lowest = |start: &&u32| {
+            let mut at = **start;
+            for length in 1..=reads.len() {
+                match reads.get(&at) {
+                    Some(next) if next == *start => return length > 1,
+                    Some(next) if next > *start => at = *next,
+                    _ => return false,
+                }
+            }
+            false
+        };
+        reads.keys().filter(lowest).count()
+    }
+
+    /// Does all that a spawn does, and checks what comes of it.
+    fn run(&self) -> Result<(), Refused> {
+        self.play(&order(&self.wires()))
+    }
+
+    fn play(&self, order: &Order) -> Result<(), Refused> {
+        let mut places = order.places.clone();
+        places.sort_unstable();
+        assert!(places.into_iter().eq(0..self.wires.len()), "{self:?}");
+        let (mut table, numbers, held) = Table::of(self).prepare(order)?;
+        table.child(order, &numbers, &held);
+        let circles = self.circles();
+        assert_eq!(order.copies.len(), circles, "{order:?} {self:?}");
+        assert_eq!(order.copied.len(), circles, "{order:?} {self:?}");
+        Ok(())
+    }
+}
+
+/// The table of one process.
+struct Table<'a> {
+    case: &'a Case,
+    files: BTreeMap<u32, File>,
+    /// 0 to 2 and all that are made, in ascending order.
+    targets: Vec<u32>,
+}
+
+/// A table that has all that steps read; the number that each wire is read
+/// from; those of what is held, with what was at which number.
+type Ready<'a> = (Table<'a>, Vec<u32>, Vec<(u32, u32)>);
+
+impl<'a> Table<'a> {
+    fn of(case: &'a Case) -> Table<'a> {
+        let file = |(n, cloexec): (&u32, &bool)| {
+            (*n, File { id: Id::Caller(*n), cloexec: *cloexec })
+        };
+        let files = case.open.iter().map(file).collect();
+        let made = case.wires.iter().map(|(to, _)| *to);
+        let targets: BTreeSet<u32> = (0..3).chain(made).collect();
+        Table { case, files, targets: targets.into_iter().collect() }
+    }
+
+    /// The number that the kernel would give.
+    fn free(&self, least: u32) -> u32 {
+        let free = (least..).find(|n| !self.files.contains_key(n));
+        free.expect("a free number")
+    }
+
+    fn open(&mut self, least: u32, id: Id) -> u32 {
+        let at = self.free(least);
+        self.files.insert(at, File { id, cloexec: true });
+        at
+    }
+
+    /// `Held::settle`: a new descriptor, which the kernel puts anywhere,
+    /// moves to a number that is no target.
+    fn settle(&mut self, begin: u32, id: Id) -> u32 {
+        let mut at = self.open(begin, id);
+        let mut least = 3;
+        while self.targets.binary_search(&at).is_ok() {
+            least = outside(&self.targets, least);
+            let next = self.open(least, id);
+            self.files.remove(&at);
+            at = next;
+            least = at + 1;
+        }
+        assert!(!self.targets.contains(&at), "{at}: {:?}", self.case);
+        at
+    }
+
+    /// The parent's part, up to the clone.
+    fn prepare(mut self, order: &Order) -> Result<Ready<'a>, Refused> {
+        let case = self.case;
+        let mut numbers = Vec::new();
+        for (n, (_, from)) in case.wires.iter().enumerate() {
+            numbers.push(match from {
+                Origin::Number(from) => *from,
+                Origin::Early(begin) => self.settle(*begin, Id::Made(n)),
+                Origin::Late(_) => 0,
+            });
+        }
+        for (n, (_, from)) in case.wires.iter().enumerate() {
+            let Origin::Number(from) = from else { continue };
+            if !case.open.contains_key(from) {
+                return Err(Refused(*from));
+            }
+            if order.copied.contains(&n) {
+                assert!(order.copies.contains(from), "{order:?} {case:?}");
+                numbers[n] = self.settle(3, Id::Caller(*from));
+            }
+        }
+        let mut held = Vec::new();
+        for from in &case.held {
+            let cloexec = *case.open.get(from).ok_or(Refused(*from))?;
+            let lost = self.targets.contains(from);
+            let id = Id::Caller(*from);
+            let copy = lost || !cloexec;
+            let at = if copy { self.settle(3, id) } else { *from };
+            held.push((at, *from));
+        }
+        for (n, (_, from)) in case.wires.iter().enumerate() {
+            let Origin::Late(begin) = from else { continue };
+            self.open(3, Id::Ours);
+            numbers[n] = self.settle(*begin, Id::Made(n));
+        }
+        Ok((self, numbers, held))
+    }
+
+    /// The child's part, up to and with the exec.
+    fn child(&mut self, order: &Order, numbers: &[u32], held: &[(u32, u32)]) {
+        let case = self.case;
+        if case.rest == Rest::Marked {
+            for (_, file) in self.files.range_mut(3..) {
+                file.cloexec = true;
+            }
+        }
+        for n in &order.places {
+            // `dup3`, or where both are the same, `F_SETFD`.
+            let (to, _) = case.wires[*n];
+            let read = self.files.get(&numbers[*n]).map(|file| file.id);
+            let id = case.wanted(*n);
+            assert_eq!(read, Some(id), "for {to} {order:?} {case:?}");
+            self.files.insert(to, File { id, cloexec: false });
+        }
+        for n in &case.shut {
+            self.files.remove(n);
+        }
+        if case.rest == Rest::Closed {
+            let places = held.iter().map(|(at, _)| *at);
+            let mut kept: Vec<u32> = self.targets.clone();
+            kept.extend(places);
+            kept.sort_unstable();
+            kept.dedup();
+            for (from, to) in gaps(&kept) {
+                let to = to.unwrap_or(u32::MAX);
+                assert!(from <= to, "EINVAL: {from}..={to} {case:?}");
+                self.files.retain(|n, _| *n < from || *n > to);
+            }
+        }
+        for (at, from) in held {
+            let read = self.files.get(at).map(|file| file.id);
+            assert_eq!(read, Some(Id::Caller(*from)), "{at}: {case:?}");
+        }
+        self.files.retain(|_, file| !file.cloexec);
+        let ids = self.files.iter().map(|(n, file)| (*n, file.id));
+        let has: BTreeMap<u32, Id> = ids.collect();
+        assert_eq!(has, case.specified(), "{order:?} {case:?}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BTreeSet, Case, Origin, Refused, Rest, Vec, order};
+    use crate::parent::std::vec;
+
+    const ALL: u32 = 5;
+
+    /// All maps of 0..5, where a number may be no target at all.
+    fn maps() -> impl Iterator<Item = Vec<(u32, u32)>> {
+        let choices = ALL + 1;
+        (0..choices.pow(ALL)).map(move |code| {
+            let source = |to| code / choices.pow(to) % choices;
+            let all = (0..ALL).map(|to| (to, source(to)));
+            all.filter(|(_, from)| *from < ALL).collect()
+        })
+    }
+
+    fn case(map: &[(u32, u32)], open: u32, marked: u32) -> Case {
+        let wire = |(to, from): &(u32, u32)| (*to, Origin::Number(*from));
+        let open = (0..ALL).filter(|n| open >> n & 1 != 0);
+        Case {
+            open: open.map(|n| (n, marked >> n & 1 != 0)).collect(),
+            wires: map.iter().map(wire).collect(),
+            held: Vec::new(),
+            shut: BTreeSet::new(),
+            rest: Rest::Closed,
+        }
+    }
+
+    #[test]
+    fn every_map_of_five_numbers_with_every_subset_closed_is_right() {
+        let (mut played, mut refused) = (0, 0);
+        for map in maps() {
+            let order = order(&case(&map, 0, 0).wires());
+            for open in 0..1 << ALL {
+                let mut from = map.iter().map(|(_, from)| *from);
+                let closed = from.find(|from| open >> from & 1 == 0);
+                let closed = closed.map_or(Ok(()), |n| Err(Refused(n)));
+                for marked in [0, !0] {
+                    let case = case(&map, open, marked);
+                    assert_eq!(case.play(&order), closed, "{case:?}");
+                }
+                played += usize::from(closed.is_ok());
+                refused += usize::from(closed.is_err());
+            }
+        }
+        assert_eq!(played + refused, 6 * 6 * 6 * 6 * 6 * 32);
+        // A map of d sources leaves 5 - d that may be closed or open.
+        assert_eq!(played, 36_232);
+    }
+
+    /// Numbers that look random and are the same each time (xorshift).
+    struct Dice(u32);
+
+    impl Dice {
+        fn roll(&mut self, sides: u32) -> u32 {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 17;
+            self.0 ^= self.0 << 5;
+            self.0 % sides
+        }
+    }
+
+    #[test]
+    fn every_map_with_one_or_two_wires_made_later_is_right() {
+        let mut dice = Dice(1);
+        let mut refused = 0;
+        for map in maps() {
+            let mut case = case(&map, 0, 0);
+            // One in eight is closed: most of these are played.
+            for n in (0..10).filter(|_| dice.roll(8) != 0).collect::<Vec<_>>()
+            {
+                case.open.insert(n, dice.roll(2) == 0);
+            }
+            for _ in 0..=dice.roll(2) {
+                let to = dice.roll(10);
+                let from = match dice.roll(2) {
+                    0 => Origin::Early(dice.roll(12)),
+                    _ => Origin::Late(dice.roll(12)),
+                };
+                case.wires.retain(|wire| wire.0 != to);
+                case.wires.push((to, from));
+            }
+            for n in (1..case.wires.len()).rev() {
+                let other = usize::try_from(dice.roll(10)).unwrap() % (n + 1);
+                case.wires.swap(n, other);
+            }
+            if dice.roll(4) == 0 {
+                case.held.push(dice.roll(10));
+            }
+            let free = |n: &u32| case.wires.iter().all(|wire| wire.0 != *n);
+            case.shut = (0..3).filter(|_| dice.roll(4) == 0).collect();
+            case.shut.retain(free);
+            case.rest = match dice.roll(3) {
+                0 => Rest::Closed,
+                1 => Rest::Marked,
+                _ => Rest::Kept,
+            };
+            refused += usize::from(case.run().is_err());
+        }
+        assert!(refused < 3000, "{refused} of 7776 were not played");
+    }
+
+    /// Each number of a circle from the next, and the first from the last.
+    fn circle(numbers: &[u32]) -> Vec<(u32, u32)> {
+        let next = numbers.iter().cycle().skip(1);
+        numbers.iter().copied().zip(next.copied()).collect()
+    }
+
+    #[test]
+    fn circles_cost_one_copy_each() {
+        let swap = circle(&[0, 1]);
+        let whole = circle(&[0, 1, 2, 3, 4]);
+        let back = circle(&[4, 3, 2, 1, 0]);
+        let two = [circle(&[0, 3]), circle(&[1, 4, 2])].concat();
+        // Others read from the circle, and from those who do.
+        let crowd = [circle(&[3, 1]), vec![(0, 3), (2, 3), (4, 2)]].concat();
+        let line = vec![(0, 1), (1, 2), (2, 3), (3, 4)];
+        let stay = vec![(0, 0), (1, 0), (2, 2), (3, 2)];
+        let cases = [
+            (swap, 1),
+            (whole, 1),
+            (back, 1),
+            (two, 2),
+            (crowd, 1),
+            (line, 0),
+            (stay, 0),
+        ];
+        for (map, copies) in cases {
+            let case = case(&map, !0, !0);
+            let order = order(&case.wires());
+            assert_eq!(order.copies.len(), copies, "{map:?}");
+            assert_eq!(order.copied.len(), copies, "{map:?}");
+            assert_eq!(case.circles(), copies, "{map:?}");
+            assert_eq!(case.play(&order), Ok(()));
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! Listen: the variables by which a program finds the sockets it was given.
+
+use super::Wishes;
+use super::words::Words;
+use crate::parent::error::{Error, Step};
+use crate::parent::std::{
+    ffi::OsStr,
+    string::{String, ToString},
+};
+
+/// The first descriptor of the protocol (`SD_LISTEN_FDS_START`).
+pub(crate) const START: i32 = 3;
+
+/// What `sd_listen_fds_with_names` reports where there is no name.
+const UNKNOWN: &str = "unknown";
+
+/// The variables of the protocol; whoever gives sockets sets all of them.
+const OURS: [&str; 4] =
+    ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PIDFDID"];
+
+pub(super) fn is_ours(key: &OsStr) -> bool {
+    OURS.iter().any(|name| key == *name)
+}
+
+/// Puts the variables first; the child itself fills in the first of them.
+pub(super) fn environment(
+    words: &mut Words,
+    wishes: &Wishes,
+    names: &[Option<String>],
+) -> Result<(), Error> {
+    if let Some((key, _)) = wishes.env.iter().find(|(key, _)| is_ours(key)) {
+        let why = "env names that variable too";
+        return Err(Error::refused(Step::ListenFds, why).with(key));
+    }
+    let mut list = String::new();
+    for (n, name) in names.iter().enumerate() {
+        if n > 0 {
+            list.push(':');
+        }
+        list.push_str(valid(name.as_deref().unwrap_or(UNKNOWN))?);
+    }
+    words.inherited(b"LISTEN_PID", b"");
+    let count = names.len().to_string();
+    words.inherited(b"LISTEN_FDS", count.as_bytes());
+    if names.iter().any(Option::is_some) {
+        words.inherited(b"LISTEN_FDNAMES", list.as_bytes());
+    }
+    Ok(())
+}
+
+/// A name as systemd takes it (`fdname_is_valid`).
+fn valid(name: &str) -> Result<&str, Error> {
+    let plain = |byte: u8| matches!(byte, b' '..=b'~') && byte != b':';
+    let why = match name.as_bytes() {
+        all if all.len() > 255 => "a name has 255 bytes at most",
+        all if !all.iter().copied().all(plain) => {
+            "a name is printable ASCII without a colon"
+        }
+        _ => return Ok(name),
+    };
+    Err(Error::refused(Step::ListenFds, why).with(name))
+}

@@ -1,0 +1,178 @@
+//! Reserve: low numbers kept for the descriptors that children are given.
+//!
+//! A child's own table holds all below the highest descriptor that it needs.
+//! In a parent with thousands of them a fresh pipe is the highest of all; on
+//! a reserved number it is low, and the rest is never copied.
+
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::io::{DupFlags, Errno, dup3, fcntl_dupfd_cloexec};
+
+use super::error::{Error, Step};
+use super::std::{
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicI32, Ordering},
+    },
+    vec::Vec,
+};
+
+/// The kernel copies whole words of the table: 64 descriptors.
+const WORD: u32 = 64;
+
+struct Reserve {
+    /// What stands at the numbers that nobody has taken: the last of these.
+    /// Its own number is above theirs, so that a table without it is not the
+    /// parent's. Earlier ones stay, as a spawn may be looking at them.
+    idle: Vec<OwnedFd>,
+    free: Vec<OwnedFd>,
+    /// All there are, taken or not.
+    all: usize,
+}
+
+static RESERVE: Mutex<Reserve> =
+    Mutex::new(Reserve { idle: Vec::new(), free: Vec::new(), all: 0 });
+
+/// The number of `idle`; 0 if there is none.
+static ABOVE: AtomicI32 = AtomicI32::new(0);
+
+/// A descriptor above all that are reserved, which stays open.
+pub(crate) fn above() -> Option<RawFd> {
+    Some(ABOVE.load(Ordering::Acquire)).filter(|fd| *fd > 0)
+}
+
+fn reserve() -> MutexGuard<'static, Reserve> {
+    RESERVE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Keeps `count` more descriptor numbers for what children are given: the
+/// child's ends of pipes, `/dev/null`, opened files, and copies of high
+/// descriptors. Call it early, while low numbers are free.
+///
+/// In a parent with thousands of descriptors a spawn that gives the child a
+/// pipe then takes as long as in one with a few. A spawn needs one for each
+/// descriptor of the child's that is not inherited, for as long as the spawn
+/// takes; a [`Prepared`](crate::Prepared) keeps those that it gives each
+/// time. Where none is left, a high number serves, at the price of the copy.
+///
+/// Threads may spawn and reserve at once. A number goes back to the reserve
+/// as the spawn ends, and what stood there is closed, so that no reader of a
+/// pipe waits for its end any longer than without.
+///
+/// # Errors
+///
+/// [`Step::ReserveFds`](crate::Step::ReserveFds) with EMFILE or ENFILE; what
+/// this call has made is closed again.
+///
+/// # Examples
+///
+/// ```
+/// offshoot::reserve_fds(6)?;
+/// let output = offshoot::Command::new("echo").arg("hi").output()?;
+/// assert_eq!(output.stdout, b"hi\n");
+/// # Ok::<(), offshoot::Error>(())
+/// ```
+pub fn reserve_fds(count: usize) -> Result<(), Error> {
+    reserve()
+        .more(count)
+        .map_err(|e| Error::os(Step::ReserveFds, e.raw_os_error()))
+}
+
+impl Reserve {
+    fn more(&mut self, count: usize) -> Result<(), Errno> {
+        let idle = match self.idle.last() {
+            Some(idle) => fcntl_dupfd_cloexec(idle, 3)?,
+            None => eventfd(0, EventfdFlags::CLOEXEC)?,
+        };
+        let copy = |_| fcntl_dupfd_cloexec(&idle, 3);
+        let mut made = (0..count).map(copy).collect::<Result<Vec<_>, _>>()?;
+        let highest = made.iter().chain(&self.idle).map(AsRawFd::as_raw_fd);
+        let highest = highest.max().unwrap_or(3);
+        let idle = fcntl_dupfd_cloexec(&idle, highest + 1)?;
+        ABOVE.store(idle.as_raw_fd(), Ordering::Release);
+        self.idle.push(idle);
+        self.all += count;
+        // Room for all, so that giving one back does not allocate.
+        self.free.reserve(self.all - self.free.len());
+        self.free.append(&mut made);
+        Ok(())
+    }
+}
+
+/// A descriptor for a child, at a reserved number if that is lower.
+#[derive(Debug)]
+pub(crate) struct Low {
+    fd: Option<OwnedFd>,
+    leased: bool,
+}
+
+impl From<OwnedFd> for Low {
+    fn from(fd: OwnedFd) -> Low {
+        Low { fd: Some(fd), leased: false }
+    }
+}
+
+impl Low {
+    /// A copy of a descriptor at a reserved number that is none of `taken`,
+    /// which is sorted; `None` if the number it has is as good.
+    pub(crate) fn lease(fd: BorrowedFd<'_>, taken: &[u32]) -> Option<Low> {
+        let own = number(&fd);
+        if own < WORD {
+            return None;
+        }
+        let mut reserve = reserve();
+        let fits = |(_, free): &(usize, &OwnedFd)| {
+            taken.binary_search(&number(*free)).is_err()
+        };
+        let all = reserve.free.iter().enumerate().filter(fits);
+        let (place, least) = all.min_by_key(|(_, free)| number(*free))?;
+        if number(least) >= own {
+            return None;
+        }
+        let mut free = reserve.free.swap_remove(place);
+        drop(reserve);
+        let moved = replace(fd, &mut free);
+        // From here on the number goes back as this is dropped.
+        let low = Low { fd: Some(free), leased: true };
+        moved.is_ok().then_some(low)
+    }
+
+    pub(crate) fn number(&self) -> u32 {
+        self.fd.as_ref().map_or(0, number)
+    }
+
+    pub(crate) fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.fd.as_ref().map(AsFd::as_fd)
+    }
+}
+
+impl Drop for Low {
+    fn drop(&mut self) {
+        let (Some(mut fd), true) = (self.fd.take(), self.leased) else {
+            return;
+        };
+        let mut reserve = reserve();
+        let idle = reserve.idle.last();
+        let put = idle.map(|idle| replace(idle.as_fd(), &mut fd));
+        match put {
+            Some(Ok(())) => reserve.free.push(fd),
+            // Rather a smaller reserve than a pipe that stays open.
+            _ => reserve.all -= 1,
+        }
+    }
+}
+
+fn number(fd: &impl AsRawFd) -> u32 {
+    fd.as_raw_fd().unsigned_abs()
+}
+
+/// Makes `to` a copy of `fd`, at its own number, in one step.
+fn replace(fd: BorrowedFd<'_>, to: &mut OwnedFd) -> Result<(), Errno> {
+    loop {
+        match dup3(fd, to, DupFlags::CLOEXEC) {
+            // EBUSY: another thread is opening a file at that number.
+            Err(Errno::INTR | Errno::BUSY) => {}
+            done => return done,
+        }
+    }
+}

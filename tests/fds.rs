@@ -1,0 +1,388 @@
+//! Descriptors by number: any mapping, each engine, against what the
+//! numbers meant before; and what cannot be, refused by name.
+#![allow(unsafe_code, reason = "the tests give and close numbers")]
+
+mod util;
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::path::Path;
+
+use offshoot::{Command, Engine, Error, Prepared, Stdio, Step};
+use util::clean::{clean, is};
+use util::mirror::{ASK, Report};
+use util::{alone, each_engine, mirror, scratch};
+
+/// A file of this name, at this number or the first that is free above it.
+fn file_at(dir: &Path, name: &str, least: RawFd) -> OwnedFd {
+    let file = File::create(dir.join(name)).unwrap();
+    // SAFETY: duplicates an open descriptor.
+    let fd =
+        unsafe { libc::fcntl(file.as_raw_fd(), libc::F_DUPFD_CLOEXEC, least) };
+    assert!(fd >= least);
+    // SAFETY: the number was just made, for this owner.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+/// The files that a child has from 3 up, by number, by name.
+fn seen(report: &Report) -> BTreeMap<u32, String> {
+    let one = |line: &str| {
+        let (number, path) = line.split_once(' ').unwrap();
+        let name = path.rsplit('/').next().unwrap().to_string();
+        (number.parse().unwrap(), name)
+    };
+    let all = report.all("fd").into_iter().map(one);
+    all.filter(|(number, _)| *number >= 3).collect()
+}
+
+fn report(command: &mut Command) -> Result<Report, Error> {
+    let output = command.output()?;
+    assert!(output.status.success(), "{output:?}");
+    Ok(Report::parse(&output.stdout))
+}
+
+fn named(all: &[(u32, &str)]) -> BTreeMap<u32, String> {
+    all.iter().map(|(n, name)| (*n, (*name).to_string())).collect()
+}
+
+#[test]
+fn descriptors_can_trade_places_and_rotate() {
+    let dir = scratch("rotate");
+    let three = |command: &mut Command, targets: [RawFd; 3]| {
+        let fds = ["a", "b", "c"].map(|name| file_at(&dir, name, 30));
+        let numbers: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
+        let at = targets.map(|n| match n {
+            0..3 => numbers[n.unsigned_abs() as usize],
+            n => n,
+        });
+        for (fd, to) in fds.into_iter().zip(at) {
+            command.fd(to, fd);
+        }
+        let want = at.map(|n| u32::try_from(n).unwrap());
+        let want = want.into_iter().zip(["a", "b", "c"]);
+        want.map(|(n, name)| (n, name.to_string())).collect()
+    };
+    each_engine(|engine| {
+        // Below 3 a target is the number of that source.
+        for targets in [[1, 0, 2], [1, 2, 0], [2, 0, 1], [0, 1, 2]] {
+            let mut command = mirror(engine);
+            let want: BTreeMap<_, _> = three(&mut command, targets);
+            let found = seen(&report(&mut command).unwrap());
+            assert_eq!(found, want, "{engine} {targets:?}");
+        }
+        for targets in [[3, 4, 5], [5, 1, 200], [900, 3, 0]] {
+            let mut command = mirror(engine);
+            let want: BTreeMap<_, _> = three(&mut command, targets);
+            let found = seen(&report(&mut command).unwrap());
+            assert_eq!(found, want, "{engine} {targets:?}");
+        }
+    });
+}
+
+#[test]
+fn one_file_can_have_many_numbers_and_its_own() {
+    let dir = scratch("many-numbers");
+    each_engine(|engine| {
+        let file = file_at(&dir, "a", 30);
+        let own = file.as_raw_fd();
+        let mut command = mirror(engine);
+        util::raw_fds(&mut command, &[(7, own), (9, own), (own, own)]);
+        let found = seen(&report(&mut command).unwrap());
+        let own = own.unsigned_abs();
+        let want = named(&[(7, "a"), (9, "a"), (own, "a")]);
+        assert_eq!(found, want, "{engine}");
+        drop(file);
+    });
+}
+
+/// One map of the numbers 0 to 5, as `raw_fd` is told; `None` is silence.
+type Map = [Option<RawFd>; 6];
+
+/// A map and a set of closed numbers for real, in this process whose 0 to 5
+/// are files of those names. `Err` names what is wrong.
+fn map_for_real(
+    path: &Path,
+    map: Map,
+    closed: u32,
+    engine: Engine,
+) -> Result<(), String> {
+    let is_closed = |n: RawFd| closed & (1 << n) != 0;
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.arg(ASK).arg(path).engine(engine);
+    let mut want = BTreeMap::new();
+    for n in (0..3).filter(|n| !is_closed(*n)) {
+        want.insert(n, n);
+    }
+    let mut refused = false;
+    for (to, from) in (0..).zip(map) {
+        let Some(from) = from else { continue };
+        // SAFETY: the numbers stay as they are until the child has them.
+        unsafe { command.raw_fd(to, from) };
+        refused |= is_closed(from);
+        want.insert(to, from);
+    }
+    let child = match (command.spawn(), refused) {
+        (Ok(mut child), false) => child.wait().map_err(|e| e.to_string())?,
+        (Err(error), true) => {
+            let closed = error.raw_os_error() == Some(libc::EBADF);
+            let named = error.step() == Step::Fd && closed;
+            return if named { Ok(()) } else { Err(error.to_string()) };
+        }
+        (Ok(_), true) => return Err("a closed source was taken".into()),
+        (Err(error), false) => return Err(error.to_string()),
+    };
+    if !child.success() {
+        return Err(format!("{child}"));
+    }
+    let report = fs::read(path).map_err(|e| e.to_string())?;
+    let report = Report::parse(&report);
+    let mut found = BTreeMap::new();
+    for line in report.all("fd") {
+        let (to, path) = line.split_once(' ').unwrap_or_default();
+        let from = path.rsplit('/').next().unwrap_or_default();
+        let (to, from) = (to.parse::<RawFd>(), from.parse::<RawFd>());
+        found.insert(to.unwrap_or(-1), from.unwrap_or(-1));
+    }
+    if found == want { Ok(()) } else { Err(format!("{found:?}, {want:?}")) }
+}
+
+/// The planner is checked against a model exhaustively (`plan/fds`); this is
+/// a sample of the same maps on a real kernel.
+#[test]
+fn a_sample_of_all_maps_with_any_numbers_closed_is_right_for_real() {
+    let name =
+        "a_sample_of_all_maps_with_any_numbers_closed_is_right_for_real";
+    let _alone = alone();
+    if !util::inside(name, &[]) {
+        return;
+    }
+    let dir = scratch("maps");
+    let kept = [0, 1, 2].map(|n| {
+        // SAFETY: duplicates an open descriptor to a high number.
+        unsafe { libc::fcntl(n, libc::F_DUPFD_CLOEXEC, 200) }
+    });
+    let files: Vec<OwnedFd> =
+        (0..6).map(|n| file_at(&dir, &n.to_string(), 100)).collect();
+    let mut seed = 0x2545_F491_4F6C_DD1Du64;
+    let mut next = |below: u64| {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        (seed >> 20) % below
+    };
+    let path = dir.join("report");
+    let mut wrong = Vec::new();
+    for engine in util::ENGINES {
+        for _ in 0..250 {
+            let map: Map = std::array::from_fn(|_| {
+                i32::try_from(next(7)).ok().filter(|n| *n < 6)
+            });
+            let closed = next(64) & next(64) & next(64);
+            let closed = u32::try_from(closed).unwrap();
+            for (n, file) in (0..).zip(&files) {
+                // SAFETY: the numbers 0 to 5 are this test's own.
+                unsafe { libc::dup2(file.as_raw_fd(), n) };
+                if closed & (1 << n) != 0 {
+                    // SAFETY: as above.
+                    unsafe { libc::close(n) };
+                }
+            }
+            let done = map_for_real(&path, map, closed, engine);
+            if let Err(why) = done {
+                wrong.push(format!("{engine} {map:?} {closed:06b}: {why}"));
+            }
+        }
+    }
+    for (n, fd) in (0..).zip(kept) {
+        // SAFETY: puts the number back.
+        unsafe { libc::dup2(fd, n) };
+    }
+    assert!(wrong.is_empty(), "{}: {:#?}", wrong.len(), &wrong[..1]);
+}
+
+#[test]
+fn a_closed_source_is_refused_here_and_the_pair_is_named() {
+    each_engine(|engine| {
+        let mut command = mirror(engine);
+        // SAFETY: the number is closed, and stays so.
+        unsafe { command.raw_fd(7, 4711) };
+        let error = clean(|| command.spawn().map(drop));
+        is(&error, Step::Fd, Some("4711 -> 7"), libc::EBADF);
+        // The copy that a circle needs does not take its place unseen.
+        // SAFETY: finds the lowest free number.
+        let free = unsafe { libc::dup(1) };
+        // SAFETY: closes what was just made.
+        unsafe { libc::close(free) };
+        let mut command = mirror(engine);
+        util::raw_fds(&mut command, &[(1, 2), (2, 1), (7, free)]);
+        let error = clean(|| command.spawn().map(drop));
+        is(&error, Step::Fd, Some(&format!("{free} -> 7")), libc::EBADF);
+        let mut command = mirror(engine);
+        // SAFETY: as above.
+        unsafe { command.inherit_raw_fd(4711) };
+        let error = clean(|| command.spawn().map(drop));
+        is(&error, Step::InheritRawFd, Some("4711 -> 4711"), libc::EBADF);
+    });
+}
+
+#[test]
+fn numbers_that_cannot_be_are_refused_and_the_option_is_named() {
+    let null = || File::open("/dev/null").unwrap();
+    let refuse = |command: &mut Command, step: Step, word: &str, why: &str| {
+        let error = command.plan().unwrap_err();
+        assert_eq!(error.step(), step, "{error}");
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{error}");
+        let operand = error.operand().unwrap().to_str().unwrap();
+        assert!(operand.ends_with(word), "{error}");
+        assert!(error.to_string().contains(why), "{error}");
+    };
+    let new = || Command::new("/bin/true");
+    refuse(new().fd(-1, null()), Step::Fd, "-> -1", "0 or above");
+    let twice = "fd names that descriptor too";
+    refuse(new().fd(5, null()).fd(5, null()), Step::Fd, "-> 5", twice);
+    let mut command = new();
+    command.fd(1, null()).stdout(Stdio::piped());
+    refuse(&mut command, Step::Fd, "-> 1", "stdout names that descriptor");
+    let mut command = new();
+    command.fd(3, null()).listen_fds([null()]);
+    refuse(&mut command, Step::ListenFds, "-> 3", "fd names that");
+    let mut command = new();
+    command.current_dir("/").current_dir_fd(null());
+    refuse(&mut command, Step::CurrentDir, "/", "current_dir_fd names");
+}
+
+#[test]
+fn a_number_that_is_not_below_the_limit_is_refused_by_name() {
+    let name = "a_number_that_is_not_below_the_limit_is_refused_by_name";
+    let _alone = alone();
+    if !util::inside(name, &[]) {
+        return;
+    }
+    let limit = libc::rlimit { rlim_cur: 200, rlim_max: 200 };
+    let dir = scratch("limit");
+    let above = file_at(&dir, "above", 250);
+    // SAFETY: reads one rlimit.
+    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) }, 0);
+    each_engine(|engine| {
+        let mut command = mirror(engine);
+        command.fd(200, File::open("/dev/null").unwrap());
+        let error = clean(|| command.spawn().map(drop));
+        assert_eq!(error.step(), Step::Fd, "{error}");
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        assert!(error.to_string().contains("RLIMIT_NOFILE"), "{error}");
+        // What is open above the limit can still be read from.
+        let mut command = mirror(engine);
+        let own = above.as_raw_fd();
+        let map = [(199, own), (150, own), (own, own)];
+        util::raw_fds(&mut command, &map);
+        let made = report(&mut command);
+        // The pipe engine's own pipe has to be above all others.
+        if engine == Engine::Pipe {
+            let error = made.unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(libc::EMFILE), "{error}");
+            return;
+        }
+        let want = named(&[(150, "above"), (199, "above"), (250, "above")]);
+        assert_eq!(seen(&made.unwrap()), want, "{engine}");
+    });
+}
+
+#[test]
+fn unlisted_descriptors_are_inherited_only_where_that_is_asked_for() {
+    let dir = scratch("unlisted");
+    each_engine(|engine| {
+        let open = file_at(&dir, "open", 60);
+        let shut = file_at(&dir, "shut", 60);
+        // SAFETY: clears a flag of this test's own descriptor.
+        unsafe { libc::fcntl(open.as_raw_fd(), libc::F_SETFD, 0) };
+        let mut command = mirror(engine);
+        command.fd(5, shut.try_clone().unwrap());
+        let listed = seen(&report(&mut command).unwrap());
+        assert_eq!(listed, named(&[(5, "shut")]), "{engine}");
+        let all = report(command.inherit_unlisted_fds(true)).unwrap();
+        let all = seen(&all);
+        let number = open.as_raw_fd().unsigned_abs();
+        assert_eq!(all.get(&number).unwrap(), "open", "{engine}");
+        assert_eq!(all.get(&5).unwrap(), "shut", "{engine}");
+        let shut = shut.as_raw_fd().unsigned_abs();
+        assert_eq!(all.get(&shut), None, "{engine}: close-on-exec");
+    });
+}
+
+#[test]
+fn the_child_starts_in_the_directory_that_was_opened() {
+    each_engine(|engine| {
+        let dir = scratch("opened");
+        let (old, new) = (dir.join("old"), dir.join("new"));
+        fs::create_dir(&old).unwrap();
+        let opened = File::open(&old).unwrap();
+        // SAFETY: clears a flag of this test's own descriptor, which is then
+        // one that exec keeps.
+        unsafe { libc::fcntl(opened.as_raw_fd(), libc::F_SETFD, 0) };
+        fs::rename(&old, &new).unwrap();
+        fs::create_dir(&old).unwrap();
+        let mut command = mirror(engine);
+        // Its number is a target too: a copy must serve.
+        let taken = opened.as_raw_fd();
+        command.fd(taken, File::open("/dev/null").unwrap());
+        let report = report(command.current_dir_fd(opened)).unwrap();
+        assert_eq!(Path::new(report.one("cwd")), new, "{engine}");
+        let taken = taken.unsigned_abs();
+        assert_eq!(report.fds(), [0, 1, 2, taken], "{engine}");
+    });
+}
+
+#[test]
+fn a_directory_descriptor_that_is_none_is_named() {
+    each_engine(|engine| {
+        let mut command = mirror(engine);
+        let null = File::open("/dev/null").unwrap();
+        let shown = null.as_raw_fd().to_string();
+        command.current_dir_fd(null);
+        let error = clean(|| command.spawn().map(drop));
+        is(&error, Step::Fchdir, Some(&shown), libc::ENOTDIR);
+    });
+}
+
+/// make's pipe, as MAKEFLAGS names it: two numbers and nothing more.
+#[test]
+fn a_jobservers_pipe_is_inherited_by_its_numbers() {
+    each_engine(|engine| {
+        let (mut read, mut write) = io::pipe().unwrap();
+        write.write_all(b"+").unwrap();
+        let (r, w) = (read.as_raw_fd(), write.as_raw_fd());
+        let mut command = Command::new("/bin/sh");
+        let take = format!("head -c 1 /proc/self/fd/{r} >/proc/self/fd/{w}");
+        command.args(["-c", &take]).engine(engine);
+        util::raw_fds(&mut command, &[(r, r), (w, w)]);
+        assert!(command.status().unwrap().success(), "{engine}");
+        let mut token = [0];
+        read.read_exact(&mut token).unwrap();
+        assert_eq!(&token, b"+", "{engine}");
+    });
+}
+
+#[test]
+fn what_is_prepared_keeps_its_descriptors_and_can_be_shared() {
+    let dir = scratch("prepared-fds");
+    each_engine(|engine| {
+        let mut command = mirror(engine);
+        command.fd(8, file_at(&dir, "kept", 30)).stdout(Stdio::piped());
+        command.fd(9, file_at(&dir, "other", 8));
+        let prepared: Prepared = command.prepare().unwrap();
+        drop(command);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    let child = prepared.spawn().unwrap();
+                    let output = child.wait_with_output().unwrap();
+                    let found = seen(&Report::parse(&output.stdout));
+                    let want = named(&[(8, "kept"), (9, "other")]);
+                    assert_eq!(found, want, "{engine}");
+                });
+            }
+        });
+    });
+}

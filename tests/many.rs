@@ -1,0 +1,232 @@
+//! Many descriptors: what a spawn copies of them, reserved numbers, and a
+//! census of what children hold while threads open and close. Each test in
+//! a process of its own.
+#![allow(unsafe_code, reason = "the tests open and close by number")]
+
+mod util;
+
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use offshoot::{Command, Engine, Stdio, reserve_fds};
+use util::mirror::{Report, descriptors};
+use util::{alone, each_engine, elf, mirror};
+
+/// Opens so many descriptors.
+fn open(count: usize) -> Vec<OwnedFd> {
+    let null = OwnedFd::from(File::open("/dev/null").unwrap());
+    (0..count).map(|_| null.try_clone().unwrap()).collect()
+}
+
+/// Lets this process have at least so many, if it may.
+fn raise(limit: u64) -> bool {
+    let mut old = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: writes one rlimit.
+    unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut old) };
+    let new = libc::rlimit { rlim_cur: old.rlim_max.min(20_000), ..old };
+    // SAFETY: reads one rlimit.
+    let done = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &new) };
+    done == 0 && new.rlim_cur >= limit
+}
+
+/// How many descriptors the child's table had room for, as it is now.
+fn room(command: &mut Command) -> u32 {
+    let output = command.output().unwrap();
+    let report = Report::parse(&output.stdout);
+    assert_eq!(report.fds(), [0, 1, 2]);
+    report.one("FDSize").parse().unwrap()
+}
+
+#[test]
+fn a_child_never_holds_a_table_as_large_as_the_parents() {
+    let name = "a_child_never_holds_a_table_as_large_as_the_parents";
+    let _alone = alone();
+    if !util::inside(name, &[]) {
+        return;
+    }
+    if !raise(3000) {
+        return util::skip(name, "RLIMIT_NOFILE is below 3000");
+    }
+    let many = open(2000);
+    let path = util::scratch("table").join("report");
+    let mut quiet = Command::new(std::env::current_exe().unwrap());
+    quiet.arg(util::mirror::ASK).arg(&path);
+    // Nothing but 0 to 2: nothing above is copied.
+    assert!(quiet.status().unwrap().success());
+    let report = Report::parse(&std::fs::read(&path).unwrap());
+    assert_eq!(report.one("FDSize"), "64");
+    // A fresh pipe is above all others, and so is what must be copied.
+    assert!(room(&mut mirror(Engine::Suspended)) >= 2000);
+    drop(many);
+    // Reserved early, it is below them.
+    reserve_fds(3).unwrap();
+    let many = open(2000);
+    assert_eq!(room(&mut mirror(Engine::Suspended)), 64);
+    let high = many.last().unwrap().try_clone().unwrap();
+    let mut command = mirror(Engine::Suspended);
+    command.stderr(Stdio::from(high));
+    assert_eq!(room(&mut command), 64, "a given one moves down too");
+    // One more than are left: a high number serves.
+    let pipe = File::open("/dev/null").unwrap();
+    let mut command = mirror(Engine::Suspended);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).fd(9, pipe);
+    command.stderr(Stdio::null());
+    let output = command.spawn().unwrap().wait_with_output().unwrap();
+    let report = Report::parse(&output.stdout);
+    assert_eq!(report.fds(), [0, 1, 2, 9]);
+}
+
+/// The fallback copies the whole table, whatever is reserved; it too gives
+/// the child what was asked for.
+#[test]
+fn reserved_numbers_serve_every_engine() {
+    let name = "reserved_numbers_serve_every_engine";
+    let _alone = alone();
+    if !util::inside(name, &[]) {
+        return;
+    }
+    reserve_fds(8).unwrap();
+    let _many = open(200);
+    each_engine(|engine| {
+        let before = descriptors();
+        for _ in 0..3 {
+            let mut command = mirror(engine);
+            command.stdin(Stdio::piped()).stderr(Stdio::null());
+            let output = command.output().unwrap();
+            let report = Report::parse(&output.stdout);
+            assert_eq!(report.fds(), [0, 1, 2], "{engine}");
+            let error = Command::new("/nope").engine(engine).output();
+            assert_eq!(error.unwrap_err().raw_os_error(), Some(libc::ENOENT));
+            assert_eq!(descriptors(), before, "{engine}: all are idle again");
+        }
+    });
+}
+
+/// The writing end in the parent is closed as the spawn ends, reserved
+/// number or not: a reader sees the end as soon as the child is gone.
+#[test]
+fn the_end_of_a_pipe_is_not_delayed_by_reserved_numbers() {
+    let name = "the_end_of_a_pipe_is_not_delayed_by_reserved_numbers";
+    let _alone = alone();
+    if !util::inside(name, &[]) {
+        return;
+    }
+    reserve_fds(4).unwrap();
+    let _many = open(200);
+    let spawn = |_| {
+        let mut command = Command::new("/bin/true");
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut out = child.stdout.take().unwrap();
+        let begun = Instant::now();
+        assert_eq!(out.read(&mut [0]).unwrap(), 0);
+        assert!(child.wait().unwrap().success());
+        begun.elapsed()
+    };
+    thread::scope(|scope| {
+        let run = || (0..50).map(spawn).max().unwrap();
+        let all: Vec<_> = (0..16).map(|_| scope.spawn(run)).collect();
+        for thread in all {
+            assert!(thread.join().unwrap() < Duration::from_secs(5));
+        }
+    });
+}
+
+#[test]
+fn running_out_while_reserving_is_named_and_leaks_nothing() {
+    let name = "running_out_while_reserving_is_named_and_leaks_nothing";
+    let _alone = alone();
+    if !util::inside(name, &[]) {
+        return;
+    }
+    let limit = libc::rlimit { rlim_cur: 64, rlim_max: 64 };
+    // SAFETY: reads one rlimit.
+    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) }, 0);
+    let before = descriptors();
+    let error = reserve_fds(100).unwrap_err();
+    assert_eq!(error.step(), offshoot::Step::ReserveFds);
+    assert_eq!(error.raw_os_error(), Some(libc::EMFILE), "{error}");
+    assert_eq!(descriptors(), before);
+    reserve_fds(4).unwrap();
+    assert!(Command::new("/bin/true").output().unwrap().status.success());
+}
+
+/// How many spawns each of 64 threads makes: few here, as many as
+/// `OFFSHOOT_CENSUS` says in CI.
+fn rounds() -> usize {
+    let told = std::env::var("OFFSHOOT_CENSUS");
+    told.map_or(40, |told| told.parse().unwrap())
+}
+
+#[test]
+fn no_child_ever_sees_a_descriptor_that_it_was_not_given() {
+    let name = "no_child_ever_sees_a_descriptor_that_it_was_not_given";
+    let _alone = alone();
+    if !util::inside(name, &[]) {
+        return;
+    }
+    let path = util::scratch("census").join("census");
+    util::program(&path, &elf::census());
+    reserve_fds(16).unwrap();
+    let (done, spawned) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let churn = || {
+        let null = File::open("/dev/null").unwrap();
+        while !done.load(Ordering::Relaxed) {
+            // Not close-on-exec, at any number that is free.
+            // SAFETY: duplicates an open descriptor.
+            let fds = [(); 8].map(|()| unsafe { libc::dup(null.as_raw_fd()) });
+            for fd in fds {
+                // SAFETY: closes what was just made.
+                unsafe { libc::close(fd) };
+            }
+        }
+    };
+    let rounds = rounds();
+    let spawn = |n: usize| {
+        for round in 0..rounds {
+            let null = || File::open("/dev/null").unwrap();
+            let mut census = Command::new(&path);
+            census.fd(5, null());
+            match (n + round) % 4 {
+                0 => drop(census.stdout(Stdio::piped())),
+                1 => drop(census.stdin(Stdio::null())),
+                2 => drop(census.stdin(null()).stderr(Stdio::piped())),
+                _ => {}
+            }
+            let mut child = census.spawn().unwrap();
+            let status = child.wait().unwrap();
+            assert!(status.success(), "{status}: {} and 64", round);
+            spawned.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    thread::scope(|scope| {
+        let churn: Vec<_> = (0..2).map(|_| scope.spawn(churn)).collect();
+        let spawn = &spawn;
+        let all: Vec<_> =
+            (0..64).map(|n| scope.spawn(move || spawn(n))).collect();
+        let ended: Vec<_> = all.into_iter().map(|one| one.join()).collect();
+        done.store(true, Ordering::Relaxed);
+        churn.into_iter().for_each(|one| one.join().unwrap());
+        ended.into_iter().for_each(|one| one.unwrap());
+    });
+    assert_eq!(spawned.into_inner(), 64 * rounds);
+}
+
+/// The census sees what it should see: else the test above proves nothing.
+#[test]
+fn the_census_finds_one_that_is_too_many_or_missing() {
+    let path = util::scratch("census-itself").join("census");
+    util::program(&path, &elf::census());
+    let null = || File::open("/dev/null").unwrap();
+    let run = |command: &mut Command| command.status().unwrap().code();
+    let mut right = Command::new(&path);
+    assert_eq!(run(right.fd(5, null())), Some(0));
+    assert_eq!(run(right.fd(9, null())), Some(64 | 9));
+    assert_eq!(run(&mut Command::new(&path)), Some(64 | 5));
+    let mut shut = Command::new(&path);
+    shut.fd(5, null()).stdin(Stdio::closed());
+    assert_eq!(run(&mut shut), Some(64));
+}

@@ -1,0 +1,116 @@
+//! Elf: small static programs, made of a test's own machine code.
+
+use std::arch::global_asm;
+use std::slice;
+
+// Exits with 0 if 0, 1, 2 and 5 are open and nothing else below 4096 is, as
+// F_GETFD says; else with the number of the first that is wrong (1 if that
+// number does not fit).
+#[cfg(target_arch = "x86_64")]
+global_asm!(
+    ".pushsection .rodata",
+    ".globl offshoot_test_census",
+    "offshoot_test_census:",
+    "xor ebx, ebx",
+    "2: mov edi, ebx",
+    "mov esi, 1",
+    "mov eax, 72",
+    "syscall",
+    "xor ecx, ecx",
+    "cmp rax, -9",
+    "sete cl",
+    "xor edx, edx",
+    "cmp ebx, 2",
+    "seta dl",
+    "cmp ebx, 5",
+    "jne 3f",
+    "xor edx, edx",
+    "3: cmp ecx, edx",
+    "mov edi, ebx",
+    "jne 4f",
+    "inc ebx",
+    "cmp ebx, 4096",
+    "jb 2b",
+    "xor edi, edi",
+    "jmp 5f",
+    "4: or edi, 64",
+    "5: mov eax, 231",
+    "syscall",
+    ".globl offshoot_test_census_end",
+    "offshoot_test_census_end:",
+    ".popsection",
+);
+#[cfg(target_arch = "aarch64")]
+global_asm!(
+    ".pushsection .rodata",
+    ".balign 4",
+    ".globl offshoot_test_census",
+    "offshoot_test_census:",
+    "mov w19, #0",
+    "2: mov w0, w19",
+    "mov w1, #1",
+    "mov x8, #25",
+    "svc #0",
+    "cmn x0, #9",
+    "cset w9, eq",
+    "cmp w19, #2",
+    "cset w10, hi",
+    "cmp w19, #5",
+    "csel w10, wzr, w10, eq",
+    "cmp w9, w10",
+    "mov w0, w19",
+    "b.ne 4f",
+    "add w19, w19, #1",
+    "cmp w19, #4096",
+    "b.lo 2b",
+    "mov w0, #0",
+    "b 5f",
+    "4: orr w0, w0, #64",
+    "5: mov x8, #94",
+    "svc #0",
+    ".globl offshoot_test_census_end",
+    "offshoot_test_census_end:",
+    ".popsection",
+);
+
+unsafe extern "C" {
+    static offshoot_test_census: u8;
+    static offshoot_test_census_end: u8;
+}
+
+/// The program that looks for descriptors beside 0, 1, 2 and 5. It exits
+/// with 0, or with the bits of a wrong number and 64.
+pub fn census() -> Vec<u8> {
+    let (from, to) =
+        (&raw const offshoot_test_census, &raw const offshoot_test_census_end);
+    // SAFETY: the two labels enclose the code above, which nobody writes.
+    let code = unsafe { slice::from_raw_parts(from, to.addr() - from.addr()) };
+    elf(code)
+}
+
+/// A static ELF file: header, one segment, the code.
+fn elf(code: &[u8]) -> Vec<u8> {
+    const BASE: u64 = 0x40_0000;
+    let machine: u16 = if cfg!(target_arch = "x86_64") { 62 } else { 183 };
+    let size = 120 + code.len() as u64;
+    let mut elf = vec![0x7F, b'E', b'L', b'F', 2, 1, 1, 0];
+    elf.resize(16, 0);
+    elf.extend([2, 0]);
+    elf.extend(machine.to_le_bytes());
+    elf.extend(1u32.to_le_bytes());
+    for word in [BASE + 120, 64, 0] {
+        elf.extend(word.to_le_bytes());
+    }
+    elf.extend(0u32.to_le_bytes());
+    for half in [64u16, 56, 1, 0, 0, 0] {
+        elf.extend(half.to_le_bytes());
+    }
+    elf.extend(1u32.to_le_bytes());
+    elf.extend(5u32.to_le_bytes());
+    for word in [0, BASE, BASE, size, size, 0x1_0000] {
+        elf.extend(word.to_le_bytes());
+    }
+    assert_eq!(elf.len(), 120);
+    elf.extend(code);
+    elf
+}
