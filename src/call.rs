@@ -7,8 +7,11 @@
 //! [`Block`] of its own, and a mask in the row says which arguments are slot
 //! numbers. A row writes nowhere else.
 
+mod rules;
+pub(crate) mod sheet;
 mod table;
 
+pub(crate) use sheet::Sheet;
 pub(crate) use table::{Flaw, Table};
 
 use core::mem::{align_of, offset_of, size_of};
@@ -110,6 +113,9 @@ pub(crate) const fn onward(errnos: &[i32]) -> (u64, u64) {
     (all[0], all[1])
 }
 
+/// What the launch's own variable is called, with its `=`.
+pub(crate) const LISTEN: [u8; 11] = *b"LISTEN_PID=";
+
 /// The length of a row: what the walker adds to go to the next.
 pub(crate) const ROW: u16 = 80;
 
@@ -143,6 +149,29 @@ impl Call {
             texts: 0,
             lists: 0,
         }
+    }
+}
+
+impl Call {
+    /// The row as it lies in memory.
+    pub(crate) fn bytes(&self) -> [u8; ROW as usize] {
+        let mut all = [0; ROW as usize];
+        let mut put = |at: usize, bytes: &[u8]| {
+            for (to, from) in all.iter_mut().skip(at).zip(bytes) {
+                *to = *from;
+            }
+        };
+        put(offset_of!(Call, nr), &self.nr.to_le_bytes());
+        let small = [self.check as u8, self.slots, self.store];
+        put(offset_of!(Call, check), &small);
+        for (n, arg) in self.args.iter().enumerate() {
+            put(offset_of!(Call, args) + 8 * n, &arg.to_le_bytes());
+        }
+        put(offset_of!(Call, want), &self.want.to_le_bytes());
+        put(offset_of!(Call, or), &self.or.to_le_bytes());
+        put(offset_of!(Call, row), &self.row.to_le_bytes());
+        put(offset_of!(Call, hop), &self.hop.to_le_bytes());
+        all
     }
 }
 
@@ -185,24 +214,35 @@ pub(crate) mod slot {
     /// value follows them: digits, with zeros behind.
     pub(crate) const NAME: u8 = 41;
     pub(crate) const DIGITS: u8 = 43;
+    /// The name of a child that has not become its program yet: 16 bytes.
+    pub(crate) const COMM: u8 = 44;
+    pub(crate) const COMM_AT: u8 = 46;
+    /// The parent's capabilities, as `capget` gives them: 24 bytes.
+    pub(crate) const CAPS: u8 = 47;
+    pub(crate) const CAPS_AT: u8 = 50;
+    /// The descriptors of the image, and of the page that it maps.
+    pub(crate) const IMAGE: u8 = 51;
+    pub(crate) const PAGE: u8 = 52;
     /// The first that lowering hands out.
-    pub(crate) const FREE: u8 = 44;
+    pub(crate) const FREE: u8 = 53;
     /// How many there are.
-    pub(crate) const COUNT: u8 = 108;
+    pub(crate) const COUNT: u8 = 117;
 
     /// Which slots hold the address of which, and how many bytes may be read
     /// or written there.
-    pub(crate) const ADDRESSES: [(u8, u8, u64); 6] = [
+    pub(crate) const ADDRESSES: [(u8, u8, u64); 8] = [
         (MASK_AT, MASK, 8),
         (HEAD_AT, HEAD, 24),
         (IDS_AT, IDS, 8),
         (IDS_AT + 1, IDS + 1, 8),
         (IDS_AT + 2, IDS + 2, 8),
         (SCRATCH_AT, SCRATCH, 8 * (ENVIRON - SCRATCH) as u64),
+        (COMM_AT, COMM, 8 * (COMM_AT - COMM) as u64),
+        (CAPS_AT, CAPS, 8 * (CAPS_AT - CAPS) as u64),
     ];
 }
 
-/// What one launch has of its own: 888 bytes on the caller's stack, or in a
+/// What one launch has of its own: 960 bytes on the caller's stack, or in a
 /// page that both processes map.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(8))]
@@ -224,7 +264,7 @@ const _: () = assert!(offset_of!(Block, failed) == 4);
 const _: () = assert!(offset_of!(Block, denied) == 8);
 const _: () = assert!(offset_of!(Block, result) == 16);
 const _: () = assert!(offset_of!(Block, slots) == 24);
-const _: () = assert!(size_of::<Block>() == 888);
+const _: () = assert!(size_of::<Block>() == 960);
 
 impl Block {
     pub(crate) const fn new() -> Block {

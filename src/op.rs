@@ -44,15 +44,27 @@ pub(crate) enum Op {
     Dup { to: u32, role: Role },
     /// `close(to)`.
     Close { to: u8 },
+    /// `dup3` of the image and of the page that it reports through, to
+    /// numbers that stay the same; what is held till the last exec stays
+    /// open over the first.
+    Lend,
     /// `close_range` of each gap between what the child has or still needs,
     /// from 3 up to where the first one began.
     CloseGaps,
+    /// `execveat` of the image: the rest happens there.
+    Enter,
+    /// The image's first steps: `set_robust_list`, so that the kernel wakes
+    /// the parent at exec or at death; its page and what is held are closed
+    /// at the next exec; its capabilities are what the parent's were.
+    Arrive,
     /// `setsid()`.
     Setsid,
     /// `setpgid(0, group)`.
     Setpgid(u32),
     /// `umask(mask)`.
     Umask(u32),
+    /// `chroot(dir)`, then `chdir("/")`: nothing outside stays in reach.
+    Chroot(Str),
     /// `setgroups([])`, because ids change. A refusal counts only if they do.
     ClearGroups { uid: Option<u32>, gid: Option<u32> },
     /// `setgroups(list)`: so many 32-bit numbers, in ascending order.
@@ -71,6 +83,8 @@ pub(crate) enum Op {
     DefaultSignal(u8),
     /// A function of the user's, by its place in the plan.
     Hook(u16),
+    /// `prctl(PR_SET_NAME)`: a name that the program's exec changes.
+    Name,
     /// `sigprocmask`: the mask is the caller's again.
     SignalMask,
     /// `getpid()`, as decimal digits in the variable LISTEN_PID.

@@ -82,7 +82,7 @@ fn without_clone3_the_legacy_clone_serves() {
                 assert!(text.contains("clone instead of clone3"), "{text}");
             }
             let (_, launch) = run(free().memory(Memory::Private));
-            assert_eq!(launch.engine(), Engine::Copied);
+            assert_eq!(launch.engine(), Engine::Isolated);
             assert_eq!(launch.call(), "clone");
         });
     }

@@ -14,7 +14,7 @@ use offshoot::{
 };
 use util::clean::{clean, command, spawn};
 use util::mirror::Report;
-use util::{ENGINES, alone, each_of, mirror, scratch};
+use util::{alone, each_of, mirror, scratch};
 
 type Hook = fn(&mut HookContext<'_>) -> Result<(), Errno>;
 
@@ -39,7 +39,7 @@ fn report(command: &mut Command) -> Report {
 }
 
 fn each(test: impl Fn(Engine)) {
-    each_of(&ENGINES, test);
+    each_of(&util::NO_IMAGE, test);
 }
 
 #[test]

@@ -8,7 +8,7 @@ mod util;
 use std::fs::{self, File, OpenOptions};
 use std::path::Path;
 
-use offshoot::{Command, Engine, Method, Stdio};
+use offshoot::{Command, Engine, Memory, Method, Stdio};
 
 fn golden(name: &str, command: &Command) {
     let text = command.plan().unwrap().to_string();
@@ -111,26 +111,36 @@ fn sessions_groups_and_masks_are_set_in_shared_memory() {
 /// Never in the parent's memory: a change of ids there would make the
 /// parent undumpable for life.
 #[test]
-fn ids_are_changed_in_a_copy_of_the_memory_and_read_back() {
+fn ids_are_changed_in_memory_of_the_childs_own_and_read_back() {
     let mut command = Command::new("/bin/true");
     command.env_clear().uid(1000).gid(1001).current_dir("/srv");
-    let clear = command.plan().unwrap().to_string();
     golden("ids", &command);
     command.groups([5, 3]);
     golden("groups", &command);
-    let listed = command.plan().unwrap().to_string();
-    for text in [clear, listed] {
-        assert!(text.starts_with("engine  copied: "), "{text}");
-        assert!(!text.lines().next().unwrap().contains("VM"), "{text}");
-    }
+    command.chroot("/srv/jail");
+    golden("chroot", &command);
     for alone in [
+        &command,
         Command::new("/x").uid(0),
         Command::new("/x").gid(0),
         Command::new("/x").groups([]),
     ] {
         let text = alone.plan().unwrap().to_string();
-        assert!(text.starts_with("engine  copied: "), "{text}");
+        assert!(text.starts_with("engine  isolated: "), "{text}");
+        let (shared, own) = text.split_once("execveat         image").unwrap();
+        assert!(!shared.contains("setres"), "{text}");
+        assert!(own.contains("setres") || own.contains("groups"), "{text}");
     }
+    let text = command.engine(Engine::Copied).plan().unwrap().to_string();
+    assert!(!text.lines().next().unwrap().contains("VM"), "{text}");
+    golden("groups-copied", &command);
+    let mut shared = Command::new("/bin/true");
+    shared.env_clear().chroot("/srv/jail").current_dir("/tmp");
+    golden("chroot-shared", &shared);
+    let null = File::open("/dev/null").unwrap();
+    let mut held = Command::new("/bin/true");
+    held.env_clear().memory(Memory::Private).current_dir_fd(null);
+    golden("isolated", &held);
 }
 
 #[allow(unsafe_code, reason = "hooks that do nothing")]

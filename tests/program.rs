@@ -15,7 +15,7 @@ use offshoot::{Child, Command, Engine, Error, Launch, Stdio, Step};
 use util::clean::{clean, is, spawn};
 use util::filter::{self, Fate};
 use util::mirror::{ASK, Report};
-use util::{alone, each_engine, program, scratch};
+use util::{NO_IMAGE, alone, each_engine, each_of, program, scratch};
 
 /// The first argument that makes this binary wait for the end of its input.
 const WAIT: &str = "offshoot-wait";
@@ -387,7 +387,7 @@ fn where_execveat_is_missing_the_path_in_proc_serves() {
     let features = |launch: &Launch| -> Vec<_> {
         launch.fallbacks().map(|f| (f.feature(), f.raw_os_error())).collect()
     };
-    each_engine(|engine| {
+    each_of(&NO_IMAGE, |engine| {
         for errno in [libc::ENOSYS, libc::EPERM] {
             let fate = Fate::Errno(u16::try_from(errno).unwrap());
             let nr = libc::SYS_execveat;

@@ -10,6 +10,8 @@ use std::{env, fs, process, ptr};
 
 use offshoot::{Command, Engine, Method, Prepared};
 
+use crate::elf::elf;
+
 /// What every row starts, as each wants it.
 pub(crate) struct Peers {
     path: PathBuf,
@@ -21,16 +23,19 @@ pub(crate) struct Peers {
     /// By the legacy clone, which resets handlers row by row.
     vfork: Prepared,
     /// With the session, group and mask options; with a hook in shared
-    /// memory; with ids, which copy it.
+    /// memory.
     options: Prepared,
     hook_shared: Prepared,
-    ids: Prepared,
+    /// With another user, group, groups, root and directory: isolated, and
+    /// in a copy of the memory.
+    drop: Prepared,
+    copied_drop: Prepared,
 }
 
 pub(crate) type Run = fn(&Peers);
 
 /// Ids, floors first.
-const ROWS: [(&str, Run); 15] = [
+const ROWS: [(&str, Run); 17] = [
     ("floor", |peers| peers.floor(0)),
     ("floor_pidfd", |peers| peers.floor(0x1000)),
     ("prepared", |peers| ours(peers.prepared.spawn())),
@@ -44,7 +49,9 @@ const ROWS: [(&str, Run); 15] = [
     ("vfork", |peers| ours(peers.vfork.spawn())),
     ("options", |peers| ours(peers.options.spawn())),
     ("hook_shared", |peers| ours(peers.hook_shared.spawn())),
-    ("ids", |peers| ours(peers.ids.spawn())),
+    ("drop", |peers| ours(peers.drop.spawn())),
+    ("drop_builder", |peers| ours(drop(&peers.path).spawn())),
+    ("copied_drop", |peers| ours(peers.copied_drop.spawn())),
     ("std_ids", Peers::std_ids),
 ];
 
@@ -54,6 +61,18 @@ fn own_ids() -> (u32, u32) {
     let uid = unsafe { libc::geteuid() };
     // SAFETY: as above.
     (uid, unsafe { libc::getegid() })
+}
+
+/// The usual drop of privileges; without the right to it, as much as anybody
+/// may.
+fn drop(path: &Path) -> Command {
+    let (uid, gid) = own_ids();
+    let mut command = Command::new(path);
+    command.uid(uid).gid(gid).current_dir("/");
+    if uid == 0 {
+        command.groups([gid]).chroot("/");
+    }
+    command
 }
 
 fn ours(child: Result<offshoot::Child, offshoot::Error>) {
@@ -66,44 +85,16 @@ fn theirs(command: &mut process::Command) {
 
 /// exit_group(0), the least a program can do.
 #[cfg(target_arch = "x86_64")]
-const CODE: (u16, &[u8]) =
-    (62, &[0x31, 0xFF, 0xB8, 0xE7, 0, 0, 0, 0x0F, 0x05]);
+const CODE: &[u8] = &[0x31, 0xFF, 0xB8, 0xE7, 0, 0, 0, 0x0F, 0x05];
 #[cfg(target_arch = "aarch64")]
-const CODE: (u16, &[u8]) =
-    (183, &[0, 0, 0x80, 0xD2, 0xC8, 0x0B, 0x80, 0xD2, 1, 0, 0, 0xD4]);
-
-/// A static ELF file: header, one segment, the code.
-fn tiny() -> Vec<u8> {
-    const BASE: u64 = 0x40_0000;
-    let (machine, code) = CODE;
-    let size = 120 + code.len() as u64;
-    let mut elf = vec![0x7F, b'E', b'L', b'F', 2, 1, 1, 0];
-    elf.resize(16, 0);
-    elf.extend([2, 0]);
-    elf.extend(machine.to_le_bytes());
-    elf.extend(1u32.to_le_bytes());
-    for word in [BASE + 120, 64, 0] {
-        elf.extend(word.to_le_bytes());
-    }
-    elf.extend(0u32.to_le_bytes());
-    for half in [64u16, 56, 1, 0, 0, 0] {
-        elf.extend(half.to_le_bytes());
-    }
-    elf.extend(1u32.to_le_bytes());
-    elf.extend(5u32.to_le_bytes());
-    for word in [0, BASE, BASE, size, size, 0x1_0000] {
-        elf.extend(word.to_le_bytes());
-    }
-    elf.extend(code);
-    elf
-}
+const CODE: &[u8] = &[0, 0, 0x80, 0xD2, 0xC8, 0x0B, 0x80, 0xD2, 1, 0, 0, 0xD4];
 
 impl Peers {
     pub(crate) fn new() -> Peers {
         let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
         fs::create_dir_all(&dir).unwrap();
         let path = dir.join("tiny");
-        fs::write(&path, tiny()).unwrap();
+        fs::write(&path, elf(CODE)).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
         let bytes = path.as_os_str().as_bytes();
         let mut words = vec![CString::new(bytes).unwrap()];
@@ -128,8 +119,9 @@ impl Peers {
         // SAFETY: the hook makes one call through its context.
         unsafe { hook.pre_exec_shared(|context| context.setsid()) };
         let hook_shared = hook.prepare().unwrap();
-        let (uid, gid) = own_ids();
-        let ids = new().uid(uid).gid(gid).prepare().unwrap();
+        let isolated = drop(&path).prepare().unwrap();
+        let copied_drop = drop(&path).engine(Engine::Copied).prepare();
+        let copied_drop = copied_drop.unwrap();
         Peers {
             path,
             words,
@@ -140,7 +132,8 @@ impl Peers {
             vfork,
             options,
             hook_shared,
-            ids,
+            drop: isolated,
+            copied_drop,
         }
     }
 

@@ -2,90 +2,8 @@
 
 use core::fmt;
 
+use super::rules::{RULES, Reach, Rule};
 use super::{Call, Check, Entry, ROW, local, number, slot};
-use crate::sys::abi::{ROBUST_HEAD_SIZE, SIGACTION_SIZE, SIGSET_SIZE};
-
-/// How many bytes a call reads or writes at an address.
-#[derive(Clone, Copy)]
-enum Reach {
-    /// Up to and with a NUL, which the text is sure to have.
-    String,
-    Bytes(u64),
-    /// As many times so many bytes as this argument says.
-    Counted(usize, u64),
-}
-
-/// How a call may use its arguments. Those that the kernel reads through
-/// lie in the plan or in the block, those it writes through in the block;
-/// or they are NULL.
-struct Rule {
-    nr: u32,
-    reads: u8,
-    writes: u8,
-    reach: Reach,
-}
-
-/// A call without addresses.
-const fn plain(nr: libc::c_long) -> Rule {
-    Rule { nr: number(nr), reads: 0, writes: 0, reach: Reach::Bytes(0) }
-}
-
-const fn reads(nr: libc::c_long, reads: u8, reach: Reach) -> Rule {
-    Rule { reads, reach, ..plain(nr) }
-}
-
-const fn writes(nr: libc::c_long, writes: u8, reach: Reach) -> Rule {
-    Rule { writes, reach, ..plain(nr) }
-}
-
-const SIGACTION: Reach = Reach::Bytes(SIGACTION_SIZE);
-const SIGSET: Reach = Reach::Bytes(SIGSET_SIZE);
-const ROBUST: Reach = Reach::Bytes(ROBUST_HEAD_SIZE);
-const ID: Reach = Reach::Bytes(4);
-const IDS: Reach = Reach::Counted(0, 4);
-const LOCAL: Rule = plain(0);
-
-/// Every call that a table may make in memory shared with the parent: none
-/// of them maps, unmaps or writes memory that is not named here.
-const RULES: &[Rule] = &[
-    plain(libc::SYS_close_range),
-    plain(libc::SYS_dup3),
-    plain(libc::SYS_fcntl),
-    plain(libc::SYS_close),
-    reads(libc::SYS_write, 0b10, Reach::Counted(2, 1)),
-    reads(libc::SYS_chdir, 0b1, Reach::String),
-    plain(libc::SYS_fchdir),
-    plain(libc::SYS_getpid),
-    plain(libc::SYS_setsid),
-    plain(libc::SYS_setpgid),
-    plain(libc::SYS_umask),
-    reads(libc::SYS_setgroups, 0b10, IDS),
-    writes(libc::SYS_getgroups, 0b10, IDS),
-    plain(libc::SYS_setresgid),
-    writes(libc::SYS_getresgid, 0b111, ID),
-    plain(libc::SYS_setresuid),
-    writes(libc::SYS_getresuid, 0b111, ID),
-    plain(libc::SYS_geteuid),
-    plain(libc::SYS_getegid),
-    Rule { writes: 0b100, ..reads(libc::SYS_rt_sigaction, 0b10, SIGACTION) },
-    reads(libc::SYS_rt_sigprocmask, 0b10, SIGSET),
-    reads(libc::SYS_execve, 0b111, Reach::String),
-    reads(libc::SYS_execveat, 0b1110, Reach::String),
-    plain(libc::SYS_exit_group),
-    writes(libc::SYS_set_robust_list, 0b1, ROBUST),
-    plain(libc::SYS_gettid),
-    plain(libc::SYS_getppid),
-    reads(libc::SYS_futex, 0b1, Reach::Bytes(4)),
-    Rule { nr: local::VALUE, ..LOCAL },
-    Rule {
-        nr: local::COMPARE,
-        reads: 0b11,
-        reach: Reach::Counted(2, 1),
-        ..LOCAL
-    },
-    Rule { nr: local::DECIMAL, ..LOCAL },
-    Rule { nr: local::HOOK, ..LOCAL },
-];
 
 /// What is wrong with a table: a mistake of ours, never of the user's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,11 +51,15 @@ pub(crate) struct Table<'a> {
     lists: &'a [u64],
 }
 
-/// Where the plan's memory lies: start and length of each part.
-struct Memory {
-    text: (u64, u64),
-    lists: (u64, u64),
-    entries: (u64, u64),
+/// Where a plan's memory lies: start and length of each part.
+pub(super) struct Memory {
+    pub(super) text: (u64, u64),
+    pub(super) lists: (u64, u64),
+    pub(super) entries: (u64, u64),
+    /// Whether it is the child's own.
+    pub(super) private: bool,
+    /// An address in lists that is none of the text.
+    pub(super) also: Option<u64>,
 }
 
 impl<'a> Table<'a> {
@@ -148,10 +70,6 @@ impl<'a> Table<'a> {
         lists: &'a [u64],
         entries: &'a [Entry],
     ) -> Result<Table<'a>, Flaw> {
-        let last = rows.last().ok_or(Flaw::Empty)?;
-        if rows.len() >= usize::from(u16::MAX) {
-            return Err(Flaw::Long);
-        }
         if !matches!(text.last(), None | Some(0)) {
             return Err(Flaw::Text);
         }
@@ -159,28 +77,10 @@ impl<'a> Table<'a> {
             text: span(text),
             lists: span(lists),
             entries: span(entries),
+            private: false,
+            also: None,
         };
-        let in_text = |at: u64| at.wrapping_sub(memory.text.0) < memory.text.1;
-        if !lists.iter().all(|at| *at == 0 || in_text(*at)) {
-            return Err(Flaw::List);
-        }
-        if !matches!(lists.last(), None | Some(0)) {
-            return Err(Flaw::List);
-        }
-        for (n, row) in (1u16..).zip(rows) {
-            let next = usize::from(n) + usize::from(row.hop / ROW);
-            let stays = next < rows.len() || usize::from(n) == rows.len();
-            let whole = row.hop % ROW == 0;
-            let own = row.row == n && whole && stays;
-            if !own || !sound(row, &memory) {
-                return Err(Flaw::Row(n));
-            }
-        }
-        let exit = last.nr == number(libc::SYS_exit_group);
-        let ends = (exit || environment(last).is_some()) && last.hop == 0;
-        if !ends || last.check != Check::Must {
-            return Err(Flaw::End);
-        }
+        verify(rows, 1, lists, &memory)?;
         Ok(Table { rows, lists })
     }
 
@@ -193,6 +93,43 @@ impl<'a> Table<'a> {
     }
 }
 
+/// Whether rows, counted from `first`, keep the clauses of [`Table`] in this
+/// memory.
+pub(super) fn verify(
+    rows: &[Call],
+    first: u16,
+    lists: &[u64],
+    memory: &Memory,
+) -> Result<(), Flaw> {
+    let last = rows.last().ok_or(Flaw::Empty)?;
+    if rows.len() + usize::from(first) > usize::from(u16::MAX) {
+        return Err(Flaw::Long);
+    }
+    let in_text = |at: u64| at.wrapping_sub(memory.text.0) < memory.text.1;
+    let known = |at: u64| at == 0 || in_text(at) || memory.also == Some(at);
+    if !lists.iter().all(|at| known(*at)) {
+        return Err(Flaw::List);
+    }
+    if !matches!(lists.last(), None | Some(0)) {
+        return Err(Flaw::List);
+    }
+    for (n, row) in (1u16..).zip(rows) {
+        let next = usize::from(n) + usize::from(row.hop / ROW);
+        let stays = next < rows.len() || usize::from(n) == rows.len();
+        let whole = row.hop % ROW == 0;
+        let own = row.row == first + n - 1 && whole && stays;
+        if !own || !sound(row, memory) {
+            return Err(Flaw::Row(n));
+        }
+    }
+    let exit = last.nr == number(libc::SYS_exit_group);
+    let ends = (exit || environment(last).is_some()) && last.hop == 0;
+    if !ends || last.check != Check::Must {
+        return Err(Flaw::End);
+    }
+    Ok(())
+}
+
 /// Start and length in bytes, as the rows have them.
 fn span<T>(all: &[T]) -> (u64, u64) {
     (all.as_ptr().addr() as u64, size_of_val(all) as u64)
@@ -200,23 +137,36 @@ fn span<T>(all: &[T]) -> (u64, u64) {
 
 /// Whether one row keeps clauses 1, 4 and 5 of [`Table`].
 fn sound(row: &Call, memory: &Memory) -> bool {
-    let Some(rule) = RULES.iter().find(|rule| rule.nr == row.nr) else {
+    let literal = row.slots & 1 == 0;
+    let is = |rule: &&Rule| {
+        let first = rule.first.is_none_or(|n| literal && n == row.args[0]);
+        rule.nr == row.nr && first && (memory.private || !rule.private)
+    };
+    let Some(rule) = RULES.iter().find(is) else {
         return false;
     };
-    let args = (0u8..)
-        .zip(row.args)
-        .all(|(i, arg)| argument(row, rule, memory, i, arg));
+    // What is neither an address nor marked as anything may be any number.
+    let first = u8::from(row.nr == local::HOOK);
+    let mut left = row.slots | row.texts | row.lists;
+    left |= rule.reads | rule.writes | first;
+    while left != 0 {
+        let i = left.trailing_zeros();
+        left &= left - 1;
+        let arg = row.args.get(i as usize);
+        if !arg.is_some_and(|arg| argument(row, rule, memory, i, *arg)) {
+            return false;
+        }
+    }
     let free = slot::FREE..slot::COUNT;
     let kept = [slot::SINK, slot::WORD, slot::DIGITS];
-    let writes = kept.contains(&row.store) || free.contains(&row.store);
-    args && writes
+    kept.contains(&row.store) || free.contains(&row.store)
 }
 
 fn argument(
     row: &Call,
     rule: &Rule,
     memory: &Memory,
-    i: u8,
+    i: u32,
     arg: u64,
 ) -> bool {
     let bit = 1u8 << i;
@@ -231,7 +181,7 @@ fn argument(
             return false;
         }
         if arg == u64::from(slot::ENVIRON) && environment(row) == Some(i) {
-            return true;
+            return !memory.private;
         }
         let held = |held: &&(u8, u8, u64)| u64::from(held.0) == arg;
         let held = slot::ADDRESSES.iter().find(held);
@@ -253,7 +203,7 @@ fn argument(
 }
 
 /// Which argument of a row is the environment that a program gets.
-fn environment(row: &Call) -> Option<u8> {
+fn environment(row: &Call) -> Option<u32> {
     match libc::c_long::from(row.nr) {
         libc::SYS_execve => Some(2),
         libc::SYS_execveat => Some(3),

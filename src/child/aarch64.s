@@ -1,8 +1,115 @@
 // The walker for aarch64. Runs in the child: no stack, no call, no libc.
 //
+// It stands here twice, as a macro: in .text, to run in this process, and in
+// .rodata, to be copied into an image that runs by itself.
+//
 // x19 the row    x20 the block    x21 its slots    x22 the row's place, from 1
 // Changed by each system call: x0
 // The offsets are those of Call and Block in src/call.rs, asserted there.
+
+    .macro offshoot_0_1_walk result, hook
+    add x21, x20, #24
+.Lrow\@:
+    ldrh w22, [x19, #72]
+    str w22, [x20]              // reached
+    ldp x0, x1, [x19, #8]
+    ldp x2, x3, [x19, #24]
+    ldp x4, x5, [x19, #40]
+    ldrb w9, [x19, #5]
+    tbz w9, #0, 1f              // arguments that are slot numbers
+    ldr x0, [x21, x0, lsl #3]
+1:  tbz w9, #1, 1f
+    ldr x1, [x21, x1, lsl #3]
+1:  tbz w9, #2, 1f
+    ldr x2, [x21, x2, lsl #3]
+1:  tbz w9, #3, 1f
+    ldr x3, [x21, x3, lsl #3]
+1:  ldr w8, [x19]
+    tbnz w8, #31, .Llocal\@
+    svc #0
+\result:
+    ldrb w9, [x19, #6]
+    ldr x10, [x19, #64]
+    orr x10, x10, x0
+    str x10, [x21, x9, lsl #3]
+    ldrb w11, [x19, #4]
+    cmp w11, #3
+    b.hs .Lcompare\@
+    cmn x0, #4095
+    b.lo .Lnext\@
+    cmp w11, #1
+    b.eq .Lnext\@                 // may
+    b.lo .Lfail\@                 // must
+    neg x12, x0                 // exec: the errnos that mean "next" are
+    cmp x12, #127               // 128 bits, in want and or
+    b.hi .Lfail\@
+    lsr x13, x12, #6
+    add x14, x19, #56
+    ldr x13, [x14, x13, lsl #3]
+    lsr x13, x13, x12
+    tbnz w13, #0, .Lnext\@
+    cmp x12, #13                // EACCES
+    b.ne .Lfail\@
+    str w22, [x20, #8]          // denied
+.Lnext\@:
+    add x19, x19, #80
+    b .Lrow\@
+.Lcompare\@:
+    ldr x9, [x19, #56]
+    cmp x0, x9
+    b.eq .Lwanted\@
+    cmp w11, #4
+    b.lo .Lfail\@                 // equal
+    b.ne 1f
+    cmn x0, #4                  // until: EINTR or success, again
+    b.eq .Lrow\@
+    tbz x0, #63, .Lrow\@
+    b .Lfail\@
+1:  cmn x0, #4095               // skip
+    b.lo .Lnext\@
+.Lfail\@:
+    str x0, [x20, #16]          // result
+    str w22, [x20, #4]          // failed
+    mov x0, #127
+    mov x8, #94                 // exit_group
+    svc #0
+    mov x8, #93                 // exit, should a filter refuse the first
+    svc #0
+    brk #1
+.Lwanted\@:
+    ldrh w9, [x19, #74]
+    add x19, x19, x9            // skip: so many bytes of rows; else 0
+    b .Lnext\@
+.Llocal\@:
+    ands w8, w8, #3
+    b.eq \result               // value: it stands in x0
+    cmp w8, #1
+    b.ne .Ldecimal\@
+1:  cbz x2, .Lzero\@              // compare
+    ldrb w9, [x0], #1
+    ldrb w10, [x1], #1
+    sub x2, x2, #1
+    cmp w9, w10
+    b.eq 1b
+    mov x0, #1
+    b \result
+.Lzero\@:
+    mov x0, #0
+    b \result
+.Ldecimal\@:                      // digits, the first in the lowest byte
+    cmp w8, #2
+    b.ne \hook
+    mov w9, w0
+    mov w10, #10
+    mov x0, #0
+1:  udiv w11, w9, w10
+    msub w12, w11, w10, w9
+    add w12, w12, #48
+    orr x0, x12, x0, lsl #8
+    mov w9, w11
+    cbnz w9, 1b
+    b \result
+    .endm
 
     .pushsection .text.offshoot, "ax", @progbits
     .balign 16
@@ -25,120 +132,57 @@ offshoot_0_1_enter:
     .globl offshoot_0_1_walker
     .hidden offshoot_0_1_walker
 offshoot_0_1_walker:
-    add x21, x20, #24
-.Lrow:
-    ldrh w22, [x19, #72]
-    str w22, [x20]              // reached
-    ldp x0, x1, [x19, #8]
-    ldp x2, x3, [x19, #24]
-    ldp x4, x5, [x19, #40]
-    ldrb w9, [x19, #5]
-    tbz w9, #0, 1f              // arguments that are slot numbers
-    ldr x0, [x21, x0, lsl #3]
-1:  tbz w9, #1, 1f
-    ldr x1, [x21, x1, lsl #3]
-1:  tbz w9, #2, 1f
-    ldr x2, [x21, x2, lsl #3]
-1:  tbz w9, #3, 1f
-    ldr x3, [x21, x3, lsl #3]
-1:  ldr w8, [x19]
-    tbnz w8, #31, .Llocal
-    svc #0
-.Lresult:
-    ldrb w9, [x19, #6]
-    ldr x10, [x19, #64]
-    orr x10, x10, x0
-    str x10, [x21, x9, lsl #3]
-    ldrb w11, [x19, #4]
-    cmp w11, #3
-    b.hs .Lcompare
-    cmn x0, #4095
-    b.lo .Lnext
-    cmp w11, #1
-    b.eq .Lnext                 // may
-    b.lo .Lfail                 // must
-    neg x12, x0                 // exec: the errnos that mean "next" are
-    cmp x12, #127               // 128 bits, in want and or
-    b.hi .Lfail
-    lsr x13, x12, #6
-    add x14, x19, #56
-    ldr x13, [x14, x13, lsl #3]
-    lsr x13, x13, x12
-    tbnz w13, #0, .Lnext
-    cmp x12, #13                // EACCES
-    b.ne .Lfail
-    str w22, [x20, #8]          // denied
-.Lnext:
-    add x19, x19, #80
-    b .Lrow
-.Lcompare:
-    ldr x9, [x19, #56]
-    cmp x0, x9
-    b.eq .Lwanted
-    cmp w11, #4
-    b.lo .Lfail                 // equal
-    b.ne 1f
-    cmn x0, #4                  // until: EINTR or success, again
-    b.eq .Lrow
-    tbz x0, #63, .Lrow
-    b .Lfail
-1:  cmn x0, #4095               // skip
-    b.lo .Lnext
-.Lfail:
-    str x0, [x20, #16]          // result
-    str w22, [x20, #4]          // failed
-    mov x0, #127
-    mov x8, #94                 // exit_group
-    svc #0
-    mov x8, #93                 // exit, should a filter refuse the first
-    svc #0
-    brk #1
-.Lwanted:
-    ldrh w9, [x19, #74]
-    add x19, x19, x9            // skip: so many bytes of rows; else 0
-    b .Lnext
-.Llocal:
-    ands w8, w8, #3
-    b.eq .Lresult               // value: it stands in x0
-    cmp w8, #1
-    b.ne .Ldecimal
-1:  cbz x2, .Lzero              // compare
-    ldrb w9, [x0], #1
-    ldrb w10, [x1], #1
-    sub x2, x2, #1
-    cmp w9, w10
-    b.eq 1b
-    mov x0, #1
-    b .Lresult
-.Lzero:
-    mov x0, #0
-    b .Lresult
-.Ldecimal:                      // digits, the first in the lowest byte
-    cmp w8, #2
-    b.ne .Lhook
-    mov w9, w0
-    mov w10, #10
-    mov x0, #0
-1:  udiv w11, w9, w10
-    msub w12, w11, w10, w9
-    add w12, w12, #48
-    orr x0, x12, x0, lsl #8
-    mov w9, w11
-    cbnz w9, 1b
-    b .Lresult
+    offshoot_0_1_walk .Lresult_here, .Lhook_here
     .globl offshoot_0_1_walker_end
     .hidden offshoot_0_1_walker_end
 offshoot_0_1_walker_end:
 // A row that calls a function, on the stack below the caller's frame. Not
 // part of the walker: the engines that have no such memory do not take it
 // along.
-.Lhook:
+.Lhook_here:
     ldp x9, x0, [x0]            // run, data
     blr x9
-    b .Lresult
+    b .Lresult_here
     .cfi_endproc
     .size offshoot_0_1_enter, . - offshoot_0_1_enter
     .popsection
+
+// Where an image begins: maps the page that the parent reads, then walks. The
+// numbers are those of src/call/sheet.rs, asserted there.
+    .pushsection .rodata.offshoot, "a", @progbits
+    .balign 16
+    .globl offshoot_0_1_image
+    .hidden offshoot_0_1_image
+offshoot_0_1_image:
+    hint #34                    // bti c
+    movz x19, #0x40, lsl #16
+    add x19, x19, #0x400        // rows
+    movz x20, #0x20, lsl #16    // block
+    mov x0, x20
+    mov x1, #4096
+    mov x2, #3                  // PROT_READ | PROT_WRITE
+    mov x3, #0x11               // MAP_SHARED | MAP_FIXED
+    ldur w4, [x19, #-4]         // the page's descriptor
+    mov x5, #0
+    mov x8, #222
+    svc #0
+    cmp x0, x20
+    b.eq 1f
+    mov x0, #127
+    mov x8, #94
+    svc #0
+    brk #1
+1:
+    .globl offshoot_0_1_image_walker
+    .hidden offshoot_0_1_image_walker
+offshoot_0_1_image_walker:
+    offshoot_0_1_walk .Lresult_image, .Lhook_image
+.Lhook_image:
+    .globl offshoot_0_1_image_end
+    .hidden offshoot_0_1_image_end
+offshoot_0_1_image_end:
+    .popsection
+    .purgem offshoot_0_1_walk
 
 // Without this note (BTI) the linker drops BTI for the whole program.
     .pushsection .note.gnu.property, "a", @note

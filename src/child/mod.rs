@@ -4,12 +4,16 @@
 //! plan, writes the launch's own block, and touches nothing else. Absent: a
 //! stack, libc, thread-locals, allocation, panics, and a way to return. (Rows
 //! that call a function have a stack: hooks, and the closer of descriptors.)
-#![allow(unsafe_code, reason = "the one jump into the assembly")]
+#![allow(
+    unsafe_code,
+    reason = "the one jump into the assembly, and its bytes"
+)]
 
 pub(crate) mod closer;
 
 use core::arch::global_asm;
 use core::mem::{offset_of, size_of};
+use core::slice;
 
 use crate::call::{Block, Table};
 
@@ -22,6 +26,17 @@ global_asm!(include_str!("aarch64.s"), options(raw));
 // must not meet in the linker.
 unsafe extern "C" {
     fn offshoot_0_1_enter(door: *const Door) -> isize;
+    static offshoot_0_1_image: u8;
+    static offshoot_0_1_image_end: u8;
+}
+
+/// What an image runs: the walker once more, as bytes, with its beginning.
+pub(crate) fn image_code() -> &'static [u8] {
+    let from = &raw const offshoot_0_1_image;
+    let len = (&raw const offshoot_0_1_image_end).addr() - from.addr();
+    // SAFETY: the two labels enclose bytes of the assembly in .rodata, which
+    // are there for good and never written.
+    unsafe { slice::from_raw_parts(from, len) }
 }
 
 /// What the clone entry loads into registers: the system call that makes the

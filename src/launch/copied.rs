@@ -15,7 +15,7 @@ use crate::call::{Block, Table, slot};
 use crate::child::enter;
 use crate::sys::abi::CloneArgs;
 use crate::sys::call::{futex_wait, pidfd_open, set_signal_mask};
-use crate::sys::wait::{Target, peek};
+use crate::sys::wait::{Kind, Target, peek};
 use crate::sys::{CloneFlags, Errno, Pid};
 
 /// `FUTEX_OWNER_DIED`: the kernel let go of the word.
@@ -57,14 +57,15 @@ pub(crate) fn launch(
     };
     let pidfd = shared.half(pidfd).load(Ordering::Relaxed);
     let pidfd = descriptor(pidfd.into()).or_else(|| pidfd_open(pid));
-    await_exec(shared.half(slot::WORD), Target { pid, pidfd });
+    let target = Target { pid, pidfd };
+    await_word(shared.half(slot::WORD), || ended(target));
     let block = shared.read();
     (verdict(&block, pid, pidfd), block)
 }
 
-/// Sleeps until the kernel has let go of the word, or the child is dead
+/// Sleeps until the kernel has let go of the word, or the child has `ended`
 /// without ever having taken it.
-fn await_exec(word: &AtomicU32, target: Target) {
+pub(super) fn await_word(word: &AtomicU32, ended: impl Fn() -> bool) {
     let mut limit = FIRST_WAIT;
     loop {
         let value = word.load(Ordering::Acquire);
@@ -73,7 +74,7 @@ fn await_exec(word: &AtomicU32, target: Target) {
         }
         let waited = futex_wait(word, value, limit);
         if waited == Err(Errno(libc::ETIMEDOUT)) {
-            if ended(target) {
+            if ended() {
                 return;
             }
             limit = (limit * 2).min(LAST_WAIT);
@@ -83,5 +84,5 @@ fn await_exec(word: &AtomicU32, target: Target) {
 
 /// Whether the child has ended or exec'd, without taking it from `verdict`.
 fn ended(target: Target) -> bool {
-    matches!(peek(target), Ok(true) | Err(Errno(libc::ECHILD)))
+    matches!(peek(target, Kind::Silent), Ok(true) | Err(Errno(libc::ECHILD)))
 }

@@ -25,13 +25,16 @@
 
 pub(crate) mod copied;
 pub(crate) mod here;
+pub(crate) mod isolated;
 pub(crate) mod pipe;
-mod shared;
+pub(crate) mod shared;
 pub(crate) mod suspended;
 
 use core::cell::Cell;
 
-use crate::call::{Block, Entry, Table, number, slot};
+use crate::call::{Block, Entry, LISTEN, Table, number, slot};
+pub(crate) use crate::child::image_code;
+
 use crate::child::closer;
 use crate::sys::abi::CloneArgs;
 use crate::sys::arch::clone_arguments;
@@ -120,15 +123,21 @@ impl<'a> Environ<'a> {
     }
 }
 
-/// What the launch's own variable is called, with its `=`.
-const NAME: [u8; 11] = *b"LISTEN_PID=";
-
 /// Puts the launch's own variable first, and its name into the block, right
 /// before the digits that a row will store.
 fn seat_environ(block: &mut Block, base: *mut Block, environ: Environ<'_>) {
+    seat_name(block);
+    if let Some(first) = environ.0.first() {
+        first.set(address(base, slot::DIGITS) - LISTEN.len() as u64);
+    }
+    let at = environ.0.as_ptr().expose_provenance() as u64;
+    block.set(slot::ENVIRON, at);
+}
+
+fn seat_name(block: &mut Block) {
     let mut name = [0; 16];
-    let start = name.len() - NAME.len();
-    for (to, from) in name.iter_mut().skip(start).zip(NAME) {
+    let start = name.len() - LISTEN.len();
+    for (to, from) in name.iter_mut().skip(start).zip(LISTEN) {
         *to = from;
     }
     let name = u128::from_le_bytes(name);
@@ -136,11 +145,6 @@ fn seat_environ(block: &mut Block, base: *mut Block, environ: Environ<'_>) {
     let half = |n: u128| u64::try_from(n & low).unwrap_or_default();
     block.set(slot::NAME, half(name));
     block.set(slot::NAME + 1, half(name >> 64));
-    if let Some(first) = environ.0.first() {
-        first.set(address(base, slot::DIGITS) - NAME.len() as u64);
-    }
-    let at = environ.0.as_ptr().expose_provenance() as u64;
-    block.set(slot::ENVIRON, at);
 }
 
 /// Fills the slots that every launch has. `base` is where the child finds

@@ -1,37 +1,69 @@
 //! Shared: a block in a page that parent and child both map.
 #![allow(unsafe_code, reason = "a mapping is reached by its address")]
 
+use core::ffi::c_void;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::AtomicU32;
 
-use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
+use rustix::fd::BorrowedFd;
+use rustix::io::Errno as Failure;
+use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
 
 use super::address;
 use crate::call::Block;
 use crate::sys::Errno;
 
 /// The size of the mapping: one page of any size holds a block.
-const PAGE: usize = 4096;
+pub(crate) const PAGE: usize = 4096;
 const _: () = assert!(size_of::<Block>() <= PAGE);
 
+const PROT: ProtFlags = ProtFlags::READ.union(ProtFlags::WRITE);
+
 /// A block in memory that parent and child both see.
-pub(super) struct Shared(NonNull<Block>);
+#[derive(Debug)]
+pub(crate) struct Shared(NonNull<Block>);
+
+// SAFETY: the mapping is this value's own, wherever it goes; a shared
+// reference reads it through volatile and atomic accesses only.
+unsafe impl Send for Shared {}
 
 impl Shared {
     pub(super) fn new(block: Block) -> Result<Shared, Errno> {
-        let prot = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: a fresh mapping, at an address of the kernel's choice,
         // takes nobody's memory.
         let at = unsafe {
-            mmap_anonymous(ptr::null_mut(), PAGE, prot, MapFlags::SHARED)
+            mmap_anonymous(ptr::null_mut(), PAGE, PROT, MapFlags::SHARED)
         };
+        Shared::mapped(at, block)
+    }
+
+    /// In the first page of a memory file, which a child can map as well.
+    pub(crate) fn over(file: BorrowedFd<'_>) -> Result<Shared, Errno> {
+        let (null, shared) = (ptr::null_mut(), MapFlags::SHARED);
+        // SAFETY: a fresh mapping, at an address of the kernel's choice,
+        // takes nobody's memory.
+        let at = unsafe { mmap(null, PAGE, PROT, shared, file, 0) };
+        Shared::mapped(at, Block::new())
+    }
+
+    fn mapped(
+        at: Result<*mut c_void, Failure>,
+        block: Block,
+    ) -> Result<Shared, Errno> {
         let at = at.map_err(|e| Errno(e.raw_os_error()))?;
         let at =
             NonNull::new(at.cast::<Block>()).ok_or(Errno(libc::ENOMEM))?;
-        // SAFETY: the mapping is page-aligned, writable, ours alone, and at
-        // least as long as a block (asserted above).
-        unsafe { at.write(block) };
-        Ok(Shared(at))
+        let mut shared = Shared(at);
+        shared.fill(block);
+        Ok(shared)
+    }
+
+    /// Puts a block there, before there is a child.
+    pub(super) fn fill(&mut self, block: Block) {
+        // SAFETY: the mapping is page-aligned, writable, ours alone (clause 2
+        // of this folder: no child uses it now), and at least as long as a
+        // block (asserted above).
+        unsafe { self.0.write(block) };
     }
 
     /// Where both processes find the block.

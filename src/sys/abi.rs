@@ -46,6 +46,16 @@ pub(crate) const SIGSET_SIZE: u64 = 8;
 /// `sizeof(struct robust_list_head)`, the only length the kernel takes.
 pub(crate) const ROBUST_HEAD_SIZE: u64 = 24;
 
+/// `TASK_COMM_LEN`: what `PR_SET_NAME` reads at most.
+pub(crate) const COMM_SIZE: u64 = 16;
+
+/// The three words, twice, that `capget` writes for a header of version 3:
+/// effective, permitted, inheritable.
+pub(crate) const CAPS_SIZE: u64 = 24;
+
+/// `_LINUX_CAPABILITY_VERSION_3`, and 0 for the caller itself.
+pub(crate) const CAPS_HEADER: u32 = 0x2008_0522;
+
 /// `FUTEX_WAITERS`: makes the kernel wake a waiter as it lets go of a robust
 /// lock. The child adds it in the same store as its own id.
 pub(crate) const FUTEX_WAITERS: u64 = 0x8000_0000;

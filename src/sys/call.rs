@@ -3,7 +3,7 @@
 
 use core::sync::atomic::AtomicU32;
 
-use super::abi::{PidfdInfo, SIGSET_SIZE, Timespec};
+use super::abi::{CAPS_HEADER, PidfdInfo, SIGSET_SIZE, Timespec};
 use super::arch::syscall;
 use super::{Errno, Pid, bits};
 
@@ -36,6 +36,43 @@ pub(crate) fn signal_mask() -> u64 {
     // bytes of `old` only.
     unsafe { syscall(libc::SYS_rt_sigprocmask, args) };
     old
+}
+
+/// Lets another thread have the processor.
+pub(crate) fn yield_now() {
+    // SAFETY: clause 1 of `syscall`: no argument.
+    unsafe { syscall(libc::SYS_sched_yield, [0; 6]) };
+}
+
+/// The calling thread's capabilities: effective, permitted, inheritable in
+/// 32 bits each, the low halves first. All zeros if they may not be asked.
+pub(crate) fn capabilities() -> [u64; 3] {
+    let (header, mut all) = ([CAPS_HEADER, 0], [0u64; 3]);
+    let args = [
+        (&raw const header).expose_provenance() as u64,
+        (&raw mut all).expose_provenance() as u64,
+        0,
+        0,
+        0,
+        0,
+    ];
+    // SAFETY: clause 1 of `syscall`: for a header of version 3 the call
+    // reads its 8 bytes and writes 24, which `all` is.
+    unsafe { syscall(libc::SYS_capget, args) };
+    all
+}
+
+/// Whether the saved user and group ids are the effective ones, as after an
+/// exec.
+pub(crate) fn saved_ids_are_effective() -> bool {
+    [libc::SYS_getresuid, libc::SYS_getresgid].into_iter().all(|nr| {
+        let mut ids = [0u32; 3];
+        let at = ids.as_mut_ptr().expose_provenance() as u64;
+        // SAFETY: clause 1 of `syscall`: the call writes three ids of 32
+        // bits, which `ids` holds.
+        unsafe { syscall(nr, [at, at + 4, at + 8, 0, 0, 0]) };
+        ids[1] == ids[2]
+    })
 }
 
 /// What the kernel answers to an empty clone3: EINVAL where it is there,

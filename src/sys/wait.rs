@@ -80,10 +80,10 @@ pub(crate) fn wait(
     }
 }
 
-/// Whether a silent child has ended; it stays to be waited for. ECHILD: it
-/// is silent no more.
-pub(crate) fn peek(target: Target) -> Result<bool, Errno> {
-    let how = libc::__WCLONE | libc::WNOWAIT;
+/// Whether a child has ended; it stays to be waited for. ECHILD: it is not
+/// of that kind, or somebody else has waited for it.
+pub(crate) fn peek(target: Target, kind: Kind) -> Result<bool, Errno> {
+    let how = kind.flag() | libc::WNOWAIT;
     let pid = i64::from(target.pid.get());
     waitid(libc::P_PID, pid, how, false).map(|ended| ended.is_some())
 }

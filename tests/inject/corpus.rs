@@ -61,8 +61,18 @@ pub(crate) const CASES: &[Case] = &[
         },
     },
     Case {
+        name: "chroot",
+        engines: &ENGINES,
+        wish: |c| {
+            // Without the right to it there is nothing to see.
+            // SAFETY: asks for a number.
+            let root = unsafe { libc::geteuid() } == 0;
+            if root { c.chroot("/").current_dir("/tmp") } else { c }
+        },
+    },
+    Case {
         name: "hook",
-        engines: &PRIVATE,
+        engines: &[Engine::Copied, Engine::Pipe],
         wish: |c| {
             // SAFETY: the hook makes one call through its context.
             unsafe { c.pre_exec(|context| context.chdir(c"/tmp")) }
@@ -133,10 +143,14 @@ pub(crate) const MARKS: &[(&str, &str)] = &[
     ("JoinCgroup", "-> cgroup.procs"),
     ("Dup", "dup3"),
     ("Close", "close            0"),
+    ("Lend", "what the image needs"),
     ("CloseGaps", "the gaps"),
+    ("Enter", "memory of its own"),
+    ("Arrive", "the parent wakes"),
     ("Setsid", "setsid"),
     ("Setpgid", "setpgid"),
     ("Umask", "umask"),
+    ("Chroot", "chroot"),
     ("ClearGroups", "groups: none"),
     ("Setgroups", "groups, read back"),
     ("Setgid", "setresgid"),
@@ -146,6 +160,7 @@ pub(crate) const MARKS: &[(&str, &str)] = &[
     ("ClearHandlers", "every signal"),
     ("DefaultSignal", "SIGPIPE"),
     ("Hook", "the caller's function"),
+    ("Name", "PR_SET_NAME"),
     ("SignalMask", "sigprocmask"),
     ("ListenPid", "LISTEN_PID"),
     ("Exec", "execve "),

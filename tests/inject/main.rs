@@ -34,10 +34,53 @@ enum Want {
     Fails(Step),
 }
 
-/// The step that a call belongs to; `first` if it is the child's first of
-/// this number.
-fn step(nr: libc::c_long, first: bool, hooked: bool) -> Step {
+/// One call of a child: its place, counted from 1.
+#[derive(Clone, Copy, Debug)]
+struct Call {
+    n: usize,
+    nr: libc::c_long,
+    /// Whether it is the child's first of this number.
+    first: bool,
+    /// Whether it is there for the image only.
+    image: bool,
+}
+
+impl Call {
+    fn of(calls: &[libc::c_long], n: usize, engine: Engine) -> Call {
+        let nr = calls[n - 1];
+        let first = !calls[..n - 1].contains(&nr);
+        let exec = |nr: &libc::c_long| *nr == libc::SYS_execveat;
+        let enter = calls.iter().position(exec).unwrap_or(calls.len());
+        // Page and image are the last that are brought to their places.
+        let dup = |(_, nr): &(usize, &libc::c_long)| **nr == libc::SYS_dup3;
+        let dups = calls[..enter].iter().enumerate().filter(dup);
+        let lent = dups.rev().nth(1).map_or(enter, |(at, _)| at);
+        let own = [
+            libc::SYS_mmap,
+            libc::SYS_set_robust_list,
+            libc::SYS_gettid,
+            libc::SYS_close,
+            libc::SYS_fcntl,
+            libc::SYS_capget,
+            libc::SYS_prctl,
+        ];
+        let lends = [libc::SYS_dup3, libc::SYS_fcntl];
+        let image = match n - 1 {
+            at if at == enter => true,
+            at if at > enter => own.contains(&nr),
+            at => at >= lent && lends.contains(&nr),
+        };
+        Call { n, nr, first, image: image && engine == Engine::Isolated }
+    }
+}
+
+/// The step that a call belongs to.
+fn step(call: Call, case: &Case) -> Step {
+    let Call { nr, first, .. } = call;
+    let hooked = case.name.contains("hook");
+    let chroot = case.name == "chroot";
     match nr {
+        _ if call.image => Step::Image,
         libc::SYS_set_robust_list | libc::SYS_gettid => Step::RobustList,
         libc::SYS_close_range => Step::CloseRange,
         // The first is the proof that the table is the child's own.
@@ -55,6 +98,9 @@ fn step(nr: libc::c_long, first: bool, hooked: bool) -> Step {
         | libc::SYS_getgroups => Step::Setgroups,
         libc::SYS_setresgid | libc::SYS_getresgid => Step::Setresgid,
         libc::SYS_setresuid | libc::SYS_getresuid => Step::Setresuid,
+        libc::SYS_chroot => Step::Chroot,
+        // The second half of it.
+        libc::SYS_chdir if chroot && first => Step::Chroot,
         libc::SYS_chdir if hooked => Step::PreExec,
         libc::SYS_chdir => Step::Chdir,
         libc::SYS_fchdir => Step::Fchdir,
@@ -66,17 +112,12 @@ fn step(nr: libc::c_long, first: bool, hooked: bool) -> Step {
     }
 }
 
-/// What is to become of a call that fails with `errno`: `first` if it is
-/// the child's first of this number.
-fn wanted(
-    nr: libc::c_long,
-    errno: i32,
-    first: bool,
-    case: &Case,
-    root: bool,
-) -> Want {
+/// What is to become of a call that fails with `errno`.
+fn wanted(call: Call, errno: i32, case: &Case, root: bool) -> Want {
+    let Call { nr, first, .. } = call;
     let missing = [libc::ENOSYS, libc::EPERM, libc::EINVAL].contains(&errno);
     match nr {
+        _ if call.image => Want::Fails(Step::Image),
         // Closing what may be closed already.
         libc::SYS_close => Want::Runs,
         // The list of descriptors serves.
@@ -85,7 +126,7 @@ fn wanted(
         libc::SYS_execveat if missing && errno != libc::EINVAL => Want::Runs,
         // Who stays the same user need not be able to drop groups.
         libc::SYS_setgroups if !root => Want::Runs,
-        nr => Want::Fails(step(nr, first, case.name.contains("hook"))),
+        _ => Want::Fails(step(call, case)),
     }
 }
 
@@ -135,9 +176,8 @@ impl Bench<'_> {
         let mut apart = Vec::new();
         let calls =
             watch(|supervisor| self.every_call(supervisor, &mut apart));
-        for (n, errno) in apart {
-            let nr = libc::SYS_close_range;
-            watch(|supervisor| self.fails(supervisor, n, nr, errno, true));
+        for (call, errno) in apart {
+            watch(|supervisor| self.fails(supervisor, call, errno));
         }
         calls
     }
@@ -145,7 +185,7 @@ impl Bench<'_> {
     fn every_call(
         &self,
         supervisor: &Supervisor,
-        apart: &mut Vec<(usize, i32)>,
+        apart: &mut Vec<(Call, i32)>,
     ) -> usize {
         let ran = self.spawn(supervisor, None);
         let calls = supervisor.calls();
@@ -153,71 +193,61 @@ impl Bench<'_> {
         let execs = [libc::SYS_execve, libc::SYS_execveat];
         assert!(execs.contains(calls.last().unwrap()), "{calls:?}");
         for (n, nr) in (1..).zip(calls.iter().copied()) {
+            let call = Call::of(&calls, n, self.engine);
             let before = &calls[..n - 1];
             let times = before.iter().filter(|one| **one == nr).count();
             // A legacy clone asks after 62 signals, one like the other.
             let thin = nr == libc::SYS_rt_sigaction && times > 2;
             for errno in ERRNOS {
                 if nr == libc::SYS_close_range && times == 0 {
-                    apart.push((n, errno));
+                    apart.push((call, errno));
                 } else if !thin || errno == libc::EPERM {
-                    self.fails(supervisor, n, nr, errno, times == 0);
+                    self.fails(supervisor, call, errno);
                 }
             }
             if thin && times % 16 != 0 {
                 continue;
             }
-            self.killed(supervisor, n, nr, times == 0);
+            self.killed(supervisor, call);
             let pause = self.spawn(supervisor, Some((n, Fault::Pause)));
             assert!(pause.is_ok_and(|ran| ran), "{}", self.case.name);
         }
         calls.len()
     }
 
-    fn fails(
-        &self,
-        supervisor: &Supervisor,
-        n: usize,
-        nr: libc::c_long,
-        errno: i32,
-        first: bool,
-    ) {
-        let fault = Some((n, Fault::Errno(errno)));
+    fn fails(&self, supervisor: &Supervisor, call: Call, errno: i32) {
+        let fault = Some((call.n, Fault::Errno(errno)));
         let ran = self.spawn(supervisor, fault);
-        let want = wanted(nr, errno, first, self.case, self.root);
-        let name = (self.case.name, self.engine, n, nr, errno);
+        let want = wanted(call, errno, self.case, self.root);
+        let name = (self.case.name, self.engine, call, errno);
         match (ran, want) {
             (Ok(true), Want::Runs) => {}
             (Err(error), Want::Fails(step)) => {
                 assert_eq!(error.step(), step, "{name:?}: {error}");
+                // An image without its page has nowhere to say why.
+                let mapped = call.nr != libc::SYS_mmap;
+                let errno = Some(errno).filter(|_| mapped);
                 let seen = error.raw_os_error();
-                assert_eq!(seen, Some(errno), "{name:?}: {error}");
+                assert_eq!(seen, errno, "{name:?}: {error}");
                 assert_eq!(error.signal(), None);
             }
             (ran, want) => panic!("{name:?}: {ran:?}, not {want:?}"),
         }
     }
 
-    fn killed(
-        &self,
-        supervisor: &Supervisor,
-        n: usize,
-        nr: libc::c_long,
-        first: bool,
-    ) {
-        let ran = self.spawn(supervisor, Some((n, Fault::Kill)));
-        let name = (self.case.name, self.engine, n, nr);
+    fn killed(&self, supervisor: &Supervisor, call: Call) {
+        let ran = self.spawn(supervisor, Some((call.n, Fault::Kill)));
+        let name = (self.case.name, self.engine, call);
         match ran {
             // What the end of a pipe cannot tell; `confirmed` says so.
             Ok(false) => {
                 assert_eq!(self.engine, Engine::Pipe, "{name:?}");
                 let exec = [libc::SYS_execve, libc::SYS_execveat];
-                assert!(exec.contains(&nr), "{name:?}");
+                assert!(exec.contains(&call.nr), "{name:?}");
             }
             Ok(true) => panic!("{name:?} ran"),
             Err(error) => {
-                let hooked = self.case.name.contains("hook");
-                let step = step(nr, first, hooked);
+                let step = step(call, self.case);
                 assert_eq!(error.step(), step, "{name:?}: {error}");
                 let signal = error.signal();
                 assert_eq!(signal, Some(libc::SIGKILL), "{name:?}: {error}");
@@ -303,6 +333,8 @@ fn every_op_is_in_the_corpus_in_every_engine_that_may_run_it() {
         let engines: &[Engine] = match op {
             "JoinCgroup" => continue, // a test of its own
             "Watch" => &[Engine::Copied],
+            "Lend" | "Enter" | "Arrive" | "Name" => &[Engine::Isolated],
+            "MarkRange" | "ClearHandlers" | "Hook" => &util::NO_IMAGE,
             "ClearGroups" | "Setgroups" | "Setgid" | "Setuid" => {
                 &util::PRIVATE
             }

@@ -59,7 +59,13 @@ impl Supervisor {
         let nr = libc::c_long::from(notice.nr);
         let execs = [libc::SYS_execve, libc::SYS_execveat];
         let after = watch.calls.last().is_some_and(|nr| execs.contains(nr));
-        if after && nr != libc::SYS_exit_group && !execs.contains(&nr) {
+        // The first call of an image: it maps its page.
+        let image = nr == libc::SYS_mmap && notice.args[0] == 0x20_0000;
+        if after
+            && !image
+            && nr != libc::SYS_exit_group
+            && !execs.contains(&nr)
+        {
             watch.running = true;
             return None;
         }

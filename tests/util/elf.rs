@@ -1,4 +1,5 @@
 //! Elf: small static programs, made of a test's own machine code.
+#![allow(dead_code, unreachable_pub, reason = "each file uses its part")]
 
 use std::arch::global_asm;
 use std::slice;
@@ -89,7 +90,7 @@ pub fn census() -> Vec<u8> {
 }
 
 /// A static ELF file: header, one segment, the code.
-fn elf(code: &[u8]) -> Vec<u8> {
+pub fn elf(code: &[u8]) -> Vec<u8> {
     const BASE: u64 = 0x40_0000;
     let machine: u16 = if cfg!(target_arch = "x86_64") { 62 } else { 183 };
     let size = 120 + code.len() as u64;

@@ -16,11 +16,16 @@ use std::{env, fs};
 
 use offshoot::{Command, Engine};
 
-pub const ENGINES: [Engine; 3] =
-    [Engine::Suspended, Engine::Copied, Engine::Pipe];
+pub const ENGINES: [Engine; 4] =
+    [Engine::Suspended, Engine::Isolated, Engine::Copied, Engine::Pipe];
 
 /// Those with memory of their own.
-pub const PRIVATE: [Engine; 2] = [Engine::Copied, Engine::Pipe];
+pub const PRIVATE: [Engine; 3] =
+    [Engine::Isolated, Engine::Copied, Engine::Pipe];
+
+/// Those that run no image in memory.
+pub const NO_IMAGE: [Engine; 3] =
+    [Engine::Suspended, Engine::Copied, Engine::Pipe];
 
 thread_local! {
     /// The engine that a test body is run through.

@@ -15,6 +15,13 @@ use object::{Object, ObjectSection, ObjectSymbol};
 const PARTS: [&str; 3] =
     ["offshoot_0_1_enter", "offshoot_0_1_walker", "offshoot_0_1_walker_end"];
 
+/// The same walker once more, behind what an image begins with.
+const IMAGE: [&str; 3] = [
+    "offshoot_0_1_image",
+    "offshoot_0_1_image_walker",
+    "offshoot_0_1_image_end",
+];
+
 /// What a walker may have at most: its table is its program, so it does not
 /// grow with features.
 const MOST_INSTRUCTIONS: usize = 96;
@@ -56,9 +63,13 @@ struct Code {
 }
 
 fn code(path: &Path) -> Code {
+    parts(path, PARTS)
+}
+
+fn parts(path: &Path, names: [&str; 3]) -> Code {
     let bytes = fs::read(path).unwrap();
     let file = object::File::parse(&*bytes).unwrap();
-    let [enter, walker, end] = PARTS.map(|name| {
+    let [enter, walker, end] = names.map(|name| {
         let mut symbols = file.symbols();
         let symbol = symbols.find(|symbol| symbol.name() == Ok(name));
         symbol.unwrap_or_else(|| panic!("{name} in {}", path.display()))
@@ -94,6 +105,13 @@ fn assemble(program: &str, flags: &[&str], name: &str) -> Option<PathBuf> {
     run.ok().filter(|output| output.status.success()).map(|_| object)
 }
 
+/// The walker that is copied into images is the walker, byte for byte.
+fn same_in_images(name: &str, path: &Path) {
+    let (own, image) = (code(path), parts(path, IMAGE));
+    assert!(own.walker == image.walker, "{name}: another walker");
+    assert_eq!(image.relocations, 0, "{name}");
+}
+
 /// Holds one architecture's code against the rules; prints its size.
 fn check(name: &str, code: &Code, decode: fn(&[u8]) -> Vec<Seen>) {
     assert_eq!(code.relocations, 0, "{name}");
@@ -122,7 +140,10 @@ fn the_x86_64_walker_uses_no_call_no_stack_and_no_relocation() {
         "x86_64-linux-gnu-gcc"
     };
     match assemble(cc, &flags, "x86_64.s") {
-        Some(object) => check("x86-64", &code(&object), x86_64::decode),
+        Some(object) => {
+            check("x86-64", &code(&object), x86_64::decode);
+            same_in_images("x86-64", &object);
+        }
         None => skip(name, "no assembler for x86-64"),
     }
 }
@@ -137,7 +158,10 @@ fn the_aarch64_walker_uses_no_call_no_stack_and_no_relocation() {
         assemble(cross, &[], "aarch64.s")
     });
     match object {
-        Some(object) => check("aarch64", &code(&object), aarch64::decode),
+        Some(object) => {
+            check("aarch64", &code(&object), aarch64::decode);
+            same_in_images("aarch64", &object);
+        }
         None => skip(name, "no assembler for aarch64"),
     }
 }
@@ -148,6 +172,7 @@ fn the_linked_walker_is_the_checked_one() {
     let status = offshoot::Command::new("/bin/true").status();
     assert!(status.unwrap().success(), "and it is linked");
     let linked = code(&env::current_exe().unwrap());
+    same_in_images("linked", &env::current_exe().unwrap());
     if cfg!(target_arch = "x86_64") {
         check("x86-64, linked", &linked, x86_64::decode);
     } else {

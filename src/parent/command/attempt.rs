@@ -23,6 +23,7 @@ use crate::parent::std::{
     os::fd::{AsRawFd, OwnedFd},
     thread,
 };
+use crate::sys::call::saved_ids_are_effective;
 use crate::sys::{CloneFlags, Errno, Maker};
 
 /// How often a program that is open for writing is tried again: 50 us, then
@@ -68,6 +69,9 @@ impl Attempt {
             busy: 0,
             fallbacks: Fallbacks::default(),
         };
+        if let Some(errno) = prepared.unimaged {
+            attempt.told_of("memfd_create", errno, "copied");
+        }
         let known = kernel::refused();
         if let Some(errno) = known.clone3 {
             attempt.legacy(prepared, errno);
@@ -75,9 +79,16 @@ impl Attempt {
         if let Some(errno) = known.close_range {
             attempt.listed(errno);
         }
-        let suspended = attempt.shape.engine == Engine::Suspended;
-        if suspended && plan.any_engine && group.is_some_and(Group::frozen) {
-            attempt.told_of("suspended", 0, "copied, as the group is frozen");
+        let engine = attempt.shape.engine;
+        let sleeps = matches!(engine, Engine::Suspended | Engine::Isolated);
+        if sleeps && plan.any_engine && group.is_some_and(Group::frozen) {
+            let name = attempt.engine_name();
+            attempt.told_of(name, 0, "copied, as the group is frozen");
+            attempt.shape.engine = Engine::Copied;
+        }
+        let isolated = attempt.shape.engine == Engine::Isolated;
+        if isolated && plan.any_engine && !saved_ids_are_effective() {
+            attempt.told_of("isolated", 0, "copied, as exec drops saved ids");
             attempt.shape.engine = Engine::Copied;
         }
         if attempt.shape.engine == Engine::Copied && kernel::traced() {
@@ -87,6 +98,13 @@ impl Attempt {
             attempt.flags |= CloneFlags::FILES;
         }
         attempt
+    }
+
+    fn engine_name(&self) -> &'static str {
+        match self.shape.engine {
+            Engine::Isolated => "isolated",
+            _ => "suspended",
+        }
     }
 
     pub(super) fn ask<'a>(
@@ -202,6 +220,13 @@ impl Attempt {
         let plan = &prepared.plan;
         let op = lowered.op(plan, row);
         let closes = matches!(op, Some(Op::CloseRange | Op::MarkRange));
+        let arrives = op == Some(Op::Arrive) && plan.any_engine;
+        if arrives && Errno::of(result).is_none() {
+            // What the image may do is not what the parent may.
+            let why = "copied, as exec changes the capabilities";
+            self.told_of("isolated", 0, why);
+            return self.copied();
+        }
         let Some(Errno(errno)) = Errno::of(result) else {
             // The proof says that the canary is open still. Perhaps it is
             // the pidfd, and not as high as it has to be.
@@ -221,10 +246,17 @@ impl Attempt {
             return Next::Again;
         }
         match (op, errno) {
-            (Some(Op::Watch), libc::ENOSYS | libc::EPERM)
+            (Some(Op::Watch | Op::Arrive), libc::ENOSYS | libc::EPERM)
                 if plan.any_engine =>
             {
                 self.piped(prepared, errno)
+            }
+            (
+                Some(Op::Enter),
+                libc::ENOSYS | libc::EPERM | libc::EACCES | libc::ENOENT,
+            ) if plan.any_engine => {
+                self.told_of("execveat of an image", errno, "copied");
+                self.copied()
             }
             (_, libc::ETXTBSY) if self.busy < BUSY_RETRIES => {
                 let pause = BUSY_FIRST * (1 << self.busy);
@@ -265,6 +297,12 @@ impl Attempt {
         self.told_of("close_range", errno, "a list of descriptors");
         self.shape.listed = true;
         self.flags -= CloneFlags::FILES;
+    }
+
+    fn copied(&mut self) -> Next {
+        self.shape.engine = Engine::Copied;
+        self.flags = CloneFlags::empty();
+        Next::Again
     }
 
     fn piped(&mut self, prepared: &Prepared, errno: i32) -> Next {

@@ -99,7 +99,9 @@ impl Prepared {
     fn operand(&self, op: Op, error: Error) -> Error {
         let words = &self.plan.words;
         match op {
-            Op::Chdir(path) | Op::Dup { role: Role::Path(path), .. } => {
+            Op::Chdir(path)
+            | Op::Chroot(path)
+            | Op::Dup { role: Role::Path(path), .. } => {
                 error.with(words.get(path))
             }
             Op::Dup { to, role } => self.dup_operand(to, role, error),
@@ -200,21 +202,30 @@ impl Prepared {
         tried
     }
 
-    /// A path as seen from here: the child looked from its directory, where
-    /// a process that runs the steps itself is by now.
+    /// A path as seen from here: the child looked from its root and its
+    /// directory, where a process that runs the steps itself is by now.
     fn seen_from_its_dir(&self, path: &Path) -> PathBuf {
+        let mut seen = path.to_path_buf();
         if self.plan.shape.here {
-            return path.to_path_buf();
+            return seen;
         }
-        let dir = self.plan.ops.iter().find_map(|op| match *op {
-            Op::Chdir(dir) => Some(PathBuf::from(self.plan.words.get(dir))),
-            Op::Fchdir(place) => {
-                let number = self.plan.number(place);
-                Some(PathBuf::from(format!("/proc/self/fd/{number}")))
+        for op in self.plan.ops.iter().rev() {
+            let word = |at| Path::new(self.plan.words.get(at));
+            match *op {
+                Op::Chdir(dir) => seen = word(dir).join(seen),
+                Op::Fchdir(place) => {
+                    let number = self.plan.number(place);
+                    let dir = format!("/proc/self/fd/{number}");
+                    seen = Path::new(&dir).join(seen);
+                }
+                Op::Chroot(root) => {
+                    let inside = seen.strip_prefix("/").unwrap_or(&seen);
+                    seen = word(root).join(inside);
+                }
+                _ => {}
             }
-            _ => None,
-        });
-        dir.map_or_else(|| path.to_path_buf(), |dir| dir.join(path))
+        }
+        seen
     }
 }
 
@@ -236,6 +247,8 @@ fn step(op: Op) -> Step {
         Op::Setsid => Step::Setsid,
         Op::Setpgid(_) => Step::Setpgid,
         Op::Umask(_) => Step::Umask,
+        Op::Chroot(_) => Step::Chroot,
+        Op::Lend | Op::Enter | Op::Arrive | Op::Name => Step::Image,
         Op::ClearGroups { .. } | Op::Setgroups { .. } => Step::Setgroups,
         Op::Setgid(_) => Step::Setresgid,
         Op::Setuid(_) => Step::Setresuid,

@@ -3,6 +3,7 @@
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::held::{Held, lift};
+use super::page::{Page, introduce};
 use crate::call::{Block, slot};
 use crate::parent::cgroup::Group;
 use crate::parent::error::{Error, Step};
@@ -83,6 +84,11 @@ impl Ends {
         if let Some(procs) = &extra.procs {
             block.set(slot::CGROUP, number(procs.as_raw_fd()));
         }
+        if let (Some(page), Some(image)) = (&extra.page, extra.image) {
+            block.set(slot::PAGE, page.number().into());
+            block.set(slot::IMAGE, image.into());
+            introduce(&mut block);
+        }
         block.set(slot::CUT, number(extra.cut));
         block.set(slot::LAST, number(extra.last));
         block
@@ -97,6 +103,9 @@ pub(super) struct Extra {
     /// The pipe whose end tells of exec: ours, theirs. Theirs is above
     /// everything else, so that one range below it can be closed.
     pub(super) pipe: Option<(OwnedFd, OwnedFd)>,
+    /// The page that an image reports through, and the image's number.
+    pub(super) page: Option<Page>,
+    image: Option<u32>,
     /// The first descriptor that no step needs, and the last that is closed
     /// below it.
     pub(super) cut: i32,
@@ -108,12 +117,20 @@ impl Extra {
         shape: Shape,
         group: Option<&Group>,
         ends: &Ends,
+        page: Option<(Page, u32)>,
     ) -> Result<Extra, Error> {
         let mut extra = Extra { cut: ends.cut, ..Extra::default() };
         if let (Some(group), true) = (group, shape.join) {
             let procs = group.procs()?;
             extra.cut = extra.cut.max(procs.as_raw_fd() + 1);
             extra.procs = Some(procs);
+        }
+        if let Some((page, image)) = page {
+            for number in [page.number(), image] {
+                let above = i32::try_from(number + 1).unwrap_or(i32::MAX);
+                extra.cut = extra.cut.max(above);
+            }
+            (extra.page, extra.image) = (Some(page), Some(image));
         }
         // The last range that is closed begins above all that stays open,
         // and is not to end before it.

@@ -59,6 +59,38 @@ impl Command {
         self
     }
 
+    /// The directory that becomes the child's root ([`chroot(2)`]), always
+    /// followed by a directory inside it: [`Command::current_dir`], seen
+    /// from there, else `/`. The program, its interpreter and its libraries
+    /// are looked up inside.
+    ///
+    /// It completes a drop of privileges ([`Command::uid`]); by itself it
+    /// holds nobody who is or becomes root.
+    ///
+    /// # Errors
+    ///
+    /// [`Step::Chroot`] with EPERM, without CAP_SYS_CHROOT; ENOENT, ENOTDIR,
+    /// EACCES; refused with [`Command::current_dir_fd`], which could lead
+    /// outside, and for an empty name or a NUL byte.
+    ///
+    /// [`Step::Chroot`]: crate::Step::Chroot
+    /// [`chroot(2)`]: https://man7.org/linux/man-pages/man2/chroot.2.html
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use offshoot::Command;
+    ///
+    /// let mut server = Command::new("/bin/server");
+    /// server.chroot("/srv/jail").current_dir("/var/empty").uid(65534);
+    /// server.gid(65534).spawn()?;
+    /// # Ok::<(), offshoot::Error>(())
+    /// ```
+    pub fn chroot(&mut self, dir: impl AsRef<Path>) -> &mut Command {
+        self.wishes.chroot = Some(dir.as_ref().to_path_buf());
+        self
+    }
+
     /// What becomes of standard input. By default it is inherited by
     /// [`Command::spawn`] and [`Command::status`], and `/dev/null` for
     /// [`Command::output`].

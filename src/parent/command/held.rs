@@ -9,6 +9,8 @@ use crate::parent::error::{Error, Step};
 use crate::parent::image::{begins_a_script, is_script, of_bytes, of_self};
 use crate::parent::plan::fds::outside;
 use crate::parent::plan::given::{Given, Image, pair};
+use crate::parent::plan::method::Engine;
+use crate::parent::plan::shape::Shape;
 use crate::parent::plan::{Plan, stdio_step};
 use crate::parent::reserve::Low;
 use crate::parent::std::{
@@ -32,7 +34,8 @@ pub(super) struct Held {
     null: [Option<Low>; 3],
     /// What stands in the place of the caller's own, and the program's image.
     copies: Vec<Low>,
-    /// The numbers that the child's descriptors get, in ascending order.
+    /// The numbers that the child's descriptors get, and those lent to an
+    /// image, in ascending order.
     targets: Vec<u32>,
     /// The first number above all that steps read from; 3 if they read none.
     pub(super) cut: u32,
@@ -60,7 +63,8 @@ impl Held {
                 }
             }
         }
-        if plan.given.is_empty() {
+        let isolated = plan.shape.engine == Engine::Isolated;
+        if plan.given.is_empty() && !isolated {
             return Ok(held);
         }
         for n in 0..plan.given.len() {
@@ -68,7 +72,10 @@ impl Held {
         }
         let highest = plan.given.iter().map(|given| given.number + 1).max();
         held.cut = held.cut.max(highest.unwrap_or(3));
-        let kept = plan.kept().last().copied();
+        if isolated {
+            held.lend(plan)?;
+        }
+        let kept = plan.kept(plan.shape).last().copied();
         held.above = kept.map_or(3, |n| n.saturating_add(1)).max(3);
         if let Some(place) = plan.program_fd {
             let path = format!("/proc/self/fd/{}", plan.place(place));
@@ -77,6 +84,26 @@ impl Held {
             }
         }
         Ok(held)
+    }
+
+    /// Chooses where an image finds its page and itself: numbers that nothing
+    /// else is kept at, the last that a small table has room for, as the
+    /// first are what this process is given for its own files.
+    fn lend(&mut self, plan: &mut Plan) -> Result<(), Error> {
+        let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        let limit = u32::try_from(limit).unwrap_or(u32::MAX);
+        let shared = Shape { engine: Engine::Suspended, ..plan.shape };
+        let kept = plan.kept(shared);
+        let free = |n: &u32| kept.binary_search(n).is_err();
+        let low = (3..limit.min(64)).rev().filter(free);
+        let mut all = low.chain((64..limit).filter(free));
+        let (Some(image), Some(page)) = (all.next(), all.next()) else {
+            return Err(Error::os(Step::Image, libc::EMFILE));
+        };
+        plan.lent = [page, image];
+        self.targets.extend(plan.lent);
+        self.targets.sort_unstable();
+        Ok(())
     }
 
     /// One of the caller's, or the program's image.
@@ -162,11 +189,17 @@ impl Held {
     }
 
     /// A descriptor at `cut` or above, made from one that is held.
-    pub(super) fn canary(&self, plan: &Plan) -> Option<OwnedFd> {
-        let mut own = self.null.iter().flatten().chain(&self.copies);
+    pub(super) fn canary(
+        &self,
+        plan: &Plan,
+        image: Option<&Low>,
+        cut: u32,
+    ) -> Option<OwnedFd> {
+        let own = self.null.iter().flatten().chain(&self.copies);
+        let mut own = own.chain(image);
         let mut lent = plan.given.iter().filter_map(|g| g.lent.as_ref());
         let fd = own.find_map(Low::fd).or_else(|| lent.next().map(borrow))?;
-        fcntl_dupfd_cloexec(fd, i32::try_from(self.cut).ok()?).ok()
+        fcntl_dupfd_cloexec(fd, i32::try_from(cut).ok()?).ok()
     }
 }
 

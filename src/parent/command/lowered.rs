@@ -1,11 +1,15 @@
 //! Lowered: a plan's rows for each shape that it was launched in so far.
 
-use crate::call::{Call, Entry, Table};
-use crate::launch::CLOSERS;
+use super::held::Held;
+use super::page;
+use crate::call::{Call, Entry, Table, number};
+use crate::launch::isolated::Inside;
+use crate::launch::{CLOSERS, image_code};
 use crate::op::Op;
 use crate::parent::error::{Cause, Error, Step};
 use crate::parent::plan::shape::Shape;
-use crate::parent::plan::{Plan, lower};
+use crate::parent::plan::{Plan, image, lower};
+use crate::parent::reserve::Low;
 use crate::parent::std::{boxed::Box, sync::OnceLock, vec::Vec};
 
 /// The rows of one shape; those of lesser shapes hang behind it, made when
@@ -15,25 +19,64 @@ pub(super) struct Lowered {
     pub(super) shape: Shape,
     pub(super) rows: Vec<Call>,
     entries: Vec<Entry>,
+    /// How many of the rows run in this process's memory or a copy; the
+    /// rest run in the image.
+    here: usize,
+    pub(super) image: Option<Low>,
     next: OnceLock<Box<Lowered>>,
 }
 
 impl Lowered {
-    /// The plan's words are bound already.
-    pub(super) fn new(plan: &Plan, shape: Shape) -> Result<Lowered, Error> {
+    /// The plan's words are bound already. Nothing is verified here but an
+    /// image: each launch does, as only a [`Table`] can be launched.
+    pub(super) fn new(
+        plan: &Plan,
+        shape: Shape,
+        held: &Held,
+    ) -> Result<Lowered, Error> {
         let mut rows = lower::lower(plan, shape);
         let mut entries = Vec::new();
         if shape.listed || !plan.hooks.is_empty() {
             entries.extend(CLOSERS);
             entries.extend(plan.hooks.iter().map(|hook| hook.entry()));
         }
+        let enters = |row: &Call| {
+            let op = plan.ops.get(usize::from(row.step));
+            op == Some(&Op::Enter)
+        };
+        let enter = rows.iter().position(enters);
+        let here = enter.map_or(rows.len(), |at| at + 1);
         let (text, lists) = plan.words.places();
         let at = entries.as_ptr().expose_provenance() as u64;
-        lower::bind(&mut rows, text, lists, at);
-        let next = OnceLock::new();
-        let lowered = Lowered { shape, rows, entries, next };
-        lowered.table(plan)?;
+        lower::bind(&mut rows[..here], text, lists, at);
+        let (image, next) = (None, OnceLock::new());
+        let mut lowered = Lowered { shape, rows, entries, here, image, next };
+        if let (Some(first), [_, ..]) = (lowered.first(), lowered.inside()) {
+            let [page, _] = plan.lent;
+            let inside = lowered.inside();
+            let elf = image::elf(plan, inside, first, image_code(), page)?;
+            lowered.image = Some(page::image(&elf, held)?);
+        }
         Ok(lowered)
+    }
+
+    /// The rows of the image.
+    fn inside(&self) -> &[Call] {
+        self.rows.get(self.here..).unwrap_or_default()
+    }
+
+    fn first(&self) -> Option<u16> {
+        u16::try_from(self.here + 1).ok()
+    }
+
+    /// Which rows the image runs.
+    pub(super) fn within(&self) -> Inside {
+        let execs = [libc::SYS_execve, libc::SYS_execveat].map(number);
+        let exec = self.inside().iter().find(|row| execs.contains(&row.nr));
+        Inside {
+            first: self.first().unwrap_or_default().into(),
+            exec: exec.map_or(u32::MAX, |row| row.row.into()),
+        }
     }
 
     /// The rows for a shape, made if this is the first launch in it.
@@ -41,12 +84,13 @@ impl Lowered {
         &self,
         plan: &Plan,
         shape: Shape,
+        held: &Held,
     ) -> Result<&Lowered, Error> {
         let mut lowered = self;
         while lowered.shape != shape {
             if lowered.next.get().is_none() {
                 // Another thread may be first, with this shape or another.
-                let made = Lowered::new(plan, shape)?;
+                let made = Lowered::new(plan, shape, held)?;
                 let _ = lowered.next.set(Box::new(made));
             }
             match lowered.next.get() {
@@ -62,7 +106,8 @@ impl Lowered {
         plan: &'a Plan,
     ) -> Result<Table<'a>, Error> {
         let (text, lists) = (plan.words.text(), plan.words.lists());
-        Table::new(&self.rows, text, lists, &self.entries)
+        let rows = self.rows.get(..self.here).unwrap_or_default();
+        Table::new(rows, text, lists, &self.entries)
             .map_err(|flaw| Error::new(Step::Plan, Cause::Flaw(flaw)))
     }
 

@@ -12,6 +12,7 @@ mod launch;
 mod lesser;
 mod lowered;
 mod method;
+mod page;
 pub(crate) mod prepared;
 mod program;
 mod session;

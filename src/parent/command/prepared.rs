@@ -8,20 +8,22 @@ use super::ends::{Ends, Extra};
 use super::held::Held;
 use super::lesser::lesser;
 use super::lowered::Lowered;
+use super::page::Page;
 use crate::call::{Block, Table};
-use crate::launch::{Ask, Environ, Made, copied, here, pipe, suspended};
+use crate::launch::{Ask, Environ, Made};
+use crate::launch::{copied, here, isolated, pipe, suspended};
 use crate::parent::cgroup::{Cgroup, Group};
-use crate::parent::error::Error;
+use crate::parent::error::{Error, Step};
 use crate::parent::handle::Child;
 use crate::parent::handle::launch::Launch;
 use crate::parent::handle::pidfd::PidFd;
 use crate::parent::plan::Plan;
 use crate::parent::plan::method::Engine;
-use crate::parent::plan::shape::Shape;
 use crate::parent::reserve;
 use crate::parent::std::{
     cell::Cell,
     os::fd::{FromRawFd, OwnedFd},
+    sync::{Mutex, PoisonError},
     vec::Vec,
 };
 use crate::sys::{Errno, Pid};
@@ -54,20 +56,35 @@ pub struct Prepared {
     pub(super) held: Held,
     /// A descriptor above those that are held, for the proof.
     pub(super) canary: Option<OwnedFd>,
+    /// A page that no launch uses now.
+    page: Mutex<Option<Page>>,
+    /// Why there is no image, where the plan wanted one.
+    pub(super) unimaged: Option<i32>,
 }
 
 impl Prepared {
     pub(crate) fn new(mut plan: Plan) -> Result<Prepared, Error> {
         let held = Held::new(&mut plan)?;
         plan.words.bind();
-        let first = Lowered::new(&plan, plan.shape)?;
+        let mut unimaged = None;
+        let first = match Lowered::new(&plan, plan.shape, &held) {
+            Err(error) if plan.any_engine && without_image(&error) => {
+                unimaged = error.raw_os_error();
+                plan.shape.engine = Engine::Copied;
+                Lowered::new(&plan, plan.shape, &held)?
+            }
+            other => other?,
+        };
+        let image = first.image.as_ref();
+        let cut = held.cut.max(image.map_or(3, |image| image.number() + 1));
+        let above = |fd| u32::try_from(fd).is_ok_and(|n: u32| n >= cut);
+        let proved = cut == 3 || reserve::above().is_some_and(above);
         // Where it cannot be made now, the first spawn says why.
-        let above = |fd: &i32| u32::try_from(*fd).is_ok_and(|n| n >= held.cut);
-        let proved =
-            held.cut == 3 || reserve::above().is_some_and(|fd| above(&fd));
         let wanted = plan.shares(plan.shape) && !proved;
-        let canary = if wanted { held.canary(&plan) } else { None };
-        Ok(Prepared { plan, first, held, canary })
+        let canary =
+            if wanted { held.canary(&plan, image, cut) } else { None };
+        let page = Mutex::new(None);
+        Ok(Prepared { plan, first, held, canary, page, unimaged })
     }
 
     /// The plan that each spawn runs.
@@ -104,15 +121,17 @@ impl Prepared {
         let mut attempt = Attempt::first(self, group);
         let room = self.room();
         loop {
-            let lowered = self.first.of(&self.plan, attempt.shape)?;
+            let shape = attempt.shape;
+            let lowered = self.first.of(&self.plan, shape, &self.held)?;
             let table = lowered.table(&self.plan)?;
-            let mut extra = Extra::new(attempt.shape, group, ends)?;
+            let page = self.page(lowered)?;
+            let mut extra = Extra::new(shape, group, ends, page)?;
             attempt.prove_if_needed(self, extra.cut, ends.moved);
             let environ = self.environ(&table, &room);
             let ask = attempt.ask(self, group, extra.cut, environ);
             let mut block = ends.block(&extra);
-            let made =
-                launch(&table, &mut block, ask, &mut extra, attempt.shape);
+            let made = launch(&table, &mut block, ask, &mut extra, lowered);
+            self.give_back(extra.page, made);
             // Owned from here, so that every way out closes it or keeps it.
             let pidfd = made.pidfd().map(adopt);
             if let Made::Running { pid, sure, .. } = made {
@@ -149,9 +168,9 @@ impl Prepared {
     ) -> Result<Error, Error> {
         let room = self.room();
         let (mut shape, mut step) = (self.plan.shape, None);
-        let mut block = ends.block(&Extra::new(shape, group, ends)?);
+        let mut block = ends.block(&Extra::new(shape, group, ends, None)?);
         loop {
-            let lowered = self.first.of(&self.plan, shape)?;
+            let lowered = self.first.of(&self.plan, shape, &self.held)?;
             let table = lowered.table(&self.plan)?;
             let environ = self.environ(&table, &room);
             let from = step.map_or(1, |step| lowered.place(step));
@@ -170,6 +189,29 @@ impl Prepared {
 }
 
 impl Prepared {
+    /// A page for a launch that needs one, and the image's number: the page
+    /// of an earlier launch, or one of its own.
+    fn page(&self, lowered: &Lowered) -> Result<Option<(Page, u32)>, Error> {
+        let Some(image) = &lowered.image else { return Ok(None) };
+        let mut idle =
+            self.page.lock().unwrap_or_else(PoisonError::into_inner);
+        let page = idle.take();
+        drop(idle);
+        let page = page.map_or_else(|| Page::new(&self.held), Ok)?;
+        Ok(Some((page, image.number())))
+    }
+
+    /// Keeps a page for the next launch, unless this one's child may still
+    /// write to it.
+    fn give_back(&self, page: Option<Page>, made: Made) {
+        let used = matches!(made, Made::Running { sure: false, .. });
+        if let (Some(page), false) = (page, used) {
+            let mut idle =
+                self.page.lock().unwrap_or_else(PoisonError::into_inner);
+            *idle = Some(page);
+        }
+    }
+
     /// Memory for an environment of the launch's own, where one is needed:
     /// the one thing that a spawn allocates, for `listen_fds` only.
     fn room(&self) -> Vec<Cell<u64>> {
@@ -194,19 +236,34 @@ fn launch(
     block: &mut Block,
     ask: Ask<'_>,
     extra: &mut Extra,
-    shape: Shape,
+    lowered: &Lowered,
 ) -> Made {
-    let (made, left) = match (shape.engine, extra.pipe.take()) {
-        (Engine::Suspended, _) => {
+    let engine = lowered.shape.engine;
+    let (made, left) = match (engine, extra.pipe.take(), &mut extra.page) {
+        (Engine::Isolated, _, Some(page)) => {
+            let (page, within) = (&mut page.shared, lowered.within());
+            return isolated::launch(table, block, ask, page, within);
+        }
+        (Engine::Suspended | Engine::Isolated, ..) => {
             return suspended::launch(table, block, ask);
         }
-        (Engine::Pipe, Some(ends)) => pipe::launch(table, *block, ask, ends),
-        (Engine::Copied | Engine::Pipe, _) => {
+        (Engine::Pipe, Some(ends), _) => {
+            pipe::launch(table, *block, ask, ends)
+        }
+        (Engine::Copied | Engine::Pipe, ..) => {
             copied::launch(table, *block, ask)
         }
     };
     *block = left;
     made
+}
+
+/// Whether there may be no images at all, and not only no room for one.
+fn without_image(error: &Error) -> bool {
+    let full = [libc::EMFILE, libc::ENFILE, libc::ENOMEM];
+    let errno = error.raw_os_error();
+    let definite = errno.is_some_and(|errno| !full.contains(&errno));
+    error.step() == Step::Image && definite
 }
 
 /// Takes ownership of the descriptor that a launch made. Where 0 to 2 were

@@ -64,6 +64,13 @@ pub enum Step {
     FromBytes,
     /// `self_exe`: the sealed copy of this program could not be made.
     SelfExe,
+    /// `chroot`: refused, or
+    /// [`chroot(2)`](https://man7.org/linux/man-pages/man2/chroot.2.html)
+    /// in the child.
+    Chroot,
+    /// The memory files of the isolated engine, or the first steps in them:
+    /// see [`Engine::Isolated`](crate::Engine::Isolated).
+    Image,
     /// `set_tid`: refused, or the kernel does not give those ids.
     SetTid,
     /// `cgroup`: the group cannot be opened or entered.
@@ -165,6 +172,8 @@ impl fmt::Display for Step {
             Step::FromFd => "from_fd",
             Step::FromBytes => "from_bytes",
             Step::SelfExe => "self_exe",
+            Step::Chroot => "chroot",
+            Step::Image => "image",
             Step::SetTid => "set_tid",
             Step::Cgroup => "cgroup",
             Step::Plan => "plan",

@@ -1,7 +1,9 @@
 //! Emit: how wishes become each step, and which wishes are refused.
 
+use super::Draft;
 use super::given::{Given, Image};
-use super::{Draft, path};
+use super::method::Engine;
+use super::path::{self, PathSearch};
 use crate::op::Op;
 use crate::parent::error::{Error, Step};
 use crate::parent::identity::Wish;
@@ -39,6 +41,51 @@ pub(super) fn mark_range(draft: &mut Draft<'_>) -> Emitted {
 pub(super) fn join_cgroup(draft: &mut Draft<'_>) -> Emitted {
     if draft.wishes.cgroup.is_some() {
         draft.push(Op::JoinCgroup);
+    }
+    Ok(())
+}
+
+/// The steps that only an image makes, where a plan may be run by one.
+pub(super) fn lend(draft: &mut Draft<'_>) -> Emitted {
+    draft.in_image(Op::Lend);
+    Ok(())
+}
+
+pub(super) fn enter(draft: &mut Draft<'_>) -> Emitted {
+    draft.in_image(Op::Enter);
+    Ok(())
+}
+
+pub(super) fn arrive(draft: &mut Draft<'_>) -> Emitted {
+    draft.in_image(Op::Arrive);
+    Ok(())
+}
+
+pub(super) fn name(draft: &mut Draft<'_>) -> Emitted {
+    draft.in_image(Op::Name);
+    Ok(())
+}
+
+impl Draft<'_> {
+    fn in_image(&mut self, op: Op) {
+        if self.plan.shape.engine == Engine::Isolated {
+            self.push(op);
+        }
+    }
+}
+
+pub(super) fn chroot(draft: &mut Draft<'_>) -> Emitted {
+    if let Some(dir) = &draft.wishes.chroot {
+        let refuse =
+            |why| Err(Error::refused(Step::Chroot, why).with(dir.as_os_str()));
+        if dir.as_os_str().is_empty() {
+            return refuse("it is empty");
+        }
+        if draft.wishes.current_dir_fd.is_some() {
+            return refuse("current_dir_fd leads out of it");
+        }
+        let dir = draft.word(Step::Chroot, dir.as_os_str())?;
+        draft.push(Op::Chroot(dir));
     }
     Ok(())
 }
@@ -216,9 +263,19 @@ pub(super) fn exec(draft: &mut Draft<'_>) -> Emitted {
         return Ok(());
     }
     let program = draft.wishes.program.as_os_str();
+    let search = &draft.wishes.path_search;
+    let slash = memchr::memchr(b'/', program.as_bytes()).is_some();
+    if slash && !matches!(search, PathSearch::Dirs(_)) {
+        // Nothing is searched, and the text has the name already.
+        let at = draft.plan.program;
+        draft.push(Op::Exec(at));
+        if shell {
+            draft.plan.words.shell(at);
+        }
+        return Ok(());
+    }
     let path = draft.plan.words.path();
     let path = path.map(|at| Vec::from(draft.plan.words.bytes(at)));
-    let search = &draft.wishes.path_search;
     let path = search.path(path)?;
     let tried = path::candidates(program.as_bytes(), path.as_deref());
     if tried.is_empty() {

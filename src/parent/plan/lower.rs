@@ -3,9 +3,12 @@
 use crate::call::{Call, Check, ROW, local, number, onward, slot};
 use crate::op::{Op, Role, Str};
 use crate::parent::std::vec::Vec;
-use crate::sys::abi::{FUTEX_WAITERS, ROBUST_HEAD_SIZE, SIGSET_SIZE};
+use crate::sys::abi::{
+    CAPS_SIZE, FUTEX_WAITERS, ROBUST_HEAD_SIZE, SIGSET_SIZE,
+};
 use crate::sys::{Errno, bits};
 
+use super::method::Engine;
 use super::shape::Shape;
 use super::words::Words;
 use super::{Plan, fds};
@@ -35,7 +38,7 @@ pub(crate) fn lower(plan: &Plan, shape: Shape) -> Vec<Call> {
         match op {
             Op::Exec(path) => {
                 let shell = shape.shell.map(|_| plan.nth_candidate(n));
-                rows.exec(path, shell, plan, last == Some(n));
+                rows.exec(path, shell, plan, shape, last == Some(n));
             }
             _ => rows.step(op, plan, shape),
         }
@@ -122,7 +125,10 @@ impl Rows {
                 let row = self.call(libc::SYS_close, &[to.into()]);
                 row.check = Check::May;
             }
+            Op::Lend => self.lend(plan),
             Op::CloseGaps => self.close_gaps(plan, shape),
+            Op::Enter => self.enter(plan),
+            Op::Arrive => self.arrive(plan),
             Op::Setsid => drop(self.call(libc::SYS_setsid, &[])),
             Op::Setpgid(group) => {
                 self.call(libc::SYS_setpgid, &[0, group.into()]);
@@ -130,6 +136,7 @@ impl Rows {
             Op::Umask(mask) => {
                 self.call(libc::SYS_umask, &[mask.into()]);
             }
+            Op::Chroot(dir) => self.chroot(dir),
             Op::ClearGroups { uid, gid } => self.clear_groups(uid, gid),
             Op::Setgroups { list, count } => self.setgroups(list, count),
             Op::Setgid(gid) => self.setgid(gid),
@@ -149,6 +156,7 @@ impl Rows {
                 // A panic's mark is no errno.
                 row.check = Check::Equal;
             }
+            Op::Name => self.name(),
             Op::SignalMask => self.signal_mask(),
             Op::ListenPid => self.listen_pid(),
             Op::ExecFd(place) => self.exec_fd(place, plan, shape),
@@ -217,7 +225,7 @@ impl Rows {
     }
 
     fn close_gaps(&mut self, plan: &Plan, shape: Shape) {
-        for (from, to) in fds::gaps(&plan.kept()) {
+        for (from, to) in fds::gaps(&plan.kept(shape)) {
             let from = u64::from(from);
             let last = to.is_none();
             let to = u64::from(to.unwrap_or(slot::LAST.into()));
@@ -230,6 +238,14 @@ impl Rows {
                 self.call(libc::SYS_close_range, &args).slots = slots;
             }
         }
+    }
+
+    /// Whoever has the right to it can leave a root whose outside is still
+    /// the directory.
+    fn chroot(&mut self, dir: Str) {
+        let args = [u64::from(dir.start)];
+        self.call(libc::SYS_chroot, &args).texts = 0b1;
+        self.chdir(Words::ROOT);
     }
 
     fn chdir(&mut self, path: Str) {
@@ -291,6 +307,7 @@ impl Rows {
         path: Str,
         shell: Option<usize>,
         plan: &Plan,
+        shape: Shape,
         last: bool,
     ) {
         let (path, argv) = match shell {
@@ -307,7 +324,7 @@ impl Rows {
             row.check = Check::Exec;
             (row.want, row.or) = onward(&Errno::ABSENCE);
         }
-        environment(row, 2, plan);
+        environment(row, 2, plan, shape);
     }
 
     fn exec_fd(&mut self, place: u16, plan: &Plan, shape: Shape) {
@@ -316,7 +333,7 @@ impl Rows {
             let path = u64::from(plan.proc_path.start);
             let row = self.call(libc::SYS_execve, &[path, 0, 0]);
             (row.texts, row.lists) = (0b001, 0b010);
-            environment(row, 2, plan);
+            environment(row, 2, plan, shape);
             row
         } else {
             let fd = u64::from(plan.place(place));
@@ -325,7 +342,7 @@ impl Rows {
             let args = [fd, empty, 0, 0, flags];
             let row = self.call(libc::SYS_execveat, &args);
             (row.texts, row.lists) = (0b0010, 0b0100);
-            environment(row, 3, plan);
+            environment(row, 3, plan, shape);
             row
         };
         row.store = store;
@@ -334,8 +351,9 @@ impl Rows {
 
 /// The argument of an exec that is its environment: that of the plan, or one
 /// of the launch's own.
-fn environment(row: &mut Call, n: usize, plan: &Plan) {
-    let own = plan.listens;
+fn environment(row: &mut Call, n: usize, plan: &Plan, shape: Shape) {
+    // In an image it is the same for every launch: the block has its place.
+    let own = plan.listens && shape.engine != Engine::Isolated;
     if let Some(arg) = row.args.get_mut(n) {
         *arg = if own { slot::ENVIRON.into() } else { plan.words.envp() };
     }
@@ -343,6 +361,63 @@ fn environment(row: &mut Call, n: usize, plan: &Plan) {
         row.slots |= 1 << n;
     } else {
         row.lists |= 1 << n;
+    }
+}
+
+/// The rows of a plan that runs in an image: what an image needs, and what
+/// it does by itself.
+impl Rows {
+    fn lend(&mut self, plan: &Plan) {
+        let [page, image] = plan.lent.map(u64::from);
+        let cloexec = u64::from(libc::O_CLOEXEC.unsigned_abs());
+        for (slot, to, flags) in
+            [(slot::PAGE, page, 0), (slot::IMAGE, image, cloexec)]
+        {
+            let args = [u64::from(slot), to, flags];
+            self.call(libc::SYS_dup3, &args).slots = 0b1;
+        }
+        self.mark_held(plan, 0);
+    }
+
+    fn enter(&mut self, plan: &Plan) {
+        let empty = u64::from(Words::ZEROS.start);
+        let (argv, envp) = plan.image_lists;
+        let flags = u64::from(libc::AT_EMPTY_PATH.unsigned_abs());
+        let image = u64::from(plan.lent[1]);
+        let args = [image, empty, argv, envp, flags];
+        let row = self.call(libc::SYS_execveat, &args);
+        (row.texts, row.lists) = (0b0010, 0b1100);
+    }
+
+    fn arrive(&mut self, plan: &Plan) {
+        self.watch();
+        let [page, _] = plan.lent.map(u64::from);
+        self.call(libc::SYS_close, &[page]);
+        self.mark_held(plan, u64::from(libc::FD_CLOEXEC.unsigned_abs()));
+        let header = u64::from(plan.caps_header.start);
+        let scratch = u64::from(slot::SCRATCH_AT);
+        let read = self.call(libc::SYS_capget, &[header, scratch]);
+        (read.texts, read.slots) = (0b01, 0b10);
+        let args = [scratch, u64::from(slot::CAPS_AT), CAPS_SIZE];
+        let same = self.push(local::COMPARE, &args);
+        same.slots = 0b11;
+        same.check = Check::Equal;
+    }
+
+    /// What is open till the last exec is closed at the next, or is not.
+    fn mark_held(&mut self, plan: &Plan, flag: u64) {
+        let setfd = u64::from(libc::F_SETFD.unsigned_abs());
+        let held = plan.given.iter().filter(|given| given.target.is_none());
+        for given in held {
+            let args = [u64::from(given.place()), setfd, flag];
+            self.call(libc::SYS_fcntl, &args);
+        }
+    }
+
+    fn name(&mut self) {
+        let option = u64::from(libc::PR_SET_NAME.unsigned_abs());
+        let args = [option, u64::from(slot::COMM_AT)];
+        self.call(libc::SYS_prctl, &args).slots = 0b10;
     }
 }
 

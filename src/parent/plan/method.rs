@@ -25,6 +25,15 @@ pub enum Engine {
     /// exec or death. The time it takes does not depend on how much memory
     /// the caller has.
     Suspended,
+    /// As suspended, up to a first exec: of a small program in memory that
+    /// holds the rest of the steps and makes them in memory of its own. For
+    /// ids and whatever else must not run in the caller's memory; the time
+    /// does not depend on how much of that there is. The caller's wait takes
+    /// signals from that exec on.
+    ///
+    /// A spawn that fails after that exec raises SIGCHLD, as the child is an
+    /// ordinary one then; what failed is known whoever waits for it.
+    Isolated,
     /// The child runs in a copy of the caller's memory. The time it takes
     /// grows with that memory: about 40 ms a GiB. The caller's wait takes
     /// signals.
@@ -42,6 +51,7 @@ impl fmt::Display for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Engine::Suspended => "suspended",
+            Engine::Isolated => "isolated",
             Engine::Copied => "copied",
             Engine::Pipe => "pipe",
         })
@@ -89,7 +99,7 @@ pub enum Method {
 ///
 /// let mut true_ = Command::new("/bin/true");
 /// let mut child = true_.memory(Memory::Private).spawn()?;
-/// assert_eq!(child.launch().engine(), Engine::Copied);
+/// assert_ne!(child.launch().engine(), Engine::Suspended);
 /// child.wait()?;
 /// # Ok::<(), offshoot::Error>(())
 /// ```
@@ -110,7 +120,9 @@ pub enum Memory {
 fn named(wishes: &Wishes) -> Result<Option<(Memory, Step)>, Error> {
     let by_engine = wishes.engine.map(|engine| match engine {
         Engine::Suspended => (Memory::Shared, Step::Memory),
-        Engine::Copied | Engine::Pipe => (Memory::Private, Step::Memory),
+        Engine::Isolated | Engine::Copied | Engine::Pipe => {
+            (Memory::Private, Step::Memory)
+        }
     });
     let by_memory = match wishes.memory {
         Memory::Auto => by_engine,
@@ -153,7 +165,15 @@ pub(super) fn choose(wishes: &Wishes, here: bool) -> Result<Shape, Error> {
             return refuse(step, option, "it runs in the parent's memory");
         }
         (Some((Memory::Private, _)), ..) | (None, Some(_), _) => {
-            wishes.engine.unwrap_or(Engine::Copied)
+            let copied = wishes.copied(here);
+            let best = copied.map_or(Engine::Isolated, |_| Engine::Copied);
+            match (wishes.engine.unwrap_or(best), copied) {
+                (Engine::Isolated, Some(option)) => {
+                    let why = "it runs in a copy of the parent's memory";
+                    return refuse(Step::Memory, option, why);
+                }
+                (engine, _) => engine,
+            }
         }
         _ => Engine::Suspended,
     };
@@ -190,6 +210,16 @@ impl Wishes {
             () if self.gid.is_some() => Some("gid"),
             () if self.groups.changes() => Some("groups"),
             () if hook => Some("pre_exec"),
+            () => None,
+        }
+    }
+
+    /// What an image cannot run.
+    fn copied(&self, here: bool) -> Option<&'static str> {
+        match () {
+            () if here => Some("exec"),
+            () if self.method == Method::Fork => Some("method"),
+            () if !self.hooks.is_empty() => Some("pre_exec"),
             () => None,
         }
     }

@@ -4,6 +4,7 @@ mod emit;
 pub(crate) mod fds;
 pub(crate) mod given;
 mod identity;
+pub(crate) mod image;
 pub(crate) mod listen;
 pub(crate) mod lower;
 pub(crate) mod method;
@@ -31,6 +32,7 @@ use super::std::{
 };
 use super::stdio::{Source, Stdio};
 use crate::op::{Op, Str};
+use crate::sys::abi::CAPS_HEADER;
 
 use given::{Given, Image, Wanted};
 use method::{Engine, Memory, Method};
@@ -49,6 +51,7 @@ pub(crate) struct Wishes {
     pub(crate) env: BTreeMap<OsString, Option<OsString>>,
     pub(crate) current_dir: Option<PathBuf>,
     pub(crate) current_dir_fd: Option<Arc<OwnedFd>>,
+    pub(crate) chroot: Option<PathBuf>,
     pub(crate) stdio: [Option<Stdio>; 3],
     pub(crate) fds: Vec<Wanted>,
     pub(crate) unlisted: bool,
@@ -105,6 +108,11 @@ pub struct Plan {
     /// Which of them is the program.
     pub(crate) program_fd: Option<u16>,
     pub(crate) image: Option<Image>,
+    /// Where an image finds its page and itself, known once all else is.
+    pub(crate) lent: [u32; 2],
+    /// What `capget` reads for it, and the places of its argv and envp.
+    pub(crate) caps_header: Str,
+    pub(crate) image_lists: (u64, u64),
     /// Its path in `/proc`, known once it is open.
     pub(crate) proc_path: Str,
     /// Whether a shell runs what the kernel has no format for.
@@ -133,9 +141,13 @@ impl Plan {
     ) -> Result<Plan, Error> {
         let stdio = given::standard(wishes, default)?;
         let shape = method::choose(wishes, here)?;
+        // Before any memory of our own: std makes two small strings of each
+        // variable, and glibc merges the small pieces that the last ones
+        // left, one by one, when a large one is asked for first.
+        let own = (!wishes.env_clear).then(env::vars_os);
         let mut words = Words::new();
         let program = words.program(wishes)?;
-        words.environment(wishes)?;
+        words.environment(wishes, own)?;
         let plan = Plan {
             shape,
             any_method: wishes.any_method(),
@@ -146,6 +158,9 @@ impl Plan {
             given: Vec::new(),
             program_fd: None,
             image: wishes.image.clone(),
+            lent: [0; 2],
+            caps_header: Words::ZEROS,
+            image_lists: (0, 0),
             proc_path: Words::ZEROS,
             shell_fallback: wishes.shell_fallback,
             listens: wishes.listen.is_some(),
@@ -158,6 +173,10 @@ impl Plan {
         emit::image(&mut draft)?;
         for row in order::ORDER {
             (row.emit)(&mut draft)?;
+        }
+        if shape.engine == Engine::Isolated {
+            draft.plan.caps_header = draft.plan.words.numbers(&CAPS_ARGUMENT);
+            draft.plan.image_lists = draft.plan.words.image_lists();
         }
         Ok(draft.plan)
     }
@@ -189,6 +208,9 @@ impl Draft<'_> {
         put.map_err(|Nul(why)| Error::refused(step, why).with(word))
     }
 }
+
+/// `capget`'s header, for the calling process, and room for what follows.
+const CAPS_ARGUMENT: [u32; 6] = [CAPS_HEADER, 0, 0, 0, 0, 0];
 
 /// The option that speaks of a standard descriptor.
 pub(crate) fn stdio_step(n: u8) -> Step {
@@ -232,18 +254,20 @@ impl Words {
     }
 
     /// The environment: what the process has now, but for what was changed.
-    fn environment(&mut self, wishes: &Wishes) -> Result<(), Error> {
+    fn environment(
+        &mut self,
+        wishes: &Wishes,
+        own: Option<env::VarsOs>,
+    ) -> Result<(), Error> {
         if let Some(names) = &wishes.listen {
             listen::environment(self, wishes, names)?;
         }
-        if !wishes.env_clear {
-            for (key, value) in env::vars_os() {
-                let own = wishes.env.is_empty();
-                if (own || !wishes.env.contains_key(&key))
-                    && (wishes.listen.is_none() || !listen::is_ours(&key))
-                {
-                    self.inherited(key.as_bytes(), value.as_bytes());
-                }
+        for (key, value) in own.into_iter().flatten() {
+            let changed =
+                !wishes.env.is_empty() && wishes.env.contains_key(&key);
+            let ours = wishes.listen.is_some() && listen::is_ours(&key);
+            if !changed && !ours {
+                self.inherited(key.as_bytes(), value.as_bytes());
             }
         }
         for (key, value) in &wishes.env {

@@ -48,9 +48,27 @@ pub(super) const ORDER: &[Row] = &[
         why: "after the copies that may be made of it",
     },
     Row {
+        op: "Lend",
+        emit: emit::lend,
+        why: "after the last step that reads a descriptor of the parent's, \
+              whose numbers these may take",
+    },
+    Row {
         op: "CloseGaps",
         emit: wires::close_gaps,
         why: "after the last step that needs a descriptor of the parent's",
+    },
+    Row {
+        op: "Enter",
+        emit: emit::enter,
+        why: "as soon as the descriptors are the child's: what follows wants \
+              memory of its own",
+    },
+    Row {
+        op: "Arrive",
+        emit: emit::arrive,
+        why: "before anything else in the image that can fail, so that the \
+              parent always wakes",
     },
     Row {
         op: "Setsid",
@@ -66,6 +84,11 @@ pub(super) const ORDER: &[Row] = &[
         op: "Umask",
         emit: emit::umask,
         why: "before whatever makes a file",
+    },
+    Row {
+        op: "Chroot",
+        emit: emit::chroot,
+        why: "before the user changes: it takes CAP_SYS_CHROOT",
     },
     Row {
         op: "ClearGroups",
@@ -113,6 +136,11 @@ pub(super) const ORDER: &[Row] = &[
         op: "Hook",
         emit: emit::hook,
         why: "after all that it may want to change, as std has it",
+    },
+    Row {
+        op: "Name",
+        emit: emit::name,
+        why: "last but for the mask: from here on a death looks like exec",
     },
     Row {
         op: "SignalMask",

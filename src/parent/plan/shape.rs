@@ -29,7 +29,14 @@ impl Shape {
     fn has(self, n: usize, op: Op) -> bool {
         match op {
             Op::Watch => self.engine == Engine::Copied && !self.here,
-            Op::ClearHandlers => self.maker == Maker::Clone && !self.here,
+            // Exec resets them; until the last one all signals are blocked.
+            Op::ClearHandlers => {
+                let reset = self.engine == Engine::Isolated || self.here;
+                self.maker == Maker::Clone && !reset
+            }
+            Op::Lend | Op::Enter | Op::Arrive | Op::Name => {
+                self.engine == Engine::Isolated
+            }
             Op::JoinCgroup => self.join,
             // The candidates before it were not to be had, and those after
             // it do not count.
@@ -57,22 +64,24 @@ impl Plan {
     /// Whether the child begins in the parent's own table of descriptors,
     /// which its first row makes its own.
     pub(crate) fn shares(&self, shape: Shape) -> bool {
-        let suspended = shape.engine == Engine::Suspended;
+        let sleeps =
+            matches!(shape.engine, Engine::Suspended | Engine::Isolated);
         let whole = self.ops.contains(&Op::CloseRange);
-        suspended && whole && !shape.listed && !shape.here
+        sleeps && whole && !shape.listed && !shape.here
     }
 
     /// Whether any step needs a descriptor above 2 of the parent's.
     pub(crate) fn keeps(&self, shape: Shape) -> bool {
-        let piped = shape.engine == Engine::Pipe && !shape.here;
-        let held = piped || shape.join || !self.given.is_empty();
+        let own = matches!(shape.engine, Engine::Pipe | Engine::Isolated);
+        let held =
+            (own && !shape.here) || shape.join || !self.given.is_empty();
         held || self.ops.iter().copied().any(Op::is_fresh)
     }
 
     /// What the call is given.
     pub(crate) fn flags(&self, shape: Shape) -> CloneFlags {
         let mut flags = match shape.engine {
-            Engine::Suspended => CloneFlags::SUSPENDED,
+            Engine::Suspended | Engine::Isolated => CloneFlags::SUSPENDED,
             Engine::Copied => CloneFlags::COPIED,
             Engine::Pipe => CloneFlags::empty(),
         };

@@ -53,16 +53,19 @@ impl Plan {
     /// The call, what it is about, and what for.
     fn line(&self, op: Op) -> Line {
         match op {
-            Op::Watch => (
-                "set_robust_list",
-                "one word".into(),
-                "the parent wakes at exec or death".into(),
-            ),
             Op::CloseRange
             | Op::MarkRange
             | Op::Dup { .. }
             | Op::Close { .. }
             | Op::CloseGaps => self.descriptor_line(op),
+            Op::Watch | Op::Lend | Op::Enter | Op::Arrive | Op::Name => {
+                image_line(op)
+            }
+            Op::Chroot(dir) => {
+                let note = "then chdir \"/\"";
+                let what = format!("{:?}", self.words.get(dir));
+                ("chroot", what, note.into())
+            }
             Op::ClearGroups { .. }
             | Op::Setgroups { .. }
             | Op::Setgid(_)
@@ -86,12 +89,7 @@ impl Plan {
             Op::DefaultSignal(signal) => {
                 ("sigaction", signal_name(signal), "default".into())
             }
-            Op::Hook(n) => {
-                let hook = self.hooks.get(usize::from(n));
-                let shared = hook.is_some_and(Hook::shared);
-                let name = if shared { "pre_exec_shared" } else { "pre_exec" };
-                ("call", name.into(), "the caller's function".into())
-            }
+            Op::Hook(n) => self.hook_line(n),
             Op::SignalMask => {
                 ("sigprocmask", "the caller's".into(), "".into())
             }
@@ -111,6 +109,13 @@ impl Plan {
                 ("execveat", what, self.words_note())
             }
         }
+    }
+
+    fn hook_line(&self, n: u16) -> Line {
+        let hook = self.hooks.get(usize::from(n));
+        let shared = hook.is_some_and(Hook::shared);
+        let name = if shared { "pre_exec_shared" } else { "pre_exec" };
+        ("call", name.into(), "the caller's function".into())
     }
 
     fn words_note(&self) -> String {
@@ -198,6 +203,20 @@ impl Plan {
         let what = format!("{from} -> {to}");
         ("dup3", what, format!("{}: {note}", name(to)))
     }
+}
+
+fn image_line(op: Op) -> Line {
+    let (call, what, note) = match op {
+        Op::Lend => ("dup3", "page, image", "what the image needs"),
+        Op::Enter => ("execveat", "image", "the rest, in memory of its own"),
+        Op::Watch | Op::Arrive => (
+            "set_robust_list",
+            "one word",
+            "the parent wakes at exec or death",
+        ),
+        _ => ("prctl", "PR_SET_NAME", "until exec gives another"),
+    };
+    (call, what.into(), note.into())
 }
 
 fn name(n: u32) -> &'static str {

@@ -3,6 +3,8 @@
 use super::emit::{Emitted, marks};
 use super::fds::{self, Wire};
 use super::given::Given;
+use super::method::Engine;
+use super::shape::Shape;
 use super::{Draft, Plan, given, stdio_step};
 use crate::op::{Op, Role};
 use crate::parent::error::{Error, Step};
@@ -183,8 +185,11 @@ impl Plan {
     }
 
     /// Those, and what is open until exec for a step that needs it.
-    pub(crate) fn kept(&self) -> Vec<u32> {
+    pub(crate) fn kept(&self, shape: Shape) -> Vec<u32> {
         let held = self.given.iter().map(Given::place);
+        let isolated = shape.engine == Engine::Isolated;
+        let lent = self.lent.into_iter().filter(|_| isolated);
+        let held = held.chain(lent);
         sorted(self.targets().into_iter().chain(held).collect())
     }
 }

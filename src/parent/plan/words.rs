@@ -36,11 +36,11 @@ const _: () = assert!(SIG_DFL.len() as u64 == SIGACTION_SIZE);
 
 impl Words {
     /// The text opens with zeros, which are `SIG_DFL` as a `struct
-    /// sigaction` and an empty string, then "0", then the shell's path.
+    /// sigaction` and an empty string, then "0", the shell's path, and "/".
     pub(crate) fn new() -> Words {
         let mut text = Vec::with_capacity(4096);
         text.extend_from_slice(&SIG_DFL);
-        text.extend_from_slice(b"0\0/bin/sh\0");
+        text.extend_from_slice(b"0\0/bin/sh\0/\0");
         let lists = Vec::with_capacity(128);
         let first = text.len();
         Words {
@@ -64,6 +64,9 @@ impl Words {
     /// What runs a file that the kernel has no format for, as `execvp(3)`
     /// has it.
     pub(crate) const SHELL: Str = Str { start: 34, len: 7 };
+
+    /// The place of "/".
+    pub(crate) const ROOT: Str = Str { start: 42, len: 1 };
 
     /// Adds one string, made of parts.
     pub(crate) fn put(&mut self, parts: &[&[u8]]) -> Result<Str, Nul> {
@@ -147,6 +150,26 @@ impl Words {
     /// The byte offset of envp in the lists; argv is at 0.
     pub(crate) fn envp(&self) -> u64 {
         8 * self.envp as u64
+    }
+
+    /// Adds an argv of an image, and an environment without a variable: the
+    /// places of both.
+    pub(crate) fn image_lists(&mut self) -> (u64, u64) {
+        let argv = 8 * self.lists.len() as u64;
+        self.lists.extend([u64::from(Words::ZEROS.start), END]);
+        (argv, argv + 8)
+    }
+
+    /// The lists as they are where the text lies at `text`.
+    pub(crate) fn placed(&self, text: u64) -> Vec<u64> {
+        let (own, _) = self.places();
+        let place = |at: &u64| match *at {
+            END => 0,
+            0 if self.bound => 0,
+            at if self.bound => at - own + text,
+            at => at + text,
+        };
+        self.lists.iter().map(place).collect()
     }
 
     /// Adds an argv for the shell that runs a candidate: what the program
@@ -248,10 +271,11 @@ mod tests {
         words.bind();
         words.bind();
         let (text, _) = words.places();
-        assert_eq!(words.lists(), [text + 42, text + 45, 0, text + 46, 0]);
+        assert_eq!(words.lists(), [text + 44, text + 47, 0, text + 48, 0]);
         assert_eq!(words.envp(), 24);
-        assert_eq!(words.bytes(Str { start: 42, len: 2 }), b"sh");
+        assert_eq!(words.bytes(Str { start: 44, len: 2 }), b"sh");
         assert_eq!(words.bytes(Words::ZERO), b"0");
         assert_eq!(words.bytes(Words::SHELL), b"/bin/sh");
+        assert_eq!(words.bytes(Words::ROOT), b"/");
     }
 }

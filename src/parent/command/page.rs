@@ -1,0 +1,88 @@
+//! Page: the memory that an image and its parent share, and the image's own
+//! file. One page belongs to one launch at a time.
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit};
+
+use super::held::Held;
+use crate::call::{Block, slot};
+use crate::launch::shared::{PAGE, Shared};
+use crate::parent::error::{Error, Step};
+use crate::parent::image::of_bytes;
+use crate::parent::reserve::Low;
+use crate::parent::std::{
+    hash::{BuildHasher, RandomState},
+    os::fd::OwnedFd,
+    sync::OnceLock,
+};
+use crate::sys::call::capabilities;
+
+/// A page, mapped here, with the file by which a child maps it.
+#[derive(Debug)]
+pub(super) struct Page {
+    fd: Low,
+    pub(super) shared: Shared,
+}
+
+impl Page {
+    pub(super) fn new(held: &Held) -> Result<Page, Error> {
+        let fail = |e: Errno| Error::os(Step::Image, e.raw_os_error());
+        let file = file().map_err(fail)?;
+        ftruncate(&file, PAGE as u64).map_err(fail)?;
+        let fd = held.settle(file).map_err(fail)?;
+        let file = fd.fd().ok_or_else(|| fail(Errno::BADF))?;
+        let shared = Shared::over(file);
+        let shared = shared.map_err(|e| Error::os(Step::Image, e.0))?;
+        Ok(Page { fd, shared })
+    }
+
+    pub(super) fn number(&self) -> u32 {
+        self.fd.number()
+    }
+}
+
+/// A file that nobody may execute (Linux 6.3; older kernels say EINVAL).
+fn file() -> Result<OwnedFd, Errno> {
+    let flags = MemfdFlags::CLOEXEC;
+    match memfd_create("offshoot", flags | MemfdFlags::NOEXEC_SEAL) {
+        Err(Errno::INVAL) => memfd_create("offshoot", flags),
+        other => other,
+    }
+}
+
+/// The image's file, sealed. Not written where RLIMIT_FSIZE would end this
+/// process by SIGXFSZ.
+pub(super) fn image(bytes: &[u8], held: &Held) -> Result<Low, Error> {
+    let limit = getrlimit(Resource::Fsize).current.unwrap_or(u64::MAX);
+    if (bytes.len() as u64) > limit {
+        return Err(Error::os(Step::Image, libc::EFBIG));
+    }
+    let file = of_bytes(bytes).map_err(|e| Error::io(Step::Image, &e))?;
+    let fail = |e: Errno| Error::os(Step::Image, e.raw_os_error());
+    held.settle(file).map_err(fail)
+}
+
+/// What an image is told through its block: a name that no program has, and
+/// what this thread may do.
+pub(super) fn introduce(block: &mut Block) {
+    static SEED: OnceLock<RandomState> = OnceLock::new();
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let n = COUNT.fetch_add(1, Ordering::Relaxed);
+    let n = SEED.get_or_init(RandomState::new).hash_one(n);
+    // Fifteen letters of sixteen kinds, and a NUL: a word of eight, one of
+    // seven.
+    let letters = |from: u32, count: u32| {
+        (0..count).fold(0u64, |word, place| {
+            let kind = (n >> (4 * (from + place))) & 15;
+            word | (u64::from(b'a') + kind) << (8 * place)
+        })
+    };
+    block.set(slot::COMM, letters(0, 8));
+    block.set(slot::COMM + 1, letters(8, 7));
+    for (n, word) in (slot::CAPS..).zip(capabilities()) {
+        block.set(n, word);
+    }
+}

@@ -1,0 +1,98 @@
+//! Image: the rows of the second phase as a program of their own, a static
+//! ELF file that is built in memory.
+//!
+//! One segment, readable and executable, never writable: the header, the
+//! walker's bytes, the rows, the text and the lists, at the addresses that
+//! `call::sheet` says. What it writes lies in the page that it maps.
+
+use crate::call::sheet::{BASE, LISTEN_PID, NUMBER, ROWS, places};
+use crate::call::{Call, Sheet};
+use crate::parent::error::{Cause, Error, Step};
+use crate::parent::std::vec::Vec;
+
+use super::{Plan, lower};
+
+/// Header and program headers, then the code.
+const HEADER: u64 = 64;
+const PROGRAM_HEADER: u64 = 56;
+const CODE: u64 = HEADER + 2 * PROGRAM_HEADER;
+
+/// What ELF calls the architecture.
+const MACHINE: u16 = if cfg!(target_arch = "x86_64") { 62 } else { 183 };
+
+/// Segments are aligned to the largest page size there is.
+const ALIGN: u64 = 0x1_0000;
+
+/// The file that runs the rows of a plan from number `first` on. `code` is
+/// the walker, `page` the number at which the page's descriptor stands.
+pub(crate) fn elf(
+    plan: &Plan,
+    rows: &[Call],
+    first: u16,
+    code: &[u8],
+    page: u32,
+) -> Result<Vec<u8>, Error> {
+    let mut rows = Vec::from(rows);
+    let text = plan.words.text();
+    let (text_at, lists_at) = places(rows.len(), text.len());
+    lower::bind(&mut rows, text_at, lists_at, 0);
+    let mut lists = plan.words.placed(text_at);
+    if plan.listens {
+        let envp = usize::try_from(plan.words.envp() / 8).unwrap_or_default();
+        if let Some(entry) = lists.get_mut(envp) {
+            *entry = LISTEN_PID;
+        }
+    }
+    let flaw = |flaw| Error::new(Step::Plan, Cause::Flaw(flaw));
+    let sheet = Sheet::new(&rows, first, text, &lists).map_err(flaw)?;
+    Ok(file(sheet, code, page, lists_at))
+}
+
+fn file(sheet: Sheet<'_>, code: &[u8], page: u32, lists_at: u64) -> Vec<u8> {
+    let lists = 8 * sheet.lists.len() as u64;
+    let size = lists_at - BASE + lists;
+    let narrow = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+    let mut file = Vec::with_capacity(narrow(size));
+    header(&mut file, size);
+    file.extend_from_slice(code);
+    file.resize(narrow(NUMBER), 0);
+    file.extend_from_slice(&page.to_le_bytes());
+    for row in sheet.rows {
+        file.extend_from_slice(&row.bytes());
+    }
+    file.extend_from_slice(sheet.text);
+    file.resize(narrow(lists_at - BASE), 0);
+    for entry in sheet.lists {
+        file.extend_from_slice(&entry.to_le_bytes());
+    }
+    file
+}
+
+fn header(file: &mut Vec<u8>, size: u64) {
+    let half = |file: &mut Vec<u8>, all: &[u16]| {
+        all.iter().for_each(|n| file.extend_from_slice(&n.to_le_bytes()));
+    };
+    let word = |file: &mut Vec<u8>, all: &[u32]| {
+        all.iter().for_each(|n| file.extend_from_slice(&n.to_le_bytes()));
+    };
+    let long = |file: &mut Vec<u8>, all: &[u64]| {
+        all.iter().for_each(|n| file.extend_from_slice(&n.to_le_bytes()));
+    };
+    // 64 bits, little-endian, version 1, of no particular system.
+    file.extend_from_slice(&[0x7F, b'E', b'L', b'F', 2, 1, 1, 0]);
+    long(file, &[0]);
+    // An executable; it begins at its code.
+    half(file, &[2, MACHINE]);
+    word(file, &[1]);
+    long(file, &[BASE + CODE, HEADER, 0]);
+    word(file, &[0]);
+    half(file, &[64, 56, 2, 0, 0, 0]);
+    // PT_LOAD, readable and executable: the whole file.
+    word(file, &[1, 5]);
+    long(file, &[0, BASE, BASE, size, size, ALIGN]);
+    // PT_GNU_STACK, readable and writable: no executable stack.
+    word(file, &[0x6474_E551, 6]);
+    long(file, &[0, 0, 0, 0, 0, 16]);
+}
+
+const _: () = assert!(CODE < NUMBER && NUMBER + 4 == ROWS);
