@@ -367,3 +367,43 @@ fn the_image_is_one_sealed_segment_that_nobody_writes() {
     drop(prepared);
     assert_eq!(descriptors(), before);
 }
+
+/// Where descriptors are reserved the page is kept from spawn to spawn, and
+/// a plan that wants its number gets another.
+#[test]
+fn a_page_is_kept_where_descriptors_are_and_given_to_one_launch_at_a_time() {
+    let name = "a_page_is_kept_where_descriptors_are_and_given_to_one_launch_at_a_time";
+    let _alone = alone();
+    if !util::inside(name, &[]) {
+        return;
+    }
+    let pages = || -> Vec<String> {
+        let page = |fd: &(String, String)| fd.1.contains("memfd:offshoot");
+        let all = descriptors().into_iter().filter(page);
+        all.map(|fd| fd.0).collect()
+    };
+    assert_eq!(run(&mut private()).1.engine(), Engine::Isolated);
+    assert_eq!(pages(), [""; 0], "nothing is kept unasked");
+    offshoot::reserve_fds(2).unwrap();
+    run(&mut private());
+    let kept = pages();
+    assert_eq!(kept.len(), 1, "{kept:?}");
+    let number = kept[0].parse().unwrap();
+    let mut taken = private();
+    taken.fd(number, File::open("/dev/null").unwrap());
+    let (report, launch) = run(&mut taken);
+    assert_eq!(launch.engine(), Engine::Isolated);
+    assert!(report.fds().contains(&number.unsigned_abs()));
+    thread::scope(|scope| {
+        let spawn = || {
+            for _ in 0..8 {
+                assert_eq!(run(&mut private()).0.fds(), [0, 1, 2]);
+            }
+        };
+        let all: Vec<_> = (0..16).map(|_| scope.spawn(spawn)).collect();
+        all.into_iter().for_each(|one| one.join().unwrap());
+    });
+    // One of them, whichever came back first; none is waited for.
+    run(&mut private());
+    assert_eq!(pages().len(), 1);
+}

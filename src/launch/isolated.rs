@@ -94,14 +94,16 @@ fn program(page: &Shared, target: Target, inside: Inside) -> (Made, Block) {
     // The word says that its memory is gone, by exec or by death. Its name
     // is ours until exec has given it another.
     let running = |sure| Made::Running { pid, pidfd, sure };
+    let mut over = false;
     loop {
-        let over = ended(target);
         match is_named(pid, &block) {
             None => return (running(false), block),
             Some(false) => return (running(true), block),
             Some(true) if over => return (died(), block),
             Some(true) => yield_now(),
         }
+        // Seen before the name is read once more: it may have ended since.
+        over = ended(target);
     }
 }
 

@@ -55,6 +55,10 @@ fn reserve() -> MutexGuard<'static, Reserve> {
 /// takes; a [`Prepared`](crate::Prepared) keeps those that it gives each
 /// time. Where none is left, a high number serves, at the price of the copy.
 ///
+/// From then on the process also keeps the page of shared memory that an
+/// [`Engine::Isolated`](crate::Engine::Isolated) child reports through, with
+/// its descriptor, instead of making one for each [`Command`].
+///
 /// Threads may spawn and reserve at once. A number goes back to the reserve
 /// as the spawn ends, and what stood there is closed, so that no reader of a
 /// pipe waits for its end any longer than without.
@@ -72,6 +76,8 @@ fn reserve() -> MutexGuard<'static, Reserve> {
 /// assert_eq!(output.stdout, b"hi\n");
 /// # Ok::<(), offshoot::Error>(())
 /// ```
+///
+/// [`Command`]: crate::Command
 pub fn reserve_fds(count: usize) -> Result<(), Error> {
     reserve()
         .more(count)

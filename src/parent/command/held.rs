@@ -182,6 +182,11 @@ impl Held {
         Ok(low)
     }
 
+    /// Whether steps write over this number.
+    pub(super) fn takes(&self, number: u32) -> bool {
+        self.targets.binary_search(&number).is_ok()
+    }
+
     /// The number of `/dev/null` for one of 0 to 2.
     pub(super) fn null(&self, n: u8) -> Option<u32> {
         let null = self.null.get(usize::from(n))?.as_ref();

@@ -12,11 +12,11 @@ use crate::call::{Block, slot};
 use crate::launch::shared::{PAGE, Shared};
 use crate::parent::error::{Error, Step};
 use crate::parent::image::of_bytes;
-use crate::parent::reserve::Low;
+use crate::parent::reserve::{Low, above};
 use crate::parent::std::{
     hash::{BuildHasher, RandomState},
     os::fd::OwnedFd,
-    sync::OnceLock,
+    sync::{Mutex, OnceLock},
 };
 use crate::sys::call::capabilities;
 
@@ -42,7 +42,29 @@ impl Page {
     pub(super) fn number(&self) -> u32 {
         self.fd.number()
     }
+
+    /// The page that this process keeps, if no launch uses it and no step of
+    /// this plan writes over its number.
+    pub(super) fn kept(held: &Held) -> Option<Page> {
+        let fits = |page: &mut Page| !held.takes(page.number());
+        KEPT.try_lock().ok()?.take_if(fits)
+    }
+
+    /// Keeps it, where this process has asked for descriptors to be kept and
+    /// has no page yet; else gives it back.
+    pub(super) fn keep(self) -> Option<Page> {
+        match KEPT.try_lock() {
+            Ok(mut kept) if above().is_some() && kept.is_none() => {
+                *kept = Some(self);
+                None
+            }
+            _ => Some(self),
+        }
+    }
 }
+
+/// The page that this process keeps. Nobody waits for it.
+static KEPT: Mutex<Option<Page>> = Mutex::new(None);
 
 /// A file that nobody may execute (Linux 6.3; older kernels say EINVAL).
 fn file() -> Result<OwnedFd, Errno> {

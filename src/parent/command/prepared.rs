@@ -23,7 +23,7 @@ use crate::parent::reserve;
 use crate::parent::std::{
     cell::Cell,
     os::fd::{FromRawFd, OwnedFd},
-    sync::{Mutex, PoisonError},
+    sync::Mutex,
     vec::Vec,
 };
 use crate::sys::{Errno, Pid};
@@ -193,10 +193,9 @@ impl Prepared {
     /// of an earlier launch, or one of its own.
     fn page(&self, lowered: &Lowered) -> Result<Option<(Page, u32)>, Error> {
         let Some(image) = &lowered.image else { return Ok(None) };
-        let mut idle =
-            self.page.lock().unwrap_or_else(PoisonError::into_inner);
-        let page = idle.take();
-        drop(idle);
+        // Nobody waits for another thread's page: one more can be made.
+        let page = self.page.try_lock().ok().and_then(|mut idle| idle.take());
+        let page = page.or_else(|| Page::kept(&self.held));
         let page = page.map_or_else(|| Page::new(&self.held), Ok)?;
         Ok(Some((page, image.number())))
     }
@@ -205,10 +204,9 @@ impl Prepared {
     /// write to it.
     fn give_back(&self, page: Option<Page>, made: Made) {
         let used = matches!(made, Made::Running { sure: false, .. });
-        if let (Some(page), false) = (page, used) {
-            let mut idle =
-                self.page.lock().unwrap_or_else(PoisonError::into_inner);
-            *idle = Some(page);
+        let page = page.filter(|_| !used).and_then(Page::keep);
+        if let (true, Ok(mut idle)) = (page.is_some(), self.page.try_lock()) {
+            *idle = page;
         }
     }
 
