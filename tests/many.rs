@@ -92,6 +92,8 @@ fn reserved_numbers_serve_every_engine() {
     reserve_fds(8).unwrap();
     let _many = open(200);
     each_engine(|engine| {
+        // The page of the isolated engine is kept from its first spawn on.
+        assert!(mirror(engine).output().unwrap().status.success());
         let before = descriptors();
         for _ in 0..3 {
             let mut command = mirror(engine);
