@@ -97,6 +97,13 @@ fn limit(descriptors: u64) {
     assert_eq!(done, 0);
 }
 
+/// The limit that leaves so many numbers free.
+fn leaves() -> Vec<u64> {
+    let all: Vec<String> = descriptors().into_iter().map(|fd| fd.0).collect();
+    let free = |n: &u64| !all.contains(&n.to_string());
+    (0..4096).filter(free).collect()
+}
+
 /// With room for n descriptors more, a spawn that makes seven of them is an
 /// error of what could not be made, or works; and nothing is left open.
 #[test]
@@ -105,18 +112,15 @@ fn running_out_of_descriptors_is_named_and_leaks_nothing() {
     if !util::inside(name, &[]) {
         return;
     }
-    // The limit that leaves so many numbers free.
-    let all: Vec<String> = descriptors().into_iter().map(|fd| fd.0).collect();
-    let free = |n: &u64| !all.contains(&n.to_string());
-    let leaves = |room| (0..4096).filter(free).nth(room).unwrap();
+    let leaves = leaves();
     each_engine(|engine| {
         let mut steps = Vec::new();
-        for room in 0..16 {
+        for (room, most) in leaves.iter().copied().enumerate().take(16) {
             let before = descriptors();
             let mut command = Command::new("/bin/true");
             command.stdin(Stdio::piped()).stdout(Stdio::piped());
             command.stderr(Stdio::piped()).engine(engine);
-            limit(leaves(room));
+            limit(most);
             let spawned = command.spawn();
             limit(4096);
             match spawned {
@@ -258,17 +262,15 @@ fn each_option_that_makes_a_descriptor_names_itself_when_there_is_none() {
     if !util::inside(name, &[]) {
         return;
     }
-    let all: Vec<String> = descriptors().into_iter().map(|fd| fd.0).collect();
-    let free = |n: &u64| !all.contains(&n.to_string());
-    let leaves = |room| (0..4096).filter(free).nth(room).unwrap();
+    let leaves = leaves();
     each_engine(|engine| {
         for (what, make, steps) in MAKERS {
             let (mut seen, mut ran) = (Vec::new(), false);
-            for room in 0..16 {
+            for (room, most) in leaves.iter().copied().enumerate().take(16) {
                 let before = descriptors();
                 let mut command = make();
                 command.engine(engine);
-                limit(leaves(room));
+                limit(most);
                 let spawned = command.spawn();
                 limit(4096);
                 drop(command);

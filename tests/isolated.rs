@@ -1,5 +1,5 @@
 //! Isolated: the steps in an image of their own. What it needs, what serves
-//! where it may not be, whom its first exec would change, and a new root.
+//! where it may not be, and whom its first exec would change.
 #![allow(unsafe_code, reason = "the tests change what their threads may do")]
 
 mod util;
@@ -7,14 +7,15 @@ mod util;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::{io, thread};
 
 use offshoot::{Command, Engine, Launch, Memory, Stdio, Step};
-use util::clean::{clean, is};
+use util::clean::is;
 use util::filter::{self, Fate};
 use util::mirror::{Report, descriptors};
-use util::{alone, each_engine, elf, mirror, scratch};
+use util::{alone, mirror};
 
 fn root() -> bool {
     // SAFETY: asks for a number.
@@ -39,66 +40,6 @@ fn run(command: &mut Command) -> (Report, Launch) {
 
 fn features(launch: &Launch) -> Vec<(&'static str, Option<i32>)> {
     launch.fallbacks().map(|f| (f.feature(), f.raw_os_error())).collect()
-}
-
-#[test]
-fn a_new_root_is_entered_and_its_outside_is_gone() {
-    let name = "a_new_root_is_entered_and_its_outside_is_gone";
-    if !root() {
-        return util::skip(name, "chroot takes CAP_SYS_CHROOT");
-    }
-    let jail = scratch("jail");
-    util::program(&jail.join("census"), &elf::census());
-    fs::create_dir(jail.join("sub")).unwrap();
-    let null = || File::open("/dev/null").unwrap();
-    each_engine(|engine| {
-        // By its path in there, and from the directory that is in there
-        // whether or not one is named.
-        for (program, dir) in [
-            ("/census", None),
-            ("./census", None),
-            ("../census", Some("/sub")),
-            ("../../../census", Some("sub")),
-        ] {
-            let mut command = Command::new(program);
-            command.engine(engine).chroot(&jail).fd(5, null());
-            if let Some(dir) = dir {
-                command.current_dir(dir);
-            }
-            let mut child = command.spawn().unwrap();
-            assert!(child.wait().unwrap().success(), "{engine} {program}");
-        }
-        let mut outside = Command::new("/bin/true");
-        outside.engine(engine).chroot(&jail);
-        let error = clean(|| outside.spawn().map(drop));
-        is(&error, Step::Exec, Some("/bin/true"), libc::ENOENT);
-    });
-}
-
-#[test]
-fn a_root_that_cannot_be_entered_is_named() {
-    let errno = if root() { libc::ENOENT } else { libc::EPERM };
-    each_engine(|engine| {
-        let mut command = Command::new("/bin/true");
-        command.engine(engine).chroot("/nope");
-        let error = clean(|| command.spawn().map(drop));
-        // Who may not change the root is told so for any directory that is
-        // there, and that it is not for one that is not.
-        is(&error, Step::Chroot, Some("/nope"), libc::ENOENT);
-        command.chroot("/");
-        if errno == libc::EPERM {
-            let error = clean(|| command.spawn().map(drop));
-            is(&error, Step::Chroot, Some("/"), libc::EPERM);
-        }
-    });
-    let dir = File::open("/").unwrap();
-    let mut both = Command::new("/bin/true");
-    both.chroot("/").current_dir_fd(dir);
-    for mut command in [both, Command::new("/x").chroot("").clone()] {
-        let error = command.spawn().unwrap_err();
-        assert_eq!(error.step(), Step::Chroot, "{error}");
-        assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{error}");
-    }
 }
 
 #[test]
@@ -406,4 +347,46 @@ fn a_page_is_kept_where_descriptors_are_and_given_to_one_launch_at_a_time() {
     // One of them, whichever came back first; none is waited for.
     run(&mut private());
     assert_eq!(pages().len(), 1);
+}
+
+/// The page that a prepared plan keeps is its parent's after a fork.
+#[test]
+fn a_fork_without_exec_does_not_launch_with_its_parents_page() {
+    let name = "a_fork_without_exec_does_not_launch_with_its_parents_page";
+    let _alone = alone();
+    if !util::inside(name, &[]) {
+        return;
+    }
+    // The files that nobody may execute: pages, not images.
+    let pages = || -> Vec<u64> {
+        let memory = |fd: &(String, String)| fd.1.contains("memfd:offshoot");
+        let number = |fd: (String, String)| {
+            let file = format!("/proc/self/fd/{}", fd.0);
+            let file = fs::metadata(file).unwrap();
+            (file.len() == 4096).then_some(file.ino())
+        };
+        let all = descriptors().into_iter().filter(memory);
+        all.filter_map(number).collect()
+    };
+    let prepared = Command::new("/bin/true").memory(Memory::Private).prepare();
+    let prepared = prepared.unwrap();
+    assert!(prepared.spawn().unwrap().wait().unwrap().success());
+    let own = pages();
+    assert_eq!(own.len(), 1, "kept for the next");
+    assert!(prepared.spawn().unwrap().wait().unwrap().success());
+    assert_eq!(pages(), own, "and used by it");
+    // SAFETY: the child spawns, looks, and ends by `_exit`.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        let ran = prepared.spawn().unwrap().wait().unwrap().success();
+        let code = i32::from(!ran || pages().len() != 1 || pages() == own);
+        // SAFETY: ends the child.
+        unsafe { libc::_exit(code) };
+    }
+    let mut status = -1;
+    // SAFETY: waits for the child just made, and writes one int.
+    assert_eq!(unsafe { libc::waitpid(pid, &mut status, 0) }, pid);
+    assert_eq!(status, 0);
+    assert!(prepared.spawn().unwrap().wait().unwrap().success());
+    assert_eq!(pages(), own);
 }

@@ -41,18 +41,19 @@ pub(crate) fn of_self() -> io::Result<OwnedFd> {
 }
 
 fn seal(from: &mut impl Read) -> io::Result<OwnedFd> {
-    let mut file = File::from(executable()?);
+    let mut file = File::from(memory_file(MemfdFlags::EXEC)?);
     io::copy(from, &mut file)?;
     file.flush()?;
     fcntl_add_seals(&file, SEALS)?;
     Ok(file.into())
 }
 
-/// `MFD_EXEC` (Linux 6.3) asks for what older kernels give anyway, and they
-/// answer EINVAL to it. EACCES: `vm.memfd_noexec` is 2.
-fn executable() -> Result<OwnedFd, Errno> {
+/// A memory file with `MFD_EXEC` or `MFD_NOEXEC_SEAL`. Kernels before 6.3
+/// have neither and answer EINVAL; there every such file may be executed.
+/// EACCES: `vm.memfd_noexec` is 2.
+pub(crate) fn memory_file(exec: MemfdFlags) -> Result<OwnedFd, Errno> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    match memfd_create(NAME, flags | MemfdFlags::EXEC) {
+    match memfd_create(NAME, flags | exec) {
         Err(Errno::INVAL) => memfd_create(NAME, flags),
         other => other,
     }

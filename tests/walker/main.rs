@@ -110,6 +110,10 @@ fn same_in_images(name: &str, path: &Path) {
     let (own, image) = (code(path), parts(path, IMAGE));
     assert!(own.walker == image.walker, "{name}: another walker");
     assert_eq!(image.relocations, 0, "{name}");
+    // Between the headers and the page's number, in `call::sheet`.
+    let room = 0x400 - 4 - (64 + 2 * 56);
+    let size = image.entry.len() + image.walker.len();
+    assert!(size <= room, "{name}: {size} bytes");
 }
 
 /// Holds one architecture's code against the rules; prints its size.

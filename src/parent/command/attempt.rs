@@ -6,7 +6,7 @@ use core::time::Duration;
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::fcntl_dupfd_cloexec;
 
-use super::lesser::{Lesser, is_proof, lesser};
+use super::lesser::{Lesser, is_proof, lesser, listed};
 use super::lowered::Lowered;
 use super::prepared::Prepared;
 use crate::launch::{Ask, Environ, Made};
@@ -77,13 +77,13 @@ impl Attempt {
             attempt.legacy(prepared, errno);
         }
         if let Some(errno) = known.close_range {
-            attempt.listed(errno);
+            attempt.take(listed(attempt.shape), errno);
         }
         let engine = attempt.shape.engine;
         let sleeps = matches!(engine, Engine::Suspended | Engine::Isolated);
         if sleeps && plan.any_engine && group.is_some_and(Group::frozen) {
-            let name = attempt.engine_name();
-            attempt.told_of(name, 0, "copied, as the group is frozen");
+            let why = "copied, as the group is frozen";
+            attempt.told_of(engine.name(), 0, why);
             attempt.shape.engine = Engine::Copied;
         }
         let isolated = attempt.shape.engine == Engine::Isolated;
@@ -91,20 +91,13 @@ impl Attempt {
             attempt.told_of("isolated", 0, "copied, as exec drops saved ids");
             attempt.shape.engine = Engine::Copied;
         }
-        if attempt.shape.engine == Engine::Copied && kernel::traced() {
-            attempt.flags |= CloneFlags::VFORK;
+        if attempt.shape.engine == Engine::Copied {
+            attempt.copied();
         }
         if plan.shares(attempt.shape) {
             attempt.flags |= CloneFlags::FILES;
         }
         attempt
-    }
-
-    fn engine_name(&self) -> &'static str {
-        match self.shape.engine {
-            Engine::Isolated => "isolated",
-            _ => "suspended",
-        }
     }
 
     pub(super) fn ask<'a>(
@@ -293,15 +286,13 @@ impl Attempt {
         Next::Again
     }
 
-    fn listed(&mut self, errno: i32) {
-        self.told_of("close_range", errno, "a list of descriptors");
-        self.shape.listed = true;
-        self.flags -= CloneFlags::FILES;
-    }
-
+    /// With what a debugger needs to see.
     fn copied(&mut self) -> Next {
         self.shape.engine = Engine::Copied;
-        self.flags = CloneFlags::empty();
+        self.flags = match kernel::traced() {
+            true => CloneFlags::VFORK,
+            false => CloneFlags::empty(),
+        };
         Next::Again
     }
 

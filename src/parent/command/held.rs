@@ -73,7 +73,7 @@ impl Held {
         let highest = plan.given.iter().map(|given| given.number + 1).max();
         held.cut = held.cut.max(highest.unwrap_or(3));
         if isolated {
-            held.lend(plan)?;
+            held.lend(plan, limit)?;
         }
         let kept = plan.kept(plan.shape).last().copied();
         held.above = kept.map_or(3, |n| n.saturating_add(1)).max(3);
@@ -89,8 +89,7 @@ impl Held {
     /// Chooses where an image finds its page and itself: numbers that nothing
     /// else is kept at, the last that a small table has room for, as the
     /// first are what this process is given for its own files.
-    fn lend(&mut self, plan: &mut Plan) -> Result<(), Error> {
-        let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    fn lend(&mut self, plan: &mut Plan, limit: u64) -> Result<(), Error> {
         let limit = u32::try_from(limit).unwrap_or(u32::MAX);
         let shared = Shape { engine: Engine::Suspended, ..plan.shape };
         let kept = plan.kept(shared);
@@ -151,7 +150,7 @@ impl Held {
     ) -> Result<Option<Low>, Error> {
         // Open until exec, and not after it.
         let held = given.target.is_none();
-        let lost = self.targets.binary_search(&given.number).is_ok();
+        let lost = self.takes(given.number);
         let leaks = !given.cloexec;
         if given.copied || (held && (lost || leaks)) {
             let copy = lift(fd, 3);
@@ -171,7 +170,7 @@ impl Held {
         }
         let mut low = Low::from(fd);
         let mut least = 3;
-        while self.targets.binary_search(&low.number()).is_ok() {
+        while self.takes(low.number()) {
             // The kernel gives the first that is free: a target, perhaps.
             least = outside(&self.targets, least);
             let from = i32::try_from(least).map_err(|_| Errno::MFILE)?;
@@ -225,7 +224,7 @@ pub(super) fn lift(fd: impl AsFd, least: RawFd) -> Result<OwnedFd, Errno> {
 /// Returns the limit on numbers, which those that are made in the child have
 /// to be below: else dup3 would say EBADF there.
 fn open(plan: &mut Plan) -> Result<u64, Error> {
-    if plan.given.is_empty() {
+    if plan.given.is_empty() && plan.shape.engine != Engine::Isolated {
         return Ok(u64::MAX);
     }
     let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);

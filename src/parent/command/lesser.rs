@@ -34,11 +34,7 @@ pub(super) fn lesser(
                 && !is_proof(lowered, row)
                 && (missing || errno == libc::EINVAL) =>
         {
-            Some(Lesser {
-                shape: Shape { listed: true, ..shape },
-                feature: "close_range",
-                instead: "a list of descriptors",
-            })
+            Some(listed(shape))
         }
         Op::ExecFd(_) if missing && !shape.by_path => Some(Lesser {
             shape: Shape { by_path: true, ..shape },
@@ -58,6 +54,15 @@ pub(super) fn lesser(
             })
         }
         _ => None,
+    }
+}
+
+/// Without `close_range`.
+pub(super) fn listed(shape: Shape) -> Lesser {
+    Lesser {
+        shape: Shape { listed: true, ..shape },
+        feature: "close_range",
+        instead: "a list of descriptors",
     }
 }
 

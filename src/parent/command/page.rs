@@ -3,7 +3,7 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+use rustix::fs::{MemfdFlags, ftruncate};
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 
@@ -11,11 +11,11 @@ use super::held::Held;
 use crate::call::{Block, slot};
 use crate::launch::shared::{PAGE, Shared};
 use crate::parent::error::{Error, Step};
-use crate::parent::image::of_bytes;
+use crate::parent::image::{memory_file, of_bytes};
 use crate::parent::reserve::{Low, above};
 use crate::parent::std::{
     hash::{BuildHasher, RandomState},
-    os::fd::OwnedFd,
+    process,
     sync::{Mutex, OnceLock},
 };
 use crate::sys::call::capabilities;
@@ -25,29 +25,39 @@ use crate::sys::call::capabilities;
 pub(super) struct Page {
     fd: Low,
     pub(super) shared: Shared,
+    /// The process that made it: a fork has the same page, not one like it.
+    owner: u32,
 }
 
 impl Page {
     pub(super) fn new(held: &Held) -> Result<Page, Error> {
         let fail = |e: Errno| Error::os(Step::Image, e.raw_os_error());
-        let file = file().map_err(fail)?;
+        // Nobody may execute it.
+        let file = memory_file(MemfdFlags::NOEXEC_SEAL).map_err(fail)?;
         ftruncate(&file, PAGE as u64).map_err(fail)?;
         let fd = held.settle(file).map_err(fail)?;
         let file = fd.fd().ok_or_else(|| fail(Errno::BADF))?;
         let shared = Shared::over(file);
         let shared = shared.map_err(|e| Error::os(Step::Image, e.0))?;
-        Ok(Page { fd, shared })
+        Ok(Page { fd, shared, owner: process::id() })
     }
 
     pub(super) fn number(&self) -> u32 {
         self.fd.number()
     }
 
+    /// Whether no other process launches with it.
+    pub(super) fn is_own(&self) -> bool {
+        self.owner == process::id()
+    }
+
     /// The page that this process keeps, if no launch uses it and no step of
     /// this plan writes over its number.
     pub(super) fn kept(held: &Held) -> Option<Page> {
-        let fits = |page: &mut Page| !held.takes(page.number());
-        KEPT.try_lock().ok()?.take_if(fits)
+        let fits =
+            |page: &mut Page| !page.is_own() || !held.takes(page.number());
+        let page = KEPT.try_lock().ok()?.take_if(fits);
+        page.filter(Page::is_own)
     }
 
     /// Keeps it, where this process has asked for descriptors to be kept and
@@ -65,15 +75,6 @@ impl Page {
 
 /// The page that this process keeps. Nobody waits for it.
 static KEPT: Mutex<Option<Page>> = Mutex::new(None);
-
-/// A file that nobody may execute (Linux 6.3; older kernels say EINVAL).
-fn file() -> Result<OwnedFd, Errno> {
-    let flags = MemfdFlags::CLOEXEC;
-    match memfd_create("offshoot", flags | MemfdFlags::NOEXEC_SEAL) {
-        Err(Errno::INVAL) => memfd_create("offshoot", flags),
-        other => other,
-    }
-}
 
 /// The image's file, sealed. Not written where RLIMIT_FSIZE would end this
 /// process by SIGXFSZ.

@@ -29,7 +29,8 @@ use crate::parent::std::{
 use crate::sys::{Errno, Pid};
 
 /// A plan that is ready to run, any number of times and from any thread at
-/// once: nothing in it changes, and a spawn allocates nothing.
+/// once: nothing in it changes, and a spawn allocates nothing (but for the
+/// environment of [`Command::listen_fds`](crate::Command::listen_fds)).
 ///
 /// # Examples
 ///
@@ -195,6 +196,7 @@ impl Prepared {
         let Some(image) = &lowered.image else { return Ok(None) };
         // Nobody waits for another thread's page: one more can be made.
         let page = self.page.try_lock().ok().and_then(|mut idle| idle.take());
+        let page = page.filter(Page::is_own);
         let page = page.or_else(|| Page::kept(&self.held));
         let page = page.map_or_else(|| Page::new(&self.held), Ok)?;
         Ok(Some((page, image.number())))

@@ -47,14 +47,20 @@ pub enum Engine {
     Pipe,
 }
 
-impl fmt::Display for Engine {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
+impl Engine {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
             Engine::Suspended => "suspended",
             Engine::Isolated => "isolated",
             Engine::Copied => "copied",
             Engine::Pipe => "pipe",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
     }
 }
 

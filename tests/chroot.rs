@@ -1,0 +1,75 @@
+//! Chroot: a new root through every engine, and what is refused.
+#![allow(unsafe_code, reason = "the tests ask who they are")]
+
+mod util;
+
+use std::fs::{self, File};
+use std::io;
+
+use offshoot::{Command, Step};
+use util::clean::{clean, is};
+use util::{each_engine, elf, scratch};
+
+fn root() -> bool {
+    // SAFETY: asks for a number.
+    unsafe { libc::geteuid() == 0 }
+}
+
+#[test]
+fn a_new_root_is_entered_and_its_outside_is_gone() {
+    let name = "a_new_root_is_entered_and_its_outside_is_gone";
+    if !root() {
+        return util::skip(name, "chroot takes CAP_SYS_CHROOT");
+    }
+    let jail = scratch("jail");
+    util::program(&jail.join("census"), &elf::census());
+    fs::create_dir(jail.join("sub")).unwrap();
+    let null = || File::open("/dev/null").unwrap();
+    each_engine(|engine| {
+        // By its path in there, and from the directory that is in there
+        // whether or not one is named.
+        for (program, dir) in [
+            ("/census", None),
+            ("./census", None),
+            ("../census", Some("/sub")),
+            ("../../../census", Some("sub")),
+        ] {
+            let mut command = Command::new(program);
+            command.engine(engine).chroot(&jail).fd(5, null());
+            if let Some(dir) = dir {
+                command.current_dir(dir);
+            }
+            let mut child = command.spawn().unwrap();
+            assert!(child.wait().unwrap().success(), "{engine} {program}");
+        }
+        let mut outside = Command::new("/bin/true");
+        outside.engine(engine).chroot(&jail);
+        let error = clean(|| outside.spawn().map(drop));
+        is(&error, Step::Exec, Some("/bin/true"), libc::ENOENT);
+    });
+}
+
+#[test]
+fn a_root_that_cannot_be_entered_is_named() {
+    each_engine(|engine| {
+        let mut command = Command::new("/bin/true");
+        command.engine(engine).chroot("/nope");
+        let error = clean(|| command.spawn().map(drop));
+        // Who may not change the root is told so for any directory that is
+        // there, and that it is not for one that is not.
+        is(&error, Step::Chroot, Some("/nope"), libc::ENOENT);
+        command.chroot("/");
+        if !root() {
+            let error = clean(|| command.spawn().map(drop));
+            is(&error, Step::Chroot, Some("/"), libc::EPERM);
+        }
+    });
+    let dir = File::open("/").unwrap();
+    let mut both = Command::new("/bin/true");
+    both.chroot("/").current_dir_fd(dir);
+    for mut command in [both, Command::new("/x").chroot("").clone()] {
+        let error = command.spawn().unwrap_err();
+        assert_eq!(error.step(), Step::Chroot, "{error}");
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{error}");
+    }
+}
