@@ -19,10 +19,6 @@ use core::mem::{align_of, offset_of, size_of};
 /// What the walker makes of a row's result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "Until is for gates that are still to come")
-)]
 pub(crate) enum Check {
     /// An error ends the child and is reported.
     Must = 0,
@@ -223,14 +219,29 @@ pub(crate) mod slot {
     /// The descriptors of the image, and of the page that it maps.
     pub(crate) const IMAGE: u8 = 51;
     pub(crate) const PAGE: u8 = 52;
+    /// The word of the gate, and its node: a second lock of the robust list,
+    /// as far apart as the first, until the child waits there.
+    pub(crate) const GATE: u8 = 53;
+    pub(crate) const GATE_NODE: u8 = 54;
+    pub(crate) const GATE_AT: u8 = 55;
+    /// The parent's process id, and the one that the child is told.
+    pub(crate) const PARENT: u8 = 56;
+    pub(crate) const PARENT_AT: u8 = 57;
+    pub(crate) const TOLD: u8 = 58;
+    pub(crate) const TOLD_AT: u8 = 59;
     /// The first that lowering hands out.
-    pub(crate) const FREE: u8 = 53;
+    pub(crate) const FREE: u8 = 60;
     /// How many there are.
-    pub(crate) const COUNT: u8 = 117;
+    pub(crate) const COUNT: u8 = 124;
+
+    /// Those that rows may write, beside the free ones.
+    pub(crate) const WRITTEN: [u8; 5] = [SINK, WORD, DIGITS, GATE, TOLD];
+
+    const _: () = assert!(GATE_NODE - GATE == NODE - WORD);
 
     /// Which slots hold the address of which, and how many bytes may be read
     /// or written there.
-    pub(crate) const ADDRESSES: [(u8, u8, u64); 8] = [
+    pub(crate) const ADDRESSES: [(u8, u8, u64); 11] = [
         (MASK_AT, MASK, 8),
         (HEAD_AT, HEAD, 24),
         (IDS_AT, IDS, 8),
@@ -239,10 +250,20 @@ pub(crate) mod slot {
         (SCRATCH_AT, SCRATCH, 8 * (ENVIRON - SCRATCH) as u64),
         (COMM_AT, COMM, 8 * (COMM_AT - COMM) as u64),
         (CAPS_AT, CAPS, 8 * (CAPS_AT - CAPS) as u64),
+        (GATE_AT, GATE, 8 * (GATE_AT - GATE) as u64),
+        (PARENT_AT, PARENT, 8),
+        (TOLD_AT, TOLD, 8),
     ];
 }
 
-/// What one launch has of its own: 960 bytes on the caller's stack, or in a
+/// The word of the gate while the child waits there, and once it may go on.
+/// No process has such an id.
+pub(crate) mod gate {
+    pub(crate) const WAITING: u32 = 0x2000_0000;
+    pub(crate) const OPEN: u32 = 0x2000_0001;
+}
+
+/// What one launch has of its own: 1,016 bytes on the caller's stack, or in a
 /// page that both processes map.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(8))]
@@ -264,7 +285,7 @@ const _: () = assert!(offset_of!(Block, failed) == 4);
 const _: () = assert!(offset_of!(Block, denied) == 8);
 const _: () = assert!(offset_of!(Block, result) == 16);
 const _: () = assert!(offset_of!(Block, slots) == 24);
-const _: () = assert!(size_of::<Block>() == 960);
+const _: () = assert!(size_of::<Block>() == 1016);
 
 impl Block {
     pub(crate) const fn new() -> Block {

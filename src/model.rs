@@ -95,6 +95,7 @@ const ASK: Ask<'_> = Ask {
     cgroup: None,
     tids: &[],
     environ: None,
+    gate: None,
 };
 
 /// Runs a table in a real child, through both doors, and in the model; all
@@ -236,18 +237,18 @@ fn until_ends_at_once_where_the_result_is_wanted_or_an_error() {
 #[allow(unsafe_code, reason = "the gate's word lies in the child's block")]
 fn until_repeats_a_row_that_is_woken() {
     let wait = u64::from(libc::FUTEX_WAIT.unsigned_abs());
-    let args = [u64::from(slot::MASK_AT), wait, 0, 0, 0, 0];
+    let args = [u64::from(slot::GATE_AT), wait, 0, 0, 0, 0];
     let gate = Call::new(number(libc::SYS_futex), args);
     let gate = Call { slots: 1, check: Check::Until, store: FREE, ..gate };
     let rows = table(vec![Call { want: bits(-11), ..gate }]);
     let table = Table::new(&rows, b"", &[], &[]).unwrap();
     let mut block = Block::new();
-    let at = &raw mut block.slots[usize::from(slot::MASK)];
+    let at = &raw mut block.slots[usize::from(slot::GATE)];
     let at = at.expose_provenance();
     let made = thread::scope(|scope| {
         scope.spawn(move || {
             let at = core::ptr::with_exposed_provenance_mut::<u32>(at);
-            // SAFETY: the block outlives the scope, and its mask slot is
+            // SAFETY: the block outlives the scope, and its gate slot is
             // aligned and only reached as an atomic while the child waits.
             let word = unsafe { AtomicU32::from_ptr(at) };
             let wake = [at.addr() as u64, 1, 1, 0, 0, 0];

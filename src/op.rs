@@ -81,6 +81,9 @@ pub(crate) enum Op {
     ClearHandlers,
     /// `sigaction(signal, SIG_DFL)`.
     DefaultSignal(u8),
+    /// `prctl(PR_SET_PDEATHSIG)`, then a futex: the child waits until the
+    /// parent has done its part, and ends with the parent.
+    Gate,
     /// A function of the user's, by its place in the plan.
     Hook(u16),
     /// `prctl(PR_SET_NAME)`: a name that the program's exec changes.

@@ -143,6 +143,14 @@ fn ids_are_changed_in_memory_of_the_childs_own_and_read_back() {
     golden("isolated", &held);
 }
 
+#[test]
+fn a_child_waits_for_its_parent_when_its_ids_are_what_they_will_be() {
+    let mut command = Command::new("/bin/true");
+    command.env_clear().uid(1000).before_exec(|_, _| Ok(()));
+    golden("gate", &command);
+    golden("gate-copied", command.engine(Engine::Copied));
+}
+
 #[allow(unsafe_code, reason = "hooks that do nothing")]
 #[test]
 fn hooks_keep_descriptors_open_until_exec() {

@@ -1,8 +1,11 @@
 //! Rules: every call that a table may make, and what it may be given.
 
+use core::mem::size_of;
+
 use super::{local, number};
 use crate::sys::abi::{
     CAPS_SIZE, COMM_SIZE, ROBUST_HEAD_SIZE, SIGACTION_SIZE, SIGSET_SIZE,
+    Timespec,
 };
 
 /// How many bytes a call reads or writes at an address.
@@ -20,8 +23,8 @@ pub(super) enum Reach {
 /// or they are NULL.
 pub(super) struct Rule {
     pub(super) nr: u32,
-    /// The first argument, where one call is many.
-    pub(super) first: Option<u64>,
+    /// The argument that says which, where one call is many, and its value.
+    pub(super) fixed: Option<(usize, u64)>,
     /// Only where memory is the child's own.
     pub(super) private: bool,
     pub(super) reads: u8,
@@ -33,7 +36,7 @@ pub(super) struct Rule {
 const fn plain(nr: libc::c_long) -> Rule {
     Rule {
         nr: number(nr),
-        first: None,
+        fixed: None,
         private: false,
         reads: 0,
         writes: 0,
@@ -58,8 +61,15 @@ const LOCAL: Rule = plain(0);
 
 /// One of `prctl`'s calls.
 const fn prctl(option: libc::c_int) -> Rule {
-    let first = Some(option.unsigned_abs() as u64);
-    Rule { first, private: true, ..plain(libc::SYS_prctl) }
+    let fixed = Some((0, option.unsigned_abs() as u64));
+    Rule { fixed, ..plain(libc::SYS_prctl) }
+}
+
+/// One of `futex`'s: on one word, with a time or without.
+const fn futex(op: libc::c_int, addresses: u8) -> Rule {
+    let fixed = Some((1, op.unsigned_abs() as u64));
+    let reach = Reach::Bytes(size_of::<Timespec>() as u64);
+    Rule { fixed, ..reads(libc::SYS_futex, addresses, reach) }
 }
 
 /// Every call that a table may make in memory shared with the parent: none
@@ -92,9 +102,12 @@ pub(super) const RULES: &[Rule] = &[
     writes(libc::SYS_set_robust_list, 0b1, ROBUST),
     plain(libc::SYS_gettid),
     plain(libc::SYS_getppid),
-    reads(libc::SYS_futex, 0b1, Reach::Bytes(4)),
+    futex(libc::FUTEX_WAIT, 0b1001),
+    futex(libc::FUTEX_WAKE, 0b1),
     reads(libc::SYS_chroot, 0b1, Reach::String),
+    prctl(libc::PR_SET_PDEATHSIG),
     Rule {
+        private: true,
         reads: 0b10,
         reach: Reach::Bytes(COMM_SIZE),
         ..prctl(libc::PR_SET_NAME)

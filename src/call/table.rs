@@ -137,10 +137,11 @@ fn span<T>(all: &[T]) -> (u64, u64) {
 
 /// Whether one row keeps clauses 1, 4 and 5 of [`Table`].
 fn sound(row: &Call, memory: &Memory) -> bool {
-    let literal = row.slots & 1 == 0;
     let is = |rule: &&Rule| {
-        let first = rule.first.is_none_or(|n| literal && n == row.args[0]);
-        rule.nr == row.nr && first && (memory.private || !rule.private)
+        let fixed = rule.fixed.is_none_or(|(i, n)| {
+            row.slots & (1 << i) == 0 && row.args.get(i) == Some(&n)
+        });
+        rule.nr == row.nr && fixed && (memory.private || !rule.private)
     };
     let Some(rule) = RULES.iter().find(is) else {
         return false;
@@ -158,8 +159,7 @@ fn sound(row: &Call, memory: &Memory) -> bool {
         }
     }
     let free = slot::FREE..slot::COUNT;
-    let kept = [slot::SINK, slot::WORD, slot::DIGITS];
-    kept.contains(&row.store) || free.contains(&row.store)
+    slot::WRITTEN.contains(&row.store) || free.contains(&row.store)
 }
 
 fn argument(
@@ -288,8 +288,7 @@ mod tests {
         for n in 0..=u8::MAX {
             let row = Call { store: n, ..value };
             let free = (slot::FREE..slot::COUNT).contains(&n);
-            let kept = [slot::SINK, slot::WORD, slot::DIGITS];
-            let sound = free || kept.contains(&n);
+            let sound = free || slot::WRITTEN.contains(&n);
             assert_eq!(refused(row).is_none(), sound, "store {n}");
         }
     }

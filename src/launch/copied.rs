@@ -10,7 +10,8 @@
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use super::shared::Shared;
-use super::{Ask, Made, address, descriptor, make, pidfd_slot, seat, verdict};
+use super::{Ask, Made, address, descriptor, gate};
+use super::{make, pidfd_slot, seat, verdict};
 use crate::call::{Block, Table, slot};
 use crate::child::enter;
 use crate::sys::abi::CloneArgs;
@@ -58,18 +59,30 @@ pub(crate) fn launch(
     let pidfd = shared.half(pidfd).load(Ordering::Relaxed);
     let pidfd = descriptor(pidfd.into()).or_else(|| pidfd_open(pid));
     let target = Target { pid, pidfd };
-    await_word(shared.half(slot::WORD), || ended(target));
+    if !gate::pass(&shared, ask.gate, target, || ended(target)) {
+        return (Made::Stopped { pidfd }, shared.read());
+    }
+    await_word(shared.half(slot::WORD), is_free, || ended(target));
     let block = shared.read();
     (verdict(&block, pid, pidfd), block)
 }
 
-/// Sleeps until the kernel has let go of the word, or the child has `ended`
+/// Whether the kernel has let go of the word.
+pub(super) fn is_free(value: u32) -> bool {
+    value & OWNER_DIED != 0
+}
+
+/// Sleeps until the word is as it should be, or the child has `ended`
 /// without ever having taken it.
-pub(super) fn await_word(word: &AtomicU32, ended: impl Fn() -> bool) {
+pub(super) fn await_word(
+    word: &AtomicU32,
+    is_over: impl Fn(u32) -> bool,
+    ended: impl Fn() -> bool,
+) {
     let mut limit = FIRST_WAIT;
     loop {
         let value = word.load(Ordering::Acquire);
-        if value & OWNER_DIED != 0 {
+        if is_over(value) {
             return;
         }
         let waited = futex_wait(word, value, limit);

@@ -29,6 +29,7 @@ pub(crate) fn run(
         cgroup: None,
         tids: &[],
         environ,
+        gate: None,
     };
     seat(block, at, ask);
     block.set(slot::MASK, signal_mask());

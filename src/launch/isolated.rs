@@ -11,14 +11,14 @@
 use core::ffi::CStr;
 use core::ptr;
 
-use super::copied::await_word;
-use super::{Ask, Made, address, descriptor, failed, make, pidfd_slot, seat};
-use super::{seat_name, shared::Shared, verdict};
+use super::copied::{await_word, is_free};
+use super::{Ask, Made, address, descriptor, ended, failed, gate, make};
+use super::{pidfd_slot, seat, seat_name, shared::Shared, verdict};
 use crate::call::{Block, Table, sheet, slot};
 use crate::child::enter;
 use crate::sys::abi::CloneArgs;
 use crate::sys::call::{set_signal_mask, yield_now};
-use crate::sys::wait::{Kind, Target, peek, wait};
+use crate::sys::wait::{Kind, Target, wait};
 use crate::sys::{CloneFlags, Errno, Pid, safe};
 
 /// Which rows of the plan run in the image: its first, and the first that
@@ -64,7 +64,11 @@ pub(crate) fn launch(
     };
     match verdict(block, pid, descriptor(block.slot(pidfd))) {
         Made::Running { pid, pidfd, .. } => {
-            let (made, left) = program(page, Target { pid, pidfd }, inside);
+            let target = Target { pid, pidfd };
+            if !gate::pass(page, ask.gate, target, || ended(target)) {
+                return Made::Stopped { pidfd };
+            }
+            let (made, left) = program(page, target, inside);
             *block = left;
             made
         }
@@ -75,7 +79,7 @@ pub(crate) fn launch(
 /// Waits for the image to have become the program, or to be gone.
 fn program(page: &Shared, target: Target, inside: Inside) -> (Made, Block) {
     let Target { pid, pidfd } = target;
-    await_word(page.half(slot::WORD), || ended(target));
+    await_word(page.half(slot::WORD), is_free, || ended(target));
     let block = page.read();
     if block.failed != 0 {
         // A failed image is an ordinary child: another thread may have
@@ -105,11 +109,6 @@ fn program(page: &Shared, target: Target, inside: Inside) -> (Made, Block) {
         // Seen before the name is read once more: it may have ended since.
         over = ended(target);
     }
-}
-
-/// Whether it has ended, without taking it.
-fn ended(target: Target) -> bool {
-    matches!(peek(target, Kind::Any), Ok(true) | Err(Errno(libc::ECHILD)))
 }
 
 /// Whether a process still has the name that its image gave it; `None` if

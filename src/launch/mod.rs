@@ -24,6 +24,7 @@
 //! Absent here: retries, pipes, files, allocation. Those are the parent's.
 
 pub(crate) mod copied;
+pub(crate) mod gate;
 pub(crate) mod here;
 pub(crate) mod isolated;
 pub(crate) mod pipe;
@@ -39,8 +40,10 @@ use crate::child::closer;
 use crate::sys::abi::CloneArgs;
 use crate::sys::arch::clone_arguments;
 use crate::sys::call::pidfd_open;
-use crate::sys::wait::{Ended, Kind, Target, wait};
+use crate::sys::safe::getpid;
+use crate::sys::wait::{Ended, Kind, Target, peek, wait};
 use crate::sys::{CloneFlags, Errno, Maker, Pid, bits};
+use gate::Gate;
 
 /// What plans call to close descriptors, or to mark them, one by one.
 pub(crate) const CLOSERS: [Entry; 2] = [closer::CLOSE, closer::MARK];
@@ -58,6 +61,8 @@ pub(crate) enum Made {
     Failed { row: u32, result: i64, denied: u32, pidfd: Option<i32> },
     /// The child ended before exec without failing a row; it is reaped.
     Died { row: u32, ended: Option<Ended>, pidfd: Option<i32> },
+    /// The parent would not open the gate; the child is gone and reaped.
+    Stopped { pidfd: Option<i32> },
 }
 
 impl Made {
@@ -67,7 +72,8 @@ impl Made {
             Made::Refused(_) => None,
             Made::Running { pidfd, .. }
             | Made::Failed { pidfd, .. }
-            | Made::Died { pidfd, .. } => pidfd,
+            | Made::Died { pidfd, .. }
+            | Made::Stopped { pidfd } => pidfd,
         }
     }
 }
@@ -86,6 +92,8 @@ pub(crate) struct Ask<'a> {
     pub(crate) tids: &'a [i32],
     /// The launch's own environment, if the table asks for one.
     pub(crate) environ: Option<Environ<'a>>,
+    /// What the parent does while the child waits, if the table has a gate.
+    pub(crate) gate: Option<Gate<'a>>,
 }
 
 impl<'a> Ask<'a> {
@@ -166,6 +174,11 @@ fn seat(block: &mut Block, base: *mut Block, ask: Ask<'_>) {
     block.set(slot::HEAD, node);
     let word = address(base, slot::WORD);
     block.set(slot::HEAD + 1, word.wrapping_sub(node));
+    if ask.gate.is_some() {
+        block.set(slot::NODE, address(base, slot::GATE_NODE));
+        block.set(slot::GATE_NODE, head);
+        block.set(slot::PARENT, getpid().into());
+    }
 }
 
 /// Where the kernel writes the pidfd, as a slot.
@@ -241,6 +254,11 @@ fn verdict(block: &Block, pid: Pid, pidfd: Option<i32>) -> Made {
         // A filter refuses every wait there is.
         Ok(None) | Err(_) => Made::Running { pid, pidfd, sure: false },
     }
+}
+
+/// Whether a child has ended, without taking it.
+fn ended(target: Target) -> bool {
+    matches!(peek(target, Kind::Any), Ok(true) | Err(Errno(libc::ECHILD)))
 }
 
 fn failed(block: &Block, pidfd: Option<i32>) -> Made {

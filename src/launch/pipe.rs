@@ -13,7 +13,7 @@ use rustix::fd::OwnedFd;
 use rustix::io::{Errno as Failure, read};
 
 use super::shared::Shared;
-use super::{Ask, Made, failed, make, seat};
+use super::{Ask, Made, ended, failed, gate, make, seat};
 use crate::call::{Block, Table, number, slot};
 use crate::child::enter;
 use crate::sys::abi::CloneArgs;
@@ -54,9 +54,13 @@ pub(crate) fn launch(
         return (Made::Refused(errno), shared.read());
     };
     let pidfd = pidfd_open(pid);
+    let target = Target { pid, pidfd };
+    if !gate::pass(&shared, ask.gate, target, || ended(target)) {
+        return (Made::Stopped { pidfd }, shared.read());
+    }
     while matches!(read(&ours, &mut [0u8; 1]), Err(Failure::INTR)) {}
     let block = shared.read();
-    (verdict(table, &block, Target { pid, pidfd }), block)
+    (verdict(table, &block, target), block)
 }
 
 fn verdict(table: &Table<'_>, block: &Block, target: Target) -> Made {

@@ -8,6 +8,7 @@ extern crate std;
 pub(crate) mod cgroup;
 pub(crate) mod command;
 pub(crate) mod error;
+pub(crate) mod gate;
 pub(crate) mod handle;
 pub(crate) mod hook;
 pub(crate) mod identity;

@@ -5,6 +5,7 @@ use core::sync::atomic::AtomicU32;
 
 use super::abi::{CAPS_HEADER, PidfdInfo, SIGSET_SIZE, Timespec};
 use super::arch::syscall;
+use super::wait::Target;
 use super::{Errno, Pid, bits};
 
 /// Sets the calling thread's mask and returns the one before. All 64
@@ -101,6 +102,36 @@ pub(crate) fn kill(pid: Pid, signal: i32) -> Result<(), Errno> {
     // so that it names one process.
     let result = unsafe { syscall(libc::SYS_kill, args) };
     Errno::of(result).map_or(Ok(()), Err)
+}
+
+/// Ends a child that has not been waited for: by its descriptor, which never
+/// means another process, else by its number.
+pub(crate) fn end(target: Target) -> Result<(), Errno> {
+    let Some(pidfd) = target.pidfd else {
+        return kill(target.pid, libc::SIGKILL);
+    };
+    let signal = u64::from(libc::SIGKILL.unsigned_abs());
+    let args = [bits(i64::from(pidfd)), signal, 0, 0, 0, 0];
+    // SAFETY: clause 1 of `syscall`: numbers, and no siginfo.
+    let result = unsafe { syscall(libc::SYS_pidfd_send_signal, args) };
+    match Errno::of(result) {
+        None => Ok(()),
+        // Before Linux 5.1, or a filter that knows the other one.
+        Some(Errno(libc::ENOSYS | libc::EPERM)) => {
+            kill(target.pid, libc::SIGKILL)
+        }
+        Some(errno) => Err(errno),
+    }
+}
+
+/// Wakes whoever waits for `word`, in any process.
+pub(crate) fn futex_wake(word: &AtomicU32) {
+    let wake = u64::from(libc::FUTEX_WAKE.unsigned_abs());
+    let at = word.as_ptr().expose_provenance() as u64;
+    let all = u64::from(i32::MAX.unsigned_abs());
+    // SAFETY: clause 1 of `syscall`: the call looks for who waits at the
+    // address of a live word, and reads nothing.
+    unsafe { syscall(libc::SYS_futex, [at, wake, all, 0, 0, 0]) };
 }
 
 /// Sleeps while `word` holds `value`, for `nanoseconds` at most. Not

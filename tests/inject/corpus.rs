@@ -71,6 +71,11 @@ pub(crate) const CASES: &[Case] = &[
         },
     },
     Case {
+        name: "gate",
+        engines: &PRIVATE,
+        wish: |c| c.umask(0o22).before_exec(|_, _| Ok(())),
+    },
+    Case {
         name: "hook",
         engines: &[Engine::Copied, Engine::Pipe],
         wish: |c| {
@@ -159,6 +164,7 @@ pub(crate) const MARKS: &[(&str, &str)] = &[
     ("Fchdir", "fchdir"),
     ("ClearHandlers", "every signal"),
     ("DefaultSignal", "SIGPIPE"),
+    ("Gate", "ends with the parent"),
     ("Hook", "the caller's function"),
     ("Name", "PR_SET_NAME"),
     ("SignalMask", "sigprocmask"),

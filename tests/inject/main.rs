@@ -39,8 +39,9 @@ enum Want {
 struct Call {
     n: usize,
     nr: libc::c_long,
-    /// Whether it is the child's first of this number.
+    /// Whether it is the child's first of this number, or its last.
     first: bool,
+    last: bool,
     /// Whether it is there for the image only.
     image: bool,
 }
@@ -49,6 +50,7 @@ impl Call {
     fn of(calls: &[libc::c_long], n: usize, engine: Engine) -> Call {
         let nr = calls[n - 1];
         let first = !calls[..n - 1].contains(&nr);
+        let last = !calls[n..].contains(&nr);
         let exec = |nr: &libc::c_long| *nr == libc::SYS_execveat;
         let enter = calls.iter().position(exec).unwrap_or(calls.len());
         // Page and image are the last that are brought to their places.
@@ -62,15 +64,17 @@ impl Call {
             libc::SYS_close,
             libc::SYS_fcntl,
             libc::SYS_capget,
-            libc::SYS_prctl,
         ];
         let lends = [libc::SYS_dup3, libc::SYS_fcntl];
         let image = match n - 1 {
             at if at == enter => true,
+            // Others are the gate's.
+            at if at > enter && nr == libc::SYS_prctl => last,
             at if at > enter => own.contains(&nr),
             at => at >= lent && lends.contains(&nr),
         };
-        Call { n, nr, first, image: image && engine == Engine::Isolated }
+        let image = image && engine == Engine::Isolated;
+        Call { n, nr, first, last, image }
     }
 }
 
@@ -105,6 +109,9 @@ fn step(call: Call, case: &Case) -> Step {
         libc::SYS_chdir => Step::Chdir,
         libc::SYS_fchdir => Step::Fchdir,
         libc::SYS_getpid => Step::ListenFds,
+        libc::SYS_prctl | libc::SYS_getppid | libc::SYS_futex => {
+            Step::BeforeExec
+        }
         libc::SYS_rt_sigaction => Step::SignalAction,
         libc::SYS_rt_sigprocmask => Step::SignalMask,
         libc::SYS_execve | libc::SYS_execveat => Step::Exec,
@@ -114,10 +121,12 @@ fn step(call: Call, case: &Case) -> Step {
 
 /// What is to become of a call that fails with `errno`.
 fn wanted(call: Call, errno: i32, case: &Case, root: bool) -> Want {
-    let Call { nr, first, .. } = call;
+    let Call { nr, first, last, .. } = call;
     let missing = [libc::ENOSYS, libc::EPERM, libc::EINVAL].contains(&errno);
     match nr {
         _ if call.image => Want::Fails(Step::Image),
+        // It waits again.
+        libc::SYS_futex if last && errno == libc::EINTR => Want::Runs,
         // Closing what may be closed already.
         libc::SYS_close => Want::Runs,
         // The list of descriptors serves.
@@ -335,7 +344,7 @@ fn every_op_is_in_the_corpus_in_every_engine_that_may_run_it() {
             "Watch" => &[Engine::Copied],
             "Lend" | "Enter" | "Arrive" | "Name" => &[Engine::Isolated],
             "MarkRange" | "ClearHandlers" | "Hook" => &util::NO_IMAGE,
-            "ClearGroups" | "Setgroups" | "Setgid" | "Setuid" => {
+            "ClearGroups" | "Setgroups" | "Setgid" | "Setuid" | "Gate" => {
                 &util::PRIVATE
             }
             _ => &util::ENGINES,

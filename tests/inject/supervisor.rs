@@ -27,6 +27,8 @@ struct Watch {
     child: Option<u32>,
     /// The numbers of the calls it made, until its program ran.
     calls: Vec<libc::c_long>,
+    /// It waits at the gate, and may wake there more than once.
+    waits: bool,
     running: bool,
 }
 
@@ -68,6 +70,13 @@ impl Supervisor {
         {
             watch.running = true;
             return None;
+        }
+        let wait = libc::FUTEX_WAIT.unsigned_abs();
+        if nr == libc::SYS_futex && notice.args[1] == u64::from(wait) {
+            if watch.waits {
+                return None;
+            }
+            watch.waits = true;
         }
         watch.calls.push(nr);
         let count = watch.calls.len();

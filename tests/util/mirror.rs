@@ -61,6 +61,10 @@ fn report(cmdline: &[u8]) -> String {
             lines.push(line.replacen(":\t", " ", 1).trim_end().into());
         }
     }
+    let mut signal: libc::c_int = 0;
+    // SAFETY: writes one int.
+    unsafe { libc::prctl(libc::PR_GET_PDEATHSIG, &raw mut signal) };
+    lines.push(format!("deathsig {signal}"));
     lines.push(format!("session {}", leader(0)));
     lines.push(format!("group {}", leader(1)));
     for line in fs::read_to_string("/proc/self/limits").unwrap().lines() {

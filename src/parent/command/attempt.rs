@@ -9,6 +9,7 @@ use rustix::io::fcntl_dupfd_cloexec;
 use super::lesser::{Lesser, is_proof, lesser, listed};
 use super::lowered::Lowered;
 use super::prepared::Prepared;
+use crate::launch::gate::Gate;
 use crate::launch::{Ask, Environ, Made};
 use crate::op::Op;
 use crate::parent::cgroup::Group;
@@ -106,6 +107,7 @@ impl Attempt {
         group: Option<&Group>,
         cut: i32,
         environ: Option<Environ<'a>>,
+        gate: Option<Gate<'a>>,
     ) -> Ask<'a> {
         let own = self.canary.as_ref().map(AsRawFd::as_raw_fd);
         let born = group.filter(|_| !self.shape.join);
@@ -116,6 +118,7 @@ impl Attempt {
             cgroup: born.map(Group::number),
             tids: &prepared.plan.set_tid,
             environ,
+            gate,
         }
     }
 
@@ -166,7 +169,9 @@ impl Attempt {
             Made::Failed { row, result, .. } => {
                 self.after_row(prepared, lowered, row, result)
             }
-            Made::Running { .. } | Made::Died { .. } => Next::GiveUp,
+            Made::Running { .. }
+            | Made::Died { .. }
+            | Made::Stopped { .. } => Next::GiveUp,
         }
     }
 

@@ -51,7 +51,9 @@ impl Prepared {
                 }
                 None => Error::new(Step::Plan, Cause::Untrue(result)),
             },
-            Made::Running { .. } => Error::new(Step::Plan, Cause::Untrue(0)),
+            Made::Running { .. } | Made::Stopped { .. } => {
+                Error::new(Step::Plan, Cause::Untrue(0))
+            }
         }
     }
 
@@ -256,6 +258,7 @@ fn step(op: Op) -> Step {
         Op::Fchdir(_) => Step::Fchdir,
         Op::ListenPid => Step::ListenFds,
         Op::ClearHandlers | Op::DefaultSignal(_) => Step::SignalAction,
+        Op::Gate => Step::BeforeExec,
         Op::Hook(_) => Step::PreExec,
         Op::SignalMask => Step::SignalMask,
         Op::Exec(_) | Op::ExecFd(_) => Step::Exec,

@@ -6,6 +6,7 @@ mod ends;
 mod env;
 mod fds;
 mod files;
+mod gate;
 mod held;
 mod identity;
 mod launch;

@@ -10,10 +10,12 @@ use super::lesser::lesser;
 use super::lowered::Lowered;
 use super::page::Page;
 use crate::call::{Block, Table};
+use crate::launch::gate::Gate;
 use crate::launch::{Ask, Environ, Made};
 use crate::launch::{copied, here, isolated, pipe, suspended};
 use crate::parent::cgroup::{Cgroup, Group};
 use crate::parent::error::{Error, Step};
+use crate::parent::gate::Visit;
 use crate::parent::handle::Child;
 use crate::parent::handle::launch::Launch;
 use crate::parent::handle::pidfd::PidFd;
@@ -22,7 +24,7 @@ use crate::parent::plan::method::Engine;
 use crate::parent::reserve;
 use crate::parent::std::{
     cell::Cell,
-    os::fd::{FromRawFd, OwnedFd},
+    os::fd::{BorrowedFd, FromRawFd, OwnedFd},
     sync::Mutex,
     vec::Vec,
 };
@@ -121,6 +123,9 @@ impl Prepared {
     ) -> Result<(Pid, Option<PidFd>, Launch), Error> {
         let mut attempt = Attempt::first(self, group);
         let room = self.room();
+        let visit = Visit::new(&self.plan.before);
+        let pay = |pid, pidfd: Option<BorrowedFd<'_>>| visit.pay(pid, pidfd);
+        let gate = (!self.plan.before.is_empty()).then_some(Gate(&pay));
         loop {
             let shape = attempt.shape;
             let lowered = self.first.of(&self.plan, shape, &self.held)?;
@@ -129,7 +134,7 @@ impl Prepared {
             let mut extra = Extra::new(shape, group, ends, page)?;
             attempt.prove_if_needed(self, extra.cut, ends.moved);
             let environ = self.environ(&table, &room);
-            let ask = attempt.ask(self, group, extra.cut, environ);
+            let ask = attempt.ask(self, group, extra.cut, environ, gate);
             let mut block = ends.block(&extra);
             let made = launch(&table, &mut block, ask, &mut extra, lowered);
             self.give_back(extra.page, made);
@@ -139,6 +144,9 @@ impl Prepared {
                 // Rows that ran leave their mark, if memory is what it seems.
                 let sure = sure && block.reached != 0;
                 return Ok((pid, pidfd, attempt.told(self, sure)));
+            }
+            if let Some(error) = visit.refused() {
+                return Err(error);
             }
             let next = attempt.after(self, lowered, made, group);
             if next == Next::GiveUp {

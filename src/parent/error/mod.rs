@@ -54,6 +54,8 @@ pub(crate) enum Cause {
     Os(i32),
     #[error("{}: {}", io::Error::from_raw_os_error(*.0), .1)]
     Told(i32, &'static str),
+    #[error("{0}")]
+    Given(io::Error),
     #[error("it panicked")]
     Panicked,
     #[error("the child ended before exec, and somebody else knows how")]
@@ -177,23 +179,27 @@ impl Error {
         }
     }
 
-    /// The error number of the system call that failed, if one did.
+    /// The error number of the system call that failed, if one did; of
+    /// [`Step::BeforeExec`] the one that its function gave, if any.
     #[must_use]
     pub fn raw_os_error(&self) -> Option<i32> {
         match &self.0.cause {
             Cause::Os(errno) | Cause::Told(errno, _) => Some(*errno),
+            Cause::Given(error) => error.raw_os_error(),
             _ => None,
         }
     }
 
-    /// The kind that std gives to the error number; `InvalidInput` for what
-    /// was refused before anything was made, else `Other`.
+    /// The kind that std gives to the error number, or that a function gave;
+    /// `InvalidInput` for what was refused before anything was made, else
+    /// `Other`.
     #[must_use]
     pub fn kind(&self) -> io::ErrorKind {
         match &self.0.cause {
             Cause::Os(errno) | Cause::Told(errno, _) => {
                 io::Error::from_raw_os_error(*errno).kind()
             }
+            Cause::Given(error) => error.kind(),
             Cause::Refused(_) => io::ErrorKind::InvalidInput,
             _ => io::ErrorKind::Other,
         }
@@ -231,7 +237,16 @@ impl fmt::Debug for Error {
     }
 }
 
-impl core::error::Error for Error {}
+impl core::error::Error for Error {
+    /// What stands behind the error that a function of `before_exec` gave,
+    /// which the text has already.
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match &self.0.cause {
+            Cause::Given(error) => error.source(),
+            _ => None,
+        }
+    }
+}
 
 impl From<Error> for io::Error {
     fn from(error: Error) -> io::Error {

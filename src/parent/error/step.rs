@@ -117,6 +117,10 @@ pub enum Step {
     /// [`fchdir(2)`](https://man7.org/linux/man-pages/man2/chdir.2.html) in
     /// the child.
     Fchdir,
+    /// `before_exec`: refused, a function given to it failed, or the child
+    /// could not wait for it
+    /// ([`futex(2)`](https://man7.org/linux/man-pages/man2/futex.2.html)).
+    BeforeExec,
     /// A function given to `pre_exec` or `pre_exec_shared`.
     PreExec,
     /// [`sigaction(2)`](https://man7.org/linux/man-pages/man2/sigaction.2.html)
@@ -190,6 +194,7 @@ impl fmt::Display for Step {
             Step::Setresuid => "setresuid",
             Step::Chdir => "chdir",
             Step::Fchdir => "fchdir",
+            Step::BeforeExec => "before_exec",
             Step::PreExec => "pre_exec",
             Step::SignalAction => "sigaction",
             Step::SignalMask => "sigprocmask",

@@ -215,6 +215,17 @@ pub(super) fn default_signal(draft: &mut Draft<'_>) -> Emitted {
     Ok(())
 }
 
+pub(super) fn gate(draft: &mut Draft<'_>) -> Emitted {
+    if !draft.wishes.before.is_empty() {
+        if draft.plan.shape.here {
+            let why = "no process is made";
+            return Err(Error::refused(Step::BeforeExec, why));
+        }
+        draft.push(Op::Gate);
+    }
+    Ok(())
+}
+
 pub(super) fn hook(draft: &mut Draft<'_>) -> Emitted {
     let count = u16::try_from(draft.wishes.hooks.len());
     let count = count.map_err(|_| {

@@ -105,7 +105,7 @@ impl Rows {
 
     fn step(&mut self, op: Op, plan: &Plan, shape: Shape) {
         match op {
-            Op::Watch => self.watch(),
+            Op::Watch => self.watch(plan),
             Op::CloseRange if shape.listed => {
                 let (kept, cut) = cut(plan, shape);
                 self.list(CLOSER, cut, LAST_FD).slots = kept << 1;
@@ -148,6 +148,7 @@ impl Rows {
             }
             Op::ClearHandlers => self.clear_handlers(),
             Op::DefaultSignal(signal) => self.default_signal(signal),
+            Op::Gate => self.gate(),
             Op::Hook(n) => {
                 let mask = u64::from(slot::MASK_AT);
                 let args = [HOOKS + u64::from(n), mask];
@@ -171,13 +172,16 @@ impl Rows {
         self.push(local::HOOK, &[entry, from, to])
     }
 
-    fn watch(&mut self) {
+    fn watch(&mut self, plan: &Plan) {
         let head = u64::from(slot::HEAD_AT);
         let args = [head, ROBUST_HEAD_SIZE];
         self.call(libc::SYS_set_robust_list, &args).slots = 0b1;
         let taken = self.call(libc::SYS_gettid, &[]);
         taken.store = slot::WORD;
         taken.or = FUTEX_WAITERS;
+        if !plan.before.is_empty() {
+            self.hold_gate();
+        }
     }
 
     /// The second row proves the first (a filter can make it a call without
@@ -390,7 +394,7 @@ impl Rows {
     }
 
     fn arrive(&mut self, plan: &Plan) {
-        self.watch();
+        self.watch(plan);
         let [page, _] = plan.lent.map(u64::from);
         self.call(libc::SYS_close, &[page]);
         self.mark_held(plan, u64::from(libc::FD_CLOEXEC.unsigned_abs()));

@@ -164,7 +164,10 @@ pub(super) fn choose(wishes: &Wishes, here: bool) -> Result<Shape, Error> {
             return refuse(Step::Memory, option, why);
         }
         (Some((Memory::Shared, step)), Some(option), _) => {
-            let why = "it must not run in the parent's memory";
+            let why = match option {
+                "before_exec" => "the caller would sleep through it",
+                _ => "it must not run in the parent's memory",
+            };
             return refuse(step, option, why);
         }
         (Some((Memory::Private, step)), _, Some(option)) => {
@@ -216,6 +219,7 @@ impl Wishes {
             () if self.gid.is_some() => Some("gid"),
             () if self.groups.changes() => Some("groups"),
             () if hook => Some("pre_exec"),
+            () if !self.before.is_empty() => Some("before_exec"),
             () => None,
         }
     }

@@ -2,6 +2,7 @@
 
 mod emit;
 pub(crate) mod fds;
+mod gate;
 pub(crate) mod given;
 mod identity;
 pub(crate) mod image;
@@ -17,6 +18,7 @@ pub(crate) mod words;
 
 use super::cgroup::Cgroup;
 use super::error::{Error, Step};
+use super::gate::Before;
 use super::hook::Hook;
 use super::identity::Groups;
 use super::std::{
@@ -68,6 +70,8 @@ pub(crate) struct Wishes {
     pub(crate) gid: Option<u32>,
     pub(crate) groups: Groups,
     pub(crate) hooks: Vec<Hook>,
+    /// What this process does with a child that waits.
+    pub(crate) before: Vec<Before>,
     pub(crate) cgroup: Option<Cgroup>,
     pub(crate) set_tid: Vec<i32>,
     pub(crate) path_search: PathSearch,
@@ -121,6 +125,7 @@ pub struct Plan {
     pub(crate) listens: bool,
     pub(crate) program: Str,
     pub(crate) hooks: Vec<Hook>,
+    pub(crate) before: Vec<Before>,
     pub(crate) cgroup: Option<Cgroup>,
     pub(crate) set_tid: Vec<i32>,
 }
@@ -166,6 +171,7 @@ impl Plan {
             listens: wishes.listen.is_some(),
             program,
             hooks: wishes.hooks.clone(),
+            before: wishes.before.clone(),
             cgroup: wishes.cgroup.clone(),
             set_tid: wishes.set_tid.clone(),
         };

@@ -133,6 +133,12 @@ pub(super) const ORDER: &[Row] = &[
         why: "while signals are still blocked",
     },
     Row {
+        op: "Gate",
+        emit: emit::gate,
+        why: "after the last change of ids, which takes back that the child \
+              ends with its parent, and before hooks, which may ask for it",
+    },
+    Row {
         op: "Hook",
         emit: emit::hook,
         why: "after all that it may want to change, as std has it",

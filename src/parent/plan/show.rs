@@ -58,9 +58,12 @@ impl Plan {
             | Op::Dup { .. }
             | Op::Close { .. }
             | Op::CloseGaps => self.descriptor_line(op),
-            Op::Watch | Op::Lend | Op::Enter | Op::Arrive | Op::Name => {
-                image_line(op)
-            }
+            Op::Watch
+            | Op::Lend
+            | Op::Enter
+            | Op::Arrive
+            | Op::Gate
+            | Op::Name => private_line(op),
             Op::Chroot(dir) => {
                 let note = "then chdir \"/\"";
                 let what = format!("{:?}", self.words.get(dir));
@@ -205,10 +208,14 @@ impl Plan {
     }
 }
 
-fn image_line(op: Op) -> Line {
+/// What is only done in memory of the child's own.
+fn private_line(op: Op) -> Line {
     let (call, what, note) = match op {
         Op::Lend => ("dup3", "page, image", "what the image needs"),
         Op::Enter => ("execveat", "image", "the rest, in memory of its own"),
+        Op::Gate => {
+            ("futex", "waits", "before_exec, and ends with the parent")
+        }
         Op::Watch | Op::Arrive => (
             "set_robust_list",
             "one word",

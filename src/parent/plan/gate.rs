@@ -1,0 +1,108 @@
+//! The gate: the rows by which a child waits for its parent.
+
+use crate::call::{Check, ROW, gate, local, slot};
+use crate::sys::bits;
+
+use super::lower::Rows;
+
+/// How many bytes of a slot hold a process id as `getppid` returns it.
+const PID: u64 = 8;
+
+impl Rows {
+    /// From here to the end of the wait the child ends with the thread that
+    /// made it: else nobody would ever open the gate. That thread may have
+    /// ended already, and then the child's parent is another by now; seen
+    /// from inside a new PID namespace there is none (0), dead or not.
+    pub(super) fn gate(&mut self) {
+        self.death_signal(libc::SIGKILL);
+        let told = self.call(libc::SYS_getppid, &[]);
+        told.store = slot::TOLD;
+        told.check = Check::Skip;
+        told.hop = ROW;
+        let args = [slot::TOLD_AT, slot::PARENT_AT].map(u64::from);
+        let same = self.push(local::COMPARE, &[args[0], args[1], PID]);
+        same.slots = 0b11;
+        same.check = Check::Equal;
+        let here = self.push(local::VALUE, &[gate::WAITING.into()]);
+        here.store = slot::GATE;
+        let word = u64::from(slot::GATE_AT);
+        let wake = u64::from(libc::FUTEX_WAKE.unsigned_abs());
+        self.call(libc::SYS_futex, &[word, wake, 1]).slots = 0b1;
+        let wait = u64::from(libc::FUTEX_WAIT.unsigned_abs());
+        let args = [word, wait, gate::WAITING.into()];
+        let waits = self.call(libc::SYS_futex, &args);
+        waits.slots = 0b1;
+        waits.check = Check::Until;
+        // The word is another by now.
+        waits.want = bits(-i64::from(libc::EAGAIN));
+        self.death_signal(0);
+    }
+
+    fn death_signal(&mut self, signal: libc::c_int) {
+        let option = u64::from(libc::PR_SET_PDEATHSIG.unsigned_abs());
+        let signal = u64::from(signal.unsigned_abs());
+        self.call(libc::SYS_prctl, &[option, signal]);
+    }
+
+    /// The gate's word is held by the child from here on, as the first is.
+    pub(super) fn hold_gate(&mut self) {
+        let held = self.push(local::VALUE, &[slot::WORD.into()]);
+        held.slots = 0b1;
+        held.store = slot::GATE;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::call::{Block, local, number};
+    use crate::launch::here::walk;
+    use crate::parent::plan::lower::lower;
+    use crate::parent::plan::method::Engine;
+    use crate::parent::std::vec::Vec;
+
+    const GETPPID: u32 = number(libc::SYS_getppid);
+    const FUTEX: u32 = number(libc::SYS_futex);
+    const PRCTL: u32 = number(libc::SYS_prctl);
+    const EXEC: u32 = number(libc::SYS_execve);
+
+    /// The calls of a child, from `getppid` on, that is told this parent.
+    fn calls(told: i64, is_other: bool) -> Vec<u32> {
+        let mut command = crate::Command::new("/bin/true");
+        command.engine(Engine::Copied).before_exec(|_, _| Ok(()));
+        let plan = command.plan().unwrap();
+        let rows = lower(&plan, plan.shape);
+        let (mut made, mut waits) = (Vec::new(), [-4i64, 0, -11].into_iter());
+        let mut kernel = |nr: u32, args: [u64; 6]| {
+            made.push(nr);
+            match nr {
+                local::COMPARE => i64::from(is_other),
+                GETPPID => told,
+                FUTEX if args[1] == 0 => waits.next().unwrap(),
+                EXEC => -2,
+                // The proof that the canary is gone.
+                nr if nr == number(libc::SYS_fcntl) => -9,
+                _ => 0,
+            }
+        };
+        assert_eq!(walk(&rows, &mut Block::new(), &mut kernel), None);
+        let from = made.iter().position(|nr| *nr == GETPPID).unwrap();
+        assert_eq!(made[from - 1], PRCTL);
+        made.split_off(from)
+    }
+
+    #[test]
+    fn a_child_whose_parent_is_another_by_now_does_not_wait() {
+        assert_eq!(calls(7, true), [GETPPID, local::COMPARE]);
+    }
+
+    #[test]
+    fn a_child_waits_until_the_word_is_another() {
+        let waits = [FUTEX, FUTEX, FUTEX, FUTEX, PRCTL];
+        let mine = calls(7, false);
+        assert_eq!(mine[..2], [GETPPID, local::COMPARE]);
+        assert_eq!(mine[2..7], waits);
+        assert_eq!(mine.last(), Some(&EXEC));
+        let first = calls(0, true);
+        assert_eq!(first[..6], [&[GETPPID][..], &waits].concat());
+    }
+}
