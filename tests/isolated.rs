@@ -9,18 +9,13 @@ use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::{io, thread};
+use std::thread;
 
 use offshoot::{Command, Engine, Launch, Memory, Stdio, Step};
 use util::clean::is;
 use util::filter::{self, Fate};
 use util::mirror::{Report, descriptors};
 use util::{alone, mirror};
-
-fn root() -> bool {
-    // SAFETY: asks for a number.
-    unsafe { libc::geteuid() == 0 }
-}
 
 /// The reporter, with private memory and no engine named.
 fn private() -> Command {
@@ -78,120 +73,6 @@ fn a_limit_on_files_does_not_end_the_parent() {
     assert_eq!(launch.engine(), Engine::Copied);
     let want = [("memfd_create", Some(libc::EFBIG))];
     assert_eq!(features(&launch), want);
-}
-
-/// What a child of this thread is and may do, and the engine that made it.
-fn rights(command: &mut Command) -> (Engine, Vec<String>) {
-    command.arg("/proc/self/status").stdout(Stdio::piped());
-    let child = command.spawn().unwrap();
-    let engine = child.launch().engine();
-    let output = child.wait_with_output().unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    let keys = ["Uid", "Gid", "Groups", "Cap", "NoNewPrivs"];
-    let own = |line: &&str| keys.iter().any(|key| line.starts_with(key));
-    let all: Vec<_> = text.lines().filter(own).map(String::from).collect();
-    assert!(all.len() >= 9, "{text}");
-    (engine, all)
-}
-
-/// Runs `change` in a thread of its own, whose children then have the same
-/// rights whether isolated was asked for or a copy. Returns what served.
-fn served(change: impl FnOnce() + Send) -> Engine {
-    thread::scope(|scope| {
-        let test = || {
-            change();
-            let mut auto = Command::new("/bin/cat");
-            let (engine, seen) = rights(auto.memory(Memory::Private));
-            let mut copied = Command::new("/bin/cat");
-            let (_, want) = rights(copied.engine(Engine::Copied));
-            assert_eq!(seen, want, "{engine}");
-            engine
-        };
-        scope.spawn(test).join().unwrap()
-    })
-}
-
-/// `capset` of the calling thread: these bits permitted and effective, those
-/// inheritable.
-fn capset(permitted: u64, inheritable: u64) {
-    let header = [0x2008_0522u32, 0];
-    let half = |n: u64, high: bool| {
-        u32::try_from(if high { n >> 32 } else { n & 0xFFFF_FFFF }).unwrap()
-    };
-    let part = |high| {
-        let (p, i) = (half(permitted, high), half(inheritable, high));
-        [p, p, i]
-    };
-    let data = [part(false), part(true)];
-    let (header, data) = (header.as_ptr(), data.as_ptr());
-    // SAFETY: reads one header and two sets of three words.
-    let done = unsafe { libc::syscall(libc::SYS_capset, header, data) };
-    assert_eq!(done, 0, "{}", io::Error::last_os_error());
-}
-
-/// The bits of `CapPrm`.
-fn permitted() -> u64 {
-    let status = fs::read_to_string("/proc/thread-self/status").unwrap();
-    let line = status.lines().find_map(|l| l.strip_prefix("CapPrm:\t"));
-    u64::from_str_radix(line.unwrap(), 16).unwrap()
-}
-
-fn setresuid(ids: [i64; 3]) {
-    let [r, e, s] = ids;
-    // SAFETY: changes this thread's ids only.
-    let done = unsafe { libc::syscall(libc::SYS_setresuid, r, e, s) };
-    assert_eq!(done, 0);
-}
-
-/// The first exec recomputes credentials: whom that would change is served
-/// by a copy, and its program has the same rights.
-#[test]
-fn whom_an_exec_would_change_is_served_by_a_copy() {
-    let name = "whom_an_exec_would_change_is_served_by_a_copy";
-    let _alone = alone();
-    if !util::inside(name, &[]) {
-        return;
-    }
-    assert_eq!(served(|| ()), Engine::Isolated, "as it is");
-    let nnp = || {
-        // SAFETY: changes this thread only.
-        unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
-    };
-    assert_eq!(served(nnp), Engine::Isolated, "no_new_privs");
-    if !root() {
-        return;
-    }
-    let chown = 1u64;
-    let less = || capset(permitted() & !chown, 0);
-    assert_eq!(served(less), Engine::Copied, "root without a capability");
-    let saved = || setresuid([1000, 1000, 0]);
-    assert_eq!(served(saved), Engine::Copied, "root in the saved id");
-    let user = || {
-        let all = permitted();
-        // SAFETY: keeps this thread's capabilities over setresuid.
-        unsafe { libc::prctl(libc::PR_SET_KEEPCAPS, 1, 0, 0, 0) };
-        setresuid([1000, 1000, 1000]);
-        capset(all, 0);
-    };
-    assert_eq!(served(user), Engine::Copied, "a user with capabilities");
-    let ambient = || {
-        user();
-        capset(chown, chown);
-        let raise = libc::PR_CAP_AMBIENT_RAISE;
-        // SAFETY: raises one ambient capability of this thread.
-        let done =
-            unsafe { libc::prctl(libc::PR_CAP_AMBIENT, raise, 0, 0, 0) };
-        assert_eq!(done, 0);
-    };
-    assert_eq!(served(ambient), Engine::Isolated, "kept by exec as they are");
-    let plain = || setresuid([1000, 1000, 1000]);
-    assert_eq!(served(plain), Engine::Isolated, "an ordinary user");
-    let noroot = || {
-        const SECBIT_NOROOT: libc::c_int = 1;
-        // SAFETY: changes this thread only.
-        unsafe { libc::prctl(libc::PR_SET_SECUREBITS, SECBIT_NOROOT) };
-    };
-    assert_eq!(served(noroot), Engine::Copied, "SECBIT_NOROOT");
 }
 
 #[test]

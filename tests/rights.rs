@@ -1,0 +1,211 @@
+//! Rights: whom the first exec of an image would change, and that its
+//! program has the same rights all the same.
+#![allow(unsafe_code, reason = "the tests change what their threads may do")]
+
+mod util;
+
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::{env, fs, io, process, thread};
+
+use offshoot::{Command, Engine, Memory, Stdio};
+use util::{alone, scratch};
+
+fn root() -> bool {
+    // SAFETY: asks for a number.
+    unsafe { libc::geteuid() == 0 }
+}
+
+/// What a child of this thread is and may do, and the engine that made it.
+fn rights(command: &mut Command) -> (Engine, Vec<String>) {
+    command.arg("/proc/self/status").stdout(Stdio::piped());
+    let child = command.spawn().unwrap();
+    let engine = child.launch().engine();
+    let output = child.wait_with_output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let keys = ["Uid", "Gid", "Groups", "Cap", "NoNewPrivs"];
+    let own = |line: &&str| keys.iter().any(|key| line.starts_with(key));
+    let all: Vec<_> = text.lines().filter(own).map(String::from).collect();
+    assert!(all.len() >= 9, "{text}");
+    (engine, all)
+}
+
+/// Runs `change` in a thread of its own, whose children then have the same
+/// rights whether isolated was asked for or a copy. Returns what served.
+fn served(change: impl FnOnce() + Send) -> Engine {
+    thread::scope(|scope| {
+        let test = || {
+            change();
+            let mut auto = Command::new("/bin/cat");
+            let (engine, seen) = rights(auto.memory(Memory::Private));
+            let mut copied = Command::new("/bin/cat");
+            let (_, want) = rights(copied.engine(Engine::Copied));
+            assert_eq!(seen, want, "{engine}");
+            engine
+        };
+        scope.spawn(test).join().unwrap()
+    })
+}
+
+/// `capset` of the calling thread: these bits permitted and effective, those
+/// inheritable.
+fn capset(permitted: u64, inheritable: u64) {
+    let header = [0x2008_0522u32, 0];
+    let half = |n: u64, high: bool| {
+        u32::try_from(if high { n >> 32 } else { n & 0xFFFF_FFFF }).unwrap()
+    };
+    let part = |high| {
+        let (p, i) = (half(permitted, high), half(inheritable, high));
+        [p, p, i]
+    };
+    let data = [part(false), part(true)];
+    let (header, data) = (header.as_ptr(), data.as_ptr());
+    // SAFETY: reads one header and two sets of three words.
+    let done = unsafe { libc::syscall(libc::SYS_capset, header, data) };
+    assert_eq!(done, 0, "{}", io::Error::last_os_error());
+}
+
+/// The bits of `CapPrm`.
+fn permitted() -> u64 {
+    let status = fs::read_to_string("/proc/thread-self/status").unwrap();
+    let line = status.lines().find_map(|l| l.strip_prefix("CapPrm:\t"));
+    u64::from_str_radix(line.unwrap(), 16).unwrap()
+}
+
+fn setresuid(ids: [i64; 3]) {
+    let [r, e, s] = ids;
+    // SAFETY: changes this thread's ids only.
+    let done = unsafe { libc::syscall(libc::SYS_setresuid, r, e, s) };
+    assert_eq!(done, 0);
+}
+
+/// The first exec recomputes credentials: whom that would change is served
+/// by a copy, and its program has the same rights.
+#[test]
+fn whom_an_exec_would_change_is_served_by_a_copy() {
+    let name = "whom_an_exec_would_change_is_served_by_a_copy";
+    let _alone = alone();
+    if !util::inside(name, &[]) {
+        return;
+    }
+    assert_eq!(served(|| ()), Engine::Isolated, "as it is");
+    let nnp = || {
+        // SAFETY: changes this thread only.
+        unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
+    };
+    assert_eq!(served(nnp), Engine::Isolated, "no_new_privs");
+    if !root() {
+        return;
+    }
+    let chown = 1u64;
+    let less = || capset(permitted() & !chown, 0);
+    assert_eq!(served(less), Engine::Copied, "root without a capability");
+    let saved = || setresuid([1000, 1000, 0]);
+    assert_eq!(served(saved), Engine::Copied, "root in the saved id");
+    let user = || {
+        let all = permitted();
+        // SAFETY: keeps this thread's capabilities over setresuid.
+        unsafe { libc::prctl(libc::PR_SET_KEEPCAPS, 1, 0, 0, 0) };
+        setresuid([1000, 1000, 1000]);
+        capset(all, 0);
+    };
+    assert_eq!(served(user), Engine::Copied, "a user with capabilities");
+    let ambient = || {
+        user();
+        capset(chown, chown);
+        let raise = libc::PR_CAP_AMBIENT_RAISE;
+        // SAFETY: raises one ambient capability of this thread.
+        let done =
+            unsafe { libc::prctl(libc::PR_CAP_AMBIENT, raise, 0, 0, 0) };
+        assert_eq!(done, 0);
+    };
+    assert_eq!(served(ambient), Engine::Isolated, "kept by exec as they are");
+    let plain = || setresuid([1000, 1000, 1000]);
+    assert_eq!(served(plain), Engine::Isolated, "an ordinary user");
+    let noroot = || {
+        const SECBIT_NOROOT: libc::c_int = 1;
+        // SAFETY: changes this thread only.
+        unsafe { libc::prctl(libc::PR_SET_SECUREBITS, SECBIT_NOROOT) };
+    };
+    assert_eq!(served(noroot), Engine::Copied, "SECBIT_NOROOT");
+}
+
+/// `setcap cap_chown+ep`, as the file system keeps it.
+fn setcap(path: &Path) -> io::Result<()> {
+    const REVISION_2_EFFECTIVE: u32 = 0x0200_0001;
+    let words = [REVISION_2_EFFECTIVE, 1, 0, 0, 0].map(u32::to_le_bytes);
+    let (value, name) = (words.concat(), c"security.capability");
+    let path = std::ffi::CString::new(path.to_str().unwrap()).unwrap();
+    let (path, name) = (path.as_ptr(), name.as_ptr());
+    let (at, len) = (value.as_ptr().cast(), value.len());
+    // SAFETY: two C strings and a slice, all alive to the end of the body.
+    let done = unsafe { libc::setxattr(path, name, at, len, 0) };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// The right is the file's: an exec of anything else takes it away.
+#[test]
+fn a_parent_with_file_capabilities_has_a_copy_made() {
+    const INSIDE: &str = "OFFSHOOT_FILE_CAPABILITIES";
+    let name = "a_parent_with_file_capabilities_has_a_copy_made";
+    if env::var_os(INSIDE).is_some() {
+        assert_eq!(permitted(), 1, "as the file says");
+        assert_eq!(served(|| ()), Engine::Copied);
+        return;
+    }
+    let _alone = alone();
+    if !root() {
+        return util::skip(name, "file capabilities take CAP_SETFCAP");
+    }
+    let dir = scratch("file-capabilities");
+    let copy = dir.join("program");
+    fs::copy(env::current_exe().unwrap(), &copy).unwrap();
+    fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
+    if let Err(error) = setcap(&copy) {
+        return util::skip(name, &format!("no file capabilities: {error}"));
+    }
+    let output = process::Command::new(&copy)
+        .args(["--exact", name, "--nocapture", "--test-threads=1"])
+        .env(INSIDE, "1")
+        .current_dir("/")
+        .uid(65534)
+        .gid(65534)
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(text.contains("1 passed"), "{text}\n{errors}");
+}
+
+/// Its process has every capability there, and an id that is nobody's: an
+/// exec takes them all.
+#[test]
+fn a_parent_in_a_user_namespace_without_maps_has_a_copy_made() {
+    let name = "a_parent_in_a_user_namespace_without_maps_has_a_copy_made";
+    let _alone = alone();
+    if !util::inside(name, &[]) {
+        return;
+    }
+    // SAFETY: the child looks, spawns and ends by `_exit`.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        // SAFETY: changes the child, which has one thread.
+        let made = unsafe { libc::unshare(libc::CLONE_NEWUSER) } == 0;
+        let served = || std::panic::catch_unwind(|| served(|| ()));
+        let code = match made {
+            true if served().is_ok_and(|it| it == Engine::Copied) => 0,
+            true => 1,
+            false => 77,
+        };
+        // SAFETY: ends the child.
+        unsafe { libc::_exit(code) };
+    }
+    let mut status = -1;
+    // SAFETY: waits for the child just made, and writes one int.
+    assert_eq!(unsafe { libc::waitpid(pid, &mut status, 0) }, pid);
+    if libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 77 {
+        return util::skip(name, "user namespaces are not to be had");
+    }
+    assert_eq!(status, 0);
+}
