@@ -86,7 +86,8 @@ pub(crate) enum Op {
     Gate,
     /// A function of the user's, by its place in the plan.
     Hook(u16),
-    /// `prctl(PR_SET_NAME)`: a name that the program's exec changes.
+    /// `prctl(PR_SET_DUMPABLE)`, to 0, and `prctl(PR_SET_NAME)`: what the
+    /// program's exec changes, so that it shows.
     Name,
     /// `sigprocmask`: the mask is the caller's again.
     SignalMask,

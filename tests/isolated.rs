@@ -7,7 +7,8 @@ mod util;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
@@ -15,7 +16,7 @@ use offshoot::{Command, Engine, Launch, Memory, Stdio, Step};
 use util::clean::is;
 use util::filter::{self, Fate};
 use util::mirror::{Report, descriptors};
-use util::{alone, mirror};
+use util::{alone, mirror, program, scratch};
 
 /// The reporter, with private memory and no engine named.
 fn private() -> Command {
@@ -57,6 +58,30 @@ fn without_images_the_memory_is_copied_and_launch_says_so() {
             });
         }
     }
+}
+
+/// Where the kernel does not say that it is dumpable by now, or it is not
+/// (nobody but root may read it), its name is looked at.
+#[test]
+fn a_program_is_told_from_its_image_by_its_name_too() {
+    let _alone = alone();
+    let dir = scratch("unreadable");
+    let secret = dir.join("secret");
+    program(&secret, &fs::read("/bin/cat").unwrap());
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o111)).unwrap();
+    let confirmed = |path: &Path| {
+        let mut cat = Command::new(path);
+        cat.stdin(Stdio::piped()).engine(Engine::Isolated);
+        for _ in 0..20 {
+            let mut child = cat.spawn().unwrap();
+            assert!(child.launch().confirmed());
+            assert!(child.wait().unwrap().success());
+        }
+    };
+    confirmed(&secret);
+    confirmed(Path::new("/bin/cat"));
+    let fate = Fate::Errno(u16::try_from(libc::ENOTTY).unwrap());
+    filter::with(libc::SYS_ioctl, fate, || confirmed(Path::new("/bin/cat")));
 }
 
 #[test]

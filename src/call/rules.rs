@@ -23,8 +23,9 @@ pub(super) enum Reach {
 /// or they are NULL.
 pub(super) struct Rule {
     pub(super) nr: u32,
-    /// The argument that says which, where one call is many, and its value.
-    pub(super) fixed: Option<(usize, u64)>,
+    /// Arguments that must be these numbers: which one, where one call is
+    /// many.
+    pub(super) fixed: &'static [(usize, u64)],
     /// Only where memory is the child's own.
     pub(super) private: bool,
     pub(super) reads: u8,
@@ -36,7 +37,7 @@ pub(super) struct Rule {
 const fn plain(nr: libc::c_long) -> Rule {
     Rule {
         nr: number(nr),
-        fixed: None,
+        fixed: &[],
         private: false,
         reads: 0,
         writes: 0,
@@ -59,18 +60,20 @@ const ID: Reach = Reach::Bytes(4);
 const IDS: Reach = Reach::Counted(0, 4);
 const LOCAL: Rule = plain(0);
 
-/// One of `prctl`'s calls.
-const fn prctl(option: libc::c_int) -> Rule {
-    let fixed = Some((0, option.unsigned_abs() as u64));
-    Rule { fixed, ..plain(libc::SYS_prctl) }
+const fn only(nr: libc::c_long, fixed: &'static [(usize, u64)]) -> Rule {
+    Rule { fixed, ..plain(nr) }
 }
 
-/// One of `futex`'s: on one word, with a time or without.
-const fn futex(op: libc::c_int, addresses: u8) -> Rule {
-    let fixed = Some((1, op.unsigned_abs() as u64));
-    let reach = Reach::Bytes(size_of::<Timespec>() as u64);
-    Rule { fixed, ..reads(libc::SYS_futex, addresses, reach) }
-}
+/// What a futex call does, and the time that it may take.
+const WAIT: &[(usize, u64)] = &[(1, libc::FUTEX_WAIT as u64)];
+const WAKE: &[(usize, u64)] = &[(1, libc::FUTEX_WAKE as u64)];
+const TIME: Reach = Reach::Bytes(size_of::<Timespec>() as u64);
+
+/// What `prctl` sets. Dumpable is only ever taken away.
+const DEATH_SIGNAL: &[(usize, u64)] = &[(0, libc::PR_SET_PDEATHSIG as u64)];
+const NAME: &[(usize, u64)] = &[(0, libc::PR_SET_NAME as u64)];
+const NOT_DUMPABLE: &[(usize, u64)] =
+    &[(0, libc::PR_SET_DUMPABLE as u64), (1, 0)];
 
 /// Every call that a table may make in memory shared with the parent: none
 /// of them maps, unmaps or writes memory that is not named here.
@@ -102,15 +105,16 @@ pub(super) const RULES: &[Rule] = &[
     writes(libc::SYS_set_robust_list, 0b1, ROBUST),
     plain(libc::SYS_gettid),
     plain(libc::SYS_getppid),
-    futex(libc::FUTEX_WAIT, 0b1001),
-    futex(libc::FUTEX_WAKE, 0b1),
+    Rule { reads: 0b1001, reach: TIME, ..only(libc::SYS_futex, WAIT) },
+    Rule { reads: 0b1, reach: TIME, ..only(libc::SYS_futex, WAKE) },
     reads(libc::SYS_chroot, 0b1, Reach::String),
-    prctl(libc::PR_SET_PDEATHSIG),
+    only(libc::SYS_prctl, DEATH_SIGNAL),
+    Rule { private: true, ..only(libc::SYS_prctl, NOT_DUMPABLE) },
     Rule {
         private: true,
         reads: 0b10,
         reach: Reach::Bytes(COMM_SIZE),
-        ..prctl(libc::PR_SET_NAME)
+        ..only(libc::SYS_prctl, NAME)
     },
     Rule {
         private: true,

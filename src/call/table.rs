@@ -138,8 +138,8 @@ fn span<T>(all: &[T]) -> (u64, u64) {
 /// Whether one row keeps clauses 1, 4 and 5 of [`Table`].
 fn sound(row: &Call, memory: &Memory) -> bool {
     let is = |rule: &&Rule| {
-        let fixed = rule.fixed.is_none_or(|(i, n)| {
-            row.slots & (1 << i) == 0 && row.args.get(i) == Some(&n)
+        let fixed = rule.fixed.iter().all(|(i, n)| {
+            row.slots & (1 << i) == 0 && row.args.get(*i) == Some(n)
         });
         rule.nr == row.nr && fixed && (memory.private || !rule.private)
     };

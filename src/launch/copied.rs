@@ -97,5 +97,8 @@ pub(super) fn await_word(
 
 /// Whether the child has ended or exec'd, without taking it from `verdict`.
 fn ended(target: Target) -> bool {
-    matches!(peek(target, Kind::Silent), Ok(true) | Err(Errno(libc::ECHILD)))
+    matches!(
+        peek(target, Kind::Silent),
+        Ok(Some(_)) | Err(Errno(libc::ECHILD))
+    )
 }

@@ -17,8 +17,8 @@ use super::{pidfd_slot, seat, seat_name, shared::Shared, verdict};
 use crate::call::{Block, Table, sheet, slot};
 use crate::child::enter;
 use crate::sys::abi::CloneArgs;
-use crate::sys::call::{set_signal_mask, yield_now};
-use crate::sys::wait::{Kind, Target, wait};
+use crate::sys::call::{is_dumpable, set_signal_mask, yield_now};
+use crate::sys::wait::{Kind, Target, peek, wait};
 use crate::sys::{CloneFlags, Errno, Pid, safe};
 
 /// Which rows of the plan run in the image: its first, and the first that
@@ -95,9 +95,12 @@ fn program(page: &Shared, target: Target, inside: Inside) -> (Made, Block) {
     if block.reached < inside.exec {
         return (died(), block);
     }
-    // The word says that its memory is gone, by exec or by death. Its name
-    // is ours until exec has given it another.
+    // The word says that its memory is gone, by exec or by death. Until exec
+    // it is not dumpable, and its name is ours.
     let running = |sure| Made::Running { pid, pidfd, sure };
+    if is_program(target) {
+        return (running(true), block);
+    }
     let mut over = false;
     loop {
         match is_named(pid, &block) {
@@ -109,6 +112,26 @@ fn program(page: &Shared, target: Target, inside: Inside) -> (Made, Block) {
         // Seen before the name is read once more: it may have ended since.
         over = ended(target);
     }
+}
+
+/// How often a child in the middle of its exec is looked at: some 10 us.
+const LOOKS: u32 = 12;
+
+/// Whether a child that has begun its exec is surely the program. Exec makes
+/// it dumpable, unless the program is set-user-ID or may not be read; and an
+/// image that exits says why, so that one which just exited was the program.
+/// A look at the name costs 20 times as much: the kernel makes files for it
+/// in /proc.
+fn is_program(target: Target) -> bool {
+    for _ in 0..LOOKS {
+        match target.pidfd.and_then(is_dumpable) {
+            Some(true) => return true,
+            Some(false) => yield_now(),
+            None => break,
+        }
+    }
+    let ended = peek(target, Kind::Any).ok().flatten();
+    ended.is_some_and(|ended| ended.signal().is_none())
 }
 
 /// Whether a process still has the name that its image gave it; `None` if

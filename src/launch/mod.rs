@@ -258,7 +258,7 @@ fn verdict(block: &Block, pid: Pid, pidfd: Option<i32>) -> Made {
 
 /// Whether a child has ended, without taking it.
 fn ended(target: Target) -> bool {
-    matches!(peek(target, Kind::Any), Ok(true) | Err(Errno(libc::ECHILD)))
+    matches!(peek(target, Kind::Any), Ok(Some(_)) | Err(Errno(libc::ECHILD)))
 }
 
 fn failed(block: &Block, pidfd: Option<i32>) -> Made {

@@ -104,7 +104,8 @@ pub(crate) struct Timespec {
 
 const _: () = assert!(size_of::<Timespec>() == 16);
 
-/// `struct pidfd_info`, first version (Linux 6.13, exit code 6.15).
+/// `struct pidfd_info` as of Linux 6.16 (64 bytes from 6.13 on, which take
+/// this one too; the exit code from 6.15).
 #[repr(C, align(8))]
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct PidfdInfo {
@@ -115,16 +116,25 @@ pub(crate) struct PidfdInfo {
     pub(crate) ppid: u32,
     pub(crate) ids: [u32; 8],
     pub(crate) exit_code: i32,
+    pub(crate) coredump_mask: u32,
+    pub(crate) pad: u32,
 }
 
 impl PidfdInfo {
     /// `PIDFD_INFO_EXIT`: ask for the wait status of a reaped process.
     pub(crate) const EXIT: u64 = 1 << 3;
-    /// `_IOWR(0xFF, 11, struct pidfd_info)` with this 64-byte version.
+    /// `PIDFD_INFO_COREDUMP`: ask whether a process would dump core.
+    pub(crate) const COREDUMP: u64 = 1 << 4;
+    /// `PIDFD_COREDUMP_USER`: it would, as its user; it is dumpable.
+    pub(crate) const USER: u32 = 1 << 2;
+    /// Beside it `PIDFD_COREDUMP_SKIP` and `_ROOT`: it would not, or as root.
+    pub(crate) const LIVE: u32 = 1 << 1 | PidfdInfo::USER | 1 << 3;
+    /// `_IOWR(0xFF, 11, struct pidfd_info)` with this 72-byte version.
     pub(crate) const GET: u64 =
         (3 << 30) | ((size_of::<PidfdInfo>() as u64) << 16) | 0xFF0B;
 }
 
-const _: () = assert!(size_of::<PidfdInfo>() == 64);
+const _: () = assert!(size_of::<PidfdInfo>() == 72);
 const _: () = assert!(offset_of!(PidfdInfo, exit_code) == 60);
-const _: () = assert!(PidfdInfo::GET == 0xC040_FF0B);
+const _: () = assert!(offset_of!(PidfdInfo, coredump_mask) == 64);
+const _: () = assert!(PidfdInfo::GET == 0xC048_FF0B);

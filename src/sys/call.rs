@@ -160,7 +160,20 @@ pub(crate) fn futex_wait(
 /// The wait status of a process that somebody else reaped (Linux 6.15),
 /// if the kernel still has it.
 pub(crate) fn reaped_status(pidfd: i32) -> Option<i32> {
-    let mut info = PidfdInfo { mask: PidfdInfo::EXIT, ..Default::default() };
+    let info = pidfd_info(pidfd, PidfdInfo::EXIT)?;
+    Some(info.exit_code)
+}
+
+/// Whether a process that has not ended is dumpable (Linux 6.16); `None` if
+/// it has, or the kernel does not say.
+pub(crate) fn is_dumpable(pidfd: i32) -> Option<bool> {
+    let info = pidfd_info(pidfd, PidfdInfo::COREDUMP)?;
+    let said = info.coredump_mask & PidfdInfo::LIVE != 0;
+    said.then_some(info.coredump_mask & PidfdInfo::USER != 0)
+}
+
+fn pidfd_info(pidfd: i32, mask: u64) -> Option<PidfdInfo> {
+    let mut info = PidfdInfo { mask, ..Default::default() };
     let args = [
         bits(i64::from(pidfd)),
         PidfdInfo::GET,
@@ -172,6 +185,5 @@ pub(crate) fn reaped_status(pidfd: i32) -> Option<i32> {
     // SAFETY: clause 1 of `syscall`: the request number carries the size of
     // `PidfdInfo`, the kernel writes no more, and `info` is one.
     let result = unsafe { syscall(libc::SYS_ioctl, args) };
-    let known = result == 0 && info.mask & PidfdInfo::EXIT != 0;
-    known.then_some(info.exit_code)
+    (result == 0 && info.mask & mask != 0).then_some(info)
 }

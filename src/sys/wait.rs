@@ -80,12 +80,15 @@ pub(crate) fn wait(
     }
 }
 
-/// Whether a child has ended; it stays to be waited for. ECHILD: it is not
-/// of that kind, or somebody else has waited for it.
-pub(crate) fn peek(target: Target, kind: Kind) -> Result<bool, Errno> {
+/// How a child has ended, if it has; it stays to be waited for. ECHILD: it is
+/// not of that kind, or somebody else has waited for it.
+pub(crate) fn peek(
+    target: Target,
+    kind: Kind,
+) -> Result<Option<Ended>, Errno> {
     let how = kind.flag() | libc::WNOWAIT;
     let pid = i64::from(target.pid.get());
-    waitid(libc::P_PID, pid, how, false).map(|ended| ended.is_some())
+    waitid(libc::P_PID, pid, how, false)
 }
 
 fn waitid(

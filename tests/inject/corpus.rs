@@ -166,7 +166,7 @@ pub(crate) const MARKS: &[(&str, &str)] = &[
     ("DefaultSignal", "SIGPIPE"),
     ("Gate", "ends with the parent"),
     ("Hook", "the caller's function"),
-    ("Name", "PR_SET_NAME"),
+    ("Name", "marks that exec takes away"),
     ("SignalMask", "sigprocmask"),
     ("ListenPid", "LISTEN_PID"),
     ("Exec", "execve "),

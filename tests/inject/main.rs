@@ -69,7 +69,9 @@ impl Call {
         let image = match n - 1 {
             at if at == enter => true,
             // Others are the gate's.
-            at if at > enter && nr == libc::SYS_prctl => last,
+            at if at > enter && nr == libc::SYS_prctl => {
+                calls[n..].iter().filter(|one| **one == nr).count() < 2
+            }
             at if at > enter => own.contains(&nr),
             at => at >= lent && lends.contains(&nr),
         };

@@ -418,7 +418,11 @@ impl Rows {
         }
     }
 
+    /// What an image is not and a program is: without a name of its own
+    /// making, and dumpable.
     fn name(&mut self) {
+        let option = u64::from(libc::PR_SET_DUMPABLE.unsigned_abs());
+        self.call(libc::SYS_prctl, &[option, 0]);
         let option = u64::from(libc::PR_SET_NAME.unsigned_abs());
         let args = [option, u64::from(slot::COMM_AT)];
         self.call(libc::SYS_prctl, &args).slots = 0b10;

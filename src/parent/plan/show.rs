@@ -221,7 +221,7 @@ fn private_line(op: Op) -> Line {
             "one word",
             "the parent wakes at exec or death",
         ),
-        _ => ("prctl", "PR_SET_NAME", "until exec gives another"),
+        _ => ("prctl", "PR_SET_DUMPABLE, NAME", "marks that exec takes away"),
     };
     (call, what.into(), note.into())
 }
