@@ -83,6 +83,17 @@ fn main() {
     descriptors::print(&lines, most);
 }
 
+/// Fisher and Yates', with xorshift's numbers.
+fn shuffle(order: &mut [usize], seed: &mut u64) {
+    for n in (1..order.len()).rev() {
+        *seed ^= *seed << 13;
+        *seed ^= *seed >> 7;
+        *seed ^= *seed << 17;
+        let other = usize::try_from(*seed % (n as u64 + 1)).unwrap_or(n);
+        order.swap(n, other);
+    }
+}
+
 /// Name, median in microseconds, ratios to `floor` and `floor_pidfd`.
 type Row = (&'static str, f64, f64, f64);
 
@@ -95,9 +106,13 @@ fn table(peers: &Peers, size: usize, test: bool) -> Vec<Row> {
     };
     let rows = peers.rows();
     let mut times = vec![Vec::new(); rows.len()];
+    let mut order: Vec<usize> = (0..rows.len()).collect();
+    let mut seed = 0x9E37_79B9_7F4A_7C15;
     for round in 0..rounds {
-        for n in 0..rows.len() {
-            let at = (round + n) % rows.len();
+        // What a child leaves to be freed, the next row pays for: no row may
+        // always follow the same one.
+        shuffle(&mut order, &mut seed);
+        for at in order.iter().copied() {
             let (name, run) = rows[at];
             if SLOW.contains(&name) && round % every != 0 {
                 continue;

@@ -17,7 +17,8 @@ use super::{pidfd_slot, seat, seat_name, shared::Shared, verdict};
 use crate::call::{Block, Table, sheet, slot};
 use crate::child::enter;
 use crate::sys::abi::CloneArgs;
-use crate::sys::call::{is_dumpable, set_signal_mask, yield_now};
+use crate::sys::call::{is_dumpable, is_ending};
+use crate::sys::call::{set_signal_mask, yield_now};
 use crate::sys::wait::{Kind, Target, peek, wait};
 use crate::sys::{CloneFlags, Errno, Pid, safe};
 
@@ -117,15 +118,22 @@ fn program(page: &Shared, target: Target, inside: Inside) -> (Made, Block) {
 /// How often a child in the middle of its exec is looked at: some 10 us.
 const LOOKS: u32 = 12;
 
-/// Whether a child that has begun its exec is surely the program. Exec makes
-/// it dumpable, unless the program is set-user-ID or may not be read; and an
-/// image that exits says why, so that one which just exited was the program.
+/// Whether a child that has begun its exec is surely the program. An image
+/// is not dumpable; exec makes it so, unless the program is set-user-ID or
+/// may not be read. What is not, yet, and is not ending either, is past the
+/// point in its exec from which there is no way back. And an image that
+/// exits says why, so that one which just exited was the program.
+///
 /// A look at the name costs 20 times as much: the kernel makes files for it
 /// in /proc.
 fn is_program(target: Target) -> bool {
-    for _ in 0..LOOKS {
-        match target.pidfd.and_then(is_dumpable) {
+    for n in 0..LOOKS {
+        let Some(pidfd) = target.pidfd else { break };
+        match is_dumpable(pidfd) {
             Some(true) => return true,
+            Some(false) if n == 0 && is_ending(pidfd) == Some(false) => {
+                return true;
+            }
             Some(false) => yield_now(),
             None => break,
         }

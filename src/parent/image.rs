@@ -7,7 +7,7 @@ use rustix::io::Errno;
 
 use super::std::{
     fs::File,
-    io::{self, Read, Write},
+    io::{self, Write},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     os::unix::fs::FileExt,
     path::PathBuf,
@@ -26,8 +26,8 @@ const NAME: &str = "offshoot";
 const OWN: &str = "/proc/self/exe";
 
 /// A sealed memory file of these bytes.
-pub(crate) fn of_bytes(mut bytes: &[u8]) -> io::Result<OwnedFd> {
-    seal(&mut bytes)
+pub(crate) fn of_bytes(bytes: &[u8]) -> io::Result<OwnedFd> {
+    sealed(|file| file.write_all(bytes))
 }
 
 /// A sealed memory file of this process's own program: a copy, or the file
@@ -37,13 +37,14 @@ pub(crate) fn of_self() -> io::Result<OwnedFd> {
     if is_sealed(own.as_fd()) {
         return Ok(own.into());
     }
-    seal(&mut own)
+    sealed(|file| io::copy(&mut own, file).map(drop))
 }
 
-fn seal(from: &mut impl Read) -> io::Result<OwnedFd> {
+fn sealed(
+    fill: impl FnOnce(&mut File) -> io::Result<()>,
+) -> io::Result<OwnedFd> {
     let mut file = File::from(memory_file(MemfdFlags::EXEC)?);
-    io::copy(from, &mut file)?;
-    file.flush()?;
+    fill(&mut file)?;
     fcntl_add_seals(&file, SEALS)?;
     Ok(file.into())
 }

@@ -157,7 +157,7 @@ impl Plan {
             shape,
             any_method: wishes.any_method(),
             any_engine: wishes.any_engine(),
-            ops: Vec::with_capacity(10),
+            ops: Vec::with_capacity(24),
             words,
             stdio,
             given: Vec::new(),
