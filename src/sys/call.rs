@@ -211,3 +211,32 @@ fn pidfd_info(pidfd: i32, mask: u64) -> Option<PidfdInfo> {
     let result = unsafe { syscall(libc::SYS_ioctl, args) };
     (result == 0 && info.mask & mask != 0).then_some(info)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{is_dumpable, is_ending};
+    use crate::Command;
+    use crate::sys::Pid;
+    use crate::sys::wait::{Kind, Target, peek};
+
+    /// What an older kernel does not say is `None`.
+    #[test]
+    fn a_running_process_is_told_from_one_that_has_ended() {
+        extern crate std;
+        use std::os::fd::AsRawFd;
+        let mut sleep = Command::new("sleep").arg("60").spawn().unwrap();
+        let pidfd = sleep.pidfd().unwrap().as_raw_fd();
+        assert_ne!(is_ending(pidfd), Some(true));
+        assert_ne!(is_dumpable(pidfd), Some(false));
+        sleep.kill().unwrap();
+        let pid = Pid::new(sleep.id().into()).unwrap();
+        let target = Target { pid, pidfd: Some(pidfd) };
+        while peek(target, Kind::Any).unwrap().is_none() {
+            std::thread::yield_now();
+        }
+        assert_ne!(is_ending(pidfd), Some(false));
+        assert_eq!(is_dumpable(pidfd), None);
+        sleep.wait().unwrap();
+        assert_eq!(is_dumpable(pidfd), None);
+    }
+}
