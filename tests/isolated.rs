@@ -151,6 +151,27 @@ fn a_thief_takes_the_status_and_not_the_error() {
     });
 }
 
+/// What the kernel tells a program of itself: each entry's kind, with its
+/// value where that is no address.
+fn auxv(bytes: &[u8]) -> Vec<(u64, u64)> {
+    const ADDRESSES: [u64; 7] = [
+        libc::AT_PHDR,
+        libc::AT_BASE,
+        libc::AT_ENTRY,
+        libc::AT_RANDOM,
+        libc::AT_EXECFN,
+        libc::AT_PLATFORM,
+        libc::AT_SYSINFO_EHDR,
+    ];
+    let words = bytes.chunks_exact(8).map(|w| w.try_into().unwrap());
+    let words: Vec<u64> = words.map(u64::from_ne_bytes).collect();
+    let entry = |pair: &[u64]| match ADDRESSES.contains(&pair[0]) {
+        true => (pair[0], 0),
+        false => (pair[0], pair[1]),
+    };
+    words.chunks_exact(2).map(entry).collect()
+}
+
 /// Arguments, environment, name, descriptors, directory: all as without the
 /// image in between.
 #[test]
@@ -176,11 +197,14 @@ fn nothing_of_the_image_is_seen_in_the_program() {
         out.read_exact(&mut [0]).unwrap();
         let of = |file: &str| format!("/proc/{}/{file}", child.id());
         let exe = fs::read_link(of("exe")).unwrap();
-        let seen = (exe, fs::read_to_string(of("comm")).unwrap());
+        let comm = fs::read_to_string(of("comm")).unwrap();
+        let seen = (exe, comm, auxv(&fs::read(of("auxv")).unwrap()));
         assert!(child.wait().unwrap().success());
         seen
     };
-    assert_eq!(exe(Engine::Isolated), exe(Engine::Copied));
+    let seen = exe(Engine::Isolated);
+    assert!(seen.2.len() > 10, "{seen:?}");
+    assert_eq!(seen, exe(Engine::Copied));
 }
 
 /// One segment that is read and executed, and never written; a stack that is

@@ -209,3 +209,46 @@ fn a_parent_in_a_user_namespace_without_maps_has_a_copy_made() {
     }
     assert_eq!(status, 0);
 }
+
+/// The label is for the first exec, and an image would have it. Two files
+/// over those of this thread in /proc play a security module that has one.
+#[test]
+fn a_thread_that_asked_for_a_label_has_a_copy_made() {
+    let name = "a_thread_that_asked_for_a_label_has_a_copy_made";
+    let _alone = alone();
+    if !root() {
+        return util::skip(name, "a mount takes CAP_SYS_ADMIN");
+    }
+    let wrap = ["unshare", "--mount", "--propagation", "private"];
+    if !util::inside(name, &wrap) {
+        return;
+    }
+    let dir = scratch("label");
+    let play = |file: &str, label: &str| {
+        let from = dir.join(file);
+        fs::write(&from, label).unwrap();
+        let text = |path: &Path| {
+            std::ffi::CString::new(path.to_str().unwrap()).unwrap()
+        };
+        let to = fs::canonicalize("/proc/thread-self/attr").unwrap();
+        let (from, to) = (text(&from), text(&to.join(file)));
+        let (none, bind) = (std::ptr::null(), libc::MS_BIND);
+        let (from, to) = (from.as_ptr(), to.as_ptr());
+        // SAFETY: two C strings, alive to the end of the body.
+        let done = unsafe { libc::mount(from, to, none, bind, none.cast()) };
+        assert_eq!(done, 0, "{}", io::Error::last_os_error());
+    };
+    let engine = || {
+        let mut command = Command::new("/bin/true");
+        let mut child = command.memory(Memory::Private).spawn().unwrap();
+        assert!(child.wait().unwrap().success());
+        let why = child.launch().fallbacks().map(|f| f.instead()).next();
+        (child.launch().engine(), why)
+    };
+    play("current", "a label\n");
+    play("exec", "");
+    assert_eq!(engine(), (Engine::Isolated, None));
+    play("exec", "another\0");
+    let why = "copied, as exec uses up the label asked for";
+    assert_eq!(engine(), (Engine::Copied, Some(why)));
+}

@@ -2,7 +2,7 @@
 
 use core::cell::Cell;
 
-use super::std::{env, fs::File, io::Read, thread_local};
+use super::std::{env, fs::File, io::Read, sync::OnceLock, thread_local};
 
 use memchr::memmem;
 
@@ -67,6 +67,26 @@ fn traced_in(status: &[u8]) -> bool {
     let at = memmem::find(status, KEY).map(|at| at + KEY.len());
     let first = at.and_then(|at| status.get(at));
     first.is_some_and(|digit| (b'1'..=b'9').contains(digit))
+}
+
+/// Whether this thread has asked its security module for a label that the
+/// next exec takes on (`setexeccon(3)`, `aa_change_onexec(2)`).
+///
+/// Where there is no module with labels, which is asked once, it costs
+/// nothing, else a read from /proc.
+pub(crate) fn has_exec_label() -> bool {
+    static LABELS: OnceLock<bool> = OnceLock::new();
+    let some = |path| {
+        let mut label = [0u8; 64];
+        let read = File::open(path).and_then(|mut file| file.read(&mut label));
+        read.is_ok_and(|len| is_label(label.get(..len).unwrap_or_default()))
+    };
+    let labels = LABELS.get_or_init(|| some("/proc/thread-self/attr/current"));
+    *labels && some("/proc/thread-self/attr/exec")
+}
+
+fn is_label(bytes: &[u8]) -> bool {
+    bytes.iter().any(|byte| !matches!(byte, 0 | b'\n'))
 }
 
 #[cfg(test)]

@@ -88,8 +88,18 @@ impl Attempt {
             attempt.shape.engine = Engine::Copied;
         }
         let isolated = attempt.shape.engine == Engine::Isolated;
-        if isolated && plan.any_engine && !saved_ids_are_effective() {
-            attempt.told_of("isolated", 0, "copied, as exec drops saved ids");
+        let changed = match () {
+            () if !isolated || !plan.any_engine => None,
+            () if !saved_ids_are_effective() => {
+                Some("copied, as exec drops saved ids")
+            }
+            () if kernel::has_exec_label() => {
+                Some("copied, as exec uses up the label asked for")
+            }
+            () => None,
+        };
+        if let Some(why) = changed {
+            attempt.told_of("isolated", 0, why);
             attempt.shape.engine = Engine::Copied;
         }
         if attempt.shape.engine == Engine::Copied {
