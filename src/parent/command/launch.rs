@@ -49,7 +49,7 @@ impl Command {
     /// # Ok::<(), offshoot::Error>(())
     /// ```
     pub fn prepare(&self) -> Result<Prepared, Error> {
-        Prepared::new(self.plan()?)
+        Prepared::new(self.plan()?, false)
     }
 
     /// Starts the program. Returns once it runs: an error means that no
@@ -75,7 +75,7 @@ impl Command {
     /// # Ok::<(), offshoot::Error>(())
     /// ```
     pub fn spawn(&mut self) -> Result<Child, Error> {
-        Prepared::new(self.plan()?)?.spawn()
+        Prepared::new(self.plan()?, true)?.spawn()
     }
 
     /// Starts the program, waits for it and collects what it writes.
@@ -98,7 +98,7 @@ impl Command {
             _ => Source::Piped,
         };
         let plan = self.compile(default, false)?;
-        Prepared::new(plan)?.spawn()?.wait_with_output()
+        Prepared::new(plan, true)?.spawn()?.wait_with_output()
     }
 
     /// Starts the program and waits for it.
@@ -141,7 +141,7 @@ impl Command {
     #[must_use = "it only returns if it failed"]
     pub fn exec(&mut self) -> Error {
         let prepared = self.compile(|_| Source::Inherit, true);
-        match prepared.and_then(Prepared::new) {
+        match prepared.and_then(|plan| Prepared::new(plan, true)) {
             Ok(prepared) => prepared.exec(),
             Err(error) => error,
         }

@@ -66,7 +66,8 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    pub(crate) fn new(mut plan: Plan) -> Result<Prepared, Error> {
+    /// `once`: for one launch, whose own pidfd most often is the proof.
+    pub(crate) fn new(mut plan: Plan, once: bool) -> Result<Prepared, Error> {
         let held = Held::new(&mut plan)?;
         plan.words.bind();
         let mut unimaged = None;
@@ -83,7 +84,7 @@ impl Prepared {
         let above = |fd| u32::try_from(fd).is_ok_and(|n: u32| n >= cut);
         let proved = cut == 3 || reserve::above().is_some_and(above);
         // Where it cannot be made now, the first spawn says why.
-        let wanted = plan.shares(plan.shape) && !proved;
+        let wanted = plan.shares(plan.shape) && !proved && !once;
         let canary =
             if wanted { held.canary(&plan, image, cut) } else { None };
         let page = Mutex::new(None);
