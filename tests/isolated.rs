@@ -66,7 +66,7 @@ fn without_images_the_memory_is_copied_and_launch_says_so() {
 fn a_program_is_told_from_its_image_by_its_name_too() {
     let _alone = alone();
     let dir = scratch("unreadable");
-    let secret = dir.join("secret");
+    let secret = dir.join("cat");
     program(&secret, &fs::read("/bin/cat").unwrap());
     fs::set_permissions(&secret, fs::Permissions::from_mode(0o111)).unwrap();
     let confirmed = |path: &Path| {

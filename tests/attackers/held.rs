@@ -1,0 +1,105 @@
+//! Held: a spawn whose child is held up at each call of one kind, by seccomp
+//! user notification, for as long as somebody looks at it.
+
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+use std::{mem, thread};
+
+/// A child at a call that it has not made yet.
+pub(crate) struct Held {
+    pub(crate) pid: u32,
+    /// The thread that spawns it.
+    pub(crate) caller: i32,
+    pub(crate) args: [u64; 6],
+}
+
+impl Held {
+    pub(crate) fn of(&self, file: &str) -> String {
+        format!("/proc/{}/{file}", self.pid)
+    }
+}
+
+/// Runs `spawn` in a thread of its own, and `look` whenever that thread or a
+/// child of its is at call `nr`, which is then made. Should `look` panic the
+/// call fails: nobody is left behind.
+pub(crate) fn held<T: Send>(
+    nr: libc::c_long,
+    spawn: impl FnOnce() -> T + Send,
+    mut look: impl FnMut(Held),
+) -> T {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    thread::scope(|scope| {
+        let (send, listener) = mpsc::channel();
+        let spawning = scope.spawn(move || {
+            // SAFETY: asks for a number.
+            send.send((install(nr), unsafe { libc::gettid() })).unwrap();
+            spawn()
+        });
+        let (listener, caller) = listener.recv().unwrap();
+        while !spawning.is_finished() {
+            assert!(Instant::now() < deadline, "the spawn does not end");
+            if let Some(notice) = receive(&listener) {
+                let (pid, args) = (notice.pid, notice.data.args);
+                look(Held { pid, caller, args });
+                go_on(&listener, &notice);
+            }
+        }
+        spawning.join().unwrap()
+    })
+}
+
+fn install(nr: libc::c_long) -> OwnedFd {
+    let row = |code: u32, jt, jf, k| {
+        let code = u16::try_from(code).unwrap();
+        libc::sock_filter { code, jt, jf, k }
+    };
+    let nr = u32::try_from(nr).unwrap();
+    let mut rows = [
+        row(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
+        row(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, nr),
+        row(libc::BPF_RET, 0, 0, libc::SECCOMP_RET_USER_NOTIF),
+        row(libc::BPF_RET, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    let program = libc::sock_fprog { len: 4, filter: rows.as_mut_ptr() };
+    // SAFETY: asks for a number.
+    if unsafe { libc::geteuid() } != 0 {
+        // SAFETY: sets a flag of this thread, without which only root may.
+        unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
+    }
+    let mode = libc::SECCOMP_SET_MODE_FILTER;
+    let flags = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
+    // SAFETY: the kernel copies the program, which lives in this frame.
+    let fd =
+        unsafe { libc::syscall(libc::SYS_seccomp, mode, flags, &program) };
+    assert!(fd >= 0, "{}", std::io::Error::last_os_error());
+    // SAFETY: the number was just made and is nobody else's.
+    unsafe { OwnedFd::from_raw_fd(i32::try_from(fd).unwrap()) }
+}
+
+fn receive(listener: &OwnedFd) -> Option<libc::seccomp_notif> {
+    let fd = listener.as_raw_fd();
+    let mut poll = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+    // SAFETY: one pollfd, in this frame.
+    unsafe { libc::poll(&mut poll, 1, 5) };
+    if poll.revents & libc::POLLIN == 0 {
+        return None;
+    }
+    // SAFETY: all zeros is a notice, and what the kernel wants.
+    let mut notice: libc::seccomp_notif = unsafe { mem::zeroed() };
+    let request = libc::SECCOMP_IOCTL_NOTIF_RECV;
+    // SAFETY: the request writes one notice; it fails if the call has been
+    // interrupted meanwhile.
+    let done = unsafe { libc::ioctl(fd, request, &raw mut notice) };
+    (done == 0).then_some(notice)
+}
+
+/// Lets the call be made. A call that was interrupted is another one now.
+fn go_on(listener: &OwnedFd, notice: &libc::seccomp_notif) {
+    const CONTINUE: u32 = 1;
+    let (id, flags) = (notice.id, CONTINUE);
+    let answer = libc::seccomp_notif_resp { id, val: 0, error: 0, flags };
+    let request = libc::SECCOMP_IOCTL_NOTIF_SEND;
+    // SAFETY: the request reads one answer.
+    unsafe { libc::ioctl(listener.as_raw_fd(), request, &raw const answer) };
+}
