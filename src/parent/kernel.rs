@@ -42,10 +42,13 @@ pub(crate) fn clone3_is_blocked(errno: i32) -> bool {
 }
 
 /// Whether valgrind runs us: it ends a program that makes a clone of a shape
-/// that it does not know, so it is not tried.
+/// that it does not know, so it is not tried. Asked once.
 pub(crate) fn valgrind() -> bool {
-    let preload = env::var_os("LD_PRELOAD").unwrap_or_default();
-    memmem::find(preload.as_encoded_bytes(), b"vgpreload").is_some()
+    static VALGRIND: OnceLock<bool> = OnceLock::new();
+    *VALGRIND.get_or_init(|| {
+        let preload = env::var_os("LD_PRELOAD").unwrap_or_default();
+        memmem::find(preload.as_encoded_bytes(), b"vgpreload").is_some()
+    })
 }
 
 /// Whether a debugger traces us (`TracerPid` of `/proc/self/status`).

@@ -120,13 +120,25 @@ pub fn raw_fds(command: &mut Command, map: &[(RawFd, RawFd)]) {
     }
 }
 
+const INSIDE: &str = "OFFSHOOT_INSIDE";
+
+/// Whether this is the process that `inside` has made for a test.
+pub fn is_inside(test: &str) -> bool {
+    env::var_os(INSIDE).is_some_and(|name| name == test)
+}
+
 /// Runs a test again in a process of its own, where it is the only one and
 /// this returns true; `wrap` is a program and arguments that start it.
 #[track_caller]
 pub fn inside(test: &str, wrap: &[&str]) -> bool {
-    const INSIDE: &str = "OFFSHOOT_INSIDE";
-    if env::var_os(INSIDE).is_some_and(|name| name == test) {
-        return true;
+    outside(test, wrap).is_none()
+}
+
+/// As `inside`, which is `None` there, and what it wrote here.
+#[track_caller]
+pub fn outside(test: &str, wrap: &[&str]) -> Option<String> {
+    if is_inside(test) {
+        return None;
     }
     let exe = env::current_exe().unwrap();
     let exe = exe.to_str().unwrap();
@@ -142,7 +154,7 @@ pub fn inside(test: &str, wrap: &[&str]) -> bool {
     let ran = output.status.success() && text.contains("1 passed");
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(ran, "inside: {}\n{text}\n{errors}", output.status);
-    false
+    Some(text.into_owned())
 }
 
 /// What must be the same before and after whatever failed.

@@ -13,6 +13,7 @@ use crate::launch::gate::Gate;
 use crate::launch::{Ask, Environ, Made};
 use crate::op::Op;
 use crate::parent::cgroup::Group;
+use crate::parent::error::{Error, Step};
 use crate::parent::handle::launch::{
     CgroupEntry, Fallback, Fallbacks, Launch,
 };
@@ -103,7 +104,7 @@ impl Attempt {
             attempt.shape.engine = Engine::Copied;
         }
         if attempt.shape.engine == Engine::Copied {
-            attempt.copied();
+            attempt.copied(prepared);
         }
         if plan.shares(attempt.shape) {
             attempt.flags |= CloneFlags::FILES;
@@ -233,7 +234,7 @@ impl Attempt {
             // What the image may do is not what the parent may.
             let why = "copied, as exec changes the capabilities";
             self.told_of("isolated", 0, why);
-            return self.copied();
+            return self.copied(prepared);
         }
         let Some(Errno(errno)) = Errno::of(result) else {
             // The proof says that the canary is open still. Perhaps it is
@@ -264,7 +265,7 @@ impl Attempt {
                 libc::ENOSYS | libc::EPERM | libc::EACCES | libc::ENOENT,
             ) if plan.any_engine => {
                 self.told_of("execveat of an image", errno, "copied");
-                self.copied()
+                self.copied(prepared)
             }
             (_, libc::ETXTBSY) if self.busy < BUSY_RETRIES => {
                 let pause = BUSY_FIRST * (1 << self.busy);
@@ -301,23 +302,50 @@ impl Attempt {
         Next::Again
     }
 
-    /// With what a debugger needs to see.
-    fn copied(&mut self) -> Next {
+    /// With what a debugger needs to see: that it is a vfork, or, where the
+    /// caller must not sleep until exec, a fork.
+    fn copied(&mut self, prepared: &Prepared) -> Next {
         self.shape.engine = Engine::Copied;
-        self.flags = match kernel::traced() {
-            true => CloneFlags::VFORK,
-            false => CloneFlags::empty(),
-        };
+        self.flags = CloneFlags::empty();
+        if kernel::traced() {
+            if prepared.plan.before.is_empty() {
+                self.flags = CloneFlags::VFORK;
+            } else if prepared.plan.set_tid.is_empty() {
+                self.told_of(
+                    "copied",
+                    0,
+                    "a plain clone, as a debugger looks",
+                );
+                self.plain(prepared);
+            }
+        }
         Next::Again
     }
 
+    /// Only clone3 has set_tid.
     fn piped(&mut self, prepared: &Prepared, errno: i32) -> Next {
+        if !prepared.plan.set_tid.is_empty() {
+            return Next::GiveUp;
+        }
         self.told_of("clone flags", errno, "a plain clone");
+        self.plain(prepared);
+        Next::Again
+    }
+
+    fn plain(&mut self, prepared: &Prepared) {
         self.shape.engine = Engine::Pipe;
         self.shape.maker = Maker::Clone;
         self.shape.join = prepared.plan.cgroup.is_some();
         self.flags = CloneFlags::empty();
-        Next::Again
+    }
+
+    /// What is not tried, as it would end this process.
+    pub(super) fn forbidden(&self) -> Option<Error> {
+        let plain = self.shape.engine == Engine::Pipe;
+        let clone = self.shape.maker == Maker::Clone && !plain;
+        let why = "valgrind ends a program that makes such a clone";
+        (clone && kernel::valgrind())
+            .then(|| Error::told(Step::Clone, libc::ENOSYS, why))
     }
 
     fn told_of(

@@ -128,6 +128,9 @@ impl Prepared {
         let pay = |pid, pidfd: Option<BorrowedFd<'_>>| visit.pay(pid, pidfd);
         let gate = (!self.plan.before.is_empty()).then_some(Gate(&pay));
         loop {
+            if let Some(error) = attempt.forbidden() {
+                return Err(error);
+            }
             let shape = attempt.shape;
             let lowered = self.first.of(&self.plan, shape, &self.held)?;
             let table = lowered.table(&self.plan)?;

@@ -1,0 +1,252 @@
+//! Debuggers: parents that are traced or run by other people's tools, and
+//! images as other people's tools see them.
+#![allow(unsafe_code, reason = "a hook that does nothing")]
+
+mod util;
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process;
+
+use offshoot::{Command, Engine, Launch, Memory, Method, Stdio, Step};
+use util::clean::is;
+use util::mirror::descriptors;
+use util::{ENGINES, alone, outside, scratch, skip};
+
+fn echo() -> Command {
+    let mut echo = Command::new("/bin/echo");
+    echo.arg("hi").stdout(Stdio::piped());
+    echo
+}
+
+/// Runs, fails where it has to, and says how it was launched.
+fn served(mut command: Command) -> Launch {
+    let child = command.spawn().unwrap();
+    let launch = *child.launch();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.stdout, b"hi\n", "{launch}");
+    let mut lost = command.current_dir("/nope").clone();
+    let error = lost.spawn().unwrap_err();
+    is(&error, Step::Chdir, Some("/nope"), libc::ENOENT);
+    launch
+}
+
+fn engines() -> Vec<Command> {
+    let named = |engine| {
+        let mut command = echo();
+        command.engine(engine);
+        command
+    };
+    ENGINES.into_iter().map(named).collect()
+}
+
+/// As without a tracer, and what a copy must not do then.
+fn under_a_tracer() {
+    assert_eq!(served(echo()).engine(), Engine::Suspended);
+    let mut private = echo();
+    private.memory(Memory::Private);
+    assert_eq!(served(private.clone()).engine(), Engine::Isolated);
+    private.before_exec(|_, _| Ok(()));
+    assert_eq!(served(private.clone()).engine(), Engine::Isolated);
+    for (command, engine) in engines().into_iter().zip(ENGINES) {
+        assert_eq!(served(command).engine(), engine);
+    }
+    // The caller must not sleep until exec, and the debugger wants it to.
+    // SAFETY: the hook does nothing.
+    unsafe { private.pre_exec(|_| Ok(())) };
+    let launch = served(private);
+    assert_eq!(launch.engine(), Engine::Pipe);
+    let told: Vec<_> = launch.fallbacks().map(|f| f.feature()).collect();
+    assert_eq!(told, ["copied"]);
+}
+
+fn there(tool: &str, args: &[&str], says: &str) -> bool {
+    let output = process::Command::new(tool).args(args).output();
+    output.is_ok_and(|output| {
+        String::from_utf8_lossy(&output.stdout).contains(says)
+    })
+}
+
+const GDB: [&str; 6] =
+    ["-q", "-batch", "-ex", "set confirm off", "-ex", "run"];
+
+#[test]
+fn under_gdb_children_run_and_the_session_is_not_broken() {
+    let name = "under_gdb_children_run_and_the_session_is_not_broken";
+    let _alone = alone();
+    let probe = [&GDB[..], &["--args", "/bin/true"]].concat();
+    let inside = util::is_inside(name);
+    if !inside && !there("gdb", &probe, "exited normally") {
+        return skip(name, "no gdb, or it may not trace");
+    }
+    let wrap = [&["gdb"], &GDB[..], &["--args"]].concat();
+    let Some(text) = outside(name, &wrap) else {
+        return under_a_tracer();
+    };
+    assert!(text.contains("exited normally"), "{text}");
+    assert!(text.contains("Detaching after vfork"), "{text}");
+    assert!(!text.contains("New LWP") && !text.contains("SIGTRAP"), "{text}");
+}
+
+#[test]
+fn under_strace_children_run_and_are_followed() {
+    let name = "under_strace_children_run_and_are_followed";
+    let _alone = alone();
+    let inside = util::is_inside(name);
+    if !inside && !there("strace", &["-V"], "strace") {
+        return skip(name, "no strace");
+    }
+    let log = scratch("strace").join("log");
+    let file = log.to_str().unwrap();
+    let wrap = ["strace", "-f", "-q", "-s0", "-e", "execveat", "-o", file];
+    if outside(name, &wrap).is_none() {
+        return under_a_tracer();
+    }
+    let log = fs::read_to_string(log).unwrap();
+    assert!(log.contains("execveat(") && log.contains(") = 0"), "{log}");
+}
+
+/// It knows fork, as libc makes it, and ends a program that makes any other
+/// clone; so what is asked for by name is refused, and not tried.
+#[test]
+fn under_valgrind_a_plain_clone_serves_and_others_are_refused() {
+    let name = "under_valgrind_a_plain_clone_serves_and_others_are_refused";
+    let _alone = alone();
+    let inside = util::is_inside(name);
+    if !inside && !there("valgrind", &["--version"], "valgrind") {
+        return skip(name, "no valgrind");
+    }
+    for follow in ["--trace-children=no", "--trace-children=yes"] {
+        let wrap = ["valgrind", "-q", "--tool=none", follow];
+        if outside(name, &wrap).is_some() {
+            continue;
+        }
+        assert_eq!(served(echo()).engine(), Engine::Pipe);
+        let mut private = echo();
+        private.memory(Memory::Private).before_exec(|_, _| Ok(()));
+        assert_eq!(served(private).engine(), Engine::Pipe);
+        let mut refused: Vec<Command> = engines();
+        let plain = refused.pop().unwrap();
+        assert_eq!(served(plain).engine(), Engine::Pipe);
+        for method in [Method::Vfork, Method::Fork, Method::Clone3] {
+            let mut command = echo();
+            command.method(method);
+            refused.push(command);
+        }
+        for mut command in refused {
+            let error = command.spawn().unwrap_err();
+            is(&error, Step::Clone, None, libc::ENOSYS);
+        }
+        return;
+    }
+}
+
+/// `vm.memfd_noexec` is a PID namespace's own.
+#[test]
+fn where_memory_files_may_not_run_private_memory_is_a_copy() {
+    let name = "where_memory_files_may_not_run_private_memory_is_a_copy";
+    const KNOB: &str = "/proc/sys/vm/memfd_noexec";
+    let _alone = alone();
+    let wrap = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"];
+    let set = ["sh", "-c", "echo 1 >/proc/sys/vm/memfd_noexec; echo done"];
+    let probe = [&wrap[1..], &set].concat();
+    let inside = util::is_inside(name);
+    if !inside && !there(wrap[0], &probe, "done") {
+        return skip(name, "it takes root, and Linux 6.3");
+    }
+    if outside(name, &wrap).is_some() {
+        return;
+    }
+    let mut private = echo();
+    private.memory(Memory::Private);
+    let mut earlier = Vec::new();
+    for value in ["0", "1"] {
+        fs::write(KNOB, value).unwrap();
+        let launch = served(private.clone());
+        assert_eq!(launch.engine(), Engine::Isolated, "{value}");
+        assert_eq!(launch.fallbacks().count(), 0, "{value}");
+        earlier.push(private.prepare().unwrap());
+    }
+    fs::write(KNOB, "2").unwrap();
+    let launch = served(private);
+    assert_eq!(launch.engine(), Engine::Copied);
+    let told = launch.fallbacks().map(|f| (f.feature(), f.raw_os_error()));
+    let told: Vec<_> = told.collect();
+    assert_eq!(told, [("memfd_create", Some(libc::EACCES))]);
+    let mut named = echo();
+    let error = named.engine(Engine::Isolated).spawn().unwrap_err();
+    is(&error, Step::Image, None, libc::EACCES);
+    // An image that is there already is not asked for again.
+    for prepared in earlier {
+        let child = prepared.spawn().unwrap();
+        assert_eq!(child.launch().engine(), Engine::Isolated);
+        assert_eq!(child.wait_with_output().unwrap().stdout, b"hi\n");
+    }
+}
+
+/// The file of an image: the one that a plan makes and that may be run.
+fn image() -> (PathBuf, Vec<u8>) {
+    let before = descriptors();
+    let mut private = echo();
+    let prepared = private.memory(Memory::Private).prepare().unwrap();
+    let new = descriptors().into_iter().filter(|fd| !before.contains(fd));
+    let of = |fd: &(String, String)| fd.1.starts_with("/memfd:offshoot");
+    let (number, _) = new.into_iter().find(of).expect("the image's file");
+    let bytes = fs::read(format!("/proc/self/fd/{number}")).unwrap();
+    drop(prepared);
+    let path = scratch("image").join("image");
+    fs::write(&path, &bytes).unwrap();
+    fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+    (path, bytes)
+}
+
+#[test]
+fn readelf_finds_one_segment_that_is_run_and_nothing_to_complain_of() {
+    let name =
+        "readelf_finds_one_segment_that_is_run_and_nothing_to_complain_of";
+    let _alone = alone();
+    if !there("readelf", &["--version"], "readelf") {
+        return skip(name, "no readelf");
+    }
+    let (path, bytes) = image();
+    let output = process::Command::new("readelf")
+        .args(["-W", "-h", "-l", "-S"])
+        .arg(&path)
+        .env("LC_ALL", "C")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let line = |word: &str| text.lines().find(|line| line.contains(word));
+    let field = |word| {
+        let value = line(word).and_then(|line| line.split_once(':'));
+        value.unwrap_or_else(|| panic!("{word}: {text}")).1.trim()
+    };
+    assert_eq!(field("Type:"), "EXEC (Executable file)");
+    let machine = match cfg!(target_arch = "x86_64") {
+        true => "Advanced Micro Devices X86-64",
+        false => "AArch64",
+    };
+    assert_eq!(field("Machine:"), machine);
+    let entry = field("Entry point address:").trim_start_matches("0x");
+    let entry = u64::from_str_radix(entry, 16).unwrap();
+    let end = 0x40_0000 + bytes.len() as u64;
+    assert!((0x40_0000..end).contains(&entry), "{entry:#x}");
+    assert_eq!(field("Number of program headers:"), "2");
+    assert!(text.contains("There are no sections in this file."), "{text}");
+    let load = format!("{0:#08x} {0:#08x} R E 0x10000", bytes.len());
+    assert!(line("LOAD ").is_some_and(|l| l.contains(&load)), "{text}");
+    assert!(line("GNU_STACK").is_some_and(|l| l.contains(" RW ")), "{text}");
+}
+
+/// Without the page that it reports through it does nothing.
+#[test]
+fn an_image_that_somebody_else_runs_ends_at_once() {
+    let _alone = alone();
+    let (path, _) = image();
+    let output = process::Command::new(path).output().unwrap();
+    assert_eq!(output.status.code(), Some(127), "{output:?}");
+    assert_eq!((output.stdout, output.stderr), (vec![], vec![]));
+}
