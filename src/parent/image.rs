@@ -1,5 +1,7 @@
 //! Image: programs in sealed memory files, which nobody can write to.
 
+use core::time::Duration;
+
 use rustix::fs::{
     MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, memfd_create,
 };
@@ -11,6 +13,7 @@ use super::std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     os::unix::fs::FileExt,
     path::PathBuf,
+    thread,
 };
 
 /// What makes a memory file the same for ever.
@@ -45,8 +48,24 @@ fn sealed(
 ) -> io::Result<OwnedFd> {
     let mut file = File::from(memory_file(MemfdFlags::EXEC)?);
     fill(&mut file)?;
-    fcntl_add_seals(&file, SEALS)?;
+    seal(&file)?;
     Ok(file.into())
+}
+
+/// How often sealing is tried while the kernel uses a page of the file.
+const SEALINGS: u32 = 10;
+const SEAL_PAUSE: Duration = Duration::from_millis(20);
+
+/// EBUSY: somebody else uses a page, which may be the kernel, as it frees
+/// memory or moves it together. It waits 150 ms for that by itself.
+fn seal(file: &File) -> Result<(), Errno> {
+    for n in 1.. {
+        match fcntl_add_seals(file, SEALS) {
+            Err(Errno::BUSY) if n < SEALINGS => thread::sleep(SEAL_PAUSE),
+            done => return done,
+        }
+    }
+    Err(Errno::BUSY)
 }
 
 /// A memory file with `MFD_EXEC` or `MFD_NOEXEC_SEAL`. Kernels before 6.3
