@@ -20,9 +20,8 @@ fn hold_a_page(stop: &AtomicBool) -> bool {
     let map = |file: File| {
         let (null, fd) = (ptr::null_mut(), file.as_raw_fd());
         // SAFETY: a fresh mapping takes nobody's memory.
-        let at = unsafe {
-            libc::mmap(null, 4096, rights, libc::MAP_SHARED, fd, 0)
-        };
+        let at =
+            unsafe { libc::mmap(null, 4096, rights, libc::MAP_SHARED, fd, 0) };
         (at != libc::MAP_FAILED).then_some(at)
     };
     while !stop.load(Ordering::Relaxed) {

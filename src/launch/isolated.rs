@@ -63,7 +63,7 @@ pub(crate) fn launch(
     let Some(pid) = Pid::new(made) else {
         return Made::Refused(Errno::of(made).unwrap_or(Errno(libc::EINVAL)));
     };
-    match verdict(block, pid, descriptor(block.slot(pidfd))) {
+    match verdict(table, block, pid, descriptor(block.slot(pidfd))) {
         Made::Running { pid, pidfd, .. } => {
             let target = Target { pid, pidfd };
             if !gate::pass(page, ask.gate, target, || ended(target)) {

@@ -24,6 +24,7 @@
 //! Absent here: retries, pipes, files, allocation. Those are the parent's.
 
 pub(crate) mod copied;
+pub(crate) mod forks;
 pub(crate) mod gate;
 pub(crate) mod here;
 pub(crate) mod isolated;
@@ -233,10 +234,25 @@ fn descriptor(low: u64) -> Option<i32> {
     i32::try_from(low).ok()
 }
 
+/// The first row of a table that becomes another program.
+fn first_exec(table: &Table<'_>) -> u32 {
+    let execs = [libc::SYS_execve, libc::SYS_execveat].map(number);
+    let exec = table.rows().iter().find(|row| execs.contains(&row.nr));
+    exec.map_or(u32::MAX, |row| row.row.into())
+}
+
 /// Reads the block back once the child has exec'd or is about to be gone,
-/// and reaps a child that did not exec. D8: only `__WCLONE` sees a child
-/// that has not, so ECHILD is the proof that it has.
-fn verdict(block: &Block, pid: Pid, pidfd: Option<i32>) -> Made {
+/// and reaps a child that did not exec. D8: only `__WCLONE` and `__WALL` see
+/// a child that has not, so ECHILD is the proof that it has: or that another
+/// thread has waited so, for a child that did not come to its exec.
+///
+/// Where memory is not what it seems no row leaves its mark.
+fn verdict(
+    table: &Table<'_>,
+    block: &Block,
+    pid: Pid,
+    pidfd: Option<i32>,
+) -> Made {
     let row = block.reached;
     let pidfd = pidfd.or_else(|| pidfd_open(pid));
     let target = Target { pid, pidfd };
@@ -250,6 +266,9 @@ fn verdict(block: &Block, pid: Pid, pidfd: Option<i32>) -> Made {
     };
     match ended {
         Ok(Some(ended)) => Made::Died { row, ended: Some(ended), pidfd },
+        Err(_) if row != 0 && row < first_exec(table) => {
+            Made::Died { row, ended: None, pidfd }
+        }
         Err(Errno(libc::ECHILD)) => Made::Running { pid, pidfd, sure: true },
         // A filter refuses every wait there is.
         Ok(None) | Err(_) => Made::Running { pid, pidfd, sure: false },

@@ -13,8 +13,8 @@ use rustix::fd::OwnedFd;
 use rustix::io::{Errno as Failure, read};
 
 use super::shared::Shared;
-use super::{Ask, Made, ended, failed, gate, make, seat};
-use crate::call::{Block, Table, number, slot};
+use super::{Ask, Made, ended, failed, first_exec, gate, make, seat};
+use crate::call::{Block, Table, slot};
 use crate::child::enter;
 use crate::sys::abi::CloneArgs;
 use crate::sys::call::{pidfd_open, set_signal_mask};
@@ -65,10 +65,7 @@ pub(crate) fn launch(
 
 fn verdict(table: &Table<'_>, block: &Block, target: Target) -> Made {
     let Target { pid, pidfd } = target;
-    let execs = [libc::SYS_execve, libc::SYS_execveat].map(number);
-    let exec = table.rows().iter().find(|row| execs.contains(&row.nr));
-    let exec = exec.map_or(u32::MAX, |row| row.row.into());
-    if block.failed == 0 && block.reached >= exec {
+    if block.failed == 0 && block.reached >= first_exec(table) {
         return Made::Running { pid, pidfd, sure: false };
     }
     // Another thread may have waited for it.

@@ -31,7 +31,10 @@ pub(crate) fn launch(
     let made = unsafe { enter(nr, arguments, table, at) };
     set_signal_mask(mask);
     match Pid::new(made) {
-        Some(pid) => verdict(block, pid, descriptor(block.slot(pidfd))),
+        Some(pid) => {
+            let pidfd = descriptor(block.slot(pidfd));
+            verdict(table, block, pid, pidfd)
+        }
         None => Made::Refused(Errno::of(made).unwrap_or(Errno(libc::EINVAL))),
     }
 }

@@ -56,6 +56,18 @@ pub(crate) const CAPS_SIZE: u64 = 24;
 /// `_LINUX_CAPABILITY_VERSION_3`, and 0 for the caller itself.
 pub(crate) const CAPS_HEADER: u32 = 0x2008_0522;
 
+/// Resources of `prlimit64`: libc's type for them differs by C library.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Limit {
+    /// `RLIMIT_FSIZE`, in bytes.
+    FileSize = 1,
+    /// `RLIMIT_NOFILE`: the first number that no descriptor has.
+    Descriptors = 7,
+}
+
+const _: () = assert!(libc::RLIMIT_FSIZE == 1);
+const _: () = assert!(libc::RLIMIT_NOFILE == 7);
+
 /// `FUTEX_WAITERS`: makes the kernel wake a waiter as it lets go of a robust
 /// lock. The child adds it in the same store as its own id.
 pub(crate) const FUTEX_WAITERS: u64 = 0x8000_0000;

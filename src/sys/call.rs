@@ -3,7 +3,7 @@
 
 use core::sync::atomic::AtomicU32;
 
-use super::abi::{CAPS_HEADER, PidfdInfo, SIGSET_SIZE, Timespec};
+use super::abi::{CAPS_HEADER, Limit, PidfdInfo, SIGSET_SIZE, Timespec};
 use super::arch::syscall;
 use super::wait::Target;
 use super::{Errno, Pid, bits};
@@ -37,6 +37,17 @@ pub(crate) fn signal_mask() -> u64 {
     // bytes of `old` only.
     unsafe { syscall(libc::SYS_rt_sigprocmask, args) };
     old
+}
+
+/// A soft limit of this process, `u64::MAX` if there is none.
+pub(crate) fn limit(of: Limit) -> Result<u64, Errno> {
+    let mut both = [u64::MAX; 2];
+    let at = (&raw mut both).expose_provenance() as u64;
+    let args = [0, of as u64, 0, at, 0, 0];
+    // SAFETY: clause 1 of `syscall`: with no new limit the call writes 16
+    // bytes, which `both` holds.
+    let result = unsafe { syscall(libc::SYS_prlimit64, args) };
+    Errno::of(result).map_or(Ok(both[0]), Err)
 }
 
 /// Lets another thread have the processor.

@@ -9,6 +9,7 @@ use rustix::io::fcntl_dupfd_cloexec;
 use super::lesser::{Lesser, is_proof, lesser, listed};
 use super::lowered::Lowered;
 use super::prepared::Prepared;
+use crate::call::number;
 use crate::launch::gate::Gate;
 use crate::launch::{Ask, Environ, Made};
 use crate::op::Op;
@@ -71,8 +72,8 @@ impl Attempt {
             busy: 0,
             fallbacks: Fallbacks::default(),
         };
-        if let Some(errno) = prepared.unimaged {
-            attempt.told_of("memfd_create", errno, "copied");
+        if let Some((feature, errno)) = prepared.held.unimaged {
+            attempt.told_of(feature, errno, "copied");
         }
         let known = kernel::refused();
         if let Some(errno) = known.clone3 {
@@ -194,7 +195,16 @@ impl Attempt {
         group: Option<&Group>,
     ) -> Next {
         let born = group.is_some() && !self.shape.join;
+        let isolated = self.shape.engine == Engine::Isolated;
         match (self.shape.maker, errno) {
+            // Without a page there is a descriptor more.
+            (_, libc::EMFILE | libc::ENFILE)
+                if isolated && prepared.plan.any_engine =>
+            {
+                prepared.let_go();
+                self.told_of("isolated", errno, "copied");
+                self.copied(prepared)
+            }
             (Maker::Clone3, libc::E2BIG) if born => {
                 if !prepared.plan.any_method {
                     return Next::GiveUp;
@@ -229,12 +239,13 @@ impl Attempt {
         let plan = &prepared.plan;
         let op = lowered.op(plan, row);
         let closes = matches!(op, Some(Op::CloseRange | Op::MarkRange));
-        let arrives = op == Some(Op::Arrive) && plan.any_engine;
-        if arrives && Errno::of(result).is_none() {
-            // What the image may do is not what the parent may.
-            let why = "copied, as exec changes the capabilities";
-            self.told_of("isolated", 0, why);
-            return self.copied(prepared);
+        let nr = lowered.row(row).map(|row| row.nr);
+        let watches = [libc::SYS_set_robust_list, libc::SYS_gettid];
+        let watches = nr.is_some_and(|nr| watches.map(number).contains(&nr));
+        let own =
+            matches!(op, Some(Op::Lend | Op::Enter | Op::Arrive | Op::Name));
+        if own && plan.any_engine && !watches {
+            return self.unimaged(prepared, nr, Errno::of(result));
         }
         let Some(Errno(errno)) = Errno::of(result) else {
             // The proof says that the canary is open still. Perhaps it is
@@ -255,17 +266,8 @@ impl Attempt {
             return Next::Again;
         }
         match (op, errno) {
-            (Some(Op::Watch | Op::Arrive), libc::ENOSYS | libc::EPERM)
-                if plan.any_engine =>
-            {
+            (_, libc::ENOSYS | libc::EPERM) if watches && plan.any_engine => {
                 self.piped(prepared, errno)
-            }
-            (
-                Some(Op::Enter),
-                libc::ENOSYS | libc::EPERM | libc::EACCES | libc::ENOENT,
-            ) if plan.any_engine => {
-                self.told_of("execveat of an image", errno, "copied");
-                self.copied(prepared)
             }
             (_, libc::ETXTBSY) if self.busy < BUSY_RETRIES => {
                 let pause = BUSY_FIRST * (1 << self.busy);
@@ -275,6 +277,36 @@ impl Attempt {
             }
             _ => Next::GiveUp,
         }
+    }
+
+    /// A copied child makes no such call.
+    fn unimaged(
+        &mut self,
+        prepared: &Prepared,
+        nr: Option<u32>,
+        errno: Option<Errno>,
+    ) -> Next {
+        let execveat = Some(number(libc::SYS_execveat));
+        match errno {
+            // What the image may do is not what the parent may.
+            None => {
+                let why = "copied, as exec changes the capabilities";
+                self.told_of("isolated", 0, why);
+            }
+            Some(Errno(errno)) if nr == execveat => {
+                self.told_of("execveat of an image", errno, "copied");
+            }
+            // Its steps are told by the plan, which displays.
+            Some(Errno(errno)) => self.told_of("isolated", errno, "copied"),
+        }
+        self.copied(prepared)
+    }
+
+    /// Without a page of its own this launch has a copied child.
+    pub(super) fn unpaged(&mut self, prepared: &Prepared, error: &Error) {
+        let errno = error.raw_os_error().unwrap_or_default();
+        self.told_of("memfd_create", errno, "copied");
+        self.copied(prepared);
     }
 
     fn take(&mut self, lesser: Lesser, errno: i32) {

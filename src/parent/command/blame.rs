@@ -45,6 +45,10 @@ impl Prepared {
                     (Some(group), Some(errno)) => group.refused(errno.0),
                     _ => Error::new(Step::Cgroup, cause(result)),
                 },
+                Some(Op::Arrive) if Errno::of(result).is_none() => {
+                    let why = "exec changes the capabilities";
+                    Error::refused(Step::Image, why)
+                }
                 Some(op) => {
                     let cause = cause(result);
                     self.operand(op, Error::new(self.step(op), cause))

@@ -153,7 +153,11 @@ impl Command {
     /// library or thread has left open. By default it has none of them.
     ///
     /// The child's table of descriptors is a copy of the whole of this
-    /// process's then: the time grows with their number.
+    /// process's then: the time grows with their number. Where memory may
+    /// not be shared (ids, [`Command::before_exec`]) it is copied
+    /// ([`Engine::Copied`](crate::Engine::Copied)), as an image takes two
+    /// numbers of its own; [`Engine::Isolated`](crate::Engine::Isolated) by
+    /// name is refused.
     ///
     /// # Examples
     ///

@@ -15,8 +15,12 @@ impl Command {
     /// be, all signals blocked, and its memory its own
     /// ([`Engine::Isolated`](crate::Engine::Isolated), else copied). It runs
     /// nothing of this process, so unlike [`Command::pre_exec`] the function
-    /// may do whatever it likes. Should this thread end meanwhile, so does
-    /// the child (`PR_SET_PDEATHSIG`, cleared again before the program).
+    /// may take locks, allocate and spawn. It must come to an end, as the
+    /// spawn waits for it: a wait for any child (`waitpid(-1)`) does not
+    /// return while this one is the only one; and it must not end its
+    /// thread behind Rust's back (`pthread_exit`). Should the thread end all
+    /// the same, so does the child (`PR_SET_PDEATHSIG`, cleared again before
+    /// the program).
     ///
     /// Functions add up, and are called in the order they were added, before
     /// any of [`Command::pre_exec`]. They are called once for each child: a

@@ -2,7 +2,6 @@
 #![allow(unsafe_code, reason = "a number that the caller vouches for")]
 
 use rustix::io::{Errno, FdFlags, fcntl_dupfd_cloexec, fcntl_getfd};
-use rustix::process::{Resource, getrlimit};
 
 use crate::op::{Op, Role};
 use crate::parent::error::{Error, Step};
@@ -21,6 +20,8 @@ use crate::parent::std::{
     vec::Vec,
 };
 use crate::parent::stdio::Lent;
+use crate::sys::abi::Limit;
+use crate::sys::call::limit;
 
 /// What is said of a script that is run by its descriptor: the kernel would
 /// say ENOENT, as its interpreter finds nothing at `/dev/fd/N`.
@@ -41,7 +42,12 @@ pub(super) struct Held {
     pub(super) cut: u32,
     /// The first number above all that stays open.
     pub(super) above: u32,
+    /// Why there is no image, where the plan wanted one.
+    pub(super) unimaged: Option<Unimaged>,
 }
+
+/// What an image needs and could not have, and the errno.
+pub(super) type Unimaged = (&'static str, i32);
 
 impl Held {
     /// Opens, checks and copies. The plan's numbers are those to use from
@@ -72,8 +78,12 @@ impl Held {
         }
         let highest = plan.given.iter().map(|given| given.number + 1).max();
         held.cut = held.cut.max(highest.unwrap_or(3));
-        if isolated {
-            held.lend(plan, limit)?;
+        if isolated && !held.lend(plan, limit) {
+            if !plan.any_engine {
+                return Err(Error::os(Step::Image, libc::EMFILE));
+            }
+            held.unimaged = Some(("RLIMIT_NOFILE", libc::EMFILE));
+            plan.shape.engine = Engine::Copied;
         }
         let kept = plan.kept(plan.shape).last().copied();
         held.above = kept.map_or(3, |n| n.saturating_add(1)).max(3);
@@ -88,8 +98,9 @@ impl Held {
 
     /// Chooses where an image finds its page and itself: numbers that nothing
     /// else is kept at, the last that a small table has room for, as the
-    /// first are what this process is given for its own files.
-    fn lend(&mut self, plan: &mut Plan, limit: u64) -> Result<(), Error> {
+    /// first are what this process is given for its own files. False if
+    /// there are none.
+    fn lend(&mut self, plan: &mut Plan, limit: u64) -> bool {
         let limit = u32::try_from(limit).unwrap_or(u32::MAX);
         let shared = Shape { engine: Engine::Suspended, ..plan.shape };
         let kept = plan.kept(shared);
@@ -97,12 +108,12 @@ impl Held {
         let low = (3..limit.min(64)).rev().filter(free);
         let mut all = low.chain((64..limit).filter(free));
         let (Some(image), Some(page)) = (all.next(), all.next()) else {
-            return Err(Error::os(Step::Image, libc::EMFILE));
+            return false;
         };
         plan.lent = [page, image];
         self.targets.extend(plan.lent);
         self.targets.sort_unstable();
-        Ok(())
+        true
     }
 
     /// One of the caller's, or the program's image.
@@ -227,7 +238,8 @@ fn open(plan: &mut Plan) -> Result<u64, Error> {
     if plan.given.is_empty() && plan.shape.engine != Engine::Isolated {
         return Ok(u64::MAX);
     }
-    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    // Where a filter refuses it, dup3 itself says so in the child.
+    let limit = limit(Limit::Descriptors).unwrap_or(u64::MAX);
     for given in &mut plan.given {
         if let Some(lent) = &given.lent {
             let flags = fcntl_getfd(borrow(lent)).map_err(|e| {

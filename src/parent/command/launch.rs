@@ -2,9 +2,10 @@
 
 use super::Command;
 use super::prepared::Prepared;
-use crate::parent::error::Error;
+use crate::parent::error::{Error, Step};
 use crate::parent::handle::Child;
 use crate::parent::plan::Plan;
+use crate::parent::plan::method::Engine;
 use crate::parent::std::process::{ExitStatus, Output};
 use crate::parent::stdio::Source;
 
@@ -75,7 +76,7 @@ impl Command {
     /// # Ok::<(), offshoot::Error>(())
     /// ```
     pub fn spawn(&mut self) -> Result<Child, Error> {
-        Prepared::new(self.plan()?, true)?.spawn()
+        self.start(|_| Source::Inherit)
     }
 
     /// Starts the program, waits for it and collects what it writes.
@@ -97,8 +98,7 @@ impl Command {
             0 => Source::Null,
             _ => Source::Piped,
         };
-        let plan = self.compile(default, false)?;
-        Prepared::new(plan, true)?.spawn()?.wait_with_output()
+        self.start(default)?.wait_with_output()
     }
 
     /// Starts the program and waits for it.
@@ -144,6 +144,27 @@ impl Command {
         match prepared.and_then(|plan| Prepared::new(plan, true)) {
             Ok(prepared) => prepared.exec(),
             Err(error) => error,
+        }
+    }
+
+    /// One launch. Where descriptors run out, once more without the image
+    /// and its page, which take two.
+    fn start(
+        &self,
+        default: impl Fn(usize) -> Source + Copy,
+    ) -> Result<Child, Error> {
+        let plan = self.compile(default, false)?;
+        let images = plan.any_engine && plan.shape.engine == Engine::Isolated;
+        let error = match Prepared::new(plan, true).and_then(|p| p.spawn()) {
+            Err(error) if images && error.step() != Step::BeforeExec => error,
+            made => return made,
+        };
+        match error.raw_os_error() {
+            Some(errno @ (libc::EMFILE | libc::ENFILE)) => {
+                let plan = self.compile(default, false)?;
+                Prepared::copied(plan, errno)?.spawn()
+            }
+            _ => Err(error),
         }
     }
 

@@ -1,32 +1,33 @@
 //! Page: the memory that an image and its parent share, and the image's own
 //! file. One page belongs to one launch at a time.
 
+use core::num::NonZeroU64;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{MemfdFlags, ftruncate};
 use rustix::io::Errno;
-use rustix::process::{Resource, getrlimit};
 
 use super::held::Held;
 use crate::call::{Block, slot};
+use crate::launch::forks::generation;
 use crate::launch::shared::{PAGE, Shared};
 use crate::parent::error::{Error, Step};
 use crate::parent::image::{memory_file, of_bytes};
 use crate::parent::reserve::{Low, above};
 use crate::parent::std::{
     hash::{BuildHasher, RandomState},
-    process,
     sync::{Mutex, OnceLock},
 };
-use crate::sys::call::capabilities;
+use crate::sys::abi::Limit;
+use crate::sys::call::{capabilities, limit};
 
 /// A page, mapped here, with the file by which a child maps it.
 #[derive(Debug)]
 pub(super) struct Page {
     fd: Low,
     pub(super) shared: Shared,
-    /// The process that made it: a fork has the same page, not one like it.
-    owner: u32,
+    /// The process that made it, where that can be known for sure.
+    owner: Option<NonZeroU64>,
 }
 
 impl Page {
@@ -39,7 +40,7 @@ impl Page {
         let file = fd.fd().ok_or_else(|| fail(Errno::BADF))?;
         let shared = Shared::over(file);
         let shared = shared.map_err(|e| Error::os(Step::Image, e.0))?;
-        Ok(Page { fd, shared, owner: process::id() })
+        Ok(Page { fd, shared, owner: generation() })
     }
 
     pub(super) fn number(&self) -> u32 {
@@ -48,7 +49,7 @@ impl Page {
 
     /// Whether no other process launches with it.
     pub(super) fn is_own(&self) -> bool {
-        self.owner == process::id()
+        self.owner.is_some() && self.owner == generation()
     }
 
     /// The page that this process keeps, if no launch uses it and no step of
@@ -79,7 +80,8 @@ static KEPT: Mutex<Option<Page>> = Mutex::new(None);
 /// The image's file, sealed. Not written where RLIMIT_FSIZE would end this
 /// process by SIGXFSZ.
 pub(super) fn image(bytes: &[u8], held: &Held) -> Result<Low, Error> {
-    let limit = getrlimit(Resource::Fsize).current.unwrap_or(u64::MAX);
+    let limit = limit(Limit::FileSize);
+    let limit = limit.map_err(|e| Error::os(Step::Image, e.0))?;
     if (bytes.len() as u64) > limit {
         return Err(Error::os(Step::Image, libc::EFBIG));
     }

@@ -61,19 +61,17 @@ pub struct Prepared {
     pub(super) canary: Option<OwnedFd>,
     /// A page that no launch uses now.
     page: Mutex<Option<Page>>,
-    /// Why there is no image, where the plan wanted one.
-    pub(super) unimaged: Option<i32>,
 }
 
 impl Prepared {
     /// `once`: for one launch, whose own pidfd most often is the proof.
     pub(crate) fn new(mut plan: Plan, once: bool) -> Result<Prepared, Error> {
-        let held = Held::new(&mut plan)?;
+        let mut held = Held::new(&mut plan)?;
         plan.words.bind();
-        let mut unimaged = None;
         let first = match Lowered::new(&plan, plan.shape, &held) {
-            Err(error) if plan.any_engine && without_image(&error) => {
-                unimaged = error.raw_os_error();
+            Err(error) if plan.any_engine && error.step() == Step::Image => {
+                let errno = error.raw_os_error().unwrap_or_default();
+                held.unimaged = Some(("memfd_create", errno));
                 plan.shape.engine = Engine::Copied;
                 Lowered::new(&plan, plan.shape, &held)?
             }
@@ -88,7 +86,19 @@ impl Prepared {
         let canary =
             if wanted { held.canary(&plan, image, cut) } else { None };
         let page = Mutex::new(None);
-        Ok(Prepared { plan, first, held, canary, page, unimaged })
+        Ok(Prepared { plan, first, held, canary, page })
+    }
+
+    /// For one launch without an image, as `errno` says that there are too
+    /// few descriptors.
+    pub(crate) fn copied(
+        mut plan: Plan,
+        errno: i32,
+    ) -> Result<Prepared, Error> {
+        plan.shape.engine = Engine::Copied;
+        let mut prepared = Prepared::new(plan, true)?;
+        prepared.held.unimaged = Some(("isolated", errno));
+        Ok(prepared)
     }
 
     /// The plan that each spawn runs.
@@ -134,7 +144,13 @@ impl Prepared {
             let shape = attempt.shape;
             let lowered = self.first.of(&self.plan, shape, &self.held)?;
             let table = lowered.table(&self.plan)?;
-            let page = self.page(lowered)?;
+            let page = match self.page(lowered) {
+                Err(error) if self.plan.any_engine => {
+                    attempt.unpaged(self, &error);
+                    continue;
+                }
+                page => page?,
+            };
             let mut extra = Extra::new(shape, group, ends, page)?;
             attempt.prove_if_needed(self, extra.cut, ends.moved);
             let environ = self.environ(&table, &room);
@@ -224,6 +240,13 @@ impl Prepared {
         }
     }
 
+    /// Closes the page that waits for a launch.
+    pub(super) fn let_go(&self) {
+        if let Ok(mut idle) = self.page.try_lock() {
+            *idle = None;
+        }
+    }
+
     /// Memory for an environment of the launch's own, where one is needed:
     /// the one thing that a spawn allocates, for `listen_fds` only.
     fn room(&self) -> Vec<Cell<u64>> {
@@ -268,14 +291,6 @@ fn launch(
     };
     *block = left;
     made
-}
-
-/// Whether there may be no images at all, and not only no room for one.
-fn without_image(error: &Error) -> bool {
-    let full = [libc::EMFILE, libc::ENFILE, libc::ENOMEM];
-    let errno = error.raw_os_error();
-    let definite = errno.is_some_and(|errno| !full.contains(&errno));
-    error.step() == Step::Image && definite
 }
 
 /// Takes ownership of the descriptor that a launch made. Where 0 to 2 were

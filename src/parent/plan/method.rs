@@ -178,7 +178,12 @@ pub(super) fn choose(wishes: &Wishes, here: bool) -> Result<Shape, Error> {
             let best = copied.map_or(Engine::Isolated, |_| Engine::Copied);
             match (wishes.engine.unwrap_or(best), copied) {
                 (Engine::Isolated, Some(option)) => {
-                    let why = "it runs in a copy of the parent's memory";
+                    let why = match option {
+                        "inherit_unlisted_fds" => {
+                            "an image could take the number of one"
+                        }
+                        _ => "it runs in a copy of the parent's memory",
+                    };
                     return refuse(Step::Memory, option, why);
                 }
                 (engine, _) => engine,
@@ -230,6 +235,8 @@ impl Wishes {
             () if here => Some("exec"),
             () if self.method == Method::Fork => Some("method"),
             () if !self.hooks.is_empty() => Some("pre_exec"),
+            // Two numbers are an image's own, whatever is there.
+            () if self.unlisted => Some("inherit_unlisted_fds"),
             () => None,
         }
     }

@@ -1,0 +1,327 @@
+//! Short: what an image needs is refused, runs out, or is taken away after a
+//! plan was prepared. Where anybody may choose, a copied child serves.
+#![allow(unsafe_code, reason = "the tests change what their process may do")]
+
+mod util;
+
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use std::{io, iter, thread};
+
+use offshoot::{Child, Command, Engine, Error, Launch, Memory, Prepared};
+use offshoot::{Stdio, Step};
+use util::filter::{self, Fate};
+use util::mirror::{ASK, Report};
+use util::{alone, has_children, skip};
+
+fn private(program: &str) -> Command {
+    let mut command = Command::new(program);
+    command.memory(Memory::Private);
+    command
+}
+
+fn features(launch: &Launch) -> Vec<(&'static str, Option<i32>)> {
+    launch.fallbacks().map(|f| (f.feature(), f.raw_os_error())).collect()
+}
+
+/// Its engine, and what it fell back from.
+#[track_caller]
+fn ran(child: Result<Child, Error>) -> (Engine, Vec<(&'static str, i32)>) {
+    let mut child = child.unwrap();
+    let launch = *child.launch();
+    assert!(child.wait().unwrap().success());
+    let told = features(&launch).into_iter();
+    (launch.engine(), told.map(|(f, e)| (f, e.unwrap_or(0))).collect())
+}
+
+fn limit_descriptors(to: u64) {
+    // SAFETY: all zeros is an rlimit.
+    let mut limit: libc::rlimit = unsafe { std::mem::zeroed() };
+    // SAFETY: writes one rlimit.
+    let read = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) };
+    assert_eq!(read, 0);
+    limit.rlim_cur = to;
+    // SAFETY: reads one rlimit.
+    let done = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) };
+    assert_eq!(done, 0, "{}", io::Error::last_os_error());
+}
+
+/// The limit below which so many numbers are free.
+fn limit_with(free: usize) -> u64 {
+    let open = util::mirror::descriptors();
+    let taken = |n: &u64| open.iter().any(|fd| fd.0 == n.to_string());
+    let mut all = (0..).filter(|n| !taken(n));
+    free.checked_sub(1).map_or(3, |n| all.nth(n).unwrap() + 1)
+}
+
+#[test]
+fn each_call_that_only_an_image_makes_may_be_refused() {
+    let _alone = alone();
+    for (nr, feature) in [
+        (libc::SYS_prctl, "isolated"),
+        (libc::SYS_capget, "isolated"),
+        (libc::SYS_dup3, "isolated"),
+        (libc::SYS_execveat, "execveat of an image"),
+        (libc::SYS_memfd_create, "memfd_create"),
+        (libc::SYS_ftruncate, "memfd_create"),
+    ] {
+        for errno in [libc::EPERM, libc::ENOSYS, libc::EACCES, libc::EINVAL] {
+            let want = (Engine::Copied, vec![(feature, errno)]);
+            let what = format!("call {nr}, errno {errno}");
+            let fate = Fate::Errno(u16::try_from(errno).unwrap());
+            // Neither has a page yet.
+            let prepared = private("/bin/true").prepare().unwrap();
+            let mut strict = Command::new("/bin/true");
+            let strict = strict.engine(Engine::Isolated).prepare().unwrap();
+            filter::with(nr, fate, || {
+                assert_eq!(ran(prepared.spawn()), want, "{what}");
+                assert_eq!(ran(private("/bin/true").spawn()), want, "{what}");
+                let error = strict.spawn().unwrap_err();
+                assert_eq!(error.step(), Step::Image, "{what}: {error}");
+                assert_eq!(error.raw_os_error(), Some(errno), "{what}");
+            });
+            assert!(!has_children());
+            assert_eq!(ran(prepared.spawn()), (Engine::Isolated, Vec::new()));
+        }
+    }
+}
+
+#[test]
+fn a_limit_that_nobody_may_ask_for_is_no_panic() {
+    let _alone = alone();
+    let fate = Fate::Errno(u16::try_from(libc::EPERM).unwrap());
+    filter::with(libc::SYS_prlimit64, fate, || {
+        let want = vec![("memfd_create", libc::EPERM)];
+        let made = private("/bin/true").spawn();
+        assert_eq!(ran(made), (Engine::Copied, want));
+        let mut cat = Command::new("/bin/cat");
+        cat.stdin(Stdio::null()).fd(9, File::open("/dev/null").unwrap());
+        assert!(cat.status().unwrap().success());
+    });
+}
+
+/// A program runs by a copied child wherever that can be made, whatever an
+/// image would have needed.
+#[test]
+fn where_descriptors_run_out_a_copy_takes_fewer() {
+    let name = "where_descriptors_run_out_a_copy_takes_fewer";
+    let _alone = alone();
+    if !util::inside(name, &[]) {
+        return;
+    }
+    let mut served = Vec::new();
+    for free in 1..10 {
+        for pipes in 0..3 {
+            let wish = |mut command: Command| {
+                if pipes > 0 {
+                    command.stdout(Stdio::piped());
+                }
+                if pipes > 1 {
+                    command.stdin(Stdio::piped());
+                }
+                command
+            };
+            let engine = |made: Result<Child, Error>| {
+                made.map(|child| ran(Ok(child)).0)
+            };
+            limit_descriptors(limit_with(free));
+            let mut copied = Command::new("/bin/true");
+            copied.engine(Engine::Copied);
+            let copied = engine(wish(copied).spawn());
+            let auto = engine(wish(private("/bin/true")).spawn());
+            limit_descriptors(1024);
+            let what = format!("{free} free, {pipes} pipes: {auto:?}");
+            assert_eq!(auto.is_ok(), copied.is_ok(), "{what}");
+            match auto {
+                Ok(engine) => served.push(engine),
+                Err(error) => {
+                    let errno = error.raw_os_error();
+                    assert_eq!(errno, Some(libc::EMFILE), "{what}");
+                }
+            }
+            assert!(!has_children());
+        }
+    }
+    assert!(served.contains(&Engine::Copied), "{served:?}");
+    assert!(served.contains(&Engine::Isolated), "{served:?}");
+}
+
+#[test]
+fn a_prepared_image_gives_way_to_a_copy_where_descriptors_run_out() {
+    let name =
+        "a_prepared_image_gives_way_to_a_copy_where_descriptors_run_out";
+    let _alone = alone();
+    if !util::inside(name, &[]) {
+        return;
+    }
+    let prepared = private("/bin/true").prepare().unwrap();
+    let isolated = (Engine::Isolated, Vec::new());
+    let copied = |feature, errno| (Engine::Copied, vec![(feature, errno)]);
+    assert_eq!(ran(prepared.spawn()), isolated);
+    // It was to find its page at 62.
+    limit_descriptors(40);
+    assert_eq!(ran(prepared.spawn()), copied("isolated", libc::EBADF));
+    limit_descriptors(1024);
+    assert_eq!(ran(prepared.spawn()), isolated);
+    // No number is free, but for that of the page which it keeps.
+    limit_descriptors(100);
+    let fill = || -> Vec<File> {
+        iter::from_fn(|| File::open("/dev/null").ok()).collect()
+    };
+    let full = fill();
+    assert!(full.len() > 40, "{}", full.len());
+    assert_eq!(ran(prepared.spawn()), copied("isolated", libc::EMFILE));
+    // One is free, as there is no page any more.
+    assert_eq!(ran(prepared.spawn()), copied("isolated", libc::EMFILE));
+    let rest = fill();
+    assert_eq!(rest.len(), 1);
+    let error = prepared.spawn().unwrap_err();
+    let refused = (error.step(), error.raw_os_error());
+    assert_eq!(refused, (Step::Clone, Some(libc::EMFILE)));
+    drop((full, rest));
+    assert_eq!(ran(prepared.spawn()), isolated);
+}
+
+/// An image's own two numbers could be those of what is inherited.
+#[test]
+fn unlisted_descriptors_are_inherited_by_a_copy() {
+    let _alone = alone();
+    let null = File::open("/dev/null").unwrap();
+    // The highest free numbers below 64 are what an image would take.
+    let made: Vec<OwnedFd> = [61, 62, 63]
+        .map(|least| {
+            let from = null.as_raw_fd();
+            // SAFETY: duplicates an open descriptor.
+            let fd = unsafe { libc::fcntl(from, libc::F_DUPFD, least) };
+            assert!(fd >= least);
+            // SAFETY: the number was just made, for this owner.
+            unsafe { OwnedFd::from_raw_fd(fd) }
+        })
+        .into();
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args([ASK, "-"]).memory(Memory::Private).stdout(Stdio::piped());
+    let child = command.inherit_unlisted_fds(true).spawn().unwrap();
+    assert_eq!(child.launch().engine(), Engine::Copied);
+    assert_eq!(features(child.launch()), [], "planned so");
+    let output = child.wait_with_output().unwrap();
+    let fds = Report::parse(&output.stdout).fds();
+    for fd in made {
+        assert!(fds.contains(&fd.as_raw_fd().unsigned_abs()), "{fds:?}");
+    }
+}
+
+/// A thread of this process that waits for children of any kind takes the
+/// status of one that is killed before exec.
+#[test]
+fn a_child_killed_before_exec_is_an_error_though_another_thread_took_it() {
+    let name =
+        "a_child_killed_before_exec_is_an_error_though_another_thread_took_it";
+    let _alone = alone();
+    if !util::inside(name, &[]) {
+        return;
+    }
+    let stop = AtomicBool::new(false);
+    let thief = || {
+        let mut taken = 0;
+        while !stop.load(Ordering::Relaxed) {
+            let (how, mut status) = (libc::WNOHANG | libc::__WALL, 0);
+            // SAFETY: writes one int.
+            let pid = unsafe { libc::waitpid(-1, &mut status, how) };
+            taken += i32::from(pid > 0);
+        }
+        taken
+    };
+    let killed = |engine| {
+        let mut command = Command::new("/bin/true");
+        command.engine(engine).before_exec(|pid, _| {
+            // SAFETY: a child's own id, which is above 0.
+            let done = unsafe { libc::kill(pid.cast_signed(), libc::SIGKILL) };
+            assert_eq!(done, 0);
+            thread::sleep(Duration::from_millis(20));
+            Ok(())
+        });
+        let error = command.spawn().unwrap_err();
+        assert_eq!(error.step(), Step::BeforeExec, "{engine}: {error}");
+    };
+    let taken = thread::scope(|scope| {
+        let thief = scope.spawn(thief);
+        for engine in [Engine::Isolated, Engine::Copied, Engine::Pipe] {
+            (0..5).for_each(|_| killed(engine));
+        }
+        stop.store(true, Ordering::Relaxed);
+        thief.join().unwrap()
+    });
+    assert_eq!(taken, 15);
+}
+
+/// Forks, and returns the status of the child, which runs `child`.
+fn forked(child: impl FnOnce() -> bool) -> i32 {
+    // SAFETY: this process has one thread that does anything; the child ends
+    // by `_exit`.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        let good = child();
+        // SAFETY: ends the child.
+        unsafe { libc::_exit(i32::from(!good)) };
+    }
+    let mut status = -1;
+    // SAFETY: waits for the child just made, and writes one int.
+    assert_eq!(unsafe { libc::waitpid(pid, &mut status, 0) }, pid);
+    status
+}
+
+/// Two first processes of two PID namespaces are number 1 both.
+#[test]
+fn processes_of_the_same_number_have_a_page_each() {
+    let name = "processes_of_the_same_number_have_a_page_each";
+    let _alone = alone();
+    // SAFETY: asks for a number.
+    if unsafe { libc::geteuid() } != 0 {
+        return skip(name, "PID namespaces take root here");
+    }
+    if !util::inside(name, &[]) {
+        return;
+    }
+    let unshare = || {
+        // SAFETY: the next child of this process is the first of its own
+        // namespace; nothing else changes.
+        unsafe { libc::unshare(libc::CLONE_NEWPID) == 0 }
+    };
+    let both = |prepared: &Prepared| {
+        let failing = private("/no/such/program").prepare().unwrap();
+        (0..100).all(|_| {
+            let ran = prepared.spawn().unwrap().wait().unwrap().success();
+            let error = failing.spawn().unwrap_err();
+            ran && error.raw_os_error() == Some(libc::ENOENT)
+        })
+    };
+    assert!(unshare());
+    let status = forked(|| {
+        assert_eq!(std::process::id(), 1);
+        let prepared = private("/bin/true").prepare().unwrap();
+        assert!(both(&prepared) && unshare());
+        let (mut ours, theirs) = io::pipe().unwrap();
+        // SAFETY: as in `forked`.
+        let pid = unsafe { libc::fork() };
+        if pid == 0 {
+            assert_eq!(std::process::id(), 1);
+            let good = both(&prepared);
+            // The namespace ends with its first process.
+            drop(theirs);
+            let _ = ours.read(&mut [0]);
+            // SAFETY: ends the child.
+            unsafe { libc::_exit(i32::from(!good)) };
+        }
+        // At the same time, from memory that was one process's.
+        let good = both(&prepared);
+        drop(theirs);
+        let mut status = -1;
+        // SAFETY: waits for the child just made, and writes one int.
+        assert_eq!(unsafe { libc::waitpid(pid, &mut status, 0) }, pid);
+        good && status == 0
+    });
+    assert_eq!(status, 0);
+}
