@@ -183,7 +183,7 @@ pub(crate) mod slot {
     pub(crate) const MASK: u8 = 3;
     /// The first descriptor that no row needs.
     pub(crate) const CUT: u8 = 4;
-    /// The last descriptor below it.
+    /// The last descriptor below it, 0 if none is above what is kept.
     pub(crate) const LAST: u8 = 5;
     /// The descriptors that become 0, 1 and 2.
     pub(crate) const STDIO: u8 = 6;
@@ -229,10 +229,14 @@ pub(crate) mod slot {
     pub(crate) const PARENT_AT: u8 = 57;
     pub(crate) const TOLD: u8 = 58;
     pub(crate) const TOLD_AT: u8 = 59;
+    /// The personality that an image is executed in, 0 for the one there is,
+    /// and the caller's, which the program has.
+    pub(crate) const FLAT: u8 = 60;
+    pub(crate) const PERSONALITY: u8 = 61;
     /// The first that lowering hands out.
-    pub(crate) const FREE: u8 = 60;
+    pub(crate) const FREE: u8 = 62;
     /// How many there are.
-    pub(crate) const COUNT: u8 = 124;
+    pub(crate) const COUNT: u8 = 126;
 
     /// Those that rows may write, beside the free ones.
     pub(crate) const WRITTEN: [u8; 5] = [SINK, WORD, DIGITS, GATE, TOLD];
@@ -263,7 +267,7 @@ pub(crate) mod gate {
     pub(crate) const OPEN: u32 = 0x2000_0001;
 }
 
-/// What one launch has of its own: 1,016 bytes on the caller's stack, or in a
+/// What one launch has of its own: 1,032 bytes on the caller's stack, or in a
 /// page that both processes map.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(8))]
@@ -285,7 +289,7 @@ const _: () = assert!(offset_of!(Block, failed) == 4);
 const _: () = assert!(offset_of!(Block, denied) == 8);
 const _: () = assert!(offset_of!(Block, result) == 16);
 const _: () = assert!(offset_of!(Block, slots) == 24);
-const _: () = assert!(size_of::<Block>() == 1016);
+const _: () = assert!(size_of::<Block>() == 1032);
 
 impl Block {
     pub(crate) const fn new() -> Block {

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use offshoot::{Command, Engine, Launch, Memory, Stdio, Step};
+use offshoot::{Child, Command, Engine, Launch, Memory, Stdio, Step};
 use util::clean::is;
 use util::filter::{self, Fate};
 use util::mirror::{Report, descriptors};
@@ -239,6 +239,62 @@ fn the_image_is_one_sealed_segment_that_nobody_writes() {
     assert_eq!(descriptors(), before);
 }
 
+/// The memory files that are one page long, each with its lowest number, and
+/// the others: images. What serves as a canary is one of the first again.
+fn memory_files() -> [Vec<(i32, u64)>; 2] {
+    let mut all = [Vec::new(), Vec::new()];
+    let numbers = descriptors().into_iter();
+    let memory = numbers.filter(|fd| fd.1.contains("memfd:offshoot"));
+    let mut numbers: Vec<i32> =
+        memory.map(|fd| fd.0.parse().unwrap()).collect();
+    numbers.sort_unstable();
+    for number in numbers {
+        let file = fs::metadata(format!("/proc/self/fd/{number}")).unwrap();
+        let kind = &mut all[usize::from(file.len() != 4096)];
+        if kind.iter().all(|one: &(i32, u64)| one.1 != file.ino()) {
+            kind.push((number, file.ino()));
+        }
+    }
+    all
+}
+
+/// A page is older than what a launch makes, so that a lower number may be
+/// free for the child's descriptor; nobody is started twice for that.
+#[test]
+fn a_page_that_was_kept_costs_no_second_child() {
+    let name = "a_page_that_was_kept_costs_no_second_child";
+    let _alone = alone();
+    if !util::inside(name, &[]) {
+        return;
+    }
+    let command = || {
+        let mut command = Command::new("/bin/true");
+        command.memory(Memory::Private);
+        command
+    };
+    let served = |child: Child| {
+        assert_eq!(child.launch().engine(), Engine::Isolated);
+        assert!(child.launch().confirmed());
+        // One is made for a child that begins anew.
+        assert!(!child.launch().made_canary());
+    };
+    let hole = File::open("/dev/null").unwrap();
+    let prepared = command().prepare().unwrap();
+    served(prepared.spawn().unwrap());
+    drop(hole);
+    served(prepared.spawn().unwrap());
+    let holes: Vec<File> =
+        (0..4).map(|_| File::open("/dev/null").unwrap()).collect();
+    offshoot::reserve_fds(1).unwrap();
+    // Takes what is reserved.
+    let taken = command().prepare().unwrap();
+    command().spawn().unwrap().wait().unwrap();
+    drop(holes);
+    served(command().spawn().unwrap());
+    served(taken.spawn().unwrap());
+    served(prepared.spawn().unwrap());
+}
+
 /// Where descriptors are reserved the page is kept from spawn to spawn, and
 /// a plan that wants its number gets another.
 #[test]
@@ -248,18 +304,20 @@ fn a_page_is_kept_where_descriptors_are_and_given_to_one_launch_at_a_time() {
     if !util::inside(name, &[]) {
         return;
     }
-    let pages = || -> Vec<String> {
-        let page = |fd: &(String, String)| fd.1.contains("memfd:offshoot");
-        let all = descriptors().into_iter().filter(page);
-        all.map(|fd| fd.0).collect()
-    };
+    let pages = || memory_files()[0].clone();
     assert_eq!(run(&mut private()).1.engine(), Engine::Isolated);
-    assert_eq!(pages(), [""; 0], "nothing is kept unasked");
+    assert_eq!(memory_files(), [[], []], "nothing is kept unasked");
     offshoot::reserve_fds(2).unwrap();
     run(&mut private());
-    let kept = pages();
-    assert_eq!(kept.len(), 1, "{kept:?}");
-    let number = kept[0].parse().unwrap();
+    let [kept, images] = memory_files();
+    assert_eq!((kept.len(), images.len()), (1, 1), "{kept:?} {images:?}");
+    run(&mut private());
+    assert_eq!(memory_files(), [kept.clone(), images.clone()]);
+    run(private().env("ANOTHER", "plan"));
+    let [same, other] = memory_files();
+    assert_eq!((same, other.len()), (kept.clone(), 1));
+    assert_ne!(other[0].1, images[0].1);
+    let number = kept[0].0;
     let mut taken = private();
     taken.fd(number, File::open("/dev/null").unwrap());
     let (report, launch) = run(&mut taken);
@@ -287,16 +345,8 @@ fn a_fork_without_exec_does_not_launch_with_its_parents_page() {
     if !util::inside(name, &[]) {
         return;
     }
-    // The files that nobody may execute: pages, not images.
     let pages = || -> Vec<u64> {
-        let memory = |fd: &(String, String)| fd.1.contains("memfd:offshoot");
-        let number = |fd: (String, String)| {
-            let file = format!("/proc/self/fd/{}", fd.0);
-            let file = fs::metadata(file).unwrap();
-            (file.len() == 4096).then_some(file.ino())
-        };
-        let all = descriptors().into_iter().filter(memory);
-        all.filter_map(number).collect()
+        memory_files()[0].iter().map(|page| page.1).collect()
     };
     let prepared = Command::new("/bin/true").memory(Memory::Private).prepare();
     let prepared = prepared.unwrap();

@@ -79,6 +79,7 @@ const NOT_DUMPABLE: &[(usize, u64)] =
 /// of them maps, unmaps or writes memory that is not named here.
 pub(super) const RULES: &[Rule] = &[
     plain(libc::SYS_close_range),
+    plain(libc::SYS_personality),
     plain(libc::SYS_dup3),
     plain(libc::SYS_fcntl),
     plain(libc::SYS_close),

@@ -12,12 +12,13 @@ use core::ffi::CStr;
 use core::ptr;
 
 use super::copied::{await_word, is_free};
-use super::{Ask, Made, address, descriptor, ended, failed, gate, make};
+use super::{Ask, Made, address, descriptor, ended, failed};
+use super::{first_exec, gate, make};
 use super::{pidfd_slot, seat, seat_name, shared::Shared, verdict};
 use crate::call::{Block, Table, sheet, slot};
 use crate::child::enter;
 use crate::sys::abi::CloneArgs;
-use crate::sys::call::{is_dumpable, is_ending};
+use crate::sys::call::{is_dumpable, is_ending, pidfd_open};
 use crate::sys::call::{set_signal_mask, yield_now};
 use crate::sys::wait::{Kind, Target, peek, wait};
 use crate::sys::{CloneFlags, Errno, Pid, safe};
@@ -63,18 +64,24 @@ pub(crate) fn launch(
     let Some(pid) = Pid::new(made) else {
         return Made::Refused(Errno::of(made).unwrap_or(Errno(libc::EINVAL)));
     };
-    match verdict(table, block, pid, descriptor(block.slot(pidfd))) {
-        Made::Running { pid, pidfd, .. } => {
-            let target = Target { pid, pidfd };
-            if !gate::pass(page, ask.gate, target, || ended(target)) {
-                return Made::Stopped { pidfd };
-            }
-            let (made, left) = program(page, target, inside);
-            *block = left;
-            made
-        }
-        other => other,
+    let pidfd = descriptor(block.slot(pidfd));
+    // A child that came to its exec is the image, or the page stays as it
+    // is: that is found out there.
+    let entered = block.failed == 0 && block.reached >= first_exec(table);
+    let (pid, pidfd) = match entered {
+        true => (pid, pidfd.or_else(|| pidfd_open(pid))),
+        false => match verdict(table, block, pid, pidfd) {
+            Made::Running { pid, pidfd, .. } => (pid, pidfd),
+            other => return other,
+        },
+    };
+    let target = Target { pid, pidfd };
+    if !gate::pass(page, ask.gate, target, || ended(target)) {
+        return Made::Stopped { pidfd };
     }
+    let (made, left) = program(page, target, inside);
+    *block = left;
+    made
 }
 
 /// Waits for the image to have become the program, or to be gone.

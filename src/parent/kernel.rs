@@ -1,11 +1,11 @@
 //! What this system says of itself, asked only where the answer decides.
 
 use core::cell::Cell;
-
-use super::std::{env, fs::File, io::Read, sync::OnceLock, thread_local};
+use core::sync::atomic::{AtomicU8, Ordering};
 
 use memchr::memmem;
 
+use super::std::{env, fs::File, io::Read, thread_local};
 use crate::sys::call::clone3_probe;
 
 /// What the kernel, or a filter, is known to refuse, by the errno it gave.
@@ -41,11 +41,28 @@ pub(crate) fn clone3_is_blocked(errno: i32) -> bool {
     clone3_probe().raw_os_error() == errno && errno != libc::EINVAL
 }
 
+/// An answer that stays the same. Whoever asks first does not make others
+/// wait: a fork may have none of the threads that ask.
+struct Asked(AtomicU8);
+
+impl Asked {
+    fn or_ask(&self, ask: impl FnOnce() -> bool) -> bool {
+        match self.0.load(Ordering::Relaxed) {
+            0 => {
+                let yes = ask();
+                self.0.store(1 + u8::from(yes), Ordering::Relaxed);
+                yes
+            }
+            known => known == 2,
+        }
+    }
+}
+
 /// Whether valgrind runs us: it ends a program that makes a clone of a shape
 /// that it does not know, so it is not tried. Asked once.
 pub(crate) fn valgrind() -> bool {
-    static VALGRIND: OnceLock<bool> = OnceLock::new();
-    *VALGRIND.get_or_init(|| {
+    static VALGRIND: Asked = Asked(AtomicU8::new(0));
+    VALGRIND.or_ask(|| {
         let preload = env::var_os("LD_PRELOAD").unwrap_or_default();
         memmem::find(preload.as_encoded_bytes(), b"vgpreload").is_some()
     })
@@ -78,14 +95,14 @@ fn traced_in(status: &[u8]) -> bool {
 /// Where there is no module with labels, which is asked once, it costs
 /// nothing, else a read from /proc.
 pub(crate) fn has_exec_label() -> bool {
-    static LABELS: OnceLock<bool> = OnceLock::new();
+    static LABELS: Asked = Asked(AtomicU8::new(0));
     let some = |path| {
         let mut label = [0u8; 64];
         let read = File::open(path).and_then(|mut file| file.read(&mut label));
         read.is_ok_and(|len| is_label(label.get(..len).unwrap_or_default()))
     };
-    let labels = LABELS.get_or_init(|| some("/proc/thread-self/attr/current"));
-    *labels && some("/proc/thread-self/attr/exec")
+    let labels = LABELS.or_ask(|| some("/proc/thread-self/attr/current"));
+    labels && some("/proc/thread-self/attr/exec")
 }
 
 fn is_label(bytes: &[u8]) -> bool {

@@ -11,9 +11,10 @@ use super::error::{Error, Step};
 use super::std::{
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Mutex, MutexGuard, PoisonError, TryLockError,
         atomic::{AtomicI32, Ordering},
     },
+    thread,
     vec::Vec,
 };
 
@@ -33,6 +34,10 @@ struct Reserve {
 static RESERVE: Mutex<Reserve> =
     Mutex::new(Reserve { idle: Vec::new(), free: Vec::new(), all: 0 });
 
+/// What an image and its page take for good, from the first that are
+/// reserved on.
+const KEPT: usize = 2;
+
 /// The number of `idle`; 0 if there is none.
 static ABOVE: AtomicI32 = AtomicI32::new(0);
 
@@ -41,8 +46,20 @@ pub(crate) fn above() -> Option<RawFd> {
     Some(ABOVE.load(Ordering::Acquire)).filter(|fd| *fd > 0)
 }
 
-fn reserve() -> MutexGuard<'static, Reserve> {
-    RESERVE.lock().unwrap_or_else(PoisonError::into_inner)
+/// How often the reserve is asked for before it is done without.
+const TRIES: u32 = 1000;
+
+/// The reserve, unless it is not to be had: in a fork of a process whose
+/// other threads were at it, nobody ever gives it back.
+fn reserve() -> Option<MutexGuard<'static, Reserve>> {
+    for _ in 0..TRIES {
+        match RESERVE.try_lock() {
+            Ok(reserve) => return Some(reserve),
+            Err(TryLockError::Poisoned(e)) => return Some(e.into_inner()),
+            Err(TryLockError::WouldBlock) => thread::yield_now(),
+        }
+    }
+    None
 }
 
 /// Keeps `count` more descriptor numbers for what children are given: the
@@ -55,9 +72,12 @@ fn reserve() -> MutexGuard<'static, Reserve> {
 /// takes; a [`Prepared`](crate::Prepared) keeps those that it gives each
 /// time. Where none is left, a high number serves, at the price of the copy.
 ///
-/// From then on the process also keeps the page of shared memory that an
-/// [`Engine::Isolated`](crate::Engine::Isolated) child reports through, with
-/// its descriptor, instead of making one for each [`Command`].
+/// From then on the process also keeps what an
+/// [`Engine::Isolated`](crate::Engine::Isolated) child needs, instead of
+/// making it for each [`Command`]: the page of shared memory that it reports
+/// through, and the last image, for the next spawn of the same program with
+/// the same arguments, environment and options. They have descriptors of
+/// their own, two of them at numbers that are reserved beside `count`.
 ///
 /// Threads may spawn and reserve at once. A number goes back to the reserve
 /// as the spawn ends, and what stood there is closed, so that no reader of a
@@ -79,7 +99,9 @@ fn reserve() -> MutexGuard<'static, Reserve> {
 ///
 /// [`Command`]: crate::Command
 pub fn reserve_fds(count: usize) -> Result<(), Error> {
-    reserve()
+    let reserve = RESERVE.lock();
+    reserve
+        .unwrap_or_else(PoisonError::into_inner)
         .more(count)
         .map_err(|e| Error::os(Step::ReserveFds, e.raw_os_error()))
 }
@@ -91,10 +113,11 @@ impl Reserve {
             None => eventfd(0, EventfdFlags::CLOEXEC)?,
         };
         let copy = |_| fcntl_dupfd_cloexec(&idle, 3);
+        let count = if self.idle.is_empty() { count + KEPT } else { count };
         let mut made = (0..count).map(copy).collect::<Result<Vec<_>, _>>()?;
         let highest = made.iter().chain(&self.idle).map(AsRawFd::as_raw_fd);
         let highest = highest.max().unwrap_or(3);
-        let idle = fcntl_dupfd_cloexec(&idle, highest + 1)?;
+        let idle = lift(&idle, highest + 1)?;
         ABOVE.store(idle.as_raw_fd(), Ordering::Release);
         self.idle.push(idle);
         self.all += count;
@@ -126,7 +149,8 @@ impl Low {
         if own < WORD {
             return None;
         }
-        let mut reserve = reserve();
+        above()?;
+        let mut reserve = reserve()?;
         let fits = |(_, free): &(usize, &OwnedFd)| {
             taken.binary_search(&number(*free)).is_err()
         };
@@ -157,7 +181,7 @@ impl Drop for Low {
         let (Some(mut fd), true) = (self.fd.take(), self.leased) else {
             return;
         };
-        let mut reserve = reserve();
+        let Some(mut reserve) = reserve() else { return };
         let idle = reserve.idle.last();
         let put = idle.map(|idle| replace(idle.as_fd(), &mut fd));
         match put {
@@ -170,6 +194,15 @@ impl Drop for Low {
 
 fn number(fd: &impl AsRawFd) -> u32 {
     fd.as_raw_fd().unsigned_abs()
+}
+
+/// A copy at the first free number that is `least` or above. EINVAL says
+/// that `least` is not below RLIMIT_NOFILE: none is free there.
+pub(crate) fn lift(fd: impl AsFd, least: RawFd) -> Result<OwnedFd, Errno> {
+    fcntl_dupfd_cloexec(fd, least).map_err(|e| match e {
+        Errno::INVAL => Errno::MFILE,
+        e => e,
+    })
 }
 
 /// Makes `to` a copy of `fd`, at its own number, in one step.

@@ -68,6 +68,12 @@ pub(crate) enum Limit {
 const _: () = assert!(libc::RLIMIT_FSIZE == 1);
 const _: () = assert!(libc::RLIMIT_NOFILE == 7);
 
+/// `CAP_SETGID` and `CAP_SETUID`, as bits of what may be done now.
+pub(crate) const SET_IDS: u64 = 1 << 6 | 1 << 7;
+
+/// The stack begins where it would without being moved.
+pub(crate) const ADDR_NO_RANDOMIZE: u32 = 0x004_0000;
+
 /// `FUTEX_WAITERS`: makes the kernel wake a waiter as it lets go of a robust
 /// lock. The child adds it in the same store as its own id.
 pub(crate) const FUTEX_WAITERS: u64 = 0x8000_0000;

@@ -183,6 +183,23 @@ pub(crate) fn is_dumpable(pidfd: i32) -> Option<bool> {
     said.then_some(info.coredump_mask & PidfdInfo::USER != 0)
 }
 
+/// Whether a seccomp filter looks at what this thread calls.
+pub(crate) fn is_filtered() -> bool {
+    let get = bits(i64::from(libc::PR_GET_SECCOMP));
+    // SAFETY: clause 1 of `syscall`: a number.
+    unsafe { syscall(libc::SYS_prctl, [get, 0, 0, 0, 0, 0]) != 0 }
+}
+
+/// The calling thread's personality, which its children have too.
+pub(crate) fn personality() -> Option<u32> {
+    // SAFETY: clause 1 of `syscall`: a number, which no personality is, so
+    // that nothing is changed.
+    let own = unsafe {
+        syscall(libc::SYS_personality, [u32::MAX.into(), 0, 0, 0, 0, 0])
+    };
+    u32::try_from(own).ok()
+}
+
 /// Whether a process is about to end or has ended (Linux 5.15); `None` if
 /// that cannot be asked. The call frees the memory of a process that is
 /// ending, and refuses any other.
@@ -190,10 +207,7 @@ pub(crate) fn is_dumpable(pidfd: i32) -> Option<bool> {
 /// Not asked where there is a seccomp filter, which may kill whoever makes a
 /// call that it does not know.
 pub(crate) fn is_ending(pidfd: i32) -> Option<bool> {
-    let get = bits(i64::from(libc::PR_GET_SECCOMP));
-    // SAFETY: clause 1 of `syscall`: a number.
-    let filter = unsafe { syscall(libc::SYS_prctl, [get, 0, 0, 0, 0, 0]) };
-    if filter != 0 {
+    if is_filtered() {
         return None;
     }
     let args = [bits(i64::from(pidfd)), 0, 0, 0, 0, 0];

@@ -67,7 +67,7 @@ pub(crate) const CASES: &[Case] = &[
             // Without the right to it there is nothing to see.
             // SAFETY: asks for a number.
             let root = unsafe { libc::geteuid() } == 0;
-            if root { c.chroot("/").current_dir("/tmp") } else { c }
+            if root { c.chroot("/").current_dir("tmp") } else { c }
         },
     },
     Case {

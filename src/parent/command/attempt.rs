@@ -3,9 +3,6 @@
 
 use core::time::Duration;
 
-use rustix::event::{EventfdFlags, eventfd};
-use rustix::io::fcntl_dupfd_cloexec;
-
 use super::lesser::{Lesser, is_proof, lesser, listed};
 use super::lowered::Lowered;
 use super::prepared::Prepared;
@@ -19,14 +16,15 @@ use crate::parent::handle::launch::{
     CgroupEntry, Fallback, Fallbacks, Launch,
 };
 use crate::parent::kernel;
+use crate::parent::plan::Plan;
 use crate::parent::plan::method::Engine;
 use crate::parent::plan::shape::Shape;
-use crate::parent::reserve;
 use crate::parent::std::{
     os::fd::{AsRawFd, OwnedFd},
     thread,
 };
-use crate::sys::call::saved_ids_are_effective;
+use crate::sys::abi::SET_IDS;
+use crate::sys::call::{capabilities, saved_ids_are_effective};
 use crate::sys::{CloneFlags, Errno, Maker};
 
 /// How often a program that is open for writing is tried again: 50 us, then
@@ -46,10 +44,14 @@ pub(super) enum Next {
 pub(super) struct Attempt {
     pub(super) shape: Shape,
     /// Flags beside those of the engine.
-    flags: CloneFlags,
-    canary: Option<OwnedFd>,
+    pub(super) flags: CloneFlags,
+    pub(super) canary: Option<OwnedFd>,
+    /// The number of one that stays open over this spawn.
+    pub(super) kept: Option<i32>,
     /// What a canary has to be above.
-    cut: i32,
+    pub(super) cut: i32,
+    /// What this thread may do, if that matters.
+    pub(super) rights: [u64; 3],
     busy: u32,
     fallbacks: Fallbacks,
 }
@@ -68,7 +70,9 @@ impl Attempt {
             shape: plan.shape,
             flags: CloneFlags::empty(),
             canary: None,
+            kept: None,
             cut: 3,
+            rights: [0; 3],
             busy: 0,
             fallbacks: Fallbacks::default(),
         };
@@ -90,9 +94,14 @@ impl Attempt {
             attempt.shape.engine = Engine::Copied;
         }
         let isolated = attempt.shape.engine == Engine::Isolated;
+        if isolated {
+            attempt.rights = capabilities();
+        }
         let changed = match () {
             () if !isolated || !plan.any_engine => None,
-            () if !saved_ids_are_effective() => {
+            () if !sets_ids(plan, attempt.rights)
+                && !saved_ids_are_effective() =>
+            {
                 Some("copied, as exec drops saved ids")
             }
             () if kernel::has_exec_label() => {
@@ -117,7 +126,6 @@ impl Attempt {
         &self,
         prepared: &'a Prepared,
         group: Option<&Group>,
-        cut: i32,
         environ: Option<Environ<'a>>,
         gate: Option<Gate<'a>>,
     ) -> Ask<'a> {
@@ -126,45 +134,11 @@ impl Attempt {
         Ask {
             maker: self.shape.maker,
             flags: self.flags,
-            canary: prepared.kept_canary(cut).or(own),
+            canary: self.kept.or(own),
             cgroup: born.map(Group::number),
             tids: &prepared.plan.set_tid,
             environ,
             gate,
-        }
-    }
-
-    /// The pidfd serves as the canary only where it is made after and above
-    /// everything the child needs, in a table that is shared; `moved` if
-    /// something has a number of our choice.
-    pub(super) fn prove_if_needed(
-        &mut self,
-        prepared: &Prepared,
-        cut: i32,
-        moved: bool,
-    ) {
-        self.cut = cut;
-        let needed = prepared.plan.ops.contains(&Op::CloseRange);
-        let high = |fd: &OwnedFd| fd.as_raw_fd() >= cut;
-        let have = self.canary.as_ref().is_some_and(high);
-        if !needed || self.shape.listed || have {
-            return;
-        }
-        // An earlier one may be too low for this shape.
-        self.canary = None;
-        let shares = self.flags.contains(CloneFlags::FILES);
-        let by_pidfd = shares && self.shape.maker == Maker::Clone3;
-        if prepared.kept_canary(cut).is_none() && (moved || !by_pidfd) {
-            self.prove();
-        }
-    }
-
-    /// Makes a canary. Where there is no number left above the cut, the
-    /// child gets a copy of the table, and there is nothing to prove.
-    fn prove(&mut self) {
-        match canary(self.cut) {
-            Ok(made) => self.canary = Some(made),
-            Err(_) => self.flags -= CloneFlags::FILES,
         }
     }
 
@@ -413,18 +387,11 @@ impl Attempt {
     }
 }
 
-impl Prepared {
-    /// The canary made beforehand, or that of the reserve, if it is above
-    /// what this spawn needs.
-    fn kept_canary(&self, cut: i32) -> Option<i32> {
-        let kept = self.canary.as_ref().map(AsRawFd::as_raw_fd);
-        let kept = kept.filter(|fd| *fd >= cut);
-        kept.or_else(|| reserve::above().filter(|fd| *fd >= cut))
-    }
-}
-
-/// A descriptor that nobody needs, at `cut` or above.
-fn canary(cut: i32) -> rustix::io::Result<OwnedFd> {
-    let fd = eventfd(0, EventfdFlags::CLOEXEC)?;
-    if fd.as_raw_fd() >= cut { Ok(fd) } else { fcntl_dupfd_cloexec(fd, cut) }
+/// Whether all six ids will be others, whatever they are, by the right to
+/// make them so.
+fn sets_ids(plan: &Plan, rights: [u64; 3]) -> bool {
+    let user = plan.ops.iter().any(|op| matches!(op, Op::Setuid(_)));
+    let group = plan.ops.iter().any(|op| matches!(op, Op::Setgid(_)));
+    let may = rights[0] & SET_IDS == SET_IDS;
+    user && group && may
 }

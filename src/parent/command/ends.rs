@@ -2,15 +2,15 @@
 
 use rustix::pipe::{PipeFlags, pipe_with};
 
-use super::held::{Held, lift};
-use super::page::{Page, introduce};
+use super::held::Held;
+use super::page::Page;
 use crate::call::{Block, slot};
 use crate::parent::cgroup::Group;
 use crate::parent::error::{Error, Step};
 use crate::parent::plan::method::Engine;
 use crate::parent::plan::shape::Shape;
 use crate::parent::plan::{Plan, stdio_step};
-use crate::parent::reserve::Low;
+use crate::parent::reserve::{Low, lift};
 use crate::parent::std::{
     fs::File,
     os::fd::{AsRawFd, OwnedFd},
@@ -27,8 +27,9 @@ pub(super) struct Ends {
     /// The numbers, and the first number above all that steps read from.
     numbers: [u32; 3],
     pub(super) cut: i32,
-    /// The first number above all that stays open.
+    /// The first number above all that stays open, and above what is lent.
     above: i32,
+    lent: i32,
     /// Whether one of them has a number that is not the lowest that was
     /// free: what is made next may be below it.
     pub(super) moved: bool,
@@ -38,9 +39,9 @@ impl Ends {
     /// Makes or looks up each of them.
     pub(super) fn new(plan: &Plan, held: &Held) -> Result<Ends, Error> {
         let signed = |n| i32::try_from(n).unwrap_or(i32::MAX);
-        let (cut, above) = (signed(held.cut), signed(held.above));
+        let [cut, above, lent] = [held.cut, held.above, held.lent].map(signed);
         let moved = held.cut > 3;
-        let mut ends = Ends { cut, above, moved, ..Ends::default() };
+        let mut ends = Ends { cut, above, lent, moved, ..Ends::default() };
         for n in 0..3u8 {
             let i = usize::from(n);
             let theirs = match plan.stdio.get(i) {
@@ -87,7 +88,6 @@ impl Ends {
         if let (Some(page), Some(image)) = (&extra.page, extra.image) {
             block.set(slot::PAGE, page.number().into());
             block.set(slot::IMAGE, image.into());
-            introduce(&mut block);
         }
         block.set(slot::CUT, number(extra.cut));
         block.set(slot::LAST, number(extra.last));
@@ -132,9 +132,11 @@ impl Extra {
             }
             (extra.page, extra.image) = (Some(page), Some(image));
         }
-        // The last range that is closed begins above all that stays open,
-        // and is not to end before it.
-        extra.last = (extra.cut - 1).max(ends.above);
+        // The last range that is closed begins above all that stays open.
+        let isolated = shape.engine == Engine::Isolated;
+        let lent = if isolated { ends.lent } else { 3 };
+        let above = ends.above.max(lent);
+        extra.last = if extra.cut > above { extra.cut - 1 } else { 0 };
         if shape.engine == Engine::Pipe && !shape.here {
             let fail = |e: rustix::io::Errno| {
                 Error::os(Step::Clone, e.raw_os_error()).with("pipe")

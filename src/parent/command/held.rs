@@ -11,12 +11,12 @@ use crate::parent::plan::given::{Given, Image, pair};
 use crate::parent::plan::method::Engine;
 use crate::parent::plan::shape::Shape;
 use crate::parent::plan::{Plan, stdio_step};
-use crate::parent::reserve::Low;
+use crate::parent::reserve::{Low, lift};
 use crate::parent::std::{
     format,
     fs::{File, OpenOptions},
     io,
-    os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     vec::Vec,
 };
 use crate::parent::stdio::Lent;
@@ -40,8 +40,10 @@ pub(super) struct Held {
     targets: Vec<u32>,
     /// The first number above all that steps read from; 3 if they read none.
     pub(super) cut: u32,
-    /// The first number above all that stays open.
+    /// The first number above all that stays open, and above what is lent
+    /// to an image.
     pub(super) above: u32,
+    pub(super) lent: u32,
     /// Why there is no image, where the plan wanted one.
     pub(super) unimaged: Option<Unimaged>,
 }
@@ -85,8 +87,11 @@ impl Held {
             held.unimaged = Some(("RLIMIT_NOFILE", libc::EMFILE));
             plan.shape.engine = Engine::Copied;
         }
-        let kept = plan.kept(plan.shape).last().copied();
+        let shared = Shape { engine: Engine::Suspended, ..plan.shape };
+        let kept = plan.kept(shared).last().copied();
         held.above = kept.map_or(3, |n| n.saturating_add(1)).max(3);
+        let [page, image] = plan.lent;
+        held.lent = page.max(image).saturating_add(1);
         if let Some(place) = plan.program_fd {
             let path = format!("/proc/self/fd/{}", plan.place(place));
             if let Ok(path) = plan.words.put(&[path.as_bytes()]) {
@@ -204,14 +209,8 @@ impl Held {
     }
 
     /// A descriptor at `cut` or above, made from one that is held.
-    pub(super) fn canary(
-        &self,
-        plan: &Plan,
-        image: Option<&Low>,
-        cut: u32,
-    ) -> Option<OwnedFd> {
-        let own = self.null.iter().flatten().chain(&self.copies);
-        let mut own = own.chain(image);
+    pub(super) fn canary(&self, plan: &Plan, cut: u32) -> Option<OwnedFd> {
+        let mut own = self.null.iter().flatten().chain(&self.copies);
         let mut lent = plan.given.iter().filter_map(|g| g.lent.as_ref());
         let fd = own.find_map(Low::fd).or_else(|| lent.next().map(borrow))?;
         fcntl_dupfd_cloexec(fd, i32::try_from(cut).ok()?).ok()
@@ -220,15 +219,6 @@ impl Held {
 
 fn os(step: Step, e: Errno) -> Error {
     Error::os(step, e.raw_os_error())
-}
-
-/// A copy at the first free number that is `least` or above. EINVAL says
-/// that `least` is not below RLIMIT_NOFILE: none is free there.
-pub(super) fn lift(fd: impl AsFd, least: RawFd) -> Result<OwnedFd, Errno> {
-    fcntl_dupfd_cloexec(fd, least).map_err(|e| match e {
-        Errno::INVAL => Errno::MFILE,
-        e => e,
-    })
 }
 
 /// Whether the caller's descriptors are open, and which of them exec closes.

@@ -1,7 +1,7 @@
 //! Lowered: a plan's rows for each shape that it was launched in so far.
 
 use super::held::Held;
-use super::page;
+use super::page::Image;
 use crate::call::{Call, Entry, Table, number};
 use crate::launch::isolated::Inside;
 use crate::launch::{CLOSERS, image_code};
@@ -9,8 +9,11 @@ use crate::op::Op;
 use crate::parent::error::{Cause, Error, Step};
 use crate::parent::plan::shape::Shape;
 use crate::parent::plan::{Plan, image, lower};
-use crate::parent::reserve::Low;
-use crate::parent::std::{boxed::Box, sync::OnceLock, vec::Vec};
+use crate::parent::std::{
+    boxed::Box,
+    sync::{Arc, OnceLock},
+    vec::Vec,
+};
 
 /// The rows of one shape; those of lesser shapes hang behind it, made when
 /// the kernel refuses this one.
@@ -22,7 +25,7 @@ pub(super) struct Lowered {
     /// How many of the rows run in this process's memory or a copy; the
     /// rest run in the image.
     here: usize,
-    pub(super) image: Option<Low>,
+    pub(super) image: Option<Arc<Image>>,
     next: OnceLock<Box<Lowered>>,
 }
 
@@ -44,7 +47,7 @@ impl Lowered {
             let op = plan.ops.get(usize::from(row.step));
             op == Some(&Op::Enter)
         };
-        let enter = rows.iter().position(enters);
+        let enter = rows.iter().rposition(enters);
         let here = enter.map_or(rows.len(), |at| at + 1);
         let (text, lists) = plan.words.places();
         let at = entries.as_ptr().expose_provenance() as u64;
@@ -55,7 +58,7 @@ impl Lowered {
             let [page, _] = plan.lent;
             let inside = lowered.inside();
             let elf = image::elf(plan, inside, first, image_code(), page)?;
-            lowered.image = Some(page::image(&elf, held)?);
+            lowered.image = Some(Image::of(elf, held)?);
         }
         Ok(lowered)
     }

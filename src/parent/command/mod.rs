@@ -2,6 +2,7 @@
 
 mod attempt;
 mod blame;
+mod canary;
 mod ends;
 mod env;
 mod fds;

@@ -1,5 +1,5 @@
 //! Page: the memory that an image and its parent share, and the image's own
-//! file. One page belongs to one launch at a time.
+//! file. One page belongs to one launch at a time, an image to any number.
 
 use core::num::NonZeroU64;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -13,19 +13,24 @@ use crate::launch::forks::generation;
 use crate::launch::shared::{PAGE, Shared};
 use crate::parent::error::{Error, Step};
 use crate::parent::image::{memory_file, of_bytes};
-use crate::parent::reserve::{Low, above};
+use crate::parent::reserve::{Low, above, lift};
 use crate::parent::std::{
     hash::{BuildHasher, RandomState},
-    sync::{Mutex, OnceLock},
+    os::fd::{AsRawFd, OwnedFd, RawFd},
+    sync::{Arc, Mutex},
+    vec::Vec,
 };
-use crate::sys::abi::Limit;
-use crate::sys::call::{capabilities, limit};
+use crate::sys::abi::{ADDR_NO_RANDOMIZE, Limit};
+use crate::sys::call::{is_filtered, limit, personality};
 
 /// A page, mapped here, with the file by which a child maps it.
 #[derive(Debug)]
 pub(super) struct Page {
     fd: Low,
     pub(super) shared: Shared,
+    /// Above it and the image it was first used with, from its second use
+    /// on: what is made for a launch may have a lower number by then.
+    canary: Option<OwnedFd>,
     /// The process that made it, where that can be known for sure.
     owner: Option<NonZeroU64>,
 }
@@ -40,7 +45,7 @@ impl Page {
         let file = fd.fd().ok_or_else(|| fail(Errno::BADF))?;
         let shared = Shared::over(file);
         let shared = shared.map_err(|e| Error::os(Step::Image, e.0))?;
-        Ok(Page { fd, shared, owner: generation() })
+        Ok(Page { fd, shared, canary: None, owner: generation() })
     }
 
     pub(super) fn number(&self) -> u32 {
@@ -61,6 +66,26 @@ impl Page {
         page.filter(Page::is_own)
     }
 
+    /// A descriptor at `cut` or above; `None` before the first use too.
+    pub(super) fn canary(&self, cut: i32) -> Option<RawFd> {
+        let own = self.canary.as_ref().map(AsRawFd::as_raw_fd);
+        own.filter(|fd| *fd >= cut)
+    }
+
+    /// Whether it was there before this launch.
+    pub(super) fn is_used(&self) -> bool {
+        self.canary.is_some()
+    }
+
+    /// Makes it fit for another launch. Where no descriptor is left for that
+    /// it is used once.
+    pub(super) fn again(mut self, cut: i32) -> Option<Page> {
+        if self.canary.is_none() {
+            self.canary = Some(lift(self.fd.fd()?, cut).ok()?);
+        }
+        Some(self)
+    }
+
     /// Keeps it, where this process has asked for descriptors to be kept and
     /// has no page yet; else gives it back.
     pub(super) fn keep(self) -> Option<Page> {
@@ -77,9 +102,53 @@ impl Page {
 /// The page that this process keeps. Nobody waits for it.
 static KEPT: Mutex<Option<Page>> = Mutex::new(None);
 
-/// The image's file, sealed. Not written where RLIMIT_FSIZE would end this
-/// process by SIGXFSZ.
-pub(super) fn image(bytes: &[u8], held: &Held) -> Result<Low, Error> {
+/// An image's file, sealed, and what it holds.
+#[derive(Debug)]
+pub(super) struct Image {
+    fd: Low,
+    bytes: Vec<u8>,
+    owner: Option<NonZeroU64>,
+}
+
+/// The last image that was made, where this process has asked for
+/// descriptors to be kept. Nobody waits for it.
+static LAST: Mutex<Option<Arc<Image>>> = Mutex::new(None);
+
+impl Image {
+    pub(super) fn number(&self) -> u32 {
+        self.fd.number()
+    }
+
+    /// The file of these bytes: the last one, if it holds them; a fork may
+    /// have closed that.
+    pub(super) fn of(
+        bytes: Vec<u8>,
+        held: &Held,
+    ) -> Result<Arc<Image>, Error> {
+        let owner = generation();
+        let serves = |last: &&Arc<Image>| {
+            let own = last.owner.is_some() && last.owner == owner;
+            own && last.bytes == bytes && !held.takes(last.number())
+        };
+        if let Ok(mut last) = LAST.try_lock() {
+            if let Some(last) = last.as_ref().filter(serves) {
+                return Ok(Arc::clone(last));
+            }
+            // Its number is the next one's.
+            *last = None;
+        }
+        let fd = file(&bytes, held)?;
+        let image = Arc::new(Image { fd, bytes, owner });
+        if let (true, Ok(mut last)) = (above().is_some(), LAST.try_lock()) {
+            *last = Some(Arc::clone(&image));
+        }
+        Ok(image)
+    }
+}
+
+/// A sealed file. Not written where RLIMIT_FSIZE would end this process by
+/// SIGXFSZ.
+fn file(bytes: &[u8], held: &Held) -> Result<Low, Error> {
     let limit = limit(Limit::FileSize);
     let limit = limit.map_err(|e| Error::os(Step::Image, e.0))?;
     if (bytes.len() as u64) > limit {
@@ -90,13 +159,14 @@ pub(super) fn image(bytes: &[u8], held: &Held) -> Result<Low, Error> {
     held.settle(file).map_err(fail)
 }
 
-/// What an image is told through its block: a name that no program has, and
-/// what this thread may do.
-pub(super) fn introduce(block: &mut Block) {
-    static SEED: OnceLock<RandomState> = OnceLock::new();
+/// What an image is told through its block: a name that no program has, what
+/// this thread may do, and its personality. That stays as it is where there
+/// is a seccomp filter, which may kill whoever makes a call that it does not
+/// know.
+pub(super) fn introduce(block: &mut Block, rights: [u64; 3]) {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let n = COUNT.fetch_add(1, Ordering::Relaxed);
-    let n = SEED.get_or_init(RandomState::new).hash_one(n);
+    let n = RandomState::new().hash_one(n);
     // Fifteen letters of sixteen kinds, and a NUL: a word of eight, one of
     // seven.
     let letters = |from: u32, count: u32| {
@@ -107,7 +177,11 @@ pub(super) fn introduce(block: &mut Block) {
     };
     block.set(slot::COMM, letters(0, 8));
     block.set(slot::COMM + 1, letters(8, 7));
-    for (n, word) in (slot::CAPS..).zip(capabilities()) {
+    if let (false, Some(own)) = (is_filtered(), personality()) {
+        block.set(slot::FLAT, u64::from(own | ADDR_NO_RANDOMIZE));
+        block.set(slot::PERSONALITY, own.into());
+    }
+    for (n, word) in (slot::CAPS..).zip(rights) {
         block.set(n, word);
     }
 }

@@ -8,7 +8,7 @@ use super::ends::{Ends, Extra};
 use super::held::Held;
 use super::lesser::lesser;
 use super::lowered::Lowered;
-use super::page::Page;
+use super::page::{Page, introduce};
 use crate::call::{Block, Table};
 use crate::launch::gate::Gate;
 use crate::launch::{Ask, Environ, Made};
@@ -77,14 +77,14 @@ impl Prepared {
             }
             other => other?,
         };
-        let image = first.image.as_ref();
-        let cut = held.cut.max(image.map_or(3, |image| image.number() + 1));
+        let (image, cut) = (first.image.as_ref(), held.cut);
         let above = |fd| u32::try_from(fd).is_ok_and(|n: u32| n >= cut);
         let proved = cut == 3 || reserve::above().is_some_and(above);
         // Where it cannot be made now, the first spawn says why.
         let wanted = plan.shares(plan.shape) && !proved && !once;
-        let canary =
-            if wanted { held.canary(&plan, image, cut) } else { None };
+        // Where there are pages, they have their own.
+        let wanted = wanted && image.is_none();
+        let canary = if wanted { held.canary(&plan, cut) } else { None };
         let page = Mutex::new(None);
         Ok(Prepared { plan, first, held, canary, page })
     }
@@ -152,12 +152,15 @@ impl Prepared {
                 page => page?,
             };
             let mut extra = Extra::new(shape, group, ends, page)?;
-            attempt.prove_if_needed(self, extra.cut, ends.moved);
+            attempt.prove_if_needed(self, &extra, ends.moved);
             let environ = self.environ(&table, &room);
-            let ask = attempt.ask(self, group, extra.cut, environ, gate);
+            let ask = attempt.ask(self, group, environ, gate);
             let mut block = ends.block(&extra);
+            if extra.page.is_some() {
+                introduce(&mut block, attempt.rights);
+            }
             let made = launch(&table, &mut block, ask, &mut extra, lowered);
-            self.give_back(extra.page, made);
+            self.give_back(extra.page, extra.cut, made);
             // Owned from here, so that every way out closes it or keeps it.
             let pidfd = made.pidfd().map(adopt);
             if let Made::Running { pid, sure, .. } = made {
@@ -232,9 +235,10 @@ impl Prepared {
 
     /// Keeps a page for the next launch, unless this one's child may still
     /// write to it.
-    fn give_back(&self, page: Option<Page>, made: Made) {
+    fn give_back(&self, page: Option<Page>, cut: i32, made: Made) {
         let used = matches!(made, Made::Running { sure: false, .. });
-        let page = page.filter(|_| !used).and_then(Page::keep);
+        let page = page.filter(|_| !used).and_then(|page| page.again(cut));
+        let page = page.and_then(Page::keep);
         if let (true, Ok(mut idle)) = (page.is_some(), self.page.try_lock()) {
             *idle = page;
         }

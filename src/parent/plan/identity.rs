@@ -35,12 +35,15 @@ impl Rows {
         let place = u64::from(list.start);
         let row = self.call(libc::SYS_setgroups, &[count.into(), place]);
         row.texts = 0b10;
-        self.count_groups(count);
-        if (1..=READ_BACK).contains(&count) {
+        if !(1..=READ_BACK).contains(&count) {
+            self.count_groups(count);
+        } else {
             let scratch = u64::from(slot::SCRATCH_AT);
             let args = [u64::from(READ_BACK), scratch];
             let read = self.call(libc::SYS_getgroups, &args);
             read.slots = 0b10;
+            read.check = Check::Equal;
+            read.want = u64::from(count);
             let args = [scratch, place, 4 * u64::from(count)];
             let same = self.push(local::COMPARE, &args);
             same.slots = 0b1;

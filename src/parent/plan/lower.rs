@@ -3,9 +3,7 @@
 use crate::call::{Call, Check, ROW, local, number, onward, slot};
 use crate::op::{Op, Role, Str};
 use crate::parent::std::vec::Vec;
-use crate::sys::abi::{
-    CAPS_SIZE, FUTEX_WAITERS, ROBUST_HEAD_SIZE, SIGSET_SIZE,
-};
+use crate::sys::abi::{FUTEX_WAITERS, ROBUST_HEAD_SIZE, SIGSET_SIZE};
 use crate::sys::{Errno, bits};
 
 use super::method::Engine;
@@ -137,7 +135,7 @@ impl Rows {
             Op::Umask(mask) => {
                 self.call(libc::SYS_umask, &[mask.into()]);
             }
-            Op::Chroot(dir) => self.chroot(dir),
+            Op::Chroot(dir) => self.chroot(dir, plan),
             Op::ClearGroups { uid, gid } => self.clear_groups(uid, gid),
             Op::Setgroups { list, count } => self.setgroups(list, count),
             Op::Setgid(gid) => self.setgid(gid),
@@ -173,7 +171,7 @@ impl Rows {
         self.push(local::HOOK, &[entry, from, to])
     }
 
-    fn watch(&mut self, plan: &Plan) {
+    pub(super) fn watch(&mut self, plan: &Plan) {
         let head = u64::from(slot::HEAD_AT);
         let args = [head, ROBUST_HEAD_SIZE];
         self.call(libc::SYS_set_robust_list, &args).slots = 0b1;
@@ -234,6 +232,13 @@ impl Rows {
             let from = u64::from(from);
             let last = to.is_none();
             let to = u64::from(to.unwrap_or(slot::LAST.into()));
+            if last {
+                // Nothing is there, most often.
+                let some = self.push(local::VALUE, &[slot::LAST.into()]);
+                some.slots = 0b1;
+                some.check = Check::Skip;
+                some.hop = ROW;
+            }
             if shape.listed {
                 let slots = if last { 0b100 } else { 0 };
                 self.list(CLOSER, from, to).slots = slots;
@@ -246,11 +251,20 @@ impl Rows {
     }
 
     /// Whoever has the right to it can leave a root whose outside is still
-    /// the directory.
-    fn chroot(&mut self, dir: Str) {
+    /// the directory. Only ids change before the caller's own directory is
+    /// entered; a relative one begins at the root.
+    fn chroot(&mut self, dir: Str, plan: &Plan) {
         let args = [u64::from(dir.start)];
         self.call(libc::SYS_chroot, &args).texts = 0b1;
-        self.chdir(Words::ROOT);
+        let enters = |op: &Op| match *op {
+            Op::Chdir(dir) => {
+                plan.words.get(dir).as_encoded_bytes().starts_with(b"/")
+            }
+            _ => false,
+        };
+        if !plan.ops.iter().any(enters) {
+            self.chdir(Words::ROOT);
+        }
     }
 
     fn chdir(&mut self, path: Str) {
@@ -366,67 +380,6 @@ fn environment(row: &mut Call, n: usize, plan: &Plan, shape: Shape) {
         row.slots |= 1 << n;
     } else {
         row.lists |= 1 << n;
-    }
-}
-
-/// The rows of a plan that runs in an image: what an image needs, and what
-/// it does by itself.
-impl Rows {
-    fn lend(&mut self, plan: &Plan) {
-        let [page, image] = plan.lent.map(u64::from);
-        let cloexec = u64::from(libc::O_CLOEXEC.unsigned_abs());
-        for (slot, to, flags) in
-            [(slot::PAGE, page, 0), (slot::IMAGE, image, cloexec)]
-        {
-            let args = [u64::from(slot), to, flags];
-            self.call(libc::SYS_dup3, &args).slots = 0b1;
-        }
-        self.mark_held(plan, 0);
-    }
-
-    fn enter(&mut self, plan: &Plan) {
-        let empty = u64::from(Words::ZEROS.start);
-        let (argv, envp) = plan.image_lists;
-        let flags = u64::from(libc::AT_EMPTY_PATH.unsigned_abs());
-        let image = u64::from(plan.lent[1]);
-        let args = [image, empty, argv, envp, flags];
-        let row = self.call(libc::SYS_execveat, &args);
-        (row.texts, row.lists) = (0b0010, 0b1100);
-    }
-
-    fn arrive(&mut self, plan: &Plan) {
-        self.watch(plan);
-        let [page, _] = plan.lent.map(u64::from);
-        self.call(libc::SYS_close, &[page]);
-        self.mark_held(plan, u64::from(libc::FD_CLOEXEC.unsigned_abs()));
-        let header = u64::from(plan.caps_header.start);
-        let scratch = u64::from(slot::SCRATCH_AT);
-        let read = self.call(libc::SYS_capget, &[header, scratch]);
-        (read.texts, read.slots) = (0b01, 0b10);
-        let args = [scratch, u64::from(slot::CAPS_AT), CAPS_SIZE];
-        let same = self.push(local::COMPARE, &args);
-        same.slots = 0b11;
-        same.check = Check::Equal;
-    }
-
-    /// What is open till the last exec is closed at the next, or is not.
-    fn mark_held(&mut self, plan: &Plan, flag: u64) {
-        let setfd = u64::from(libc::F_SETFD.unsigned_abs());
-        let held = plan.given.iter().filter(|given| given.target.is_none());
-        for given in held {
-            let args = [u64::from(given.place()), setfd, flag];
-            self.call(libc::SYS_fcntl, &args);
-        }
-    }
-
-    /// What an image is not and a program is: without a name of its own
-    /// making, and dumpable.
-    fn name(&mut self) {
-        let option = u64::from(libc::PR_SET_DUMPABLE.unsigned_abs());
-        self.call(libc::SYS_prctl, &[option, 0]);
-        let option = u64::from(libc::PR_SET_NAME.unsigned_abs());
-        let args = [option, u64::from(slot::COMM_AT)];
-        self.call(libc::SYS_prctl, &args).slots = 0b10;
     }
 }
 

@@ -11,6 +11,7 @@ pub(crate) mod lower;
 pub(crate) mod method;
 mod order;
 pub(crate) mod path;
+mod phases;
 pub(crate) mod shape;
 mod show;
 mod wires;

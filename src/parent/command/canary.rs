@@ -1,0 +1,72 @@
+//! Canary: a descriptor of the parent's that must be gone from the child's
+//! table, as the proof that the table is the child's own.
+
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::io::fcntl_dupfd_cloexec;
+
+use super::attempt::Attempt;
+use super::ends::Extra;
+use super::page::Page;
+use super::prepared::Prepared;
+use crate::op::Op;
+use crate::parent::reserve;
+use crate::parent::std::os::fd::{AsRawFd, OwnedFd};
+use crate::sys::{CloneFlags, Maker};
+
+impl Attempt {
+    /// The pidfd serves as the canary only where it is made after and above
+    /// everything the child needs, in a table that is shared; `moved` if
+    /// something has a number of our choice.
+    pub(super) fn prove_if_needed(
+        &mut self,
+        prepared: &Prepared,
+        extra: &Extra,
+        moved: bool,
+    ) {
+        let cut = extra.cut;
+        self.cut = cut;
+        let page = extra.page.as_ref();
+        self.kept = prepared.kept_canary(cut);
+        self.kept = self.kept.or_else(|| page?.canary(cut));
+        let moved = moved || page.is_some_and(Page::is_used);
+        let needed = prepared.plan.ops.contains(&Op::CloseRange);
+        let high = |fd: &OwnedFd| fd.as_raw_fd() >= cut;
+        let have = self.canary.as_ref().is_some_and(high);
+        let have = have || self.kept.is_some();
+        if !needed || self.shape.listed || have {
+            return;
+        }
+        // An earlier one may be too low for this shape.
+        self.canary = None;
+        let shares = self.flags.contains(CloneFlags::FILES);
+        let by_pidfd = shares && self.shape.maker == Maker::Clone3;
+        if moved || !by_pidfd {
+            self.prove();
+        }
+    }
+
+    /// Makes a canary. Where there is no number left above the cut, the
+    /// child gets a copy of the table, and there is nothing to prove.
+    pub(super) fn prove(&mut self) {
+        match canary(self.cut) {
+            Ok(made) => self.canary = Some(made),
+            Err(_) => self.flags -= CloneFlags::FILES,
+        }
+    }
+}
+
+impl Prepared {
+    /// The canary made beforehand, or that of the reserve, if it is above
+    /// what this spawn needs.
+    fn kept_canary(&self, cut: i32) -> Option<i32> {
+        let kept = self.canary.as_ref().map(AsRawFd::as_raw_fd);
+        let kept = kept.filter(|fd| *fd >= cut);
+        kept.or_else(|| reserve::above().filter(|fd| *fd >= cut))
+    }
+}
+
+/// A descriptor that nobody needs, at `cut` or above.
+fn canary(cut: i32) -> rustix::io::Result<OwnedFd> {
+    let fd = eventfd(0, EventfdFlags::CLOEXEC)?;
+    if fd.as_raw_fd() >= cut { Ok(fd) } else { fcntl_dupfd_cloexec(fd, cut) }
+}

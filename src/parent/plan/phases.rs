@@ -1,0 +1,79 @@
+//! Phases: the rows that lead a child into an image, and those that an image
+//! makes of itself.
+
+use super::Plan;
+use super::lower::Rows;
+use super::words::Words;
+use crate::call::{Check, ROW, local, slot};
+use crate::sys::abi::CAPS_SIZE;
+
+impl Rows {
+    pub(super) fn lend(&mut self, plan: &Plan) {
+        let [page, image] = plan.lent.map(u64::from);
+        let cloexec = u64::from(libc::O_CLOEXEC.unsigned_abs());
+        for (slot, to, flags) in
+            [(slot::PAGE, page, 0), (slot::IMAGE, image, cloexec)]
+        {
+            let args = [u64::from(slot), to, flags];
+            self.call(libc::SYS_dup3, &args).slots = 0b1;
+        }
+        self.mark_held(plan, 0);
+    }
+
+    pub(super) fn enter(&mut self, plan: &Plan) {
+        let empty = u64::from(Words::ZEROS.start);
+        let (argv, envp) = plan.image_lists;
+        let flags = u64::from(libc::AT_EMPTY_PATH.unsigned_abs());
+        let image = u64::from(plan.lent[1]);
+        self.personality(slot::FLAT);
+        let args = [image, empty, argv, envp, flags];
+        let row = self.call(libc::SYS_execveat, &args);
+        (row.texts, row.lists) = (0b0010, 0b1100);
+    }
+
+    /// An exec without a random stack does not move the stack that it has
+    /// just filled: 5 us. What the program has is the caller's own again.
+    fn personality(&mut self, of: u8) {
+        let flat = self.push(local::VALUE, &[slot::FLAT.into()]);
+        flat.slots = 0b1;
+        flat.check = Check::Skip;
+        flat.hop = ROW;
+        self.call(libc::SYS_personality, &[of.into()]).slots = 0b1;
+    }
+
+    pub(super) fn arrive(&mut self, plan: &Plan) {
+        self.watch(plan);
+        self.personality(slot::PERSONALITY);
+        let [page, _] = plan.lent.map(u64::from);
+        self.call(libc::SYS_close, &[page]);
+        self.mark_held(plan, u64::from(libc::FD_CLOEXEC.unsigned_abs()));
+        let header = u64::from(plan.caps_header.start);
+        let scratch = u64::from(slot::SCRATCH_AT);
+        let read = self.call(libc::SYS_capget, &[header, scratch]);
+        (read.texts, read.slots) = (0b01, 0b10);
+        let args = [scratch, u64::from(slot::CAPS_AT), CAPS_SIZE];
+        let same = self.push(local::COMPARE, &args);
+        same.slots = 0b11;
+        same.check = Check::Equal;
+    }
+
+    /// What is open till the last exec is closed at the next, or is not.
+    fn mark_held(&mut self, plan: &Plan, flag: u64) {
+        let setfd = u64::from(libc::F_SETFD.unsigned_abs());
+        let held = plan.given.iter().filter(|given| given.target.is_none());
+        for given in held {
+            let args = [u64::from(given.place()), setfd, flag];
+            self.call(libc::SYS_fcntl, &args);
+        }
+    }
+
+    /// What an image is not and a program is: without a name of its own
+    /// making, and dumpable.
+    pub(super) fn name(&mut self) {
+        let option = u64::from(libc::PR_SET_DUMPABLE.unsigned_abs());
+        self.call(libc::SYS_prctl, &[option, 0]);
+        let option = u64::from(libc::PR_SET_NAME.unsigned_abs());
+        let args = [option, u64::from(slot::COMM_AT)];
+        self.call(libc::SYS_prctl, &args).slots = 0b10;
+    }
+}
