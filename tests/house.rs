@@ -24,9 +24,9 @@ const STAIRS: &[(&str, &[&str])] = &[
     ("parent/gate", &["parent/error", "sys"]),
     ("parent/hook", &["call", "sys"]),
     ("parent/identity", &[]),
-    ("parent/image", &[]),
+    ("parent/image", &["sys"]),
     ("parent/kernel", &["sys"]),
-    ("parent/program", &[]),
+    ("parent/program", &["parent/image"]),
     ("parent/reserve", &["parent/error"]),
     ("parent/stdio", &[]),
     (

@@ -239,3 +239,46 @@ fn the_census_finds_one_that_is_too_many_or_missing() {
     shut.fd(5, null()).stdin(Stdio::closed());
     assert_eq!(run(&mut shut), Some(64));
 }
+
+/// A fork has one thread; whatever the others held, nobody gives back.
+#[test]
+fn a_fork_of_a_threaded_process_waits_for_nobody() {
+    let name = "a_fork_of_a_threaded_process_waits_for_nobody";
+    let _alone = alone();
+    if !util::inside(name, &[]) {
+        return;
+    }
+    reserve_fds(3).unwrap();
+    let _many = open(120);
+    let mut command = Command::new("/bin/true");
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let prepared = command.prepare().unwrap();
+    let spawn = || prepared.spawn().is_ok_and(|mut c| c.wait().is_ok());
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    assert!(spawn());
+                }
+            });
+        }
+        for _ in 0..300 {
+            // SAFETY: the child spawns, which allocates nothing, and ends by
+            // `_exit`, or by SIGALRM.
+            let pid = unsafe { libc::fork() };
+            if pid == 0 {
+                // SAFETY: ends the child, by and by.
+                unsafe { libc::alarm(10) };
+                let code = i32::from(!spawn());
+                // SAFETY: ends the child.
+                unsafe { libc::_exit(code) };
+            }
+            let mut status = -1;
+            // SAFETY: waits for the child just made, and writes one int.
+            let reaped = unsafe { libc::waitpid(pid, &mut status, 0) };
+            assert_eq!((reaped, status), (pid, 0));
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+}

@@ -8,13 +8,15 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::std::{
-    fs::File,
+    fs::{File, OpenOptions},
     io::{self, Write},
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
-    os::unix::fs::FileExt,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    os::unix::fs::{FileExt, OpenOptionsExt},
     path::PathBuf,
     thread,
 };
+use crate::sys::abi::Limit;
+use crate::sys::call::limit;
 
 /// What makes a memory file the same for ever.
 const SEALS: SealFlags = SealFlags::SEAL
@@ -30,7 +32,7 @@ const OWN: &str = "/proc/self/exe";
 
 /// A sealed memory file of these bytes.
 pub(crate) fn of_bytes(bytes: &[u8]) -> io::Result<OwnedFd> {
-    sealed(|file| file.write_all(bytes))
+    sealed(bytes.len() as u64, |file| file.write_all(bytes))
 }
 
 /// A sealed memory file of this process's own program: a copy, or the file
@@ -40,12 +42,18 @@ pub(crate) fn of_self() -> io::Result<OwnedFd> {
     if is_sealed(own.as_fd()) {
         return Ok(own.into());
     }
-    sealed(|file| io::copy(&mut own, file).map(drop))
+    let len = own.metadata()?.len();
+    sealed(len, |file| io::copy(&mut own, file).map(drop))
 }
 
+/// Not written where RLIMIT_FSIZE would end this process by SIGXFSZ.
 fn sealed(
+    len: u64,
     fill: impl FnOnce(&mut File) -> io::Result<()>,
 ) -> io::Result<OwnedFd> {
+    if limit(Limit::FileSize).is_ok_and(|limit| limit < len) {
+        return Err(Errno::FBIG.into());
+    }
     let mut file = File::from(memory_file(MemfdFlags::EXEC)?);
     fill(&mut file)?;
     seal(&file)?;
@@ -105,17 +113,29 @@ pub fn self_exe_is_sealed() -> io::Result<bool> {
     Ok(is_sealed(File::open(OWN)?.as_fd()))
 }
 
-/// Whether a file begins with `#!`, if it can be read: through `/proc` where
-/// the descriptor itself was opened without reading (`O_PATH`).
-pub(crate) fn is_script(fd: BorrowedFd<'_>, number: u32) -> bool {
+/// Whether a file begins with `#!`, if it can be read.
+pub(crate) fn is_script(fd: BorrowedFd<'_>) -> bool {
     let mut head = [0; 2];
-    let read = rustix::io::pread(fd, &mut head, 0);
-    let read = read.or_else(|_| {
-        let path = super::std::format!("/proc/self/fd/{number}");
-        let file = File::open(PathBuf::from(path));
-        file.and_then(|file| file.read_at(&mut head, 0))
-    });
-    read.is_ok_and(|n| n == 2) && begins_a_script(&head)
+    let file = fd.try_clone_to_owned().map(File::from).ok();
+    let file = file.and_then(|file| readable(&file));
+    let read = file.and_then(|file| file.read_at(&mut head, 0).ok());
+    read == Some(2) && begins_a_script(&head)
+}
+
+/// A regular file, to be read: opened anew through `/proc` where it was
+/// opened without reading (`O_PATH`). Opening anything else could wait for
+/// ever (a FIFO) or do something (a device).
+pub(crate) fn readable(file: &File) -> Option<File> {
+    if !file.metadata().ok()?.is_file() {
+        return None;
+    }
+    if file.read_at(&mut [0], 0).is_ok() {
+        return file.try_clone().ok();
+    }
+    let path = super::std::format!("/proc/self/fd/{}", file.as_raw_fd());
+    let mut options = OpenOptions::new();
+    options.read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
+    options.open(PathBuf::from(path)).ok()
 }
 
 pub(crate) fn begins_a_script(bytes: &[u8]) -> bool {

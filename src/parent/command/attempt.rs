@@ -243,9 +243,7 @@ impl Attempt {
             (_, libc::ENOSYS | libc::EPERM) if watches && plan.any_engine => {
                 self.piped(prepared, errno)
             }
-            (_, libc::ETXTBSY) if self.busy < BUSY_RETRIES => {
-                let pause = BUSY_FIRST * (1 << self.busy);
-                thread::sleep(pause.min(BUSY_LAST));
+            (_, libc::ETXTBSY) if wait_for_writer(self.busy) => {
                 self.busy += 1;
                 Next::Again
             }
@@ -385,6 +383,16 @@ impl Attempt {
             fallbacks: self.fallbacks,
         }
     }
+}
+
+/// Waits before a program that is open for writing is tried once more, or
+/// says that it was tried often enough.
+pub(super) fn wait_for_writer(tried: u32) -> bool {
+    let again = tried < BUSY_RETRIES;
+    if again {
+        thread::sleep((BUSY_FIRST * (1 << tried)).min(BUSY_LAST));
+    }
+    again
 }
 
 /// Whether all six ids will be others, whatever they are, by the right to

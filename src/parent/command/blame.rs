@@ -10,13 +10,13 @@ use crate::parent::error::{Candidate, Cause, Error, Step};
 use crate::parent::hook::PANICKED;
 use crate::parent::plan::given::Given;
 use crate::parent::plan::stdio_step;
-use crate::parent::program::missing_interpreter;
+use crate::parent::plan::words::Words;
+use crate::parent::program::{View, missing_interpreter};
 use crate::parent::std::{
-    format,
-    path::{Path, PathBuf},
-    string::ToString,
-    vec::Vec,
+    format, fs::File, path::PathBuf, string::ToString, vec::Vec,
 };
+use crate::sys::abi::Limit;
+use crate::sys::call::limit;
 use crate::sys::{Errno, number};
 
 impl Prepared {
@@ -50,7 +50,10 @@ impl Prepared {
                     Error::refused(Step::Image, why)
                 }
                 Some(op) => {
-                    let cause = cause(result);
+                    let cause = match too_high(op, result) {
+                        Some(told) => told,
+                        None => cause(result),
+                    };
                     self.operand(op, Error::new(self.step(op), cause))
                 }
                 None => Error::new(Step::Plan, Cause::Untrue(result)),
@@ -159,24 +162,28 @@ impl Prepared {
     ) -> Error {
         let gone = Errno::of(result).is_some_and(Errno::is_absence);
         let tried = self.tried(lowered, row, block);
+        if lowered.shape.shell.is_some() {
+            let error = Error::new(Step::Interpreter, cause(result));
+            return error.with(self.plan.words.get(Words::SHELL)).tried(tried);
+        }
         let program = self.plan.words.get(self.plan.program);
         if gone && denied != 0 {
             let error = Error::os(Step::Exec, libc::EACCES);
             return error.with(program).tried(tried);
         }
         if gone {
-            let seen = |path: &Path| self.seen_from_its_dir(path);
-            let by_fd = self.plan.program_fd.map(|place| {
-                let number = self.plan.number(place);
-                PathBuf::from(format!("/proc/self/fd/{number}"))
-            });
-            let paths = tried.iter().map(|at| seen(at.path()));
-            let missing = paths
-                .chain(by_fd)
-                .find_map(|path| missing_interpreter(path, seen));
-            if let Some(missing) = missing {
-                let error = Error::os(Step::Interpreter, libc::ENOENT);
+            if let Some((missing, errno)) = self.missing(&tried) {
+                let error = Error::os(Step::Interpreter, errno);
                 return error.with(missing).tried(tried);
+            }
+            let given = self.plan.program_fd.map(usize::from);
+            let given = given.and_then(|place| self.plan.given.get(place));
+            let shut = given.is_some_and(|given| given.target.is_none());
+            if shut && !lowered.shape.by_path {
+                let why = "it has an interpreter, which has to find it \
+                           open: say at which number, by script_fd";
+                let error = Error::told(Step::Exec, libc::ENOENT, why);
+                return error.with(program).tried(tried);
             }
         }
         let error = Error::new(Step::Exec, cause(result));
@@ -190,7 +197,12 @@ impl Prepared {
         failed: u32,
         block: &Block,
     ) -> Vec<Candidate> {
+        let shell = lowered.shape.shell.map(usize::from);
         let errno = |step: usize| {
+            // The file itself had no format: a shell was to run it.
+            if shell == Some(step) {
+                return Some(libc::ENOEXEC);
+            }
             let mut rows = lowered.rows.iter();
             let row = rows.find(|row| usize::from(row.step) == step)?;
             let kept = row.store != slot::SINK;
@@ -208,31 +220,55 @@ impl Prepared {
         tried
     }
 
-    /// A path as seen from here: the child looked from its root and its
-    /// directory, where a process that runs the steps itself is by now.
-    fn seen_from_its_dir(&self, path: &Path) -> PathBuf {
-        let mut seen = path.to_path_buf();
+    /// The interpreter that is missing, of whichever candidate is there.
+    fn missing(&self, tried: &[Candidate]) -> Option<(PathBuf, i32)> {
+        let view = self.view();
+        let given = self.plan.program_fd.map(usize::from);
+        let given = given.and_then(|n| self.plan.given.get(n));
+        let own = given.and_then(|given| self.held.file(given));
+        let own = own.and_then(|fd| fd.try_clone_to_owned().ok());
+        let own = own.map(File::from);
+        let paths = tried.iter().filter_map(|at| view.file(at.path()).ok());
+        let mut all = own.into_iter().chain(paths);
+        all.find_map(|file| missing_interpreter(file, &view))
+    }
+
+    /// Where the child looked from; a process that runs the steps itself is
+    /// there by now.
+    fn view(&self) -> View {
+        let mut view = View::default();
         if self.plan.shape.here {
-            return seen;
+            return view;
         }
-        for op in self.plan.ops.iter().rev() {
-            let word = |at| Path::new(self.plan.words.get(at));
+        for op in &self.plan.ops {
+            let word = |at| PathBuf::from(self.plan.words.get(at));
             match *op {
-                Op::Chdir(dir) => seen = word(dir).join(seen),
+                Op::Chroot(dir) => {
+                    view = View { root: Some(word(dir)), dir: "/".into() };
+                }
+                Op::Chdir(dir) => view.dir = view.dir.join(word(dir)),
                 Op::Fchdir(place) => {
                     let number = self.plan.number(place);
-                    let dir = format!("/proc/self/fd/{number}");
-                    seen = Path::new(&dir).join(seen);
-                }
-                Op::Chroot(root) => {
-                    let inside = seen.strip_prefix("/").unwrap_or(&seen);
-                    seen = word(root).join(inside);
+                    view.dir = format!("/proc/self/fd/{number}").into();
                 }
                 _ => {}
             }
         }
-        seen
+        view
     }
+}
+
+/// Why a descriptor that is open was not brought to its number: the limit
+/// was looked at when the plan was prepared.
+fn too_high(op: Op, result: i64) -> Option<Cause> {
+    let (Op::Dup { to, .. }, Some(Errno(libc::EBADF))) =
+        (op, Errno::of(result))
+    else {
+        return None;
+    };
+    let limit = limit(Limit::Descriptors).ok()?;
+    let why = "that number is not below RLIMIT_NOFILE any more";
+    (u64::from(to) >= limit).then_some(Cause::Told(libc::EBADF, why))
 }
 
 fn cause(result: i64) -> Cause {

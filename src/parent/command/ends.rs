@@ -1,6 +1,8 @@
 //! Ends: the descriptors of one spawn, and where they stand in its block.
 
+use rustix::io::fcntl_getfd;
 use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::stdio::{stderr, stdin, stdout};
 
 use super::held::Held;
 use super::page::Page;
@@ -14,6 +16,7 @@ use crate::parent::reserve::{Low, lift};
 use crate::parent::std::{
     fs::File,
     os::fd::{AsRawFd, OwnedFd},
+    string::ToString,
 };
 use crate::parent::stdio::Source;
 
@@ -42,6 +45,7 @@ impl Ends {
         let [cut, above, lent] = [held.cut, held.above, held.lent].map(signed);
         let moved = held.cut > 3;
         let mut ends = Ends { cut, above, lent, moved, ..Ends::default() };
+        same_as_what_is_open(plan)?;
         for n in 0..3u8 {
             let i = usize::from(n);
             let theirs = match plan.stdio.get(i) {
@@ -152,6 +156,28 @@ impl Extra {
         }
         Ok(extra)
     }
+}
+
+/// One of 0 to 2 that is the same as an inherited one: where that is closed,
+/// its number is the first that the kernel gives to what we make.
+fn same_as_what_is_open(plan: &Plan) -> Result<(), Error> {
+    for n in 0..3u8 {
+        let Some(Source::Same(from)) = plan.stdio.get(usize::from(n)) else {
+            continue;
+        };
+        let i = usize::try_from(*from).unwrap_or(usize::MAX);
+        if !matches!(plan.stdio.get(i), Some(Source::Inherit)) {
+            continue;
+        }
+        let inherited = [stdin(), stdout(), stderr()];
+        let closed = inherited.get(i).map(fcntl_getfd);
+        if let Some(Err(e)) = closed {
+            let why = "same_as: that descriptor is not open here";
+            let error = Error::told(stdio_step(n), e.raw_os_error(), why);
+            return Err(error.with(from.to_string()));
+        }
+    }
+    Ok(())
 }
 
 /// A pipe for number `n`: our end, theirs. Ours is above 2: where 0 to 2 are

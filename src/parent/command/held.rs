@@ -141,7 +141,7 @@ impl Held {
                 let low = self.lent(given, borrow(lent), limit)?;
                 if by == Step::FromFd && given.target.is_none() {
                     let fd = borrow(lent);
-                    if is_script(fd, given.number) {
+                    if is_script(fd) {
                         let refused = Error::refused(by, SCRIPT);
                         return Err(refused.with(given.shown()));
                     }
@@ -195,6 +195,16 @@ impl Held {
             least = low.number() + 1;
         }
         Ok(low)
+    }
+
+    /// What a descriptor of the plan is made from.
+    pub(super) fn file<'a>(
+        &'a self,
+        given: &'a Given,
+    ) -> Option<BorrowedFd<'a>> {
+        let is = |low: &&Low| low.number() == given.number;
+        let copy = self.copies.iter().find(is).and_then(Low::fd);
+        copy.or_else(|| given.lent.as_ref().map(borrow))
     }
 
     /// Whether steps write over this number.

@@ -37,6 +37,7 @@ pub(super) struct Page {
 
 impl Page {
     pub(super) fn new(held: &Held) -> Result<Page, Error> {
+        room(PAGE)?;
         let fail = |e: Errno| Error::os(Step::Image, e.raw_os_error());
         // Nobody may execute it.
         let file = memory_file(MemfdFlags::NOEXEC_SEAL).map_err(fail)?;
@@ -146,14 +147,20 @@ impl Image {
     }
 }
 
-/// A sealed file. Not written where RLIMIT_FSIZE would end this process by
-/// SIGXFSZ.
-fn file(bytes: &[u8], held: &Held) -> Result<Low, Error> {
+/// Whether RLIMIT_FSIZE leaves room for so many bytes: else the kernel ends
+/// this process by SIGXFSZ.
+fn room(len: usize) -> Result<(), Error> {
     let limit = limit(Limit::FileSize);
     let limit = limit.map_err(|e| Error::os(Step::Image, e.0))?;
-    if (bytes.len() as u64) > limit {
-        return Err(Error::os(Step::Image, libc::EFBIG));
+    match limit < len as u64 {
+        true => Err(Error::os(Step::Image, libc::EFBIG)),
+        false => Ok(()),
     }
+}
+
+/// A sealed file.
+fn file(bytes: &[u8], held: &Held) -> Result<Low, Error> {
+    room(bytes.len())?;
     let file = of_bytes(bytes).map_err(|e| Error::io(Step::Image, &e))?;
     let fail = |e: Errno| Error::os(Step::Image, e.raw_os_error());
     held.settle(file).map_err(fail)

@@ -3,7 +3,7 @@
 
 use rustix::io::fcntl_dupfd_cloexec;
 
-use super::attempt::{Attempt, Next};
+use super::attempt::{Attempt, Next, wait_for_writer};
 use super::ends::{Ends, Extra};
 use super::held::Held;
 use super::lesser::lesser;
@@ -192,7 +192,7 @@ impl Prepared {
     }
 
     /// Where a step is refused that another can do, that one goes on from
-    /// there: what is done to this process is not done twice.
+    /// there, and so does exec of a program that is open for writing: what is done to this process is not done twice.
     fn exec_here(
         &self,
         ends: &Ends,
@@ -200,6 +200,7 @@ impl Prepared {
     ) -> Result<Error, Error> {
         let room = self.room();
         let (mut shape, mut step) = (self.plan.shape, None);
+        let mut busy = 0;
         let mut block = ends.block(&Extra::new(shape, group, ends, None)?);
         loop {
             let lowered = self.first.of(&self.plan, shape, &self.held)?;
@@ -209,12 +210,17 @@ impl Prepared {
             here::run(&table, from, &mut block, environ);
             let (row, result) = (block.failed, block.result);
             let errno = Errno::of(result).map_or(0, |errno| errno.0);
+            let at = lowered.row(row).map(|row| row.step);
+            if errno == libc::ETXTBSY && wait_for_writer(busy) {
+                (step, busy) = (at, busy + 1);
+                continue;
+            }
             let Some(lesser) = lesser(&self.plan, lowered, row, errno) else {
                 let denied = block.denied;
                 let made = Made::Failed { row, result, denied, pidfd: None };
                 return Ok(self.blame(lowered, made, &block, group));
             };
-            step = lowered.row(row).map(|row| row.step);
+            step = at;
             shape = lesser.shape;
         }
     }

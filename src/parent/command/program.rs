@@ -32,8 +32,9 @@ impl Command {
     ///
     /// [`Step::FromFd`](crate::Step::FromFd), if the descriptor is closed or
     /// is a script's; [`Step::Exec`](crate::Step::Exec) with EACCES, if it
-    /// may not be executed or was opened for reading from a `noexec` mount,
-    /// ETXTBSY, if it is open for writing.
+    /// may not be executed or is on a `noexec` mount, ETXTBSY, if it is open
+    /// for writing, ENOENT, if it is a script or another file that needs an
+    /// interpreter, and could not be read here to see that.
     ///
     /// # Examples
     ///
@@ -61,9 +62,14 @@ impl Command {
     /// sealed: nobody can write, shrink or grow it, or take the seals off.
     /// It is made by [`Command::prepare`], or by each spawn.
     ///
+    /// It has no place: set-user-ID bits and file capabilities of the file
+    /// that the bytes came from are gone, and libraries that it looks for
+    /// beside itself (`$ORIGIN`) are not found.
+    ///
     /// # Errors
     ///
     /// [`Step::FromBytes`](crate::Step::FromBytes) with EMFILE or ENOMEM;
+    /// EFBIG, if it is longer than RLIMIT_FSIZE allows;
     /// EACCES, if `vm.memfd_noexec` is 2 ([`memfd_create(2)`]); refused, if
     /// it is a script and [`Command::script_fd`] is not told.
     /// [`Step::Exec`](crate::Step::Exec) with ENOEXEC, if it is no program.
@@ -90,6 +96,8 @@ impl Command {
     /// for another file meanwhile, and who can write to `/proc/PID/exe` of
     /// the child (a container that it is about to enter, CVE-2019-5736)
     /// changes nothing: neither the copy nor the file it was made from.
+    ///
+    /// A copy has no place: see [`Command::from_bytes`].
     ///
     /// With [`Command::exec`] a program begins anew from such a copy;
     /// [`self_exe_is_sealed`](crate::self_exe_is_sealed) tells whether it

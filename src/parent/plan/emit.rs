@@ -293,6 +293,10 @@ pub(super) fn exec(draft: &mut Draft<'_>) -> Emitted {
         return Err(Error::os(Step::Exec, libc::ENOENT).with(program));
     }
     for parts in tried {
+        // Or a shell that runs it would take it for an option.
+        let dash = parts.concat().starts_with(b"-");
+        let here: &[u8] = if dash { b"./" } else { b"" };
+        let parts: Vec<_> = [here].into_iter().chain(parts).collect();
         let at = draft.plan.words.put(&parts).map_err(|nul| {
             Error::refused(Step::Program, nul.0).with(program)
         })?;

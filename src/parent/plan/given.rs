@@ -90,10 +90,13 @@ impl Given {
         self.target.unwrap_or(self.number)
     }
 
+    /// As the caller knows it, whatever stands in its place.
     pub(crate) fn shown(&self) -> String {
+        let own = self.lent.as_ref().map(Lent::number);
+        let own = own.map_or(self.number, i32::unsigned_abs);
         match self.target {
-            Some(to) => format!("{} -> {to}", self.number),
-            None => format!("{}", self.number),
+            Some(to) => format!("{own} -> {to}"),
+            None => format!("{own}"),
         }
     }
 }

@@ -28,7 +28,9 @@ pub(super) fn environment(
     wishes: &Wishes,
     names: &[Option<String>],
 ) -> Result<(), Error> {
-    if let Some((key, _)) = wishes.env.iter().find(|(key, _)| is_ours(key)) {
+    // Whoever removes one has what is wanted: a value of ours.
+    let mut set = wishes.env.iter().filter(|(_, value)| value.is_some());
+    if let Some((key, _)) = set.find(|(key, _)| is_ours(key)) {
         let why = "env names that variable too";
         return Err(Error::refused(Step::ListenFds, why).with(key));
     }

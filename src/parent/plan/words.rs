@@ -111,7 +111,8 @@ impl Words {
         self.text.extend_from_slice(v);
         self.text.push(0);
         self.lists.push(start as u64);
-        if k == b"PATH" {
+        // Of two the first counts, as getenv has it.
+        if k == b"PATH" && self.path.is_none() {
             let narrow = |n| u32::try_from(n).unwrap_or(u32::MAX);
             let (start, len) = (narrow(start + 5), narrow(v.len()));
             self.path = Some(Str { start, len });
@@ -249,6 +250,15 @@ impl Words {
 #[cfg(test)]
 mod tests {
     use super::{Nul, Str, Words};
+
+    #[test]
+    fn of_two_paths_in_an_environment_the_first_is_searched() {
+        let mut words = Words::new();
+        words.inherited(b"PATH", b"/first");
+        words.inherited(b"PATH", b"/second");
+        let path = words.path().unwrap();
+        assert_eq!(words.bytes(path), b"/first");
+    }
 
     #[test]
     fn a_word_with_a_nul_is_refused_and_nothing_is_cut() {

@@ -1,0 +1,252 @@
+//! Absent: why a program that is there was not run, and what is not looked at
+//! to find that out.
+#![allow(unsafe_code, reason = "the tests change what their process may do")]
+
+mod util;
+
+use std::fs::{self, File};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
+use std::path::Path;
+use std::sync::mpsc;
+use std::time::Duration;
+use std::{io, thread};
+
+use offshoot::{Child, Command, Engine, Error, PathSearch, Stdio, Step};
+use util::clean::is;
+use util::{alone, each_engine, each_of, program, scratch, skip};
+
+/// How long an error may take that waits for nobody.
+const SOON: Duration = Duration::from_secs(20);
+
+/// The error of a spawn, which must not wait for anybody.
+#[track_caller]
+fn fails_soon(mut command: Command) -> Error {
+    let (send, receive) = mpsc::channel();
+    thread::spawn(move || {
+        let _ = send.send(command.spawn().map(|child| child.id()));
+    });
+    let made = receive.recv_timeout(SOON).expect("it waits");
+    made.unwrap_err()
+}
+
+fn fifo(path: &Path) {
+    let path = std::ffi::CString::new(path.to_str().unwrap()).unwrap();
+    // SAFETY: reads one string.
+    assert_eq!(unsafe { libc::mkfifo(path.as_ptr(), 0o777) }, 0);
+}
+
+fn root() -> bool {
+    // SAFETY: asks for a number.
+    unsafe { libc::geteuid() == 0 }
+}
+
+/// Whoever fills the directory that becomes a root may make links that lead
+/// out of it for us, and not for the child.
+#[test]
+fn nothing_outside_the_childs_root_is_looked_at() {
+    let name = "nothing_outside_the_childs_root_is_looked_at";
+    if !root() {
+        return skip(name, "a new root takes root");
+    }
+    let dir = scratch("outside");
+    let jail = dir.join("jail");
+    fs::create_dir_all(jail.join("tmp")).unwrap();
+    fifo(&dir.join("fifo"));
+    program(&dir.join("script"), b"#!/no/such/outside\n");
+    program(&jail.join("inside"), b"#!/no/such/inside\n");
+    symlink(dir.join("fifo"), jail.join("a")).unwrap();
+    symlink(dir.join("script"), jail.join("b")).unwrap();
+    symlink("../../../inside", jail.join("tmp/c")).unwrap();
+    each_engine(|engine| {
+        let run = |program: &str, cwd: &str| {
+            let mut command = Command::new(program);
+            command.chroot(&jail).current_dir(cwd).engine(engine);
+            fails_soon(command)
+        };
+        is(&run("/a", "/"), Step::Exec, Some("/a"), libc::ENOENT);
+        is(&run("/b", "/"), Step::Exec, Some("/b"), libc::ENOENT);
+        for (program, cwd) in
+            [("/tmp/c", "/"), ("./c", "/tmp"), ("./c", "tmp")]
+        {
+            let error = run(program, cwd);
+            let missing = Some("/no/such/inside");
+            is(&error, Step::Interpreter, missing, libc::ENOENT);
+        }
+        let mut shell = Command::new("/plain");
+        program_without_format(&jail.join("plain"));
+        shell.shell_fallback(true).chroot(&jail).engine(engine);
+        let error = fails_soon(shell);
+        is(&error, Step::Interpreter, Some("/bin/sh"), libc::ENOENT);
+        let tried = error.candidates();
+        assert_eq!(tried[0].raw_os_error(), Some(libc::ENOEXEC), "{tried:?}");
+    });
+}
+
+fn program_without_format(path: &Path) {
+    program(path, b"echo \"$0\"\n");
+}
+
+#[test]
+fn what_is_no_regular_file_is_not_opened_to_be_looked_at() {
+    let dir = scratch("irregular");
+    let path = dir.join("fifo");
+    fifo(&path);
+    each_engine(|engine| {
+        let mut options = File::options();
+        options.read(true).custom_flags(libc::O_PATH);
+        let mut command = Command::from_fd(options.open(&path).unwrap());
+        command.engine(engine);
+        let error = fails_soon(command);
+        assert_eq!(error.step(), Step::Exec, "{error}");
+        assert_eq!(error.raw_os_error(), Some(libc::EACCES), "{error}");
+        let mut command = Command::new(&path);
+        command.engine(engine);
+        let error = fails_soon(command);
+        let shown = path.to_str();
+        is(&error, Step::Exec, shown, libc::EACCES);
+    });
+}
+
+/// A script that may be run and not be read: the kernel says ENOENT, as its
+/// interpreter finds nothing.
+#[test]
+fn a_script_by_descriptor_that_cannot_be_read_is_no_puzzle() {
+    let dir = scratch("unreadable-script");
+    let path = dir.join("script");
+    program(&path, b"#!/bin/sh\nexit 0\n");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o111)).unwrap();
+    let test = || {
+        if root() {
+            // SAFETY: changes this thread's ids only.
+            let done = unsafe {
+                libc::syscall(libc::SYS_setresuid, 65_534, 65_534, 65_534)
+            };
+            assert_eq!(done, 0);
+        }
+        let mut options = File::options();
+        options.read(true).custom_flags(libc::O_PATH);
+        let script = options.open(&path).unwrap();
+        let error = Command::from_fd(script).spawn().unwrap_err();
+        assert_eq!(error.step(), Step::Exec, "{error}");
+        assert_eq!(error.raw_os_error(), Some(libc::ENOENT), "{error}");
+        assert!(error.to_string().contains("script_fd"), "{error}");
+    };
+    thread::scope(|scope| scope.spawn(test).join().unwrap());
+}
+
+/// What has the number of a closed descriptor by the time the child looks is
+/// ours: its pidfd, the pipe of its report.
+#[test]
+fn a_closed_descriptor_is_no_pattern_for_another() {
+    let name = "a_closed_descriptor_is_no_pattern_for_another";
+    let _alone = alone();
+    if !util::inside(name, &[]) {
+        return;
+    }
+    // SAFETY: nobody reads from it here.
+    assert_eq!(unsafe { libc::close(0) }, 0);
+    each_engine(|engine| {
+        let mut command = Command::new("/bin/true");
+        command.stdout(Stdio::same_as(0)).engine(engine);
+        let error = command.spawn().unwrap_err();
+        is(&error, Step::Stdout, Some("0"), libc::EBADF);
+        command.stdin(Stdio::null());
+        assert!(command.status().unwrap().success(), "{engine}");
+    });
+}
+
+/// `sh -c ..` would run the arguments.
+#[test]
+fn a_name_that_looks_like_an_option_is_none_for_the_shell() {
+    let dir = scratch("option");
+    program_without_format(&dir.join("-c"));
+    each_engine(|engine| {
+        let mut command = Command::new("-c");
+        command.arg("echo injected").path_search(PathSearch::Never);
+        command.shell_fallback(true).current_dir(&dir).engine(engine);
+        let output = command.output().unwrap();
+        assert_eq!(output.stdout, b"./-c\n", "{engine}: {output:?}");
+    });
+}
+
+#[test]
+fn a_limit_that_was_lowered_is_the_reason_that_is_given() {
+    let name = "a_limit_that_was_lowered_is_the_reason_that_is_given";
+    let _alone = alone();
+    if !util::inside(name, &[]) {
+        return;
+    }
+    // The pipe's end has to be above all others, and finds no number.
+    each_of(&[Engine::Suspended, Engine::Copied], |engine| {
+        let mut command = Command::new("/bin/true");
+        command.engine(engine).fd(500, File::open("/dev/null").unwrap());
+        let prepared = command.prepare().unwrap();
+        let limit = |to| {
+            let limit = libc::rlimit { rlim_cur: to, rlim_max: 1024 };
+            // SAFETY: reads one rlimit.
+            let done = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) };
+            assert_eq!(done, 0, "{}", io::Error::last_os_error());
+        };
+        limit(400);
+        let error = prepared.spawn().unwrap_err();
+        limit(1024);
+        assert_eq!(error.raw_os_error(), Some(libc::EBADF), "{error}");
+        assert!(error.to_string().contains("RLIMIT_NOFILE"), "{error}");
+        assert!(prepared.spawn().unwrap().wait().unwrap().success());
+    });
+}
+
+/// The kernel would end this process by SIGXFSZ.
+#[test]
+fn a_limit_on_files_is_an_error_of_whoever_writes_one() {
+    let name = "a_limit_on_files_is_an_error_of_whoever_writes_one";
+    let _alone = alone();
+    if !util::inside(name, &[]) {
+        return;
+    }
+    let bytes = fs::read("/bin/true").unwrap();
+    let prepared = || {
+        let mut command = Command::new("/bin/true");
+        command.memory(offshoot::Memory::Private).prepare().unwrap()
+    };
+    let paged = prepared();
+    let limit = libc::rlimit { rlim_cur: 3000, rlim_max: 3000 };
+    // SAFETY: reads one rlimit.
+    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_FSIZE, &limit) }, 0);
+    let engine = |child: Child| child.launch().engine();
+    assert_eq!(engine(paged.spawn().unwrap()), Engine::Copied);
+    let error = Command::from_bytes(bytes).spawn().unwrap_err();
+    assert_eq!(error.step(), Step::FromBytes, "{error}");
+    assert_eq!(error.raw_os_error(), Some(libc::EFBIG), "{error}");
+    let error = Command::self_exe().spawn().unwrap_err();
+    assert_eq!(error.step(), Step::SelfExe, "{error}");
+    assert_eq!(error.raw_os_error(), Some(libc::EFBIG), "{error}");
+}
+
+/// exec waits for whoever writes the program, as spawn does.
+#[test]
+fn a_program_that_is_open_for_a_moment_is_waited_for_by_exec_too() {
+    let name = "a_program_that_is_open_for_a_moment_is_waited_for_by_exec_too";
+    let _alone = alone();
+    if !util::inside(name, &[]) {
+        return;
+    }
+    let path = scratch("busy-exec").join("program");
+    program(&path, &fs::read("/bin/true").unwrap());
+    let writer = File::options().append(true).open(&path).unwrap();
+    // SAFETY: the child execs or ends by `_exit`.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        drop(writer);
+        let error = Command::new(&path).exec();
+        eprintln!("{error}");
+        // SAFETY: ends the child.
+        unsafe { libc::_exit(1) };
+    }
+    thread::sleep(Duration::from_millis(8));
+    drop(writer);
+    let mut status = -1;
+    // SAFETY: waits for the child just made, and writes one int.
+    assert_eq!(unsafe { libc::waitpid(pid, &mut status, 0) }, pid);
+    assert_eq!(status, 0);
+}
