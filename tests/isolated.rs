@@ -10,6 +10,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use offshoot::{Child, Command, Engine, Launch, Memory, Stdio, Step};
@@ -256,6 +257,43 @@ fn memory_files() -> [Vec<(i32, u64)>; 2] {
         }
     }
     all
+}
+
+/// An image has no random stack; the program has whatever its parent has.
+#[test]
+fn the_program_has_the_personality_of_its_parent() {
+    let name = "the_program_has_the_personality_of_its_parent";
+    // ADDR_NO_RANDOMIZE, UNAME26, ADDR_COMPAT_LAYOUT.
+    for own in [0, 0x004_0000, 0x002_0000, 0x020_0000] {
+        let test = || {
+            // SAFETY: changes what this thread's children are given.
+            let before = unsafe { libc::personality(own) };
+            if before < 0 {
+                return util::skip(name, "a filter refuses personalities");
+            }
+            let seen = Arc::new(Mutex::new(String::new()));
+            let mut cat = Command::new("/bin/cat");
+            cat.arg("/proc/self/personality").engine(Engine::Isolated);
+            let stack = Arc::clone(&seen);
+            cat.before_exec(move |pid, _| {
+                let maps = fs::read_to_string(format!("/proc/{pid}/maps"))?;
+                let line = maps.lines().find(|line| line.contains("[stack]"));
+                *stack.lock().unwrap() = line.unwrap().to_string();
+                Ok(())
+            });
+            let output = cat.output().unwrap();
+            let text = String::from_utf8(output.stdout).unwrap();
+            assert_eq!(text, format!("{own:08x}\n"));
+            let stack = seen.lock().unwrap();
+            let end = stack.split(['-', ' ']).nth(1).unwrap();
+            let flat = end.trim_start_matches('0').ends_with("fffffff000");
+            // Not changed where there is a filter.
+            let status = fs::read_to_string("/proc/self/status").unwrap();
+            let free = status.contains("Seccomp:\t0\n");
+            assert!(flat || !free, "{stack}");
+        };
+        thread::scope(|scope| scope.spawn(test).join().unwrap());
+    }
 }
 
 /// A page is older than what a launch makes, so that a lower number may be
