@@ -250,3 +250,26 @@ fn a_program_that_is_open_for_a_moment_is_waited_for_by_exec_too() {
     assert_eq!(unsafe { libc::waitpid(pid, &mut status, 0) }, pid);
     assert_eq!(status, 0);
 }
+
+#[test]
+fn where_it_is_looked_for_nowhere_or_too_often_says_so() {
+    let dirs = |dirs: Vec<std::path::PathBuf>| {
+        let mut command = Command::new("prog");
+        command.path_search(PathSearch::Dirs(dirs));
+        command.spawn().unwrap_err()
+    };
+    let error = dirs(vec!["relative".into()]);
+    assert_eq!(error.raw_os_error(), Some(libc::ENOENT));
+    let text = error.to_string();
+    assert!(text.contains("no directory to look for it in"), "{text}");
+    let many = |count: usize| {
+        dirs((0..count).map(|n| format!("/no/{n}").into()).collect())
+    };
+    let error = many(70_000);
+    assert_eq!(error.step(), Step::Program, "{error}");
+    let error = many(20_000);
+    is(&error, Step::Exec, Some("prog"), libc::ENOENT);
+    assert_eq!(error.candidates().len(), 20_000);
+    let first = error.candidates().first().unwrap();
+    assert_eq!(first.raw_os_error(), Some(libc::ENOENT));
+}

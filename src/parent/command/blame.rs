@@ -198,13 +198,15 @@ impl Prepared {
         block: &Block,
     ) -> Vec<Candidate> {
         let shell = lowered.shape.shell.map(usize::from);
-        let errno = |step: usize| {
+        let mut rows = lowered.rows.iter().peekable();
+        let mut errno = |step: usize| {
             // The file itself had no format: a shell was to run it.
             if shell == Some(step) {
                 return Some(libc::ENOEXEC);
             }
-            let mut rows = lowered.rows.iter();
-            let row = rows.find(|row| usize::from(row.step) == step)?;
+            // Rows are in the order of their steps.
+            while rows.next_if(|row| usize::from(row.step) < step).is_some() {}
+            let row = rows.peek().filter(|r| usize::from(r.step) == step)?;
             let kept = row.store != slot::SINK;
             let run = kept && u32::from(row.row) <= failed;
             let result = number(block.slot(row.store));

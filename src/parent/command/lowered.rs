@@ -54,11 +54,14 @@ impl Lowered {
         lower::bind(&mut rows[..here], text, lists, at);
         let (image, next) = (None, OnceLock::new());
         let mut lowered = Lowered { shape, rows, entries, here, image, next };
-        if let (Some(first), [_, ..]) = (lowered.first(), lowered.inside()) {
+        if let (Some(first), true) = (lowered.first(), enter.is_some()) {
             let [page, _] = plan.lent;
-            let inside = lowered.inside();
-            let elf = image::elf(plan, inside, first, image_code(), page)?;
-            lowered.image = Some(Image::of(elf, held)?);
+            let inside = lowered.rows.get_mut(here..).unwrap_or_default();
+            let code = image_code();
+            let write = |to: &mut Vec<u8>| {
+                image::elf(plan, inside, first, code, page, to)
+            };
+            lowered.image = Some(Image::of(write, held)?);
         }
         Ok(lowered)
     }

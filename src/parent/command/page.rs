@@ -1,6 +1,7 @@
 //! Page: the memory that an image and its parent share, and the image's own
 //! file. One page belongs to one launch at a time, an image to any number.
 
+use core::mem;
 use core::num::NonZeroU64;
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -112,36 +113,44 @@ pub(super) struct Image {
 }
 
 /// The last image that was made, where this process has asked for
-/// descriptors to be kept. Nobody waits for it.
-static LAST: Mutex<Option<Arc<Image>>> = Mutex::new(None);
+/// descriptors to be kept, and memory for the next. Nobody waits for it.
+static LAST: Mutex<(Option<Arc<Image>>, Vec<u8>)> =
+    Mutex::new((None, Vec::new()));
 
 impl Image {
     pub(super) fn number(&self) -> u32 {
         self.fd.number()
     }
 
-    /// The file of these bytes: the last one, if it holds them; a fork may
-    /// have closed that.
+    /// The file of what is written: the last one, if it holds that; a fork
+    /// may have closed it.
     pub(super) fn of(
-        bytes: Vec<u8>,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<(), Error>,
         held: &Held,
     ) -> Result<Arc<Image>, Error> {
         let owner = generation();
+        let mut bytes = match LAST.try_lock() {
+            Ok(mut last) => mem::take(&mut last.1),
+            Err(_) => Vec::new(),
+        };
+        write(&mut bytes)?;
         let serves = |last: &&Arc<Image>| {
             let own = last.owner.is_some() && last.owner == owner;
             own && last.bytes == bytes && !held.takes(last.number())
         };
         if let Ok(mut last) = LAST.try_lock() {
-            if let Some(last) = last.as_ref().filter(serves) {
-                return Ok(Arc::clone(last));
+            if let Some(same) = last.0.as_ref().filter(serves) {
+                let same = Arc::clone(same);
+                last.1 = bytes;
+                return Ok(same);
             }
             // Its number is the next one's.
-            *last = None;
+            last.0 = None;
         }
         let fd = file(&bytes, held)?;
         let image = Arc::new(Image { fd, bytes, owner });
         if let (true, Ok(mut last)) = (above().is_some(), LAST.try_lock()) {
-            *last = Some(Arc::clone(&image));
+            last.0 = Some(Arc::clone(&image));
         }
         Ok(image)
     }

@@ -264,6 +264,10 @@ pub(super) fn image(draft: &mut Draft<'_>) -> Emitted {
     Ok(())
 }
 
+/// How many files are tried: each is a row, and all have to be counted in 16
+/// bits.
+const MOST: usize = 30_000;
+
 pub(super) fn exec(draft: &mut Draft<'_>) -> Emitted {
     let shell = draft.wishes.shell_fallback;
     if draft.plan.program_fd.is_some() {
@@ -290,7 +294,13 @@ pub(super) fn exec(draft: &mut Draft<'_>) -> Emitted {
     let path = search.path(path)?;
     let tried = path::candidates(program.as_bytes(), path.as_deref());
     if tried.is_empty() {
-        return Err(Error::os(Step::Exec, libc::ENOENT).with(program));
+        let why = "there is no directory to look for it in";
+        let error = Error::told(Step::Exec, libc::ENOENT, why);
+        return Err(error.with(program));
+    }
+    if tried.len() > MOST {
+        let why = "there are over 30,000 directories to look for it in";
+        return Err(Error::refused(Step::Program, why).with(program));
     }
     for parts in tried {
         // Or a shell that runs it would take it for an option.

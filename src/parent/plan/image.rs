@@ -23,19 +23,20 @@ const MACHINE: u16 = if cfg!(target_arch = "x86_64") { 62 } else { 183 };
 /// Segments are aligned to the largest page size there is.
 const ALIGN: u64 = 0x1_0000;
 
-/// The file that runs the rows of a plan from number `first` on. `code` is
-/// the walker, `page` the number at which the page's descriptor stands.
+/// Writes the file that runs the rows of a plan from number `first` on; they
+/// are bound to their addresses there. `code` is the walker, `page` the
+/// number at which the page's descriptor stands.
 pub(crate) fn elf(
     plan: &Plan,
-    rows: &[Call],
+    rows: &mut [Call],
     first: u16,
     code: &[u8],
     page: u32,
-) -> Result<Vec<u8>, Error> {
-    let mut rows = Vec::from(rows);
+    to: &mut Vec<u8>,
+) -> Result<(), Error> {
     let text = plan.words.text();
     let (text_at, lists_at) = places(rows.len(), text.len());
-    lower::bind(&mut rows, text_at, lists_at, 0);
+    lower::bind(rows, text_at, lists_at, 0);
     let mut lists = plan.words.placed(text_at);
     if plan.listens {
         let envp = usize::try_from(plan.words.envp() / 8).unwrap_or_default();
@@ -44,16 +45,24 @@ pub(crate) fn elf(
         }
     }
     let flaw = |flaw| Error::new(Step::Plan, Cause::Flaw(flaw));
-    let sheet = Sheet::new(&rows, first, text, &lists).map_err(flaw)?;
-    Ok(file(sheet, code, page, lists_at))
+    let sheet = Sheet::new(rows, first, text, &lists).map_err(flaw)?;
+    write(sheet, code, page, lists_at, to);
+    Ok(())
 }
 
-fn file(sheet: Sheet<'_>, code: &[u8], page: u32, lists_at: u64) -> Vec<u8> {
+fn write(
+    sheet: Sheet<'_>,
+    code: &[u8],
+    page: u32,
+    lists_at: u64,
+    file: &mut Vec<u8>,
+) {
     let lists = 8 * sheet.lists.len() as u64;
     let size = lists_at - BASE + lists;
     let narrow = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
-    let mut file = Vec::with_capacity(narrow(size));
-    header(&mut file, size);
+    file.clear();
+    file.reserve_exact(narrow(size));
+    header(file, size);
     file.extend_from_slice(code);
     file.resize(narrow(NUMBER), 0);
     file.extend_from_slice(&page.to_le_bytes());
@@ -65,7 +74,6 @@ fn file(sheet: Sheet<'_>, code: &[u8], page: u32, lists_at: u64) -> Vec<u8> {
     for entry in sheet.lists {
         file.extend_from_slice(&entry.to_le_bytes());
     }
-    file
 }
 
 fn header(file: &mut Vec<u8>, size: u64) {

@@ -29,7 +29,7 @@ const HOOKS: u64 = 2;
 /// The rows of a plan in one shape. Addresses are still places in the plan's
 /// words.
 pub(crate) fn lower(plan: &Plan, shape: Shape) -> Vec<Call> {
-    let some = if shape.engine == Engine::Isolated { 48 } else { 12 };
+    let some = if shape.engine == Engine::Isolated { 36 } else { 12 };
     let mut rows = Rows { rows: Vec::with_capacity(some), free: slot::FREE };
     let last = plan.steps(shape).last().map(|(n, _)| n);
     for (n, op) in plan.steps(shape) {
