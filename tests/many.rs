@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use offshoot::{Command, Engine, Stdio, reserve_fds};
+use offshoot::{Command, Engine, Memory, Prepared, Stdio, reserve_fds};
 use util::mirror::{Report, descriptors};
 use util::{alone, each_engine, elf, mirror};
 
@@ -253,13 +253,23 @@ fn a_fork_of_a_threaded_process_waits_for_nobody() {
     let mut command = Command::new("/bin/true");
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let prepared = command.prepare().unwrap();
-    let spawn = || prepared.spawn().is_ok_and(|mut c| c.wait().is_ok());
+    let mut private = Command::new("/bin/true");
+    let private = private.memory(Memory::Private);
+    let isolated = private.prepare().unwrap();
+    let both = [&prepared, &isolated];
+    let spawn = || {
+        let ran =
+            |p: &&Prepared| p.spawn().is_ok_and(|mut c| c.wait().is_ok());
+        both.iter().all(ran)
+    };
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         for _ in 0..3 {
             scope.spawn(|| {
                 while !done.load(Ordering::Relaxed) {
                     assert!(spawn());
+                    // Its page and image are kept, and given back.
+                    assert!(private.clone().status().unwrap().success());
                 }
             });
         }

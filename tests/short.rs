@@ -4,9 +4,10 @@
 
 mod util;
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::Read;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use std::{io, iter, thread};
@@ -114,8 +115,16 @@ fn where_descriptors_run_out_a_copy_takes_fewer() {
     }
     let mut served = Vec::new();
     for free in 1..10 {
-        for pipes in 0..3 {
-            let wish = |mut command: Command| {
+        for pipes in 0..4 {
+            let dir = util::scratch("runs-out");
+            let wish = |mut command: Command, name: &str| {
+                if pipes > 2 {
+                    // What is opened for a spawn is opened once.
+                    let mut new = OpenOptions::new();
+                    new.write(true).create_new(true);
+                    let path = dir.join(format!("{free}-{name}"));
+                    command.stderr(Stdio::open(path, &new));
+                }
                 if pipes > 0 {
                     command.stdout(Stdio::piped());
                 }
@@ -130,8 +139,8 @@ fn where_descriptors_run_out_a_copy_takes_fewer() {
             limit_descriptors(limit_with(free));
             let mut copied = Command::new("/bin/true");
             copied.engine(Engine::Copied);
-            let copied = engine(wish(copied).spawn());
-            let auto = engine(wish(private("/bin/true")).spawn());
+            let copied = engine(wish(copied, "copied").spawn());
+            let auto = engine(wish(private("/bin/true"), "auto").spawn());
             limit_descriptors(1024);
             let what = format!("{free} free, {pipes} pipes: {auto:?}");
             assert_eq!(auto.is_ok(), copied.is_ok(), "{what}");
@@ -322,6 +331,72 @@ fn processes_of_the_same_number_have_a_page_each() {
         // SAFETY: waits for the child just made, and writes one int.
         assert_eq!(unsafe { libc::waitpid(pid, &mut status, 0) }, pid);
         good && status == 0
+    });
+    assert_eq!(status, 0);
+}
+
+/// Steps that run in this process may write over the number of anything.
+#[test]
+fn an_exec_that_failed_leaves_nothing_kept_at_numbers_it_wrote_over() {
+    let name =
+        "an_exec_that_failed_leaves_nothing_kept_at_numbers_it_wrote_over";
+    let _alone = alone();
+    if !util::inside(name, &[]) {
+        return;
+    }
+    offshoot::reserve_fds(4).unwrap();
+    let isolated = || {
+        assert_eq!(ran(private("/bin/true").spawn()).0, Engine::Isolated);
+    };
+    isolated();
+    let path = util::scratch("overwritten").join("file");
+    std::fs::write(&path, "as it was").unwrap();
+    let mut command = Command::new("/no/such/program");
+    for number in 3..40 {
+        let file = OpenOptions::new().read(true).write(true).open(&path);
+        command.fd(number, file.unwrap());
+    }
+    let error = command.exec();
+    assert_eq!(error.step(), Step::Exec, "{error}");
+    isolated();
+    offshoot::reserve_fds(4).unwrap();
+    isolated();
+    isolated();
+    assert_eq!(std::fs::read(&path).unwrap(), b"as it was");
+    let mut cat = private("/bin/true");
+    assert!(cat.stdin(Stdio::piped()).output().unwrap().status.success());
+}
+
+/// A daemon forks, and closes what it did not open.
+#[test]
+fn a_fork_that_closed_everything_keeps_what_it_opens() {
+    let name = "a_fork_that_closed_everything_keeps_what_it_opens";
+    let _alone = alone();
+    if !util::inside(name, &[]) {
+        return;
+    }
+    offshoot::reserve_fds(8).unwrap();
+    assert_eq!(ran(private("/bin/true").spawn()).0, Engine::Isolated);
+    let status = forked(|| {
+        // SAFETY: what was open is not used from here on.
+        assert_eq!(unsafe { libc::close_range(3, u32::MAX, 0) }, 0);
+        let path = util::scratch("daemon").join("file");
+        let open = || File::create(&path).unwrap();
+        let own: Vec<File> = (0..90).map(|_| open()).collect();
+        let inode = || {
+            let one = |file: &File| file.metadata().unwrap().ino();
+            own.iter().map(one).collect::<Vec<_>>()
+        };
+        let before = inode();
+        let spawn = || {
+            let mut command = private("/bin/true");
+            command.stdin(Stdio::piped()).stderr(Stdio::null());
+            ran(command.spawn()).0 == Engine::Isolated
+                && command.output().unwrap().status.success()
+        };
+        let good = spawn() && spawn() && inode() == before;
+        offshoot::reserve_fds(4).unwrap();
+        good && spawn() && spawn() && inode() == before
     });
     assert_eq!(status, 0);
 }

@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::{env, fs, process, ptr};
 
 use offshoot::{Command, Engine, Method, Prepared};
@@ -35,7 +36,7 @@ pub(crate) struct Peers {
 pub(crate) type Run = fn(&Peers);
 
 /// Ids, floors first.
-const ROWS: [(&str, Run); 17] = [
+const ROWS: [(&str, Run); 18] = [
     ("floor", |peers| peers.floor(0)),
     ("floor_pidfd", |peers| peers.floor(0x1000)),
     ("prepared", |peers| ours(peers.prepared.spawn())),
@@ -51,6 +52,7 @@ const ROWS: [(&str, Run); 17] = [
     ("hook_shared", |peers| ours(peers.hook_shared.spawn())),
     ("drop", |peers| ours(peers.drop.spawn())),
     ("drop_builder", |peers| ours(drop(&peers.path).spawn())),
+    (OTHERS, |peers| ours(another_drop(&peers.path).spawn())),
     ("copied_drop", |peers| ours(peers.copied_drop.spawn())),
     ("std_ids", Peers::std_ids),
 ];
@@ -72,6 +74,19 @@ fn drop(path: &Path) -> Command {
     if uid == 0 {
         command.groups([gid]).chroot("/");
     }
+    command
+}
+
+/// The row that runs another command each time, so that no image is kept for
+/// the next row.
+pub(crate) const OTHERS: &str = "drop_others";
+
+/// As `drop`, but a command that was not run before.
+fn another_drop(path: &Path) -> Command {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let mut command = drop(path);
+    let n = COUNT.fetch_add(1, Ordering::Relaxed);
+    command.env("VARIABLE_1", format!("value {n}"));
     command
 }
 

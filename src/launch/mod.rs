@@ -246,13 +246,15 @@ fn first_exec(table: &Table<'_>) -> u32 {
 /// a child that has not, so ECHILD is the proof that it has: or that another
 /// thread has waited so, for a child that did not come to its exec.
 ///
-/// Where memory is not what it seems no row leaves its mark.
+/// `begun` if a row that was begun is sure to have left its mark: memory that
+/// is said to be shared may not be (emulators).
 fn verdict(
     table: &Table<'_>,
     block: &Block,
-    pid: Pid,
-    pidfd: Option<i32>,
+    target: Target,
+    begun: bool,
 ) -> Made {
+    let Target { pid, pidfd } = target;
     let row = block.reached;
     let pidfd = pidfd.or_else(|| pidfd_open(pid));
     let target = Target { pid, pidfd };
@@ -266,7 +268,7 @@ fn verdict(
     };
     match ended {
         Ok(Some(ended)) => Made::Died { row, ended: Some(ended), pidfd },
-        Err(_) if row != 0 && row < first_exec(table) => {
+        Err(_) if (begun || row != 0) && row < first_exec(table) => {
             Made::Died { row, ended: None, pidfd }
         }
         Err(Errno(libc::ECHILD)) => Made::Running { pid, pidfd, sure: true },

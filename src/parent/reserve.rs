@@ -4,6 +4,9 @@
 //! In a parent with thousands of them a fresh pipe is the highest of all; on
 //! a reserved number it is low, and the rest is never copied.
 
+use core::mem;
+use core::num::NonZeroU64;
+
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::{DupFlags, Errno, dup3, fcntl_dupfd_cloexec};
 
@@ -12,11 +15,12 @@ use super::std::{
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
     sync::{
         Mutex, MutexGuard, PoisonError, TryLockError,
-        atomic::{AtomicI32, Ordering},
+        atomic::{AtomicI32, AtomicU64, Ordering},
     },
     thread,
     vec::Vec,
 };
+use crate::launch::forks::generation;
 
 /// The kernel copies whole words of the table: 64 descriptors.
 const WORD: u32 = 64;
@@ -41,25 +45,68 @@ const KEPT: usize = 2;
 /// The number of `idle`; 0 if there is none.
 static ABOVE: AtomicI32 = AtomicI32::new(0);
 
-/// A descriptor above all that are reserved, which stays open.
+/// The process that has reserved them (`generation`); a fork may have closed
+/// them, and its own files may have their numbers.
+static OWNER: AtomicU64 = AtomicU64::new(0);
+
+/// A descriptor above all that are reserved, which stays open, if this
+/// process has reserved any.
 pub(crate) fn above() -> Option<RawFd> {
-    Some(ABOVE.load(Ordering::Acquire)).filter(|fd| *fd > 0)
+    let above = ABOVE.load(Ordering::Acquire);
+    let own = above > 0 && is_own();
+    own.then_some(above)
 }
 
-/// How often the reserve is asked for before it is done without.
+fn is_own() -> bool {
+    let own = generation().map_or(0, NonZeroU64::get);
+    own != 0 && OWNER.load(Ordering::Acquire) == own
+}
+
+/// Nobody is waited for here who may be a thread of another process: whoever
+/// asks has looked at `above`.
+fn reserve() -> MutexGuard<'static, Reserve> {
+    RESERVE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How often a fork asks for what a thread of its parent may hold for ever.
 const TRIES: u32 = 1000;
 
-/// The reserve, unless it is not to be had: in a fork of a process whose
-/// other threads were at it, nobody ever gives it back.
-fn reserve() -> Option<MutexGuard<'static, Reserve>> {
+/// The reserve of whoever has reserved, emptied if that was not this process.
+fn own_reserve() -> Option<MutexGuard<'static, Reserve>> {
+    if is_own() {
+        return Some(reserve());
+    }
     for _ in 0..TRIES {
-        match RESERVE.try_lock() {
-            Ok(reserve) => return Some(reserve),
-            Err(TryLockError::Poisoned(e)) => return Some(e.into_inner()),
-            Err(TryLockError::WouldBlock) => thread::yield_now(),
+        let mut reserve = match RESERVE.try_lock() {
+            Ok(reserve) => reserve,
+            Err(TryLockError::Poisoned(e)) => e.into_inner(),
+            Err(TryLockError::WouldBlock) => {
+                thread::yield_now();
+                continue;
+            }
+        };
+        if !is_own() {
+            // Whatever has their numbers now is not ours to close.
+            let Reserve { idle, free, all } = &mut *reserve;
+            idle.drain(..).chain(free.drain(..)).for_each(mem::forget);
+            *all = 0;
+            let own = generation().map_or(0, NonZeroU64::get);
+            OWNER.store(own, Ordering::Release);
         }
+        return Some(reserve);
     }
     None
+}
+
+/// Closes what is reserved: before steps run in this process, which may
+/// write over the numbers.
+pub(crate) fn give_up() {
+    if above().is_none() {
+        return;
+    }
+    let mut reserve = reserve();
+    ABOVE.store(0, Ordering::Release);
+    *reserve = Reserve { idle: Vec::new(), free: Vec::new(), all: 0 };
 }
 
 /// Keeps `count` more descriptor numbers for what children are given: the
@@ -79,6 +126,10 @@ fn reserve() -> Option<MutexGuard<'static, Reserve>> {
 /// the same arguments, environment and options. They have descriptors of
 /// their own, two of them at numbers that are reserved beside `count`.
 ///
+/// They are this process's: a fork without exec has none, and may close what it
+/// finds open and reserve again. [`Command::exec`] gives them up, as its steps
+/// may need the numbers.
+///
 /// Threads may spawn and reserve at once. A number goes back to the reserve
 /// as the spawn ends, and what stood there is closed, so that no reader of a
 /// pipe waits for its end any longer than without.
@@ -86,7 +137,8 @@ fn reserve() -> Option<MutexGuard<'static, Reserve>> {
 /// # Errors
 ///
 /// [`Step::ReserveFds`](crate::Step::ReserveFds) with EMFILE or ENFILE; what
-/// this call has made is closed again.
+/// this call has made is closed again. EDEADLK, in a fork without exec of a
+/// process of which another thread was at its reserve.
 ///
 /// # Examples
 ///
@@ -98,10 +150,12 @@ fn reserve() -> Option<MutexGuard<'static, Reserve>> {
 /// ```
 ///
 /// [`Command`]: crate::Command
+/// [`Command::exec`]: crate::Command::exec
 pub fn reserve_fds(count: usize) -> Result<(), Error> {
-    let reserve = RESERVE.lock();
+    let Some(mut reserve) = own_reserve() else {
+        return Err(Error::os(Step::ReserveFds, libc::EDEADLK));
+    };
     reserve
-        .unwrap_or_else(PoisonError::into_inner)
         .more(count)
         .map_err(|e| Error::os(Step::ReserveFds, e.raw_os_error()))
 }
@@ -129,7 +183,7 @@ impl Reserve {
 }
 
 /// A descriptor for a child, at a reserved number if that is lower.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Low {
     fd: Option<OwnedFd>,
     leased: bool,
@@ -150,7 +204,7 @@ impl Low {
             return None;
         }
         above()?;
-        let mut reserve = reserve()?;
+        let mut reserve = reserve();
         let fits = |(_, free): &(usize, &OwnedFd)| {
             taken.binary_search(&number(*free)).is_err()
         };
@@ -181,13 +235,16 @@ impl Drop for Low {
         let (Some(mut fd), true) = (self.fd.take(), self.leased) else {
             return;
         };
-        let Some(mut reserve) = reserve() else { return };
+        if above().is_none() {
+            return;
+        }
+        let mut reserve = reserve();
         let idle = reserve.idle.last();
         let put = idle.map(|idle| replace(idle.as_fd(), &mut fd));
         match put {
             Some(Ok(())) => reserve.free.push(fd),
             // Rather a smaller reserve than a pipe that stays open.
-            _ => reserve.all -= 1,
+            _ => reserve.all = reserve.all.saturating_sub(1),
         }
     }
 }

@@ -46,6 +46,8 @@ pub(super) struct Attempt {
     /// Flags beside those of the engine.
     pub(super) flags: CloneFlags,
     pub(super) canary: Option<OwnedFd>,
+    /// Whether there is no room for one.
+    pub(super) bare: bool,
     /// The number of one that stays open over this spawn.
     pub(super) kept: Option<i32>,
     /// What a canary has to be above.
@@ -70,6 +72,7 @@ impl Attempt {
             shape: plan.shape,
             flags: CloneFlags::empty(),
             canary: None,
+            bare: false,
             kept: None,
             cut: 3,
             rights: [0; 3],
@@ -171,6 +174,13 @@ impl Attempt {
         let born = group.is_some() && !self.shape.join;
         let isolated = self.shape.engine == Engine::Isolated;
         match (self.shape.maker, errno) {
+            // A child with a copy of the table can do without a canary.
+            (_, libc::EMFILE | libc::ENFILE) if self.canary.is_some() => {
+                self.canary = None;
+                self.bare = true;
+                self.flags -= CloneFlags::FILES;
+                Next::Again
+            }
             // Without a page there is a descriptor more.
             (_, libc::EMFILE | libc::ENFILE)
                 if isolated && prepared.plan.any_engine =>

@@ -33,7 +33,7 @@ impl Attempt {
         let high = |fd: &OwnedFd| fd.as_raw_fd() >= cut;
         let have = self.canary.as_ref().is_some_and(high);
         let have = have || self.kept.is_some();
-        if !needed || self.shape.listed || have {
+        if !needed || self.shape.listed || have || self.bare {
             return;
         }
         // An earlier one may be too low for this shape.

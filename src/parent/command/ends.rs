@@ -9,6 +9,9 @@ use super::page::Page;
 use crate::call::{Block, slot};
 use crate::parent::cgroup::Group;
 use crate::parent::error::{Error, Step};
+use crate::parent::handle::Child;
+use crate::parent::handle::launch::Launch;
+use crate::parent::handle::pidfd::PidFd;
 use crate::parent::plan::method::Engine;
 use crate::parent::plan::shape::Shape;
 use crate::parent::plan::{Plan, stdio_step};
@@ -19,6 +22,7 @@ use crate::parent::std::{
     string::ToString,
 };
 use crate::parent::stdio::Source;
+use crate::sys::Pid;
 
 /// What becomes 0, 1 and 2.
 #[derive(Default)]
@@ -77,6 +81,19 @@ impl Ends {
             ends.cut = ends.cut.max(signed(number + 1));
         }
         Ok(ends)
+    }
+
+    /// The child, with our side of its pipes.
+    pub(super) fn child(
+        self,
+        (pid, pidfd, launch): (Pid, Option<PidFd>, Launch),
+    ) -> Child {
+        let mut child = Child::new(pid, pidfd, launch);
+        let [stdin, stdout, stderr] = self.ours;
+        child.stdin = stdin.map(Into::into);
+        child.stdout = stdout.map(Into::into);
+        child.stderr = stderr.map(Into::into);
+        child
     }
 
     /// The slots of one try; `extra` is what its shape needs beside.

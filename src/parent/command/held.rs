@@ -35,9 +35,11 @@ pub(super) struct Held {
     null: [Option<Low>; 3],
     /// What stands in the place of the caller's own, and the program's image.
     copies: Vec<Low>,
-    /// The numbers that the child's descriptors get, and those lent to an
-    /// image, in ascending order.
+    /// The numbers that the child's descriptors get, in ascending order; and
+    /// those with what is lent to an image, which is the last of them that
+    /// is brought there.
     targets: Vec<u32>,
+    lends: Vec<u32>,
     /// The first number above all that steps read from; 3 if they read none.
     pub(super) cut: u32,
     /// The first number above all that stays open, and above what is lent
@@ -116,8 +118,9 @@ impl Held {
             return false;
         };
         plan.lent = [page, image];
-        self.targets.extend(plan.lent);
-        self.targets.sort_unstable();
+        self.lends = self.targets.clone();
+        self.lends.extend(plan.lent);
+        self.lends.sort_unstable();
         true
     }
 
@@ -181,20 +184,12 @@ impl Held {
     /// A descriptor that steps read from, at a number that none of them
     /// writes over, and a low one if there is a choice.
     pub(super) fn settle(&self, fd: OwnedFd) -> Result<Low, Errno> {
-        if let Some(low) = Low::lease(fd.as_fd(), &self.targets) {
-            return Ok(low);
-        }
-        let mut low = Low::from(fd);
-        let mut least = 3;
-        while self.takes(low.number()) {
-            // The kernel gives the first that is free: a target, perhaps.
-            least = outside(&self.targets, least);
-            let from = i32::try_from(least).map_err(|_| Errno::MFILE)?;
-            let Some(fd) = low.fd() else { break };
-            low = lift(fd, from)?.into();
-            least = low.number() + 1;
-        }
-        Ok(low)
+        settle(fd, &self.targets)
+    }
+
+    /// One that an image is made of.
+    pub(super) fn settle_lent(&self, fd: OwnedFd) -> Result<Low, Errno> {
+        settle(fd, &self.lends)
     }
 
     /// What a descriptor of the plan is made from.
@@ -208,8 +203,13 @@ impl Held {
     }
 
     /// Whether steps write over this number.
-    pub(super) fn takes(&self, number: u32) -> bool {
+    fn takes(&self, number: u32) -> bool {
         self.targets.binary_search(&number).is_ok()
+    }
+
+    /// Whether steps do, where an image is lent what it needs.
+    pub(super) fn takes_lent(&self, number: u32) -> bool {
+        self.lends.binary_search(&number).is_ok()
     }
 
     /// The number of `/dev/null` for one of 0 to 2.
@@ -225,6 +225,24 @@ impl Held {
         let fd = own.find_map(Low::fd).or_else(|| lent.next().map(borrow))?;
         fcntl_dupfd_cloexec(fd, i32::try_from(cut).ok()?).ok()
     }
+}
+
+/// Brings a descriptor to a number that is none of `taken`.
+fn settle(fd: OwnedFd, taken: &[u32]) -> Result<Low, Errno> {
+    if let Some(low) = Low::lease(fd.as_fd(), taken) {
+        return Ok(low);
+    }
+    let mut low = Low::from(fd);
+    let mut least = 3;
+    while taken.binary_search(&low.number()).is_ok() {
+        // The kernel gives the first that is free: a target, perhaps.
+        least = outside(taken, least);
+        let from = i32::try_from(least).map_err(|_| Errno::MFILE)?;
+        let Some(fd) = low.fd() else { break };
+        low = lift(fd, from)?.into();
+        least = low.number() + 1;
+    }
+    Ok(low)
 }
 
 fn os(step: Step, e: Errno) -> Error {

@@ -2,10 +2,9 @@
 
 use super::Command;
 use super::prepared::Prepared;
-use crate::parent::error::{Error, Step};
+use crate::parent::error::Error;
 use crate::parent::handle::Child;
 use crate::parent::plan::Plan;
-use crate::parent::plan::method::Engine;
 use crate::parent::std::process::{ExitStatus, Output};
 use crate::parent::stdio::Source;
 
@@ -50,7 +49,7 @@ impl Command {
     /// # Ok::<(), offshoot::Error>(())
     /// ```
     pub fn prepare(&self) -> Result<Prepared, Error> {
-        Prepared::new(self.plan()?, false)
+        Prepared::new(self.plan()?)
     }
 
     /// Starts the program. Returns once it runs: an error means that no
@@ -123,12 +122,15 @@ impl Command {
     ///
     /// After an error this process is no longer as it was: what ran before
     /// the failing step (descriptors, directory, ids, SIGPIPE, descriptors
-    /// marked close-on-exec) has been done to it.
+    /// marked close-on-exec) has been done to it. What [`reserve_fds`] keeps
+    /// is given up before.
     ///
     /// # Errors
     ///
     /// As [`Command::spawn`], but for the making of a child.
     /// [`Command::set_tid`] is refused: no process is made.
+    ///
+    /// [`reserve_fds`]: crate::reserve_fds
     ///
     /// # Examples
     ///
@@ -140,32 +142,18 @@ impl Command {
     /// ```
     #[must_use = "it only returns if it failed"]
     pub fn exec(&mut self) -> Error {
-        let prepared = self.compile(|_| Source::Inherit, true);
-        match prepared.and_then(|plan| Prepared::new(plan, true)) {
-            Ok(prepared) => prepared.exec(),
+        match self.compile(|_| Source::Inherit, true) {
+            Ok(plan) => Prepared::exec(plan),
             Err(error) => error,
         }
     }
 
-    /// One launch. Where descriptors run out, once more without the image
-    /// and its page, which take two.
+    /// One launch.
     fn start(
         &self,
-        default: impl Fn(usize) -> Source + Copy,
+        default: impl Fn(usize) -> Source,
     ) -> Result<Child, Error> {
-        let plan = self.compile(default, false)?;
-        let images = plan.any_engine && plan.shape.engine == Engine::Isolated;
-        let error = match Prepared::new(plan, true).and_then(|p| p.spawn()) {
-            Err(error) if images && error.step() != Step::BeforeExec => error,
-            made => return made,
-        };
-        match error.raw_os_error() {
-            Some(errno @ (libc::EMFILE | libc::ENFILE)) => {
-                let plan = self.compile(default, false)?;
-                Prepared::copied(plan, errno)?.spawn()
-            }
-            _ => Err(error),
-        }
+        Prepared::once(self.compile(default, false)?)
     }
 
     fn compile(

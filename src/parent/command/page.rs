@@ -43,7 +43,7 @@ impl Page {
         // Nobody may execute it.
         let file = memory_file(MemfdFlags::NOEXEC_SEAL).map_err(fail)?;
         ftruncate(&file, PAGE as u64).map_err(fail)?;
-        let fd = held.settle(file).map_err(fail)?;
+        let fd = held.settle_lent(file).map_err(fail)?;
         let file = fd.fd().ok_or_else(|| fail(Errno::BADF))?;
         let shared = Shared::over(file);
         let shared = shared.map_err(|e| Error::os(Step::Image, e.0))?;
@@ -62,8 +62,9 @@ impl Page {
     /// The page that this process keeps, if no launch uses it and no step of
     /// this plan writes over its number.
     pub(super) fn kept(held: &Held) -> Option<Page> {
-        let fits =
-            |page: &mut Page| !page.is_own() || !held.takes(page.number());
+        let fits = |page: &mut Page| {
+            !page.is_own() || !held.takes_lent(page.number())
+        };
         let page = KEPT.try_lock().ok()?.take_if(fits);
         page.filter(Page::is_own)
     }
@@ -101,6 +102,30 @@ impl Page {
     }
 }
 
+/// In a fork nothing is closed: another thread may have made it after the
+/// fork's table was copied and before its memory was, and whatever has its
+/// number is not ours.
+impl Drop for Page {
+    fn drop(&mut self) {
+        if self.owner != generation() {
+            mem::forget(mem::take(&mut self.fd));
+            mem::forget(self.canary.take());
+        }
+    }
+}
+
+/// Closes what this process keeps for the next launch: where descriptors run
+/// out, and before steps run in this process, which may write over the
+/// numbers.
+pub(super) fn forget() {
+    if let Ok(mut kept) = KEPT.try_lock() {
+        *kept = None;
+    }
+    if let Ok(mut last) = LAST.try_lock() {
+        last.0 = None;
+    }
+}
+
 /// The page that this process keeps. Nobody waits for it.
 static KEPT: Mutex<Option<Page>> = Mutex::new(None);
 
@@ -116,6 +141,15 @@ pub(super) struct Image {
 /// descriptors to be kept, and memory for the next. Nobody waits for it.
 static LAST: Mutex<(Option<Arc<Image>>, Vec<u8>)> =
     Mutex::new((None, Vec::new()));
+
+/// As for a page.
+impl Drop for Image {
+    fn drop(&mut self) {
+        if self.owner != generation() {
+            mem::forget(mem::take(&mut self.fd));
+        }
+    }
+}
 
 impl Image {
     pub(super) fn number(&self) -> u32 {
@@ -136,7 +170,7 @@ impl Image {
         write(&mut bytes)?;
         let serves = |last: &&Arc<Image>| {
             let own = last.owner.is_some() && last.owner == owner;
-            own && last.bytes == bytes && !held.takes(last.number())
+            own && last.bytes == bytes && !held.takes_lent(last.number())
         };
         if let Ok(mut last) = LAST.try_lock() {
             if let Some(same) = last.0.as_ref().filter(serves) {
@@ -172,7 +206,7 @@ fn file(bytes: &[u8], held: &Held) -> Result<Low, Error> {
     room(bytes.len())?;
     let file = of_bytes(bytes).map_err(|e| Error::io(Step::Image, &e))?;
     let fail = |e: Errno| Error::os(Step::Image, e.raw_os_error());
-    held.settle(file).map_err(fail)
+    held.settle_lent(file).map_err(fail)
 }
 
 /// What an image is told through its block: a name that no program has, what

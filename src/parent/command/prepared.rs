@@ -8,7 +8,7 @@ use super::ends::{Ends, Extra};
 use super::held::Held;
 use super::lesser::lesser;
 use super::lowered::Lowered;
-use super::page::{Page, introduce};
+use super::page::{Page, forget, introduce};
 use crate::call::{Block, Table};
 use crate::launch::gate::Gate;
 use crate::launch::{Ask, Environ, Made};
@@ -64,9 +64,44 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// `once`: for one launch, whose own pidfd most often is the proof.
-    pub(crate) fn new(mut plan: Plan, once: bool) -> Result<Prepared, Error> {
-        let mut held = Held::new(&mut plan)?;
+    pub(crate) fn new(mut plan: Plan) -> Result<Prepared, Error> {
+        let held = Held::new(&mut plan)?;
+        let mut prepared = Prepared::bound(plan, held)?;
+        let Prepared { plan, first, held, .. } = &prepared;
+        let above = |fd| u32::try_from(fd).is_ok_and(|n: u32| n >= held.cut);
+        let proved = held.cut == 3 || reserve::above().is_some_and(above);
+        // Where it cannot be made now, the first spawn says why. Where there
+        // are pages, they have their own.
+        if plan.shares(plan.shape) && !proved && first.image.is_none() {
+            prepared.canary = held.canary(plan, held.cut);
+        }
+        Ok(prepared)
+    }
+
+    /// One launch, whose own pidfd most often is the proof. What the child is
+    /// given is made first: where that leaves nothing for an image, it has
+    /// none.
+    pub(crate) fn once(mut plan: Plan) -> Result<Child, Error> {
+        let held = Held::new(&mut plan)?;
+        let group = plan.cgroup.as_ref().map(Cgroup::open).transpose()?;
+        let ends = Ends::new(&plan, &held)?;
+        let mut prepared = Prepared::bound(plan, held)?;
+        match prepared.run(&ends, group.as_ref()) {
+            Err(error) if prepared.plan.any_engine && error.is_full() => {
+                // The image has a descriptor too.
+                if prepared.first.image.take().is_none() {
+                    return Err(error);
+                }
+                let errno = error.raw_os_error().unwrap_or_default();
+                prepared.held.unimaged = Some(("isolated", errno));
+                prepared.plan.shape.engine = Engine::Copied;
+                prepared.start(ends, group.as_ref())
+            }
+            made => Ok(ends.child(made?)),
+        }
+    }
+
+    fn bound(mut plan: Plan, mut held: Held) -> Result<Prepared, Error> {
         plan.words.bind();
         let first = match Lowered::new(&plan, plan.shape, &held) {
             Err(error) if plan.any_engine && error.step() == Step::Image => {
@@ -77,28 +112,8 @@ impl Prepared {
             }
             other => other?,
         };
-        let (image, cut) = (first.image.as_ref(), held.cut);
-        let above = |fd| u32::try_from(fd).is_ok_and(|n: u32| n >= cut);
-        let proved = cut == 3 || reserve::above().is_some_and(above);
-        // Where it cannot be made now, the first spawn says why.
-        let wanted = plan.shares(plan.shape) && !proved && !once;
-        // Where there are pages, they have their own.
-        let wanted = wanted && image.is_none();
-        let canary = if wanted { held.canary(&plan, cut) } else { None };
-        let page = Mutex::new(None);
+        let (canary, page) = (None, Mutex::new(None));
         Ok(Prepared { plan, first, held, canary, page })
-    }
-
-    /// For one launch without an image, as `errno` says that there are too
-    /// few descriptors.
-    pub(crate) fn copied(
-        mut plan: Plan,
-        errno: i32,
-    ) -> Result<Prepared, Error> {
-        plan.shape.engine = Engine::Copied;
-        let mut prepared = Prepared::new(plan, true)?;
-        prepared.held.unimaged = Some(("isolated", errno));
-        Ok(prepared)
     }
 
     /// The plan that each spawn runs.
@@ -115,14 +130,17 @@ impl Prepared {
     /// checked when this was prepared.
     pub fn spawn(&self) -> Result<Child, Error> {
         let group = self.plan.cgroup.as_ref().map(Cgroup::open).transpose()?;
-        let mut ends = Ends::new(&self.plan, &self.held)?;
-        let (pid, pidfd, launch) = self.run(&ends, group.as_ref())?;
-        let mut child = Child::new(pid, pidfd, launch);
-        let [stdin, stdout, stderr] = &mut ends.ours;
-        child.stdin = stdin.take().map(Into::into);
-        child.stdout = stdout.take().map(Into::into);
-        child.stderr = stderr.take().map(Into::into);
-        Ok(child)
+        let ends = Ends::new(&self.plan, &self.held)?;
+        self.start(ends, group.as_ref())
+    }
+
+    fn start(
+        &self,
+        ends: Ends,
+        group: Option<&Group>,
+    ) -> Result<Child, Error> {
+        let made = self.run(&ends, group)?;
+        Ok(ends.child(made))
     }
 
     /// Launches, again where that can help: in a lesser shape, with a canary
@@ -179,7 +197,19 @@ impl Prepared {
     }
 
     /// Becomes the program, in this process. Returns only the error.
-    pub(crate) fn exec(&self) -> Error {
+    pub(crate) fn exec(mut plan: Plan) -> Error {
+        // The steps may write over their numbers.
+        forget();
+        reserve::give_up();
+        let prepared = Held::new(&mut plan);
+        let prepared = prepared.and_then(|held| Prepared::bound(plan, held));
+        match prepared {
+            Ok(prepared) => prepared.exec_by_steps(),
+            Err(error) => error,
+        }
+    }
+
+    fn exec_by_steps(&self) -> Error {
         let group = self.plan.cgroup.as_ref().map(Cgroup::open).transpose();
         let ends = Ends::new(&self.plan, &self.held);
         match (group, ends) {
@@ -250,11 +280,12 @@ impl Prepared {
         }
     }
 
-    /// Closes the page that waits for a launch.
+    /// Closes what images are made of and this launch can do without.
     pub(super) fn let_go(&self) {
         if let Ok(mut idle) = self.page.try_lock() {
             *idle = None;
         }
+        forget();
     }
 
     /// Memory for an environment of the launch's own, where one is needed:

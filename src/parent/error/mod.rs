@@ -45,6 +45,14 @@ impl Candidate {
     }
 }
 
+impl Error {
+    /// Whether no child was made, as there was no descriptor left.
+    pub(crate) fn is_full(&self) -> bool {
+        let full = [Some(libc::EMFILE), Some(libc::ENFILE)];
+        self.step() == Step::Clone && full.contains(&self.raw_os_error())
+    }
+}
+
 /// Why a step failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Cause {
