@@ -160,12 +160,18 @@ fn a_closed_descriptor_is_no_pattern_for_another() {
 fn a_name_that_looks_like_an_option_is_none_for_the_shell() {
     let dir = scratch("option");
     program_without_format(&dir.join("-c"));
+    fs::create_dir(dir.join("-d")).unwrap();
+    program_without_format(&dir.join("-d/script"));
     each_engine(|engine| {
         let mut command = Command::new("-c");
         command.arg("echo injected").path_search(PathSearch::Never);
         command.shell_fallback(true).current_dir(&dir).engine(engine);
         let output = command.output().unwrap();
         assert_eq!(output.stdout, b"./-c\n", "{engine}: {output:?}");
+        let mut command = Command::new("-d/script");
+        command.shell_fallback(true).current_dir(&dir).engine(engine);
+        let output = command.output().unwrap();
+        assert_eq!(output.stdout, b"./-d/script\n", "{engine}: {output:?}");
     });
 }
 

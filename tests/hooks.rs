@@ -297,3 +297,26 @@ fn a_hook_runs_before_an_exec_in_place() {
     let mask = u64::from_str_radix(seen.one("SigBlk"), 16).unwrap();
     assert_eq!(mask, 1 << (libc::SIGUSR2 - 1));
 }
+
+/// A hook may become a program by itself: the child runs, and is ours. The
+/// engine pipe takes it for one that ended, as it cannot tell.
+#[test]
+fn a_hook_that_runs_a_program_itself_leaves_a_child_to_wait_for() {
+    let _alone = alone();
+    each_of(&[Engine::Suspended, Engine::Copied], |engine| {
+        let mut command = Command::new("/no/such/program");
+        command.engine(engine);
+        add(&mut command, engine, |_| {
+            let path = c"/bin/sh".as_ptr();
+            let script = c"sleep 0.1; exit 7".as_ptr();
+            let argv = [path, c"-c".as_ptr(), script, std::ptr::null()];
+            let envp = [std::ptr::null()];
+            // SAFETY: a path and two lists that end in NULL.
+            unsafe { libc::execve(path, argv.as_ptr(), envp.as_ptr()) };
+            Err(errno(libc::EDOM))
+        });
+        let mut child = command.spawn().unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(7), "{engine}");
+        assert!(!util::has_children(), "{engine}");
+    });
+}

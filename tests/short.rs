@@ -90,6 +90,26 @@ fn each_call_that_only_an_image_makes_may_be_refused() {
     }
 }
 
+/// A filter that was added since may kill whoever makes a call that it does
+/// not know.
+#[test]
+fn no_call_is_made_for_speed_where_a_filter_may_kill() {
+    let name = "no_call_is_made_for_speed_where_a_filter_may_kill";
+    let _alone = alone();
+    if !util::inside(name, &[]) {
+        return;
+    }
+    let prepared = private("/bin/true").prepare().unwrap();
+    assert_eq!(ran(prepared.spawn()), (Engine::Isolated, Vec::new()));
+    for nr in [libc::SYS_personality, libc::SYS_process_mrelease] {
+        filter::with(nr, Fate::Kill, || {
+            let isolated = (Engine::Isolated, Vec::new());
+            assert_eq!(ran(prepared.spawn()), isolated);
+            assert_eq!(ran(private("/bin/true").spawn()), isolated);
+        });
+    }
+}
+
 #[test]
 fn a_limit_that_nobody_may_ask_for_is_no_panic() {
     let _alone = alone();

@@ -64,7 +64,7 @@ pub(crate) fn launch(
     }
     await_word(shared.half(slot::WORD), is_free, || ended(target));
     let block = shared.read();
-    (verdict(table, &block, target, true), block)
+    (verdict(table, &block, pid, pidfd), block)
 }
 
 /// Whether the kernel has let go of the word.

@@ -70,7 +70,7 @@ pub(crate) fn launch(
     let entered = block.failed == 0 && block.reached >= first_exec(table);
     let (pid, pidfd) = match entered {
         true => (pid, pidfd.or_else(|| pidfd_open(pid))),
-        false => match verdict(table, block, Target { pid, pidfd }, false) {
+        false => match verdict(table, block, pid, pidfd) {
             Made::Running { pid, pidfd, .. } => (pid, pidfd),
             other => return other,
         },

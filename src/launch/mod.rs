@@ -243,18 +243,15 @@ fn first_exec(table: &Table<'_>) -> u32 {
 
 /// Reads the block back once the child has exec'd or is about to be gone,
 /// and reaps a child that did not exec. D8: only `__WCLONE` and `__WALL` see
-/// a child that has not, so ECHILD is the proof that it has: or that another
-/// thread has waited so, for a child that did not come to its exec.
-///
-/// `begun` if a row that was begun is sure to have left its mark: memory that
-/// is said to be shared may not be (emulators).
+/// a child that has not, so ECHILD is the proof that it has; or that another
+/// thread has waited so, for a child that never came to its exec. One that
+/// a hook has made another program is an ordinary child by now.
 fn verdict(
     table: &Table<'_>,
     block: &Block,
-    target: Target,
-    begun: bool,
+    pid: Pid,
+    pidfd: Option<i32>,
 ) -> Made {
-    let Target { pid, pidfd } = target;
     let row = block.reached;
     let pidfd = pidfd.or_else(|| pidfd_open(pid));
     let target = Target { pid, pidfd };
@@ -266,9 +263,13 @@ fn verdict(
         Ok(None) => wait(target, Kind::Silent, true),
         other => other,
     };
+    let gone = || {
+        row < first_exec(table)
+            && matches!(peek(target, Kind::Any), Err(Errno(libc::ECHILD)))
+    };
     match ended {
         Ok(Some(ended)) => Made::Died { row, ended: Some(ended), pidfd },
-        Err(_) if (begun || row != 0) && row < first_exec(table) => {
+        Err(Errno(libc::ECHILD)) if gone() => {
             Made::Died { row, ended: None, pidfd }
         }
         Err(Errno(libc::ECHILD)) => Made::Running { pid, pidfd, sure: true },

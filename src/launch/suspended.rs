@@ -6,7 +6,6 @@ use crate::call::{Block, Table, slot};
 use crate::child::enter;
 use crate::sys::abi::CloneArgs;
 use crate::sys::call::set_signal_mask;
-use crate::sys::wait::Target;
 use crate::sys::{CloneFlags, Errno, Pid};
 
 /// Makes a child that walks `table` and returns when it runs the program or
@@ -34,7 +33,7 @@ pub(crate) fn launch(
     match Pid::new(made) {
         Some(pid) => {
             let pidfd = descriptor(block.slot(pidfd));
-            verdict(table, block, Target { pid, pidfd }, false)
+            verdict(table, block, pid, pidfd)
         }
         None => Made::Refused(Errno::of(made).unwrap_or(Errno(libc::EINVAL))),
     }

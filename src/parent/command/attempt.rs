@@ -284,11 +284,20 @@ impl Attempt {
         self.copied(prepared)
     }
 
-    /// Without a page of its own this launch has a copied child.
-    pub(super) fn unpaged(&mut self, prepared: &Prepared, error: &Error) {
+    /// Without a page or an image this launch has a copied child, if anybody
+    /// may choose.
+    pub(super) fn does_without(
+        &mut self,
+        prepared: &Prepared,
+        error: &Error,
+    ) -> bool {
+        if error.step() != Step::Image || !prepared.plan.any_engine {
+            return false;
+        }
         let errno = error.raw_os_error().unwrap_or_default();
         self.told_of("memfd_create", errno, "copied");
         self.copied(prepared);
+        true
     }
 
     fn take(&mut self, lesser: Lesser, errno: i32) {

@@ -227,7 +227,8 @@ pub(super) fn introduce(block: &mut Block, rights: [u64; 3]) {
     };
     block.set(slot::COMM, letters(0, 8));
     block.set(slot::COMM + 1, letters(8, 7));
-    if let (false, Some(own)) = (is_filtered(), personality()) {
+    let free = !is_filtered();
+    if let Some(own) = free.then(personality).flatten() {
         block.set(slot::FLAT, u64::from(own | ADDR_NO_RANDOMIZE));
         block.set(slot::PERSONALITY, own.into());
     }

@@ -160,13 +160,14 @@ impl Prepared {
                 return Err(error);
             }
             let shape = attempt.shape;
-            let lowered = self.first.of(&self.plan, shape, &self.held)?;
+            let lowered = self.first.of(&self.plan, shape, &self.held);
+            let lowered = match lowered {
+                Err(error) if attempt.does_without(self, &error) => continue,
+                lowered => lowered?,
+            };
             let table = lowered.table(&self.plan)?;
             let page = match self.page(lowered) {
-                Err(error) if self.plan.any_engine => {
-                    attempt.unpaged(self, &error);
-                    continue;
-                }
+                Err(error) if attempt.does_without(self, &error) => continue,
                 page => page?,
             };
             let mut extra = Extra::new(shape, group, ends, page)?;
@@ -222,7 +223,7 @@ impl Prepared {
     }
 
     /// Where a step is refused that another can do, that one goes on from
-    /// there, and so does exec of a program that is open for writing: what is done to this process is not done twice.
+    /// there, and so does exec while the program is open for writing: what is done to this process is not done twice.
     fn exec_here(
         &self,
         ends: &Ends,

@@ -4,11 +4,11 @@ use super::Draft;
 use super::given::{Given, Image};
 use super::method::Engine;
 use super::path::{self, PathSearch};
-use crate::op::Op;
+use crate::op::{Op, Str};
 use crate::parent::error::{Error, Step};
 use crate::parent::identity::Wish;
 use crate::parent::std::{
-    os::unix::ffi::OsStrExt, string::ToString, vec::Vec,
+    ffi::OsStr, os::unix::ffi::OsStrExt, string::ToString, vec::Vec,
 };
 
 pub(super) type Emitted = Result<(), Error>;
@@ -285,6 +285,9 @@ pub(super) fn exec(draft: &mut Draft<'_>) -> Emitted {
         let at = draft.plan.program;
         draft.push(Op::Exec(at));
         if shell {
+            // It would take a dash for an option.
+            let dash = program.as_bytes().starts_with(b"-");
+            let at = if dash { draft.dotted(program)? } else { at };
             draft.plan.words.shell(at);
         }
         return Ok(());
@@ -303,17 +306,25 @@ pub(super) fn exec(draft: &mut Draft<'_>) -> Emitted {
         return Err(Error::refused(Step::Program, why).with(program));
     }
     for parts in tried {
-        // Or a shell that runs it would take it for an option.
-        let dash = parts.concat().starts_with(b"-");
-        let here: &[u8] = if dash { b"./" } else { b"" };
-        let parts: Vec<_> = [here].into_iter().chain(parts).collect();
         let at = draft.plan.words.put(&parts).map_err(|nul| {
             Error::refused(Step::Program, nul.0).with(program)
         })?;
         draft.push(Op::Exec(at));
         if shell {
+            let dash = draft.plan.words.bytes(at).starts_with(b"-");
+            let at = if dash { draft.dotted(program)? } else { at };
             draft.plan.words.shell(at);
         }
     }
     Ok(())
+}
+
+impl Draft<'_> {
+    /// A relative path that no program takes for an option.
+    fn dotted(&mut self, program: &OsStr) -> Result<Str, Error> {
+        self.plan
+            .words
+            .put(&[b"./", program.as_bytes()])
+            .map_err(|nul| Error::refused(Step::Program, nul.0).with(program))
+    }
 }

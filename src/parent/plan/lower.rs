@@ -262,7 +262,8 @@ impl Rows {
             }
             _ => false,
         };
-        if !plan.ops.iter().any(enters) {
+        // This process may go on, if that fails.
+        if plan.shape.here || !plan.ops.iter().any(enters) {
             self.chdir(Words::ROOT);
         }
     }
