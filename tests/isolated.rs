@@ -232,10 +232,10 @@ fn the_image_is_one_sealed_segment_that_nobody_writes() {
     assert_eq!(&bytes[..4], b"\x7fELF");
     let heads = [64, 120].map(|at| (word(at), word(at + 4)));
     assert_eq!(heads, [(1, 5), (0x6474_E551, 6)], "LOAD R E, STACK RW");
-    assert_eq!((long(72), long(80)), (0, 0x40_0000), "offset and address");
+    assert_eq!((long(72), long(80)), (0, 0x41_0000), "offset and address");
     assert_eq!((long(96), long(104)), (bytes.len() as u64, long(96)));
     assert_eq!(long(112), 0x1_0000, "aligned to the largest page");
-    assert!((0x40_0000..0x40_0400).contains(&long(24)), "begins in its code");
+    assert!((0x41_0000..0x41_0400).contains(&long(24)), "begins in its code");
     drop(prepared);
     assert_eq!(descriptors(), before);
 }

@@ -7,7 +7,7 @@ use super::table::{Memory, verify};
 use super::{Block, Call, Flaw, ROW, slot};
 
 /// Where an image is loaded: its own bytes, from the first.
-pub(crate) const BASE: u64 = 0x40_0000;
+pub(crate) const BASE: u64 = 0x41_0000;
 
 /// Where its rows begin, from the first byte; before them stand the header
 /// and the code.
@@ -17,12 +17,13 @@ pub(crate) const ROWS: u64 = 0x400;
 pub(crate) const NUMBER: u64 = ROWS - 4;
 
 /// Where it maps the page that it shares with the parent. The page begins
-/// with the block.
-pub(crate) const PAGE: u64 = 0x20_0000;
+/// with the block. With pages of 4 KiB one table of the kernel's holds it
+/// and the image.
+pub(crate) const PAGE: u64 = 0x40_0000;
 
 // The assembly has these two.
-const _: () = assert!(BASE + ROWS == 0x40_0400);
-const _: () = assert!(PAGE == 0x20_0000);
+const _: () = assert!(BASE + ROWS == 0x41_0400);
+const _: () = assert!(PAGE == 0x40_0000);
 
 /// The address of a slot of the block, in the image.
 const fn slot_at(n: u8) -> u64 {

@@ -137,11 +137,14 @@ fn span<T>(all: &[T]) -> (u64, u64) {
 
 /// Whether one row keeps clauses 1, 4 and 5 of [`Table`].
 fn sound(row: &Call, memory: &Memory) -> bool {
+    let fixed = |(i, n): &(usize, u64)| {
+        row.slots & (1 << i) == 0 && row.args.get(*i) == Some(n)
+    };
+    // The number first: most are others.
     let is = |rule: &&Rule| {
-        let fixed = rule.fixed.iter().all(|(i, n)| {
-            row.slots & (1 << i) == 0 && row.args.get(*i) == Some(n)
-        });
-        rule.nr == row.nr && fixed && (memory.private || !rule.private)
+        rule.nr == row.nr
+            && rule.fixed.iter().all(fixed)
+            && (memory.private || !rule.private)
     };
     let Some(rule) = RULES.iter().find(is) else {
         return false;

@@ -155,9 +155,9 @@ offshoot_0_1_walker_end:
     .hidden offshoot_0_1_image
 offshoot_0_1_image:
     hint #34                    // bti c
-    movz x19, #0x40, lsl #16
+    movz x19, #0x41, lsl #16
     add x19, x19, #0x400        // rows
-    movz x20, #0x20, lsl #16    // block
+    movz x20, #0x40, lsl #16    // block
     mov x0, x20
     mov x1, #4096
     mov x2, #3                  // PROT_READ | PROT_WRITE

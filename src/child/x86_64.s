@@ -160,8 +160,8 @@ offshoot_0_1_walker_end:
     .globl offshoot_0_1_image
     .hidden offshoot_0_1_image
 offshoot_0_1_image:
-    mov r12d, 0x400400          # rows
-    mov r13d, 0x200000          # block
+    mov r12d, 0x410400          # rows
+    mov r13d, 0x400000          # block
     mov edi, r13d
     mov esi, 4096
     mov edx, 3                  # PROT_READ | PROT_WRITE

@@ -62,7 +62,7 @@ impl Supervisor {
         let execs = [libc::SYS_execve, libc::SYS_execveat];
         let after = watch.calls.last().is_some_and(|nr| execs.contains(nr));
         // The first call of an image: it maps its page.
-        let image = nr == libc::SYS_mmap && notice.args[0] == 0x20_0000;
+        let image = nr == libc::SYS_mmap && notice.args[0] == 0x40_0000;
         if after
             && !image
             && nr != libc::SYS_exit_group
