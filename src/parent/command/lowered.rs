@@ -1,12 +1,15 @@
 //! Lowered: a plan's rows for each shape that it was launched in so far.
 
+use core::mem;
+
 use super::held::Held;
-use super::page::Image;
+use super::page::{Image, keep_rows, spare_rows};
 use crate::call::{Call, Entry, Table, number};
 use crate::launch::isolated::Inside;
 use crate::launch::{CLOSERS, image_code};
 use crate::op::Op;
 use crate::parent::error::{Cause, Error, Step};
+use crate::parent::plan::method::Engine;
 use crate::parent::plan::shape::Shape;
 use crate::parent::plan::{Plan, image, lower};
 use crate::parent::std::{
@@ -37,7 +40,11 @@ impl Lowered {
         shape: Shape,
         held: &Held,
     ) -> Result<Lowered, Error> {
-        let mut rows = lower::lower(plan, shape);
+        let spare = match shape.engine {
+            Engine::Isolated => spare_rows(),
+            _ => Vec::new(),
+        };
+        let mut rows = lower::lower(plan, shape, spare);
         let mut entries = Vec::new();
         if shape.listed || !plan.hooks.is_empty() {
             entries.extend(CLOSERS);
@@ -64,6 +71,13 @@ impl Lowered {
             lowered.image = Some(Image::of(write, held)?);
         }
         Ok(lowered)
+    }
+
+    /// Gives back what another launch can use.
+    pub(super) fn give_back(&mut self) {
+        if self.image.is_some() {
+            keep_rows(mem::take(&mut self.rows));
+        }
     }
 
     /// The rows of the image.

@@ -9,7 +9,7 @@ use rustix::fs::{MemfdFlags, ftruncate};
 use rustix::io::Errno;
 
 use super::held::Held;
-use crate::call::{Block, slot};
+use crate::call::{Block, Call, slot};
 use crate::launch::forks::generation;
 use crate::launch::shared::{PAGE, Shared};
 use crate::parent::error::{Error, Step};
@@ -122,7 +122,7 @@ pub(super) fn forget() {
         *kept = None;
     }
     if let Ok(mut last) = LAST.try_lock() {
-        last.0 = None;
+        last.image = None;
     }
 }
 
@@ -137,10 +137,33 @@ pub(super) struct Image {
     owner: Option<NonZeroU64>,
 }
 
-/// The last image that was made, where this process has asked for
-/// descriptors to be kept, and memory for the next. Nobody waits for it.
-static LAST: Mutex<(Option<Arc<Image>>, Vec<u8>)> =
-    Mutex::new((None, Vec::new()));
+/// What this process keeps for the next image, where it has asked for
+/// descriptors to be kept.
+struct Last {
+    image: Option<Arc<Image>>,
+    /// Memory to write it and its rows into: taking as much anew makes glibc
+    /// look through all that was freed.
+    bytes: Vec<u8>,
+    rows: Vec<Call>,
+}
+
+/// Nobody waits for it.
+static LAST: Mutex<Last> =
+    Mutex::new(Last { image: None, bytes: Vec::new(), rows: Vec::new() });
+
+/// Memory for rows, empty.
+pub(super) fn spare_rows() -> Vec<Call> {
+    let spare = LAST.try_lock().map(|mut last| mem::take(&mut last.rows));
+    spare.unwrap_or_default()
+}
+
+/// Gives memory of rows that nobody needs any more back to the next launch.
+pub(super) fn keep_rows(mut rows: Vec<Call>) {
+    if let (true, Ok(mut last)) = (above().is_some(), LAST.try_lock()) {
+        rows.clear();
+        last.rows = rows;
+    }
+}
 
 /// As for a page.
 impl Drop for Image {
@@ -164,7 +187,7 @@ impl Image {
     ) -> Result<Arc<Image>, Error> {
         let owner = generation();
         let mut bytes = match LAST.try_lock() {
-            Ok(mut last) => mem::take(&mut last.1),
+            Ok(mut last) => mem::take(&mut last.bytes),
             Err(_) => Vec::new(),
         };
         write(&mut bytes)?;
@@ -173,18 +196,18 @@ impl Image {
             own && last.bytes == bytes && !held.takes_lent(last.number())
         };
         if let Ok(mut last) = LAST.try_lock() {
-            if let Some(same) = last.0.as_ref().filter(serves) {
+            if let Some(same) = last.image.as_ref().filter(serves) {
                 let same = Arc::clone(same);
-                last.1 = bytes;
+                last.bytes = bytes;
                 return Ok(same);
             }
             // Its number is the next one's.
-            last.0 = None;
+            last.image = None;
         }
         let fd = file(&bytes, held)?;
         let image = Arc::new(Image { fd, bytes, owner });
         if let (true, Ok(mut last)) = (above().is_some(), LAST.try_lock()) {
-            last.0 = Some(Arc::clone(&image));
+            last.image = Some(Arc::clone(&image));
         }
         Ok(image)
     }

@@ -97,7 +97,10 @@ impl Prepared {
                 prepared.plan.shape.engine = Engine::Copied;
                 prepared.start(ends, group.as_ref())
             }
-            made => Ok(ends.child(made?)),
+            made => {
+                prepared.first.give_back();
+                Ok(ends.child(made?))
+            }
         }
     }
 

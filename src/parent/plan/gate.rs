@@ -70,7 +70,7 @@ mod tests {
         let mut command = crate::Command::new("/bin/true");
         command.engine(Engine::Copied).before_exec(|_, _| Ok(()));
         let plan = command.plan().unwrap();
-        let rows = lower(&plan, plan.shape);
+        let rows = lower(&plan, plan.shape, Vec::new());
         let (mut made, mut waits) = (Vec::new(), [-4i64, 0, -11].into_iter());
         let mut kernel = |nr: u32, args: [u64; 6]| {
             made.push(nr);

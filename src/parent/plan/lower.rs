@@ -26,11 +26,16 @@ const CLOSER: u64 = 0;
 const MARKER: u64 = 1;
 const HOOKS: u64 = 2;
 
-/// The rows of a plan in one shape. Addresses are still places in the plan's
+/// The rows of a plan in one shape, in memory that is given. Addresses are still places in the plan's
 /// words.
-pub(crate) fn lower(plan: &Plan, shape: Shape) -> Vec<Call> {
+pub(crate) fn lower(
+    plan: &Plan,
+    shape: Shape,
+    mut rows: Vec<Call>,
+) -> Vec<Call> {
     let some = if shape.engine == Engine::Isolated { 36 } else { 12 };
-    let mut rows = Rows { rows: Vec::with_capacity(some), free: slot::FREE };
+    rows.reserve(some);
+    let mut rows = Rows { rows, free: slot::FREE };
     let last = plan.steps(shape).last().map(|(n, _)| n);
     for (n, op) in plan.steps(shape) {
         let from = rows.rows.len();
