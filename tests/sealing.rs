@@ -33,7 +33,7 @@ fn hold_a_page(stop: &AtomicBool) -> bool {
             }
             let file = File::options().read(true).write(true).open(&path);
             if let Some(at) = file.ok().and_then(map) {
-                thread::sleep(Duration::from_millis(100));
+                thread::sleep(Duration::from_millis(40));
                 // SAFETY: it was mapped above, and nobody refers to it.
                 assert_eq!(unsafe { libc::munmap(at, 4096) }, 0);
                 return true;

@@ -283,7 +283,8 @@ fn a_child_killed_before_exec_is_an_error_though_another_thread_took_it() {
         stop.store(true, Ordering::Relaxed);
         thief.join().unwrap()
     });
-    assert_eq!(taken, 15);
+    // One that it was too late for is an error all the same.
+    assert!((1..=15).contains(&taken), "{taken}");
 }
 
 /// Forks, and returns the status of the child, which runs `child`.
