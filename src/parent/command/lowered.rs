@@ -5,13 +5,14 @@ use core::mem;
 use super::held::Held;
 use super::page::{Image, keep_rows, spare_rows};
 use crate::call::{Call, Entry, Table, number};
+use crate::launch::CLOSERS;
 use crate::launch::isolated::Inside;
-use crate::launch::{CLOSERS, image_code};
 use crate::op::Op;
 use crate::parent::error::{Cause, Error, Step};
+use crate::parent::plan::image::Parts;
 use crate::parent::plan::method::Engine;
 use crate::parent::plan::shape::Shape;
-use crate::parent::plan::{Plan, image, lower};
+use crate::parent::plan::{Plan, lower};
 use crate::parent::std::{
     boxed::Box,
     sync::{Arc, OnceLock},
@@ -64,11 +65,8 @@ impl Lowered {
         if let (Some(first), true) = (lowered.first(), enter.is_some()) {
             let [page, _] = plan.lent;
             let inside = lowered.rows.get_mut(here..).unwrap_or_default();
-            let code = image_code();
-            let write = |to: &mut Vec<u8>| {
-                image::elf(plan, inside, first, code, page, to)
-            };
-            lowered.image = Some(Image::of(write, held)?);
+            let parts = Parts::new(plan, inside, page);
+            lowered.image = Some(Image::of(&parts, first, held)?);
         }
         Ok(lowered)
     }

@@ -11,9 +11,11 @@ use rustix::io::Errno;
 use super::held::Held;
 use crate::call::{Block, Call, slot};
 use crate::launch::forks::generation;
+use crate::launch::image_code;
 use crate::launch::shared::{PAGE, Shared};
 use crate::parent::error::{Error, Step};
 use crate::parent::image::{memory_file, of_bytes};
+use crate::parent::plan::image::{Made, Parts};
 use crate::parent::reserve::{Low, above, lift};
 use crate::parent::std::{
     hash::{BuildHasher, RandomState},
@@ -129,11 +131,11 @@ pub(super) fn forget() {
 /// The page that this process keeps. Nobody waits for it.
 static KEPT: Mutex<Option<Page>> = Mutex::new(None);
 
-/// An image's file, sealed, and what it holds.
+/// An image's file, sealed, and what it was made of, if it is to be kept.
 #[derive(Debug)]
 pub(super) struct Image {
     fd: Low,
-    bytes: Vec<u8>,
+    made: Option<Made>,
     owner: Option<NonZeroU64>,
 }
 
@@ -179,35 +181,36 @@ impl Image {
         self.fd.number()
     }
 
-    /// The file of what is written: the last one, if it holds that; a fork
-    /// may have closed it.
+    /// The file that is made of these parts: the last one, if that was; a
+    /// fork may have closed it.
     pub(super) fn of(
-        write: impl FnOnce(&mut Vec<u8>) -> Result<(), Error>,
+        parts: &Parts<'_>,
+        first: u16,
         held: &Held,
     ) -> Result<Arc<Image>, Error> {
         let owner = generation();
-        let mut bytes = match LAST.try_lock() {
-            Ok(mut last) => mem::take(&mut last.bytes),
-            Err(_) => Vec::new(),
-        };
-        write(&mut bytes)?;
         let serves = |last: &&Arc<Image>| {
             let own = last.owner.is_some() && last.owner == owner;
-            own && last.bytes == bytes && !held.takes_lent(last.number())
+            let same = last.made.as_ref().is_some_and(|made| parts.are(made));
+            own && same && !held.takes_lent(last.number())
         };
+        let mut bytes = Vec::new();
         if let Ok(mut last) = LAST.try_lock() {
             if let Some(same) = last.image.as_ref().filter(serves) {
-                let same = Arc::clone(same);
-                last.bytes = bytes;
-                return Ok(same);
+                return Ok(Arc::clone(same));
             }
             // Its number is the next one's.
             last.image = None;
+            bytes = mem::take(&mut last.bytes);
         }
+        parts.write(first, image_code(), &mut bytes)?;
         let fd = file(&bytes, held)?;
-        let image = Arc::new(Image { fd, bytes, owner });
-        if let (true, Ok(mut last)) = (above().is_some(), LAST.try_lock()) {
+        let keeps = above().is_some();
+        let made = keeps.then(|| parts.to_made());
+        let image = Arc::new(Image { fd, made, owner });
+        if let (true, Ok(mut last)) = (keeps, LAST.try_lock()) {
             last.image = Some(Arc::clone(&image));
+            last.bytes = bytes;
         }
         Ok(image)
     }

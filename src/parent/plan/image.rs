@@ -23,56 +23,87 @@ const MACHINE: u16 = if cfg!(target_arch = "x86_64") { 62 } else { 183 };
 /// Segments are aligned to the largest page size there is.
 const ALIGN: u64 = 0x1_0000;
 
-/// Writes the file that runs the rows of a plan from number `first` on; they
-/// are bound to their addresses there. `code` is the walker, `page` the
-/// number at which the page's descriptor stands.
-pub(crate) fn elf(
-    plan: &Plan,
-    rows: &mut [Call],
-    first: u16,
-    code: &[u8],
+/// What a file is made of beside the code: rows that are bound to their
+/// addresses there, text and lists, and the number at which the page's
+/// descriptor stands.
+#[derive(Debug)]
+pub(crate) struct Parts<'a> {
+    rows: &'a [Call],
+    text: &'a [u8],
+    lists: Vec<u64>,
     page: u32,
-    to: &mut Vec<u8>,
-) -> Result<(), Error> {
-    let text = plan.words.text();
-    let (text_at, lists_at) = places(rows.len(), text.len());
-    lower::bind(rows, text_at, lists_at, 0);
-    let mut lists = plan.words.placed(text_at);
-    if plan.listens {
-        let envp = usize::try_from(plan.words.envp() / 8).unwrap_or_default();
-        if let Some(entry) = lists.get_mut(envp) {
-            *entry = LISTEN_PID;
-        }
-    }
-    let flaw = |flaw| Error::new(Step::Plan, Cause::Flaw(flaw));
-    let sheet = Sheet::new(rows, first, text, &lists).map_err(flaw)?;
-    write(sheet, code, page, lists_at, to);
-    Ok(())
 }
 
-fn write(
-    sheet: Sheet<'_>,
-    code: &[u8],
+/// What the file of an image was made of; its rows were verified.
+#[derive(Debug)]
+pub(crate) struct Made {
+    rows: Vec<Call>,
+    text: Vec<u8>,
+    lists: Vec<u64>,
     page: u32,
-    lists_at: u64,
-    file: &mut Vec<u8>,
-) {
-    let lists = 8 * sheet.lists.len() as u64;
-    let size = lists_at - BASE + lists;
-    let narrow = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
-    file.clear();
-    file.reserve_exact(narrow(size));
-    header(file, size);
-    file.extend_from_slice(code);
-    file.resize(narrow(NUMBER), 0);
-    file.extend_from_slice(&page.to_le_bytes());
-    for row in sheet.rows {
-        file.extend_from_slice(&row.bytes());
+}
+
+impl<'a> Parts<'a> {
+    pub(crate) fn new(
+        plan: &'a Plan,
+        rows: &'a mut [Call],
+        page: u32,
+    ) -> Parts<'a> {
+        let text = plan.words.text();
+        let (text_at, lists_at) = places(rows.len(), text.len());
+        lower::bind(rows, text_at, lists_at, 0);
+        let mut lists = plan.words.placed(text_at);
+        if plan.listens {
+            let envp = usize::try_from(plan.words.envp() / 8);
+            if let Some(entry) = lists.get_mut(envp.unwrap_or_default()) {
+                *entry = LISTEN_PID;
+            }
+        }
+        Parts { rows, text, lists, page }
     }
-    file.extend_from_slice(sheet.text);
-    file.resize(narrow(lists_at - BASE), 0);
-    for entry in sheet.lists {
-        file.extend_from_slice(&entry.to_le_bytes());
+
+    /// Whether a file that was made of these would be the same again.
+    pub(crate) fn are(&self, made: &Made) -> bool {
+        self.page == made.page
+            && self.rows == made.rows
+            && self.lists == made.lists
+            && self.text == made.text
+    }
+
+    pub(crate) fn to_made(&self) -> Made {
+        let (rows, text) = (self.rows.into(), self.text.into());
+        Made { rows, text, lists: self.lists.clone(), page: self.page }
+    }
+
+    /// Writes the file that runs the rows, which are counted from `first`.
+    /// `code` is the walker.
+    pub(crate) fn write(
+        &self,
+        first: u16,
+        code: &[u8],
+        file: &mut Vec<u8>,
+    ) -> Result<(), Error> {
+        let flaw = |flaw| Error::new(Step::Plan, Cause::Flaw(flaw));
+        let sheet = Sheet::new(self.rows, first, self.text, &self.lists);
+        let sheet = sheet.map_err(flaw)?;
+        let (_, lists_at) = places(sheet.rows.len(), sheet.text.len());
+        let size = lists_at - BASE + 8 * sheet.lists.len() as u64;
+        let narrow = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+        file.clear();
+        file.reserve_exact(narrow(size));
+        header(file, size);
+        file.extend_from_slice(code);
+        file.resize(narrow(NUMBER), 0);
+        file.extend_from_slice(&self.page.to_le_bytes());
+        for row in sheet.rows {
+            file.extend_from_slice(&row.bytes());
+        }
+        file.extend_from_slice(sheet.text);
+        file.resize(narrow(lists_at - BASE), 0);
+        for entry in sheet.lists {
+            file.extend_from_slice(&entry.to_le_bytes());
+        }
+        Ok(())
     }
 }
 
