@@ -70,6 +70,14 @@ fn a_child_never_holds_a_table_as_large_as_the_parents() {
     let mut command = mirror(Engine::Suspended);
     command.stderr(Stdio::from(high));
     assert_eq!(room(&mut command), 64, "a given one moves down too");
+    // An image and its page keep two, which are beside those asked for.
+    let mut private = Command::new("/bin/true");
+    let mut child = private.memory(Memory::Private).spawn().unwrap();
+    assert_eq!(child.launch().engine(), Engine::Isolated);
+    assert!(child.wait().unwrap().success());
+    let mut command = mirror(Engine::Suspended);
+    command.stdin(Stdio::piped()).stderr(Stdio::piped());
+    assert_eq!(room(&mut command), 64, "three are left");
     // One more than are left: a high number serves.
     let pipe = File::open("/dev/null").unwrap();
     let mut command = mirror(Engine::Suspended);

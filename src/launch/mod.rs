@@ -24,7 +24,6 @@
 //! Absent here: retries, pipes, files, allocation. Those are the parent's.
 
 pub(crate) mod copied;
-pub(crate) mod forks;
 pub(crate) mod gate;
 pub(crate) mod here;
 pub(crate) mod isolated;

@@ -32,7 +32,8 @@ const OWN: &str = "/proc/self/exe";
 
 /// A sealed memory file of these bytes.
 pub(crate) fn of_bytes(bytes: &[u8]) -> io::Result<OwnedFd> {
-    sealed(bytes.len() as u64, |file| file.write_all(bytes))
+    fits(bytes.len() as u64)?;
+    sealed(|file| file.write_all(bytes))
 }
 
 /// A sealed memory file of this process's own program: a copy, or the file
@@ -42,18 +43,33 @@ pub(crate) fn of_self() -> io::Result<OwnedFd> {
     if is_sealed(own.as_fd()) {
         return Ok(own.into());
     }
-    let len = own.metadata()?.len();
-    sealed(len, |file| io::copy(&mut own, file).map(drop))
+    fits(own.metadata()?.len())?;
+    sealed(|file| io::copy(&mut own, file).map(drop))
 }
 
-/// Not written where RLIMIT_FSIZE would end this process by SIGXFSZ.
-fn sealed(
-    len: u64,
+/// Whether RLIMIT_FSIZE leaves room for so many bytes: EFBIG, where the
+/// kernel would end this process by SIGXFSZ. Any other errno is that of
+/// asking.
+pub(crate) fn room(len: u64) -> Result<(), Errno> {
+    match limit(Limit::FileSize) {
+        Ok(limit) if limit < len => Err(Errno::FBIG),
+        Ok(_) => Ok(()),
+        Err(e) => Err(Errno::from_raw_os_error(e.0)),
+    }
+}
+
+/// As `room`, and there is some where nobody may ask.
+fn fits(len: u64) -> Result<(), Errno> {
+    match room(len) {
+        Err(Errno::FBIG) => Err(Errno::FBIG),
+        _ => Ok(()),
+    }
+}
+
+/// A sealed memory file; whoever fills it has asked whether there is room.
+pub(crate) fn sealed(
     fill: impl FnOnce(&mut File) -> io::Result<()>,
 ) -> io::Result<OwnedFd> {
-    if limit(Limit::FileSize).is_ok_and(|limit| limit < len) {
-        return Err(Errno::FBIG.into());
-    }
     let mut file = File::from(memory_file(MemfdFlags::EXEC)?);
     fill(&mut file)?;
     seal(&file)?;

@@ -5,7 +5,6 @@
 //! a reserved number it is low, and the rest is never copied.
 
 use core::mem;
-use core::num::NonZeroU64;
 
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::{DupFlags, Errno, dup3, fcntl_dupfd_cloexec};
@@ -20,7 +19,7 @@ use super::std::{
     thread,
     vec::Vec,
 };
-use crate::launch::forks::generation;
+use crate::sys::forks::Owner;
 
 /// The kernel copies whole words of the table: 64 descriptors.
 const WORD: u32 = 64;
@@ -45,8 +44,8 @@ const KEPT: usize = 2;
 /// The number of `idle`; 0 if there is none.
 static ABOVE: AtomicI32 = AtomicI32::new(0);
 
-/// The process that has reserved them (`generation`); a fork may have closed
-/// them, and its own files may have their numbers.
+/// The process that has reserved them; a fork may have closed them, and its
+/// own files may have their numbers.
 static OWNER: AtomicU64 = AtomicU64::new(0);
 
 /// A descriptor above all that are reserved, which stays open, if this
@@ -58,8 +57,7 @@ pub(crate) fn above() -> Option<RawFd> {
 }
 
 fn is_own() -> bool {
-    let own = generation().map_or(0, NonZeroU64::get);
-    own != 0 && OWNER.load(Ordering::Acquire) == own
+    Owner::of(OWNER.load(Ordering::Acquire)).is_this()
 }
 
 /// Nobody is waited for here who may be a thread of another process: whoever
@@ -90,8 +88,7 @@ fn own_reserve() -> Option<MutexGuard<'static, Reserve>> {
             let Reserve { idle, free, all } = &mut *reserve;
             idle.drain(..).chain(free.drain(..)).for_each(mem::forget);
             *all = 0;
-            let own = generation().map_or(0, NonZeroU64::get);
-            OWNER.store(own, Ordering::Release);
+            OWNER.store(Owner::this().number(), Ordering::Release);
         }
         return Some(reserve);
     }

@@ -7,6 +7,7 @@ pub(crate) mod abi;
 pub(crate) mod arch;
 pub(crate) mod call;
 mod flags;
+pub(crate) mod forks;
 pub(crate) mod safe;
 pub(crate) mod wait;
 

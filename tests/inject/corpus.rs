@@ -71,6 +71,16 @@ pub(crate) const CASES: &[Case] = &[
         },
     },
     Case {
+        // Entered from the old root: there is no step between.
+        name: "root and directory",
+        engines: &ENGINES,
+        wish: |c| {
+            // SAFETY: asks for a number.
+            let root = unsafe { libc::geteuid() } == 0;
+            if root { c.chroot("/").current_dir("/tmp") } else { c }
+        },
+    },
+    Case {
         name: "gate",
         engines: &PRIVATE,
         wish: |c| c.umask(0o22).before_exec(|_, _| Ok(())),

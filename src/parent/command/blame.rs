@@ -176,8 +176,7 @@ impl Prepared {
                 let error = Error::os(Step::Interpreter, errno);
                 return error.with(missing).tried(tried);
             }
-            let given = self.plan.program_fd.map(usize::from);
-            let given = given.and_then(|place| self.plan.given.get(place));
+            let given = self.program();
             let shut = given.is_some_and(|given| given.target.is_none());
             if shut && !lowered.shape.by_path {
                 let why = "it has an interpreter, which has to find it \
@@ -222,12 +221,15 @@ impl Prepared {
         tried
     }
 
+    /// The descriptor that is the program.
+    fn program(&self) -> Option<&Given> {
+        self.plan.given.get(usize::from(self.plan.program_fd?))
+    }
+
     /// The interpreter that is missing, of whichever candidate is there.
     fn missing(&self, tried: &[Candidate]) -> Option<(PathBuf, i32)> {
         let view = self.view();
-        let given = self.plan.program_fd.map(usize::from);
-        let given = given.and_then(|n| self.plan.given.get(n));
-        let own = given.and_then(|given| self.held.file(given));
+        let own = self.program().and_then(|given| self.held.file(given));
         let own = own.and_then(|fd| fd.try_clone_to_owned().ok());
         let own = own.map(File::from);
         let paths = tried.iter().filter_map(|at| view.file(at.path()).ok());

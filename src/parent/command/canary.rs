@@ -2,14 +2,13 @@
 //! table, as the proof that the table is the child's own.
 
 use rustix::event::{EventfdFlags, eventfd};
-use rustix::io::fcntl_dupfd_cloexec;
 
 use super::attempt::Attempt;
 use super::ends::Extra;
 use super::page::Page;
 use super::prepared::Prepared;
 use crate::op::Op;
-use crate::parent::reserve;
+use crate::parent::reserve::{above, lift};
 use crate::parent::std::os::fd::{AsRawFd, OwnedFd};
 use crate::sys::{CloneFlags, Maker};
 
@@ -61,12 +60,12 @@ impl Prepared {
     fn kept_canary(&self, cut: i32) -> Option<i32> {
         let kept = self.canary.as_ref().map(AsRawFd::as_raw_fd);
         let kept = kept.filter(|fd| *fd >= cut);
-        kept.or_else(|| reserve::above().filter(|fd| *fd >= cut))
+        kept.or_else(|| above().filter(|fd| *fd >= cut))
     }
 }
 
 /// A descriptor that nobody needs, at `cut` or above.
 fn canary(cut: i32) -> rustix::io::Result<OwnedFd> {
     let fd = eventfd(0, EventfdFlags::CLOEXEC)?;
-    if fd.as_raw_fd() >= cut { Ok(fd) } else { fcntl_dupfd_cloexec(fd, cut) }
+    if fd.as_raw_fd() >= cut { Ok(fd) } else { lift(fd, cut) }
 }

@@ -1,7 +1,7 @@
 //! Held: the descriptors that a prepared plan keeps from spawn to spawn.
 #![allow(unsafe_code, reason = "a number that the caller vouches for")]
 
-use rustix::io::{Errno, FdFlags, fcntl_dupfd_cloexec, fcntl_getfd};
+use rustix::io::{Errno, FdFlags, fcntl_getfd};
 
 use crate::op::{Op, Role};
 use crate::parent::error::{Error, Step};
@@ -223,7 +223,7 @@ impl Held {
         let mut own = self.null.iter().flatten().chain(&self.copies);
         let mut lent = plan.given.iter().filter_map(|g| g.lent.as_ref());
         let fd = own.find_map(Low::fd).or_else(|| lent.next().map(borrow))?;
-        fcntl_dupfd_cloexec(fd, i32::try_from(cut).ok()?).ok()
+        lift(fd, i32::try_from(cut).ok()?).ok()
     }
 }
 

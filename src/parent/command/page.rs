@@ -2,7 +2,6 @@
 //! file. One page belongs to one launch at a time, an image to any number.
 
 use core::mem;
-use core::num::NonZeroU64;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{MemfdFlags, ftruncate};
@@ -10,21 +9,22 @@ use rustix::io::Errno;
 
 use super::held::Held;
 use crate::call::{Block, Call, slot};
-use crate::launch::forks::generation;
 use crate::launch::image_code;
 use crate::launch::shared::{PAGE, Shared};
 use crate::parent::error::{Error, Step};
-use crate::parent::image::{memory_file, of_bytes};
+use crate::parent::image::{memory_file, room, sealed};
 use crate::parent::plan::image::{Made, Parts};
 use crate::parent::reserve::{Low, above, lift};
 use crate::parent::std::{
     hash::{BuildHasher, RandomState},
+    io::Write,
     os::fd::{AsRawFd, OwnedFd, RawFd},
     sync::{Arc, Mutex},
     vec::Vec,
 };
-use crate::sys::abi::{ADDR_NO_RANDOMIZE, Limit};
-use crate::sys::call::{is_filtered, limit, personality};
+use crate::sys::abi::ADDR_NO_RANDOMIZE;
+use crate::sys::call::{is_filtered, personality};
+use crate::sys::forks::Owner;
 
 /// A page, mapped here, with the file by which a child maps it.
 #[derive(Debug)]
@@ -35,13 +35,13 @@ pub(super) struct Page {
     /// on: what is made for a launch may have a lower number by then.
     canary: Option<OwnedFd>,
     /// The process that made it, where that can be known for sure.
-    owner: Option<NonZeroU64>,
+    owner: Owner,
 }
 
 impl Page {
     pub(super) fn new(held: &Held) -> Result<Page, Error> {
-        room(PAGE)?;
         let fail = |e: Errno| Error::os(Step::Image, e.raw_os_error());
+        room(PAGE as u64).map_err(fail)?;
         // Nobody may execute it.
         let file = memory_file(MemfdFlags::NOEXEC_SEAL).map_err(fail)?;
         ftruncate(&file, PAGE as u64).map_err(fail)?;
@@ -49,7 +49,7 @@ impl Page {
         let file = fd.fd().ok_or_else(|| fail(Errno::BADF))?;
         let shared = Shared::over(file);
         let shared = shared.map_err(|e| Error::os(Step::Image, e.0))?;
-        Ok(Page { fd, shared, canary: None, owner: generation() })
+        Ok(Page { fd, shared, canary: None, owner: Owner::this() })
     }
 
     pub(super) fn number(&self) -> u32 {
@@ -58,7 +58,7 @@ impl Page {
 
     /// Whether no other process launches with it.
     pub(super) fn is_own(&self) -> bool {
-        self.owner.is_some() && self.owner == generation()
+        self.owner.is_this()
     }
 
     /// The page that this process keeps, if no launch uses it and no step of
@@ -109,7 +109,7 @@ impl Page {
 /// number is not ours.
 impl Drop for Page {
     fn drop(&mut self) {
-        if self.owner != generation() {
+        if self.owner.is_another() {
             mem::forget(mem::take(&mut self.fd));
             mem::forget(self.canary.take());
         }
@@ -136,7 +136,7 @@ static KEPT: Mutex<Option<Page>> = Mutex::new(None);
 pub(super) struct Image {
     fd: Low,
     made: Option<Made>,
-    owner: Option<NonZeroU64>,
+    owner: Owner,
 }
 
 /// What this process keeps for the next image, where it has asked for
@@ -170,7 +170,7 @@ pub(super) fn keep_rows(mut rows: Vec<Call>) {
 /// As for a page.
 impl Drop for Image {
     fn drop(&mut self) {
-        if self.owner != generation() {
+        if self.owner.is_another() {
             mem::forget(mem::take(&mut self.fd));
         }
     }
@@ -188,11 +188,9 @@ impl Image {
         first: u16,
         held: &Held,
     ) -> Result<Arc<Image>, Error> {
-        let owner = generation();
         let serves = |last: &&Arc<Image>| {
-            let own = last.owner.is_some() && last.owner == owner;
             let same = last.made.as_ref().is_some_and(|made| parts.are(made));
-            own && same && !held.takes_lent(last.number())
+            last.owner.is_this() && same && !held.takes_lent(last.number())
         };
         let mut bytes = Vec::new();
         if let Ok(mut last) = LAST.try_lock() {
@@ -207,6 +205,7 @@ impl Image {
         let fd = file(&bytes, held)?;
         let keeps = above().is_some();
         let made = keeps.then(|| parts.to_made());
+        let owner = Owner::this();
         let image = Arc::new(Image { fd, made, owner });
         if let (true, Ok(mut last)) = (keeps, LAST.try_lock()) {
             last.image = Some(Arc::clone(&image));
@@ -216,22 +215,12 @@ impl Image {
     }
 }
 
-/// Whether RLIMIT_FSIZE leaves room for so many bytes: else the kernel ends
-/// this process by SIGXFSZ.
-fn room(len: usize) -> Result<(), Error> {
-    let limit = limit(Limit::FileSize);
-    let limit = limit.map_err(|e| Error::os(Step::Image, e.0))?;
-    match limit < len as u64 {
-        true => Err(Error::os(Step::Image, libc::EFBIG)),
-        false => Ok(()),
-    }
-}
-
 /// A sealed file.
 fn file(bytes: &[u8], held: &Held) -> Result<Low, Error> {
-    room(bytes.len())?;
-    let file = of_bytes(bytes).map_err(|e| Error::io(Step::Image, &e))?;
     let fail = |e: Errno| Error::os(Step::Image, e.raw_os_error());
+    room(bytes.len() as u64).map_err(fail)?;
+    let file = sealed(|file| file.write_all(bytes));
+    let file = file.map_err(|e| Error::io(Step::Image, &e))?;
     held.settle_lent(file).map_err(fail)
 }
 

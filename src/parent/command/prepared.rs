@@ -226,7 +226,8 @@ impl Prepared {
     }
 
     /// Where a step is refused that another can do, that one goes on from
-    /// there, and so does exec while the program is open for writing: what is done to this process is not done twice.
+    /// there, and so does exec while the program is open for writing: what is
+    /// done to this process is not done twice.
     fn exec_here(
         &self,
         ends: &Ends,

@@ -35,9 +35,7 @@ impl Rows {
         let place = u64::from(list.start);
         let row = self.call(libc::SYS_setgroups, &[count.into(), place]);
         row.texts = 0b10;
-        if !(1..=READ_BACK).contains(&count) {
-            self.count_groups(count);
-        } else {
+        if (1..=READ_BACK).contains(&count) {
             let scratch = u64::from(slot::SCRATCH_AT);
             let args = [u64::from(READ_BACK), scratch];
             let read = self.call(libc::SYS_getgroups, &args);
@@ -49,6 +47,8 @@ impl Rows {
             same.slots = 0b1;
             same.texts = 0b10;
             same.check = Check::Equal;
+        } else {
+            self.count_groups(count);
         }
     }
 

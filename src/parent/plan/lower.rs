@@ -26,8 +26,8 @@ const CLOSER: u64 = 0;
 const MARKER: u64 = 1;
 const HOOKS: u64 = 2;
 
-/// The rows of a plan in one shape, in memory that is given. Addresses are still places in the plan's
-/// words.
+/// The rows of a plan in one shape, in memory that is given. Addresses are
+/// still places in the plan's words.
 pub(crate) fn lower(
     plan: &Plan,
     shape: Shape,

@@ -11,7 +11,8 @@ use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use rustix::mm::{Advice, MapFlags, ProtFlags};
 use rustix::mm::{madvise, mmap_anonymous, munmap};
 
-use super::shared::PAGE;
+/// One page of any size is at least as long.
+const PAGE: usize = 4096;
 
 /// The highest generation that this process or one above it was.
 static SEEN: AtomicU64 = AtomicU64::new(0);
@@ -19,10 +20,39 @@ static SEEN: AtomicU64 = AtomicU64::new(0);
 /// Where a page lies that a fork finds filled with zeros.
 static MARK: AtomicPtr<AtomicU64> = AtomicPtr::new(ptr::null_mut());
 
+/// A process, as far as it can be known which one it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Owner(Option<NonZeroU64>);
+
+impl Owner {
+    pub(crate) fn this() -> Owner {
+        Owner(generation())
+    }
+
+    /// Whether it is surely this process.
+    pub(crate) fn is_this(self) -> bool {
+        self.0.is_some() && self == Owner::this()
+    }
+
+    /// Whether it is surely another one.
+    pub(crate) fn is_another(self) -> bool {
+        self != Owner::this()
+    }
+
+    /// As it stands in an atomic; 0 if it is not known.
+    pub(crate) fn number(self) -> u64 {
+        self.0.map_or(0, NonZeroU64::get)
+    }
+
+    pub(crate) fn of(number: u64) -> Owner {
+        Owner(NonZeroU64::new(number))
+    }
+}
+
 /// A number that no process has from which this one was forked, and no fork
 /// of this one; `None` before Linux 4.14 (`MADV_WIPEONFORK`). It takes no
 /// lock that a fork could find locked for ever.
-pub(crate) fn generation() -> Option<NonZeroU64> {
+fn generation() -> Option<NonZeroU64> {
     let mark = mark()?;
     if mark.load(Ordering::Acquire) == 0 {
         // First seen, then taken: whoever is forked in between sees it too.
