@@ -11,33 +11,17 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use offshoot::{Command, Engine, Stdio, Step};
-use util::{PRIVATE, alone, each_of};
+use util::{PRIVATE, alone, each_of, own_pids};
 
 /// Those whose failed children nobody else can see.
 const SILENT: [Engine; 2] = [Engine::Suspended, Engine::Copied];
-
-/// A PID namespace where this user may have one.
-fn wrap() -> Vec<&'static str> {
-    let words = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"];
-    // SAFETY: asks for a number.
-    let user = unsafe { libc::geteuid() } != 0;
-    let mut words = words.to_vec();
-    if user {
-        words.insert(1, "--map-root-user");
-    }
-    let works = std::process::Command::new(words[0])
-        .args(&words[1..])
-        .arg("true")
-        .status();
-    if works.is_ok_and(|status| status.success()) { words } else { vec![] }
-}
 
 #[test]
 fn a_thief_that_waits_for_any_child_steals_nothing_from_failing_spawns() {
     let name =
         "a_thief_that_waits_for_any_child_steals_nothing_from_failing_spawns";
     let _alone = alone();
-    if !util::inside(name, &wrap()) {
+    if !util::inside(name, &own_pids()) {
         return;
     }
     let (done, stolen) = (AtomicBool::new(false), AtomicUsize::new(0));
@@ -115,7 +99,7 @@ fn sigchld_ignored_or_handled_changes_nothing() {
 fn a_fork_without_exec_elsewhere_never_stalls_a_spawn() {
     let name = "a_fork_without_exec_elsewhere_never_stalls_a_spawn";
     let _alone = alone();
-    if !util::inside(name, &wrap()) {
+    if !util::inside(name, &own_pids()) {
         return;
     }
     let done = AtomicBool::new(false);

@@ -22,7 +22,8 @@ use crate::sys::{CloneFlags, Errno, Pid};
 /// `FUTEX_OWNER_DIED`: the kernel let go of the word.
 const OWNER_DIED: u32 = 0x4000_0000;
 
-/// The first wait; each that ends without news doubles, up to the last.
+/// The first wait, in nanoseconds; each that ends without news doubles, up to
+/// the last.
 const FIRST_WAIT: i64 = 20_000_000;
 const LAST_WAIT: i64 = 640_000_000;
 
@@ -86,10 +87,13 @@ pub(super) fn await_word(
             return;
         }
         let waited = futex_wait(word, value, limit);
-        if waited == Err(Errno(libc::ETIMEDOUT)) {
-            if ended() {
-                return;
-            }
+        let late = waited == Err(Errno(libc::ETIMEDOUT));
+        // A wait that is interrupted begins anew with its whole time, so
+        // that a timer of the caller's could keep it from ever ending.
+        if (late || waited == Err(Errno(libc::EINTR))) && ended() {
+            return;
+        }
+        if late {
             limit = (limit * 2).min(LAST_WAIT);
         }
     }

@@ -157,6 +157,23 @@ pub fn outside(test: &str, wrap: &[&str]) -> Option<String> {
     Some(text.into_owned())
 }
 
+/// What starts a program in a PID namespace of its own, where this user may
+/// have one.
+pub fn own_pids() -> Vec<&'static str> {
+    let words = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"];
+    // SAFETY: asks for a number.
+    let user = unsafe { libc::geteuid() } != 0;
+    let mut words = words.to_vec();
+    if user {
+        words.insert(1, "--map-root-user");
+    }
+    let works = std::process::Command::new(words[0])
+        .args(&words[1..])
+        .arg("true")
+        .status();
+    if works.is_ok_and(|status| status.success()) { words } else { vec![] }
+}
+
 /// What must be the same before and after whatever failed.
 #[derive(Debug, PartialEq, Eq)]
 pub struct State {

@@ -1,0 +1,93 @@
+//! Ticks: a signal every few milliseconds, as profilers and language runtimes
+//! send themselves, while a child dies where nobody is woken.
+#![allow(unsafe_code, reason = "tests do what other libraries do")]
+
+mod util;
+
+use std::process;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use offshoot::{Command, Engine, Error, Step};
+use util::filter::{self, Fate};
+use util::{alone, each_of};
+
+/// How long a spawn may take; one that waits for ever takes longer.
+const SOON: Duration = Duration::from_secs(20);
+
+extern "C" fn nothing(_: libc::c_int) {}
+
+/// Runs `test` in a thread that a signal interrupts every 5 ms. Its child
+/// dies as it registers the word that the parent waits for.
+fn ticked(test: impl Fn() -> Error + Send + Sync) -> Error {
+    let nothing = nothing as extern "C" fn(libc::c_int);
+    // SAFETY: a handler that does nothing.
+    unsafe { libc::signal(libc::SIGALRM, nothing as usize) };
+    let begun = Instant::now();
+    filter::with(libc::SYS_set_robust_list, Fate::Kill, || {
+        // SAFETY: asks for a number.
+        let own = unsafe { libc::syscall(libc::SYS_gettid) };
+        // A thread made here would be under the filter.
+        TICKED.store(own, Ordering::SeqCst);
+        let error = test();
+        TICKED.store(0, Ordering::SeqCst);
+        assert!(begun.elapsed() < SOON, "{error}");
+        error
+    })
+}
+
+static TICKED: AtomicI64 = AtomicI64::new(0);
+
+fn tick() {
+    let mut waited = Duration::ZERO;
+    let pid = process::id();
+    loop {
+        let tid = TICKED.load(Ordering::SeqCst);
+        if tid < 0 {
+            return;
+        }
+        if tid > 0 {
+            // SAFETY: a signal with a handler, for a thread of this process.
+            unsafe {
+                libc::syscall(libc::SYS_tgkill, pid, tid, libc::SIGALRM)
+            };
+            waited += Duration::from_millis(5);
+        } else {
+            waited = Duration::ZERO;
+        }
+        if waited > SOON {
+            eprintln!("a spawn waits for ever");
+            process::abort();
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_tick_does_not_keep_a_spawn_from_seeing_that_its_child_is_dead() {
+    let name =
+        "a_tick_does_not_keep_a_spawn_from_seeing_that_its_child_is_dead";
+    let _alone = alone();
+    if !util::inside(name, &[]) {
+        return;
+    }
+    let ticker = thread::spawn(tick);
+    each_of(&[Engine::Copied, Engine::Isolated], |engine| {
+        for gate in [false, true] {
+            let error = ticked(|| {
+                let mut command = Command::new("/bin/true");
+                command.engine(engine);
+                if gate {
+                    command.before_exec(|_, _| Ok(()));
+                }
+                command.spawn().map(drop).unwrap_err()
+            });
+            let steps = [Step::RobustList, Step::Image];
+            assert!(steps.contains(&error.step()), "{engine}: {error}");
+        }
+    });
+    TICKED.store(-1, Ordering::SeqCst);
+    ticker.join().unwrap();
+    assert!(!util::has_children());
+}
