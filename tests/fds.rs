@@ -253,6 +253,38 @@ fn numbers_that_cannot_be_are_refused_and_the_option_is_named() {
     refuse(&mut command, Step::CurrentDir, "/", "current_dir_fd names");
 }
 
+/// As the jobserver crate's `configure` and `configure_make` ask for it.
+#[test]
+fn the_same_pair_twice_is_one_option() {
+    let dir = scratch("pairs");
+    let low = file_at(&dir, "low", 40);
+    let number = low.as_raw_fd();
+    each_engine(|engine| {
+        let mut command = mirror(engine);
+        let map = [(number, number), (45, number), (0, number)];
+        util::raw_fds(&mut command, &[map, map, map].concat());
+        // SAFETY: it stays open; the same pair as an inherited one.
+        unsafe { command.raw_fd(number, number) };
+        let plan = command.plan().unwrap().to_string();
+        assert_eq!(plan.matches("-> 45").count(), 1, "{plan}");
+        let mut once = mirror(engine);
+        util::raw_fds(&mut once, &map);
+        assert_eq!(once.plan().unwrap().to_string(), plan);
+        let want = named(&[(40, "low"), (45, "low")]);
+        let report = report(&mut command).unwrap();
+        assert_eq!(seen(&report), want, "{engine}");
+    });
+    // Another source is another option, whatever file it leads to.
+    let other = low.try_clone().unwrap().as_raw_fd();
+    let mut command = Command::new("/bin/true");
+    util::raw_fds(&mut command, &[(45, number), (45, other)]);
+    let error = command.plan().unwrap_err();
+    assert_eq!(error.step(), Step::Fd, "{error}");
+    let mut command = Command::new("/bin/true");
+    util::raw_fds(&mut command, &[(45, number), (45, number), (45, other)]);
+    assert_eq!(command.plan().unwrap_err().step(), Step::Fd);
+}
+
 #[test]
 fn a_number_that_is_not_below_the_limit_is_refused_by_name() {
     let name = "a_number_that_is_not_below_the_limit_is_refused_by_name";

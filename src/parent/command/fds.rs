@@ -28,8 +28,9 @@ impl Command {
     /// # Errors
     ///
     /// [`Step::Fd`], naming source and target: a negative target, one that
-    /// is named twice, or one that is not below RLIMIT_NOFILE; EBADF, if the
-    /// source is closed; EMFILE, where a copy is needed and there is no room.
+    /// is asked for from two sources, or one that is not below RLIMIT_NOFILE;
+    /// EBADF, if the source is closed; EMFILE, where a copy is needed and
+    /// there is no room.
     ///
     /// See [`dup3(2)`].
     ///
@@ -86,7 +87,7 @@ impl Command {
 
     /// Gives the child a descriptor that is known by its number only, at
     /// that number: the jobserver's pipe from MAKEFLAGS, a socket from the
-    /// service manager.
+    /// service manager. Asked for twice, it is one option.
     ///
     /// # Safety
     ///
@@ -115,7 +116,7 @@ impl Command {
     }
 
     /// [`Command::fd`] for a descriptor that is known by its number only.
-    /// Several targets may name one source.
+    /// Several targets may name one source; the same pair twice is one option.
     ///
     /// # Safety
     ///

@@ -148,23 +148,32 @@ pub(crate) fn standard(
     Ok(all)
 }
 
+/// Those above 2, in the order they were asked for, the same pair once.
 /// Refuses numbers that cannot be, and those that two options want.
-pub(super) fn check(wishes: &Wishes) -> Result<(), Error> {
-    let mut last: Option<&Wanted> = None;
-    let mut all: Vec<&Wanted> = wishes.fds.iter().collect();
-    all.sort_by_key(|wanted| wanted.target);
-    for wanted in all {
-        let why = match last {
+pub(super) fn listed(wishes: &Wishes) -> Result<Vec<&Wanted>, Error> {
+    let mut all: Vec<(usize, &Wanted)> =
+        wishes.fds.iter().enumerate().collect();
+    all.sort_by_key(|(_, wanted)| wanted.target);
+    let mut listed: Vec<(usize, &Wanted)> = Vec::with_capacity(all.len());
+    for (n, wanted) in all {
+        let why = match listed.last() {
             _ if wanted.target < 0 || wanted.from.number() < 0 => {
                 "a descriptor's number is 0 or above"
             }
-            Some(last) if last.target == wanted.target => also(last.by),
+            Some((_, last)) if last.target == wanted.target => {
+                if last.from.number() == wanted.from.number() {
+                    continue;
+                }
+                also(last.by)
+            }
             _ => {
-                last = Some(wanted);
+                listed.push((n, wanted));
                 continue;
             }
         };
         return Err(Error::refused(wanted.by, why).with(wanted.pair()));
     }
-    Ok(())
+    listed.sort_unstable_by_key(|(n, _)| *n);
+    let listed = listed.into_iter().map(|(_, wanted)| wanted);
+    Ok(listed.filter(|wanted| wanted.target >= 3).collect())
 }

@@ -12,7 +12,7 @@ use crate::parent::std::{string::ToString, vec::Vec};
 use crate::parent::stdio::{Lent, Source};
 
 pub(super) fn dup(draft: &mut Draft<'_>) -> Emitted {
-    given::check(draft.wishes)?;
+    let listed = given::listed(draft.wishes)?;
     let mut wires = Vec::new();
     let mut roles = Vec::new();
     for to in 0..3u8 {
@@ -34,14 +34,11 @@ pub(super) fn dup(draft: &mut Draft<'_>) -> Emitted {
         wires.push(draft.wire(number, role));
         roles.push(role);
     }
-    let wishes = draft.wishes;
-    for wanted in &wishes.fds {
+    for wanted in listed {
         let to = wanted.target.unsigned_abs();
-        if to >= 3 {
-            let role = draft.give(wanted.from.clone(), to, wanted.by)?;
-            wires.push(draft.wire(to, Role::Given(role)));
-            roles.push(Role::Given(role));
-        }
+        let role = draft.give(wanted.from.clone(), to, wanted.by)?;
+        wires.push(draft.wire(to, Role::Given(role)));
+        roles.push(Role::Given(role));
     }
     script(draft, &mut wires, &mut roles)?;
     let order = fds::order(&wires);
