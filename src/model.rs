@@ -183,12 +183,12 @@ fn may_keeps_the_error_and_goes_on() {
 #[test]
 fn exec_goes_on_after_absence_and_eacces_only() {
     for errno in 1..=133 {
-        let (want, or) = onward(&sys::Errno::ABSENCE);
+        let (want, or) = onward(&sys::Errno::ONWARD);
         let first = value(-errno, Check::Exec, 0, FREE);
         let first = Call { want, or, ..first };
         let rows = table(vec![first, value(-2, Check::Must, 0, FREE + 1)]);
         let left = held_suspended(&rows, b"", &[]);
-        let on = matches!(errno, 2 | 20 | 13 | 19 | 116 | 110);
+        let on = matches!(errno, 2 | 20 | 13 | 19 | 116 | 110 | 36);
         assert_eq!(left.failed, if on { 2 } else { 1 }, "{errno}");
         assert_eq!(left.denied, u32::from(errno == 13));
         assert_eq!(left.free[0], bits(-errno), "its answer is kept");

@@ -7,40 +7,13 @@ mod util;
 use std::cell::RefCell;
 use std::env;
 use std::fs::{self, File, Permissions};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use offshoot::{Command, Engine, Error, PathSearch, Stdio, Step};
 use util::clean::{clean, command, is, spawn};
+use util::search::{X, fixture, path, tried};
 use util::{ENGINES, PRIVATE, alone, each_engine, each_of, program, scratch};
-
-const X: &str = "offshoot-x";
-
-/// Directories that each have something else of that name. `none` is not
-/// made; `file` is no directory.
-fn fixture(name: &str) -> PathBuf {
-    let dir = scratch(name);
-    for name in ["plain", "dir", "loop", "format", "lost", "good"] {
-        fs::create_dir(dir.join(name)).unwrap();
-    }
-    fs::write(dir.join("file"), b"").unwrap();
-    fs::write(dir.join("plain").join(X), b"#!/bin/sh\nexit 1\n").unwrap();
-    fs::create_dir(dir.join("dir").join(X)).unwrap();
-    symlink(X, dir.join("loop").join(X)).unwrap();
-    program(&dir.join("format").join(X), b"exit 77\n");
-    program(&dir.join("lost").join(X), b"#!/nope/sh\n");
-    program(&dir.join("good").join(X), b"#!/bin/sh\nexit 9\n");
-    dir
-}
-
-fn path(dir: &Path, names: &[&str]) -> String {
-    let one = |name: &&str| dir.join(name).to_str().unwrap().to_string();
-    names.iter().map(one).collect::<Vec<_>>().join(":")
-}
-
-fn tried(error: &Error) -> Vec<Option<i32>> {
-    error.candidates().iter().map(|c| c.raw_os_error()).collect()
-}
 
 /// Where is searched, what each gives, and what is said in the end.
 type Case = (&'static [&'static str], &'static [Option<i32>], i32);
@@ -77,16 +50,6 @@ fn absence_is_passed_over_refusal_is_remembered_and_the_rest_ends_it() {
         let names = ["none", "file", "plain", "dir", "lost", "good", "loop"];
         found.env("PATH", path(&dir, &names));
         assert_eq!(found.status().unwrap().code(), Some(9), "{engine}");
-        // Too long, and nothing is cut: a name, and a directory.
-        let long = "x".repeat(256);
-        let deep = format!("{}:{}", "/y".repeat(2500), path(&dir, &["good"]));
-        for (name, path) in [(long.as_str(), "/bin:/usr/bin"), (X, &deep)] {
-            let mut search = command(name, engine);
-            search.env("PATH", path);
-            let error = clean(spawn(search));
-            is(&error, Step::Exec, Some(name), libc::ENAMETOOLONG);
-            assert_eq!(tried(&error), [Some(libc::ENAMETOOLONG), None]);
-        }
     });
     fs::remove_dir_all(dir).unwrap();
 }

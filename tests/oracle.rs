@@ -310,7 +310,9 @@ fn every_difference_from_std_is_listed_with_a_test() {
         }
     }
     let rows = text.lines().filter(|line| line.starts_with("| "));
-    let rows: Vec<&str> = rows.skip(2).collect();
+    let heads = ["| what |", "| errno |", "| --- |"];
+    let head = |row: &&str| heads.iter().any(|head| row.starts_with(head));
+    let rows: Vec<&str> = rows.filter(|row| !head(row)).collect();
     assert!(rows.len() >= 10, "{}", rows.len());
     for row in rows {
         let test = row.trim_end_matches(" |").rsplit('`').nth(1).unwrap();

@@ -96,18 +96,19 @@ impl Errno {
         self.0
     }
 
-    /// What exec says where there is no such file, or what holds it is gone
-    /// (the last three).
-    pub(crate) const ABSENCE: [i32; 5] = [
+    /// After which the next file of a search is tried: there is no such
+    /// file, what holds it is gone, or its path is too long for one.
+    pub(crate) const ONWARD: [i32; 6] = [
         libc::ENOENT,
         libc::ENOTDIR,
         libc::ENODEV,
         libc::ESTALE,
         libc::ETIMEDOUT,
+        libc::ENAMETOOLONG,
     ];
 
-    pub(crate) fn is_absence(self) -> bool {
-        Errno::ABSENCE.contains(&self.0)
+    pub(crate) fn is_passed(self) -> bool {
+        Errno::ONWARD.contains(&self.0)
     }
 
     /// What a raw result says, if it is an error.

@@ -6,6 +6,7 @@ pub mod clean;
 pub mod elf;
 pub mod filter;
 pub mod mirror;
+pub mod search;
 
 use std::cell::Cell;
 use std::io::Write;

@@ -2,22 +2,18 @@
 
 use super::lowered::Lowered;
 use super::prepared::Prepared;
-use crate::call::{Block, slot};
+use crate::call::Block;
 use crate::launch::Made;
 use crate::op::{Op, Role};
 use crate::parent::cgroup::Group;
-use crate::parent::error::{Candidate, Cause, Error, Step};
+use crate::parent::error::{Cause, Error, Step};
 use crate::parent::hook::PANICKED;
 use crate::parent::plan::given::Given;
 use crate::parent::plan::stdio_step;
-use crate::parent::plan::words::Words;
-use crate::parent::program::{View, missing_interpreter};
-use crate::parent::std::{
-    format, fs::File, path::PathBuf, string::ToString, vec::Vec,
-};
+use crate::parent::std::{format, string::ToString};
+use crate::sys::Errno;
 use crate::sys::abi::Limit;
 use crate::sys::call::limit;
-use crate::sys::{Errno, number};
 
 impl Prepared {
     /// The error for a launch that did not end in a running program.
@@ -150,116 +146,6 @@ impl Prepared {
             _ => error.with(to.to_string()),
         }
     }
-
-    /// No candidate could be run. EACCES wins over ENOENT: it says that
-    /// there was a file.
-    fn exec_error(
-        &self,
-        lowered: &Lowered,
-        (row, result): (u32, i64),
-        denied: u32,
-        block: &Block,
-    ) -> Error {
-        let gone = Errno::of(result).is_some_and(Errno::is_absence);
-        let tried = self.tried(lowered, row, block);
-        if lowered.shape.shell.is_some() {
-            let error = Error::new(Step::Interpreter, cause(result));
-            return error.with(self.plan.words.get(Words::SHELL)).tried(tried);
-        }
-        let program = self.plan.words.get(self.plan.program);
-        if gone && denied != 0 {
-            let error = Error::os(Step::Exec, libc::EACCES);
-            return error.with(program).tried(tried);
-        }
-        if gone {
-            if let Some((missing, errno)) = self.missing(&tried) {
-                let error = Error::os(Step::Interpreter, errno);
-                return error.with(missing).tried(tried);
-            }
-            let given = self.program();
-            let shut = given.is_some_and(|given| given.target.is_none());
-            if shut && !lowered.shape.by_path {
-                let why = "it has an interpreter, which has to find it \
-                           open: say at which number, by script_fd";
-                let error = Error::told(Step::Exec, libc::ENOENT, why);
-                return error.with(program).tried(tried);
-            }
-        }
-        let error = Error::new(Step::Exec, cause(result));
-        error.with(program).tried(tried)
-    }
-
-    /// Every candidate with the errno that its row left, if it was run.
-    fn tried(
-        &self,
-        lowered: &Lowered,
-        failed: u32,
-        block: &Block,
-    ) -> Vec<Candidate> {
-        let shell = lowered.shape.shell.map(usize::from);
-        let mut rows = lowered.rows.iter().peekable();
-        let mut errno = |step: usize| {
-            // The file itself had no format: a shell was to run it.
-            if shell == Some(step) {
-                return Some(libc::ENOEXEC);
-            }
-            // Rows are in the order of their steps.
-            while rows.next_if(|row| usize::from(row.step) < step).is_some() {}
-            let row = rows.peek().filter(|r| usize::from(r.step) == step)?;
-            let kept = row.store != slot::SINK;
-            let run = kept && u32::from(row.row) <= failed;
-            let result = number(block.slot(row.store));
-            Errno::of(result).filter(|_| run).map(|errno| errno.0)
-        };
-        let mut tried = Vec::new();
-        for (n, op) in self.plan.ops.iter().enumerate() {
-            if let Op::Exec(path) = *op {
-                let path = PathBuf::from(self.plan.words.get(path));
-                tried.push(Candidate::new(path, errno(n)));
-            }
-        }
-        tried
-    }
-
-    /// The descriptor that is the program.
-    fn program(&self) -> Option<&Given> {
-        self.plan.given.get(usize::from(self.plan.program_fd?))
-    }
-
-    /// The interpreter that is missing, of whichever candidate is there.
-    fn missing(&self, tried: &[Candidate]) -> Option<(PathBuf, i32)> {
-        let view = self.view();
-        let own = self.program().and_then(|given| self.held.file(given));
-        let own = own.and_then(|fd| fd.try_clone_to_owned().ok());
-        let own = own.map(File::from);
-        let paths = tried.iter().filter_map(|at| view.file(at.path()).ok());
-        let mut all = own.into_iter().chain(paths);
-        all.find_map(|file| missing_interpreter(file, &view))
-    }
-
-    /// Where the child looked from; a process that runs the steps itself is
-    /// there by now.
-    fn view(&self) -> View {
-        let mut view = View::default();
-        if self.plan.shape.here {
-            return view;
-        }
-        for op in &self.plan.ops {
-            let word = |at| PathBuf::from(self.plan.words.get(at));
-            match *op {
-                Op::Chroot(dir) => {
-                    view = View { root: Some(word(dir)), dir: "/".into() };
-                }
-                Op::Chdir(dir) => view.dir = view.dir.join(word(dir)),
-                Op::Fchdir(place) => {
-                    let number = self.plan.number(place);
-                    view.dir = format!("/proc/self/fd/{number}").into();
-                }
-                _ => {}
-            }
-        }
-        view
-    }
 }
 
 /// Why a descriptor that is open was not brought to its number: the limit
@@ -275,7 +161,7 @@ fn too_high(op: Op, result: i64) -> Option<Cause> {
     (u64::from(to) >= limit).then_some(Cause::Told(libc::EBADF, why))
 }
 
-fn cause(result: i64) -> Cause {
+pub(super) fn cause(result: i64) -> Cause {
     match Errno::of(result) {
         Some(errno) => Cause::Os(errno.0),
         None if result == PANICKED => Cause::Panicked,

@@ -19,6 +19,7 @@ pub(crate) mod prepared;
 mod program;
 mod session;
 mod show;
+mod tried;
 
 use super::plan::Wishes;
 use super::plan::method::Engine;

@@ -268,6 +268,9 @@ pub(super) fn image(draft: &mut Draft<'_>) -> Emitted {
 /// bits.
 const MOST: usize = 30_000;
 
+/// `NAME_MAX`: libc looks for no longer name either.
+const LONGEST_NAME: usize = 255;
+
 pub(super) fn exec(draft: &mut Draft<'_>) -> Emitted {
     let shell = draft.wishes.shell_fallback;
     if draft.plan.program_fd.is_some() {
@@ -295,6 +298,11 @@ pub(super) fn exec(draft: &mut Draft<'_>) -> Emitted {
     let path = draft.plan.words.path();
     let path = path.map(|at| Vec::from(draft.plan.words.bytes(at)));
     let path = search.path(path)?;
+    if path.is_some() && program.len() > LONGEST_NAME {
+        let why = "a file's name has 255 bytes at most";
+        let error = Error::told(Step::Exec, libc::ENAMETOOLONG, why);
+        return Err(error.with(program));
+    }
     let tried = path::candidates(program.as_bytes(), path.as_deref());
     if tried.is_empty() {
         let why = "there is no directory to look for it in";

@@ -347,7 +347,7 @@ impl Rows {
         row.store = store;
         if !last {
             row.check = Check::Exec;
-            (row.want, row.or) = onward(&Errno::ABSENCE);
+            (row.want, row.or) = onward(&Errno::ONWARD);
         }
         environment(row, 2, plan, shape);
     }

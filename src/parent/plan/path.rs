@@ -16,12 +16,13 @@ const DEFAULT: &[u8] = b"/bin:/usr/bin";
 /// is `/bin` and `/usr/bin`. Entries that are empty or not absolute are not
 /// searched: they mean whatever directory the child happens to be in.
 ///
-/// The child tries the files in order. It goes on after ENOENT, ENOTDIR, and
-/// what a file system that is gone gives (ENODEV, ESTALE, ETIMEDOUT); it
-/// remembers EACCES and goes on; any other error ends the search and is
-/// reported (ELOOP, ENAMETOOLONG, ENOEXEC). Where none could be run, EACCES
-/// is reported if there was one, else the last. [`Error::candidates`] has
-/// them all.
+/// The child tries the files in order. It goes on after ENOENT, ENOTDIR,
+/// ENAMETOOLONG, and what a file system that is gone gives (ENODEV, ESTALE,
+/// ETIMEDOUT); it remembers EACCES and goes on; any other error ends the
+/// search and is reported (ELOOP, ENOEXEC, E2BIG). Where none could be run,
+/// EACCES is reported if there was one, else the last that was not
+/// ENAMETOOLONG. A name of over 255 bytes is not looked for: ENAMETOOLONG.
+/// [`Error::candidates`] has the files that were tried.
 ///
 /// [`Error::candidates`]: crate::Error::candidates
 ///

@@ -1,0 +1,166 @@
+//! Search: which error numbers go on to the next directory of PATH, held
+//! against std where std goes the same way.
+
+mod util;
+
+use std::fs;
+use std::path::Path;
+
+use offshoot::{Engine, Step};
+use util::clean::{clean, command, is, spawn};
+use util::filter::{self, Fate};
+use util::search::{X, fixture, path, tried};
+use util::{alone, each_engine, scratch};
+
+/// An exit code, or an error number.
+type Outcome = Result<Option<i32>, i32>;
+
+fn std_s(name: &str, path: &str) -> Outcome {
+    let mut theirs = std::process::Command::new(name);
+    match theirs.env("PATH", path).status() {
+        Ok(status) => Ok(status.code()),
+        Err(error) => Err(error.raw_os_error().unwrap()),
+    }
+}
+
+fn ours(name: &str, path: &str, engine: Engine) -> Outcome {
+    match command(name, engine).env("PATH", path).status() {
+        Ok(status) => Ok(status.code()),
+        Err(error) => Err(error.raw_os_error().unwrap()),
+    }
+}
+
+/// Below a directory, so many letters in entries of 200.
+fn deep(dir: &Path, letters: usize) -> String {
+    let part = format!("/{}", "y".repeat(199));
+    format!("{}{}", dir.display(), part.repeat(letters / 200))
+}
+
+#[test]
+fn an_entry_of_path_that_is_too_long_is_passed_over_as_by_std() {
+    let _alone = alone();
+    let dir = fixture("too-long");
+    let long = deep(&dir, 5000);
+    let one = |name: &str| match name {
+        "long" => long.clone(),
+        name => path(&dir, &[name]),
+    };
+    let lists: [&[&str]; 9] = [
+        &["long", "good"],
+        &["long", "long", "good"],
+        &["none", "long", "good"],
+        &["long", "none"],
+        &["none", "long"],
+        &["long", "file"],
+        &["plain", "long"],
+        &["long", "plain"],
+        &["long", "loop", "good"],
+    ];
+    for names in lists {
+        let list: Vec<String> = names.iter().map(|n| one(n)).collect();
+        let list = list.join(":");
+        let theirs = std_s(X, &list);
+        each_engine(|engine| {
+            assert_eq!(ours(X, &list, engine), theirs, "{engine} {names:?}");
+        });
+    }
+    each_engine(|engine| {
+        let mut nowhere = command(X, engine);
+        nowhere.env("PATH", &long);
+        let error = clean(spawn(nowhere));
+        is(&error, Step::Exec, Some(X), libc::ENAMETOOLONG);
+        assert_eq!(tried(&error), [Some(libc::ENAMETOOLONG)]);
+        let mut last = command(X, engine);
+        last.env("PATH", format!("{}:{long}", one("none")));
+        let error = clean(spawn(last));
+        is(&error, Step::Exec, Some(X), libc::ENOENT);
+        let both = [Some(libc::ENOENT), Some(libc::ENAMETOOLONG)];
+        assert_eq!(tried(&error), both);
+    });
+    fs::remove_dir_all(dir).unwrap();
+}
+
+/// libc looks at the length of the entry only: it is the kernel that says so
+/// of the path that the name makes of it, or of a part of it, and that ends
+/// libc's search.
+#[test]
+fn a_path_that_only_the_kernel_finds_too_long_is_passed_over_too() {
+    let _alone = alone();
+    let dir = fixture("kernel-long");
+    let good = path(&dir, &["good"]);
+    let part = format!("{}/{}", dir.display(), "y".repeat(300));
+    let room = 4090 - deep(&dir, 0).len();
+    let full = format!("{}{}", deep(&dir, room), "/".repeat(room % 200));
+    assert_eq!(full.len(), 4090);
+    for entry in [part, full] {
+        let list = format!("{entry}:{good}");
+        assert_eq!(std_s(X, &list), Err(libc::ENAMETOOLONG));
+        each_engine(|engine| {
+            assert_eq!(ours(X, &list, engine), Ok(Some(9)), "{engine}");
+        });
+    }
+    fs::remove_dir_all(dir).unwrap();
+}
+
+/// Nothing is looked for: libc's limit on names is 255, whatever a file
+/// system takes.
+#[test]
+fn a_name_that_is_too_long_is_nowhere_as_in_std() {
+    let _alone = alone();
+    let dir = scratch("long-name");
+    let list = format!("/bin:{}/none", dir.display());
+    for len in [255, 256, 5000] {
+        let name = "x".repeat(len);
+        let theirs = std_s(&name, &list).unwrap_err();
+        each_engine(|engine| {
+            let mut search = command(&name, engine);
+            let error = clean(spawn({
+                search.env("PATH", &list);
+                search
+            }));
+            is(&error, Step::Exec, Some(&name), theirs);
+            let count = if len == 255 { 2 } else { 0 };
+            assert_eq!(error.candidates().len(), count);
+        });
+    }
+    fs::remove_dir_all(dir).unwrap();
+}
+
+/// What goes on to the next directory, of all that execve could say.
+const ONWARD: [i32; 7] = [
+    libc::ENOENT,
+    libc::ENOTDIR,
+    libc::EACCES,
+    libc::ENODEV,
+    libc::ESTALE,
+    libc::ETIMEDOUT,
+    libc::ENAMETOOLONG,
+];
+
+#[test]
+fn every_error_number_of_execve_goes_on_or_ends_and_is_reported_as_by_std() {
+    let _alone = alone();
+    const LIST: &str = "/bin:/usr/bin";
+    each_engine(|engine| {
+        for errno in 1..=133u16 {
+            let fate = Fate::Errno(errno);
+            let number = i32::from(errno);
+            // Ours tries it again for 30 ms each time.
+            if number == libc::ETXTBSY {
+                continue;
+            }
+            let both = || {
+                let theirs = std_s("true", LIST);
+                let mut command = command("true", engine);
+                let ours = command.env("PATH", LIST).spawn().map(drop);
+                (ours.unwrap_err(), theirs.unwrap_err())
+            };
+            let (ours, theirs) = filter::with(libc::SYS_execve, fate, both);
+            assert_eq!(ours.raw_os_error(), Some(number), "{engine} {ours}");
+            assert_eq!(theirs, number, "{engine}");
+            let on = ONWARD.contains(&number);
+            let second = on.then_some(number);
+            assert_eq!(tried(&ours), [Some(number), second], "{engine}");
+        }
+    });
+}
