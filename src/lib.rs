@@ -49,8 +49,8 @@ mod readme {}
 mod sys;
 
 pub use parent::cgroup::Cgroup;
-pub use parent::command::Command;
 pub use parent::command::prepared::Prepared;
+pub use parent::command::{Command, CommandArgs, CommandEnvs};
 pub use parent::error::{Candidate, Error, Step};
 pub use parent::handle::Child;
 pub use parent::handle::launch::{CgroupEntry, Fallback, Launch};

@@ -262,8 +262,10 @@ fn a_command_prints_as_a_line_that_a_shell_takes() {
     let mut words = Command::new("/bin/my tar");
     words.args(["-x", "", "it's", "a$b", "tab\there", "é", "~", "a=b"]);
     words.current_dir("/a b").env("K", "v w").env_remove("GONE");
-    let want = r"cd '/a b' && env -u GONE K='v w' '/bin/my tar' -x '' 'it'\''s' 'a$b' $'tab\011here' 'é' '~' 'a=b'";
+    let want = r#"cd '/a b' && env -u GONE K="$K" '/bin/my tar' -x '' 'it'\''s' 'a$b' $'tab\011here' 'é' '~' 'a=b'"#;
     assert_eq!(format!("{words:?}"), want);
+    let want = want.replace("\"$K\"", "'v w'");
+    assert_eq!(words.to_shell_line(), want);
     let bash = std::process::Command::new("bash").arg("--version").output();
     if bash.is_err() {
         let name = "a_command_prints_as_a_line_that_a_shell_takes";

@@ -36,7 +36,7 @@ pub(crate) const LISTEN_PID: u64 =
 
 /// Rows that an image may run: they keep the clauses of
 /// [`Table`](super::Table), with the addresses that the image has.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(crate) struct Sheet<'a> {
     pub(crate) rows: &'a [Call],
     pub(crate) text: &'a [u8],

@@ -42,6 +42,11 @@ impl Groups {
         Groups(Wish::Set(Vec::new()))
     }
 
+    /// Whether anything was said of them.
+    pub(crate) fn is_set(&self) -> bool {
+        self.0 != Wish::Silent
+    }
+
     /// Whether a call is made for them even if user and group stay.
     pub(crate) fn changes(&self) -> bool {
         matches!(self.0, Wish::Set(_))

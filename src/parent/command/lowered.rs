@@ -21,7 +21,6 @@ use crate::parent::std::{
 
 /// The rows of one shape; those of lesser shapes hang behind it, made when
 /// the kernel refuses this one.
-#[derive(Debug)]
 pub(super) struct Lowered {
     pub(super) shape: Shape,
     pub(super) rows: Vec<Call>,

@@ -18,8 +18,11 @@ mod page;
 pub(crate) mod prepared;
 mod program;
 mod session;
+mod shell;
 mod show;
 mod tried;
+
+pub use show::{CommandArgs, CommandEnvs};
 
 use super::plan::Wishes;
 use super::plan::method::Engine;

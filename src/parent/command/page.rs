@@ -132,7 +132,6 @@ pub(super) fn forget() {
 static KEPT: Mutex<Option<Page>> = Mutex::new(None);
 
 /// An image's file, sealed, and what it was made of, if it is to be kept.
-#[derive(Debug)]
 pub(super) struct Image {
     fd: Low,
     made: Option<Made>,

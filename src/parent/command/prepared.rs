@@ -24,6 +24,7 @@ use crate::parent::plan::method::Engine;
 use crate::parent::reserve;
 use crate::parent::std::{
     cell::Cell,
+    fmt,
     os::fd::{BorrowedFd, FromRawFd, OwnedFd},
     sync::Mutex,
     vec::Vec,
@@ -51,7 +52,6 @@ use crate::sys::{Errno, Pid};
 /// });
 /// # Ok::<(), offshoot::Error>(())
 /// ```
-#[derive(Debug)]
 #[must_use = "it does nothing until it is spawned"]
 pub struct Prepared {
     pub(super) plan: Plan,
@@ -61,6 +61,16 @@ pub struct Prepared {
     pub(super) canary: Option<OwnedFd>,
     /// A page that no launch uses now.
     page: Mutex<Option<Page>>,
+}
+
+/// Its plan, of whose environment the names are shown, never a value.
+impl fmt::Debug for Prepared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Prepared")
+            .field("plan", &self.plan)
+            .field("held", &self.held)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Prepared {

@@ -1,8 +1,18 @@
-//! What a command was told: std's getters, and a line for a shell.
+//! What a command was told: std's getters, and its fields as `{:#?}` shows
+//! them.
+
+use core::{iter::FusedIterator, slice};
 
 use super::Command;
+use super::shell::Line;
+use crate::parent::plan::Wishes;
 use crate::parent::std::{
-    ffi::OsStr, fmt, fmt::Write, os::unix::ffi::OsStrExt, path::Path,
+    collections::btree_map,
+    ffi::{OsStr, OsString},
+    fmt,
+    path::Path,
+    string::{String, ToString},
+    vec::Vec,
 };
 
 impl Command {
@@ -26,8 +36,8 @@ impl Command {
     /// let mut ls = offshoot::Command::new("ls");
     /// assert!(ls.arg("-l").get_args().eq(["-l"]));
     /// ```
-    pub fn get_args(&self) -> impl ExactSizeIterator<Item = &OsStr> {
-        self.wishes.args.iter().map(AsRef::as_ref)
+    pub fn get_args(&self) -> CommandArgs<'_> {
+        CommandArgs(self.wishes.args.iter())
     }
 
     /// The variables that were set, and those that were removed (`None`), by
@@ -42,11 +52,8 @@ impl Command {
     /// assert_eq!(all[0], ("A".as_ref(), Some("1".as_ref())));
     /// assert_eq!(all[1], ("B".as_ref(), None));
     /// ```
-    pub fn get_envs(
-        &self,
-    ) -> impl ExactSizeIterator<Item = (&OsStr, Option<&OsStr>)> {
-        let all = self.wishes.env.iter();
-        all.map(|(key, value)| (key.as_ref(), value.as_deref()))
+    pub fn get_envs(&self) -> CommandEnvs<'_> {
+        CommandEnvs(self.wishes.env.iter())
     }
 
     /// Whether the environment begins empty.
@@ -75,80 +82,208 @@ impl Command {
     pub fn get_current_dir(&self) -> Option<&Path> {
         self.wishes.current_dir.as_deref()
     }
-}
 
-/// A line that a shell takes: directory, environment, program, arguments.
-/// Bytes that are not text, and control characters, come as `$'\033'`, which
-/// bash, ksh and zsh read (POSIX has it since 2024).
-impl fmt::Debug for Command {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let wishes = &self.wishes;
-        if let Some(dir) = &wishes.current_dir {
-            f.write_str("cd ")?;
-            quote(f, dir.as_os_str())?;
-            f.write_str(" && ")?;
-        }
-        let removed = || self.get_envs().filter(|(_, value)| value.is_none());
-        if wishes.env_clear {
-            f.write_str("env -i ")?;
-        } else if removed().next().is_some() {
-            f.write_str("env ")?;
-            for (key, _) in removed() {
-                f.write_str("-u ")?;
-                quote(f, key)?;
-                f.write_char(' ')?;
-            }
-        }
-        for (key, value) in self.get_envs() {
-            if let Some(value) = value {
-                quote(f, key)?;
-                f.write_char('=')?;
-                quote(f, value)?;
-                f.write_char(' ')?;
-            }
-        }
-        if let Some(arg0) = &wishes.arg0 {
-            f.write_str("exec -a ")?;
-            quote(f, arg0)?;
-            f.write_char(' ')?;
-        }
-        quote(f, &wishes.program)?;
-        wishes.args.iter().try_for_each(|arg| {
-            f.write_char(' ')?;
-            quote(f, arg)
-        })
+    /// The line that `{:?}` prints, with the values of variables in it: for
+    /// whoever runs it again, not for a log.
+    ///
+    /// Directory, environment, argument 0, program and arguments, for bash:
+    /// see [`Command`'s `Debug`](Command#impl-Debug-for-Command).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut ls = offshoot::Command::new("ls");
+    /// ls.arg("my file").env("LC_ALL", "C").env_remove("LS_COLORS");
+    /// let line = "env -u LS_COLORS LC_ALL=C ls 'my file'";
+    /// assert_eq!(ls.to_shell_line(), line);
+    /// ```
+    #[must_use]
+    pub fn to_shell_line(&self) -> String {
+        Line { wishes: &self.wishes, values: true }.to_string()
     }
 }
 
-/// One word, quoted only where a shell would change it.
-fn quote(f: &mut fmt::Formatter<'_>, word: &OsStr) -> fmt::Result {
-    let plain = |byte: &u8| {
-        byte.is_ascii_alphanumeric() || b"%+,-./:@_".contains(byte)
-    };
-    let bytes = word.as_bytes();
-    let text = word.to_str();
-    match text.filter(|text| !text.chars().any(char::is_control)) {
-        Some(text) if !bytes.is_empty() && bytes.iter().all(plain) => {
-            f.write_str(text)
+/// The arguments of a command: see [`Command::get_args`].
+#[derive(Clone)]
+#[must_use = "iterators are lazy"]
+pub struct CommandArgs<'a>(slice::Iter<'a, OsString>);
+
+impl<'a> Iterator for CommandArgs<'a> {
+    type Item = &'a OsStr;
+
+    fn next(&mut self) -> Option<&'a OsStr> {
+        self.0.next().map(OsString::as_os_str)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.0.size_hint()
+    }
+}
+
+impl DoubleEndedIterator for CommandArgs<'_> {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        self.0.next_back().map(OsString::as_os_str)
+    }
+}
+
+impl ExactSizeIterator for CommandArgs<'_> {}
+impl FusedIterator for CommandArgs<'_> {}
+
+impl fmt::Debug for CommandArgs<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.clone()).finish()
+    }
+}
+
+/// The variables that a command sets and removes: see [`Command::get_envs`].
+///
+/// `{:?}` shows their names, and no value.
+#[derive(Clone)]
+#[must_use = "iterators are lazy"]
+pub struct CommandEnvs<'a>(btree_map::Iter<'a, OsString, Option<OsString>>);
+
+/// One of them.
+type Variable<'a> = (&'a OsStr, Option<&'a OsStr>);
+
+fn variable<'a>(
+    (key, value): (&'a OsString, &'a Option<OsString>),
+) -> Variable<'a> {
+    (key, value.as_deref())
+}
+
+impl<'a> Iterator for CommandEnvs<'a> {
+    type Item = (&'a OsStr, Option<&'a OsStr>);
+
+    fn next(&mut self) -> Option<Variable<'a>> {
+        self.0.next().map(variable)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.0.size_hint()
+    }
+}
+
+impl DoubleEndedIterator for CommandEnvs<'_> {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        self.0.next_back().map(variable)
+    }
+}
+
+impl ExactSizeIterator for CommandEnvs<'_> {}
+impl FusedIterator for CommandEnvs<'_> {}
+
+impl fmt::Debug for CommandEnvs<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hidden = |(key, value): Variable<'_>| {
+            (key.to_os_string(), value.map(|_| Hidden))
+        };
+        f.debug_map().entries(self.clone().map(hidden)).finish()
+    }
+}
+
+/// In the place of a value.
+struct Hidden;
+
+impl fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("..")
+    }
+}
+
+/// A line for a shell: directory, environment, argument 0, program and
+/// arguments, and nothing of the other options. Words are quoted where a
+/// shell would change them; bytes that are not text, and control characters,
+/// come as `$'\033'`, which bash, ksh and zsh read (POSIX has it since 2024).
+/// bash takes it whatever was set; another shell unless there is an
+/// [`arg0`](Command::arg0).
+///
+/// The value of a variable is not in it, as the line may end in a log:
+/// `A="$A"` takes it from the shell that runs the line, and a name that no
+/// shell variable can have gets `...`. [`Command::to_shell_line`] has the
+/// values.
+///
+/// bash itself sets PWD, OLDPWD, SHLVL and `_` for what it runs. Programs that
+/// are a descriptor or bytes have no name that a shell could run.
+///
+/// `{:#?}` shows the fields that were set, a line each, as std's does; the
+/// values of variables are not among them.
+///
+/// # Examples
+///
+/// ```
+/// let mut ls = offshoot::Command::new("ls");
+/// ls.arg("my file").env("LC_ALL", "C").current_dir("/srv");
+/// let line = r#"cd /srv && env LC_ALL="$LC_ALL" ls 'my file'"#;
+/// assert_eq!(format!("{ls:?}"), line);
+/// ```
+impl fmt::Debug for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if f.alternate() {
+            return self.fields(f);
         }
-        Some(text) => {
-            let mut parts = text.split('\'');
-            write!(f, "'{}", parts.next().unwrap_or_default())?;
-            parts.try_for_each(|part| write!(f, "'\\''{part}"))?;
-            f.write_char('\'')
+        write!(f, "{}", Line { wishes: &self.wishes, values: false })
+    }
+}
+
+/// The fields of `std::process::Command`'s `CommandEnv`.
+struct CommandEnv<'a>(bool, CommandEnvs<'a>);
+
+impl fmt::Debug for CommandEnv<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CommandEnv")
+            .field("clear", &self.0)
+            .field("vars", &self.1)
+            .finish()
+    }
+}
+
+impl Command {
+    /// std's names first, in its order, then ours; what was not set is left
+    /// out.
+    fn fields(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let wishes = &self.wishes;
+        let name = wishes.arg0.as_ref().unwrap_or(&wishes.program);
+        let mut args: Vec<&OsStr> = Vec::from([name.as_os_str()]);
+        args.extend(self.get_args());
+        let mut all = f.debug_struct("Command");
+        all.field("program", &wishes.program).field("args", &args);
+        if wishes.env_clear || !wishes.env.is_empty() {
+            let env = CommandEnv(wishes.env_clear, self.get_envs());
+            all.field("env", &env);
         }
-        None => {
-            f.write_str("$'")?;
-            for byte in bytes {
-                match byte {
-                    b'\\' | b'\'' => write!(f, "\\{}", char::from(*byte))?,
-                    b' '..=b'~' => f.write_char(char::from(*byte))?,
-                    // Three octal digits end by themselves; hex digits
-                    // would take the next character with them.
-                    _ => write!(f, "\\{byte:03o}")?,
-                }
+        let mut set = |name: &str, said: bool, value: &dyn fmt::Debug| {
+            if said {
+                all.field(name, value);
             }
-            f.write_char('\'')
-        }
+        };
+        let [stdin, stdout, stderr] = &wishes.stdio;
+        set("cwd", wishes.current_dir.is_some(), &wishes.current_dir);
+        set("uid", wishes.uid.is_some(), &wishes.uid);
+        set("gid", wishes.gid.is_some(), &wishes.gid);
+        set("groups", wishes.groups.is_set(), &wishes.groups);
+        set("stdin", stdin.is_some(), stdin);
+        set("stdout", stdout.is_some(), stdout);
+        set("stderr", stderr.is_some(), stderr);
+        set("pgroup", wishes.process_group.is_some(), &wishes.process_group);
+        set("image", wishes.image.is_some(), &wishes.image);
+        let dir = &wishes.current_dir_fd;
+        set("cwd_fd", dir.is_some(), dir);
+        set("chroot", wishes.chroot.is_some(), &wishes.chroot);
+        set("fds", !wishes.fds.is_empty(), &wishes.fds);
+        set("inherit_unlisted_fds", wishes.unlisted, &true);
+        set("listen_fds", wishes.listen.is_some(), &wishes.listen);
+        set("script_fd", wishes.script_fd.is_some(), &wishes.script_fd);
+        set("shell_fallback", wishes.shell_fallback, &true);
+        set("setsid", wishes.setsid, &true);
+        set("umask", wishes.umask.is_some(), &wishes.umask);
+        set("hooks", !wishes.hooks.is_empty(), &wishes.hooks);
+        set("before_exec", !wishes.before.is_empty(), &wishes.before);
+        set("cgroup", wishes.cgroup.is_some(), &wishes.cgroup);
+        set("set_tid", !wishes.set_tid.is_empty(), &wishes.set_tid);
+        let (path, default) = (&wishes.path_search, Wishes::default());
+        set("path_search", *path != default.path_search, path);
+        set("method", wishes.method != default.method, &wishes.method);
+        set("memory", wishes.memory != default.memory, &wishes.memory);
+        all.finish()
     }
 }

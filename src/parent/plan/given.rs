@@ -3,7 +3,7 @@
 use super::Wishes;
 use crate::parent::error::{Error, Step};
 use crate::parent::std::{
-    format,
+    fmt, format,
     os::fd::{AsRawFd, OwnedFd, RawFd},
     string::String,
     sync::Arc,
@@ -35,7 +35,7 @@ pub(crate) fn pair(from: Option<RawFd>, to: impl Into<i64>) -> String {
 }
 
 /// What a program is run from, where it is no path.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) enum Image {
     /// A descriptor of the caller's.
     Fd(Arc<OwnedFd>),
@@ -43,6 +43,16 @@ pub(crate) enum Image {
     Bytes(Arc<[u8]>),
     /// This program itself, in a sealed memory file.
     Own,
+}
+
+impl fmt::Debug for Image {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Image::Fd(fd) => write!(f, "Fd({})", fd.as_raw_fd()),
+            Image::Bytes(bytes) => write!(f, "Bytes({} bytes)", bytes.len()),
+            Image::Own => f.write_str("Own"),
+        }
+    }
 }
 
 impl Image {

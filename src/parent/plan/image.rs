@@ -26,7 +26,6 @@ const ALIGN: u64 = 0x1_0000;
 /// What a file is made of beside the code: rows that are bound to their
 /// addresses there, text and lists, and the number at which the page's
 /// descriptor stands.
-#[derive(Debug)]
 pub(crate) struct Parts<'a> {
     rows: &'a [Call],
     text: &'a [u8],
@@ -35,7 +34,6 @@ pub(crate) struct Parts<'a> {
 }
 
 /// What the file of an image was made of; its rows were verified.
-#[derive(Debug)]
 pub(crate) struct Made {
     rows: Vec<Call>,
     text: Vec<u8>,

@@ -44,7 +44,7 @@ use shape::Shape;
 use words::{Nul, Words};
 
 /// What the builder has been told. Plain data; nothing is checked yet.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Wishes {
     pub(crate) program: OsString,
     pub(crate) arg0: Option<OsString>,
@@ -86,6 +86,9 @@ pub(crate) struct Wishes {
 /// Displays as text, one line a step: the engine and its call, then what the
 /// child does, in order, with the reason. Making one opens nothing, makes
 /// nothing and asks the kernel nothing: descriptors stand by their role.
+///
+/// No text of it, `{:?}` included, has the value of a variable of the
+/// environment: names, and how many there are. Arguments are shown.
 ///
 /// # Examples
 ///

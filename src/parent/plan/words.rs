@@ -1,7 +1,7 @@
 //! Words: argv, envp and paths in one text, with their pointer arrays.
 
 use crate::op::Str;
-use crate::parent::std::{ffi::OsStr, os::unix::ffi::OsStrExt, vec::Vec};
+use crate::parent::std::{ffi::OsStr, fmt, os::unix::ffi::OsStrExt, vec::Vec};
 use crate::sys::abi::SIGACTION_SIZE;
 
 /// What is said of a word that holds a NUL: the kernel would cut it there.
@@ -13,7 +13,6 @@ pub(crate) struct Nul(pub(crate) &'static str);
 
 /// Every string of a plan, each with its NUL, and the arrays of their
 /// places, each with its end mark. `bind` turns places into addresses.
-#[derive(Debug)]
 pub(crate) struct Words {
     text: Vec<u8>,
     lists: Vec<u64>,
@@ -220,6 +219,23 @@ impl Words {
         self.envc
     }
 
+    /// The names of the environment's variables. An entry without `=` has
+    /// none.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &OsStr> {
+        let (text, _) = self.places();
+        let base = if self.bound { text } else { 0 };
+        let all = self.lists.get(self.envp..self.envp + self.envc);
+        all.unwrap_or_default().iter().map(move |at| {
+            let start = usize::try_from(at.saturating_sub(base)).ok();
+            let from = start.and_then(|start| self.text.get(start..));
+            let from = from.unwrap_or_default();
+            let end = memchr::memchr2(b'=', 0, from).unwrap_or(0);
+            let named = from.get(end) == Some(&b'=');
+            let name = from.get(..end).filter(|_| named);
+            OsStr::from_bytes(name.unwrap_or_default())
+        })
+    }
+
     /// Where text and lists lie, from when they are bound.
     pub(crate) fn places(&self) -> (u64, u64) {
         let text = self.text.as_ptr().expose_provenance() as u64;
@@ -244,6 +260,18 @@ impl Words {
 
     pub(crate) fn lists(&self) -> &[u64] {
         &self.lists
+    }
+}
+
+/// The arguments, and of the environment the names: a value may be a
+/// password, and this may be a log.
+impl fmt::Debug for Words {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&OsStr> = self.names().collect();
+        f.debug_struct("Words")
+            .field("argv", &self.argv())
+            .field("environment", &names)
+            .finish_non_exhaustive()
     }
 }
 
@@ -277,9 +305,11 @@ mod tests {
         words.end_list();
         assert_eq!(words.argv(), ["sh", ""]);
         assert_eq!(words.envc(), 1);
+        assert!(words.names().eq(["PATH"]));
         assert_eq!(words.bytes(words.path().unwrap()), b"/bin");
         words.bind();
         words.bind();
+        assert!(words.names().eq(["PATH"]));
         let (text, _) = words.places();
         assert_eq!(words.lists(), [text + 44, text + 47, 0, text + 48, 0]);
         assert_eq!(words.envp(), 24);
