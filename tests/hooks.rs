@@ -271,7 +271,6 @@ fn a_hook_and_the_other_kind_of_memory_are_refused_together() {
 fn a_hook_runs_before_an_exec_in_place() {
     let name = "a_hook_runs_before_an_exec_in_place";
     let _alone = alone();
-    let out = scratch("hook-exec").join("report");
     const OUT: &str = "OFFSHOOT_HOOK_OUT";
     if let Some(out) = std::env::var_os(OUT) {
         let mut command = Command::new(std::env::current_exe().unwrap());
@@ -284,6 +283,7 @@ fn a_hook_runs_before_an_exec_in_place() {
         });
         panic!("{}", command.exec());
     }
+    let out = scratch("hook-exec").join("report");
     let exe = std::env::current_exe().unwrap();
     let status = Command::new(exe)
         .args(["--exact", name, "--nocapture", "--test-threads=1"])

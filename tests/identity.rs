@@ -4,11 +4,16 @@
 
 mod util;
 
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+use std::{env, fs};
+
 use offshoot::{Command, Engine, Groups, Step};
 use util::clean::{clean, command, is, spawn};
 use util::filter::{self, Fate};
 use util::mirror::Report;
-use util::{PRIVATE, alone, each_of, mirror};
+use util::{PRIVATE, alone, each_of, mirror, scratch};
 
 const NOBODY: u32 = 65534;
 
@@ -22,24 +27,21 @@ fn root(test: &str) -> bool {
     // SAFETY: asks for a number.
     let root = unsafe { libc::geteuid() } == 0;
     if !root {
-        // Its counterpart for users is below; no CI list names it.
-        eprintln!("as an ordinary user: {test} has nothing to change to");
+        util::skip(test, "only root has other ids to change to");
     }
     root
 }
 
 /// A copy of the reporter that every user can run.
 fn everyones(engine: Engine) -> Command {
-    use std::os::unix::fs::PermissionsExt;
-    let path = std::env::temp_dir()
-        .join(format!("offshoot-reporter-{}", std::process::id()));
-    if !path.exists() {
-        let new = path.with_extension(format!("{engine}"));
-        std::fs::copy(std::env::current_exe().unwrap(), &new).unwrap();
-        let mode = std::fs::Permissions::from_mode(0o755);
-        std::fs::set_permissions(&new, mode).unwrap();
-        std::fs::rename(new, &path).unwrap();
-    }
+    static COPY: OnceLock<PathBuf> = OnceLock::new();
+    let path = COPY.get_or_init(|| {
+        let path = scratch("identity").join("reporter");
+        fs::copy(env::current_exe().unwrap(), &path).unwrap();
+        let mode = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(&path, mode).unwrap();
+        path
+    });
     let mut command = Command::new(path);
     command.arg(util::mirror::ASK).arg("-").engine(engine);
     command

@@ -286,7 +286,6 @@ fn a_command_prints_as_a_line_that_a_shell_takes() {
 fn exec_becomes_the_program_with_all_that_was_wished() {
     let _alone = alone();
     let name = "exec_becomes_the_program_with_all_that_was_wished";
-    let out = scratch("exec").join("report");
     const OUT: &str = "OFFSHOOT_EXEC_OUT";
     if let Some(out) = std::env::var_os(OUT) {
         let file = fs::File::open("/dev/null").unwrap();
@@ -299,6 +298,7 @@ fn exec_becomes_the_program_with_all_that_was_wished() {
         let error = command.exec();
         panic!("{error}");
     }
+    let out = scratch("exec").join("report");
     let exe = std::env::current_exe().unwrap();
     let run = ["--exact", name, "--nocapture", "--test-threads=1"];
     let mut before = Command::new(exe);

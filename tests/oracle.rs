@@ -7,11 +7,13 @@ mod util;
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process;
+use std::sync::OnceLock;
 
-use offshoot::{Command, Stdio};
+use offshoot::{Command, Engine, Stdio};
 use util::{alone, scratch};
 
 /// A wish, said to both.
@@ -210,8 +212,8 @@ fn wishes() -> Vec<Wish> {
 }
 
 fn file() -> File {
-    let path = std::env::temp_dir()
-        .join(format!("offshoot-oracle-{}", process::id()));
+    static DIR: OnceLock<PathBuf> = OnceLock::new();
+    let path = DIR.get_or_init(|| scratch("oracle-file")).join("file");
     let mut options = OpenOptions::new();
     options.read(true).append(true).create(true);
     options.open(path).unwrap()
@@ -219,14 +221,10 @@ fn file() -> File {
 
 /// A copy of the reporter that every user can run.
 fn reporter() -> PathBuf {
-    use std::os::unix::fs::PermissionsExt;
     let path = scratch("oracle").join("reporter");
     fs::copy(std::env::current_exe().unwrap(), &path).unwrap();
     let mode = fs::Permissions::from_mode(0o755);
     fs::set_permissions(&path, mode).unwrap();
-    for dir in path.ancestors().skip(1).take(2) {
-        let _ = fs::set_permissions(dir, fs::Permissions::from_mode(0o755));
-    }
     path
 }
 
@@ -292,7 +290,34 @@ fn forty_wishes_are_reported_alike_by_std_s_child_and_ours() {
         theirs.retain(listed);
         assert_eq!(theirs, mine, "{}", wish.name);
     }
-    fs::remove_dir_all(program.parent().unwrap()).unwrap();
+}
+
+/// What other processes of this user do is not the child's: the report has
+/// nothing of it, so that reports can be compared.
+#[test]
+fn a_report_does_not_change_with_the_signals_of_other_processes() {
+    let _alone = alone();
+    let report = || util::mirror(Engine::Suspended).output().unwrap().stdout;
+    let same = |text: &[u8]| {
+        let text = String::from_utf8_lossy(text).into_owned();
+        let same = |line: &&str| !line.contains("pipe:[");
+        text.lines().filter(same).map(String::from).collect::<Vec<_>>()
+    };
+    let before = same(&report());
+    let mut other = process::Command::new("/bin/sh");
+    let mut other = other.args(["-c", "kill -STOP $$"]).spawn().unwrap();
+    let pid = i32::try_from(other.id()).unwrap();
+    let status = format!("/proc/{pid}/stat");
+    while !fs::read_to_string(&status).unwrap().contains(") T ") {
+        std::thread::yield_now();
+    }
+    // It waits for a stopped process, in the count of the whole user.
+    // SAFETY: signals a child of this test that is not waited for yet.
+    assert_eq!(unsafe { libc::kill(pid, libc::SIGUSR1) }, 0);
+    let after = same(&report());
+    other.kill().unwrap();
+    other.wait().unwrap();
+    assert_eq!(before, after);
 }
 
 /// The rows of docs/compare.md: each names a test that shows it.

@@ -57,7 +57,9 @@ fn report(cmdline: &[u8]) -> String {
         let key = line.split(':').next().unwrap_or_default();
         let keys =
             ["FDSize", "Name", "Umask", "Uid", "Gid", "Groups", "NoNewPrivs"];
-        if line.starts_with("Sig") || keys.contains(&key) {
+        // SigQ counts what waits for all of this user's processes.
+        let signals = line.starts_with("Sig") && key != "SigQ";
+        if signals || keys.contains(&key) {
             lines.push(line.replacen(":\t", " ", 1).trim_end().into());
         }
     }

@@ -6,16 +6,18 @@ pub mod clean;
 pub mod elf;
 pub mod filter;
 pub mod mirror;
+mod scratch;
 pub mod search;
 
 use std::cell::Cell;
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::fd::RawFd;
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::{env, fs};
 
 use offshoot::{Command, Engine};
+pub use scratch::scratch;
 
 pub const ENGINES: [Engine; 4] =
     [Engine::Suspended, Engine::Isolated, Engine::Copied, Engine::Pipe];
@@ -49,9 +51,12 @@ pub fn each_of(engines: &[Engine], test: impl Fn(Engine)) {
     ENGINE.set(Engine::Suspended);
 }
 
-/// Says that a test cannot run here, so that it is counted.
+/// Says that a test cannot run here, so that it is counted. The line is seen
+/// in a plain `cargo test` too: what a passing test prints is dropped, what
+/// it writes to standard error is not.
 pub fn skip(test: &str, why: &str) {
-    eprintln!("SKIP {test}: {why}");
+    let line = format!("SKIP {test}: {why}\n");
+    io::stderr().write_all(line.as_bytes()).unwrap();
     if let Some(path) = env::var_os("OFFSHOOT_SKIPS") {
         let file = fs::OpenOptions::new().append(true).create(true).open(path);
         writeln!(file.expect("the list of skips"), "{test}").unwrap();
@@ -84,18 +89,8 @@ impl Drop for Alone {
     }
 }
 
-/// A fresh directory of this test's own.
-pub fn scratch(name: &str) -> PathBuf {
-    let id = format!("{name}-{}", std::process::id());
-    let dir = env::temp_dir().join("offshoot-tests").join(id);
-    let _ = fs::remove_dir_all(&dir);
-    fs::create_dir_all(&dir).unwrap();
-    dir
-}
-
 /// Writes an executable file.
 pub fn program(path: &std::path::Path, text: &[u8]) {
-    use std::os::unix::fs::PermissionsExt;
     fs::write(path, text).unwrap();
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
 }
@@ -135,7 +130,8 @@ pub fn inside(test: &str, wrap: &[&str]) -> bool {
     outside(test, wrap).is_none()
 }
 
-/// As `inside`, which is `None` there, and what it wrote here.
+/// As `inside`, which is `None` there, and what it wrote here. What it left
+/// in its temporary directory is removed with what this process made.
 #[track_caller]
 pub fn outside(test: &str, wrap: &[&str]) -> Option<String> {
     if is_inside(test) {
@@ -143,17 +139,24 @@ pub fn outside(test: &str, wrap: &[&str]) -> Option<String> {
     }
     let exe = env::current_exe().unwrap();
     let exe = exe.to_str().unwrap();
+    let own = scratch(&format!("inside-{test}"));
+    let everybody = fs::Permissions::from_mode(0o1777);
+    fs::set_permissions(&own, everybody).unwrap();
     let run = ["--exact", test, "--nocapture", "--test-threads=1"];
     let words: Vec<&str> = wrap.iter().copied().chain([exe]).collect();
     let output = std::process::Command::new(words[0])
         .args(&words[1..])
         .args(run)
         .env(INSIDE, test)
+        .env("TMPDIR", own)
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     let ran = output.status.success() && text.contains("1 passed");
     let errors = String::from_utf8_lossy(&output.stderr);
+    for skip in errors.lines().filter(|line| line.starts_with("SKIP ")) {
+        io::stderr().write_all(format!("{skip}\n").as_bytes()).unwrap();
+    }
     assert!(ran, "inside: {}\n{text}\n{errors}", output.status);
     Some(text.into_owned())
 }
@@ -201,6 +204,6 @@ pub fn has_children() -> bool {
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
     // SAFETY: writes one siginfo.
     let done = unsafe { libc::waitid(libc::P_ALL, 0, &mut info, how) };
-    let error = std::io::Error::last_os_error().raw_os_error();
+    let error = io::Error::last_os_error().raw_os_error();
     done == 0 || error != Some(libc::ECHILD)
 }
