@@ -9,6 +9,7 @@
 
 extern crate std;
 
+use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicU32, Ordering};
 use std::collections::VecDeque;
 use std::os::fd::{FromRawFd, OwnedFd};
@@ -52,7 +53,10 @@ fn walk(
         local::COMPARE => compare(&before, memory, args),
         nr => kernel(nr, args),
     };
-    here::walk(rows, block, &mut kernel).map_or(127, |code| code as i32)
+    let cell = UnsafeCell::new(*block);
+    let code = here::walk(rows, &cell, &mut kernel);
+    *block = cell.into_inner();
+    code.map_or(127, |code| code as i32)
 }
 
 fn compare(block: &Block, memory: &Memory<'_>, args: [u64; 6]) -> i64 {

@@ -138,6 +138,37 @@ fn a_child_is_in_the_group_that_it_was_asked_for() {
 }
 
 #[test]
+fn an_exec_in_place_enters_its_group() {
+    let name = "an_exec_in_place_enters_its_group";
+    const GROUP: &str = "OFFSHOOT_EXEC_GROUP";
+    const OUT: &str = "OFFSHOOT_EXEC_GROUP_OUT";
+    let exe = std::env::current_exe().unwrap();
+    if let Some(group) = std::env::var_os(GROUP) {
+        let out = std::env::var_os(OUT).unwrap();
+        let mut command = Command::new(exe);
+        command.arg(util::mirror::ASK).arg(out);
+        // A number that is low enough to be that of the group's file.
+        for n in 3..12 {
+            command.fd(n, fs::File::open("/dev/null").unwrap());
+        }
+        command.cgroup(PathBuf::from(group));
+        let mut fails = Command::new("/no/such/program");
+        let error = fails.cgroup("/no/such/group").exec();
+        assert_eq!(error.step(), Step::Cgroup, "{error}");
+        panic!("{}", command.exec());
+    }
+    let Some(group) = Group::new(name) else { return };
+    let out = util::scratch("exec-group").join("report");
+    let mut before = std::process::Command::new(exe);
+    before.args(["--exact", name, "--nocapture", "--test-threads=1"]);
+    let output = before.env(GROUP, &group.0).env(OUT, &out).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let seen = Report::parse(&fs::read(&out).unwrap());
+    assert!(seen.one("cgroup").ends_with(group.name()), "{seen:?}");
+    assert_eq!(seen.fds().len(), 12);
+}
+
+#[test]
 fn a_group_that_cannot_be_entered_says_why() {
     let _alone = alone();
     let refused = |group: &Path, errno, why: &str| {

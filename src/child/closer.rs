@@ -1,7 +1,7 @@
 //! Closer: closes open descriptors by their list, where there is no
 //! `close_range`. Runs in the child, on the stack it was given.
 //!
-//! Absent: libc, allocation, panics. What is listed is `/proc/self/fd`; the
+//! Absent: libc, allocation, panics. What is listed is `/proc/thread-self/fd`; the
 //! limit on open files is no bound, as it may have been lowered since.
 #![allow(unsafe_code, reason = "raw system calls on a buffer of its own")]
 
@@ -36,7 +36,9 @@ const LENGTH: usize = 16;
 /// does not make it miss the next.
 fn each(from: u64, to: u64, mut act: impl FnMut(i32)) -> i64 {
     let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC;
-    let list = match safe::open(c"/proc/self/fd", flags, 0) {
+    // In place it may be a thread with a table of its own (Linux 3.17).
+    let own = safe::open(c"/proc/thread-self/fd", flags, 0);
+    let list = match own.or_else(|_| safe::open(c"/proc/self/fd", flags, 0)) {
         Ok(list) => list,
         Err(errno) => return -i64::from(errno.0),
     };

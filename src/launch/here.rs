@@ -4,24 +4,27 @@
 //! against, row kind by row kind (`src/model.rs`).
 #![allow(unsafe_code, reason = "the rows are system calls")]
 
+use core::cell::UnsafeCell;
 use core::{ptr, slice};
 
 use super::{Ask, Environ, seat};
 use crate::call::{Block, Call, Check, Entry, ROW, Table, local, slot};
 use crate::sys::arch::syscall;
 use crate::sys::call::signal_mask;
-use crate::sys::{CloneFlags, Errno, Maker, bits, number};
+use crate::sys::{CloneFlags, Errno, Maker, bits, ids, number};
 
 /// Runs the rows from place `from` on, counted from 1, in this process.
 /// Returns only if one of them fails, which stands in the block then. What
 /// earlier rows have left in the block is still there.
+///
+/// System calls and functions write the block by the addresses that it
+/// holds, so no reference to it lives while one is made.
 pub(crate) fn run(
     table: &Table<'_>,
     from: u16,
-    block: &mut Block,
+    block: &UnsafeCell<Block>,
     environ: Option<Environ<'_>>,
 ) {
-    let at: *mut Block = block;
     let ask = Ask {
         maker: Maker::Clone,
         flags: CloneFlags::empty(),
@@ -31,9 +34,11 @@ pub(crate) fn run(
         environ,
         gate: None,
     };
-    seat(block, at, ask);
-    block.set(slot::MASK, signal_mask());
-    (block.failed, block.denied) = (0, 0);
+    Place(block).change(|block, at| {
+        seat(block, at, ask);
+        block.set(slot::MASK, signal_mask());
+        (block.failed, block.denied) = (0, 0);
+    });
     let before = usize::from(from).saturating_sub(1);
     let rows = table.rows().get(before..).unwrap_or_default();
     walk(rows, block, &mut kernel);
@@ -48,7 +53,11 @@ fn kernel(nr: u32, args: [u64; 6]) -> i64 {
         local::HOOK => hook(args),
         // SAFETY: clause 1 of this folder: a verified row of this process's
         // own table, whose addresses lie in the plan or in `run`'s block.
-        nr => unsafe { syscall(i64::from(nr), args) },
+        nr => match unsafe { ids::change(i64::from(nr), args) } {
+            Some(result) => result,
+            // SAFETY: clause 1 of this folder, for the calls that are left.
+            None => unsafe { syscall(i64::from(nr), args) },
+        },
     }
 }
 
@@ -70,18 +79,37 @@ fn hook(args: [u64; 6]) -> i64 {
     unsafe { run(data, args[1], args[2]) }
 }
 
+/// The block that a walk uses. Between two calls it is reached as any other
+/// memory; over a call nothing borrows it.
+#[derive(Clone, Copy)]
+struct Place<'a>(&'a UnsafeCell<Block>);
+
+impl Place<'_> {
+    /// `act` makes no row's call, and is given the address for those that do.
+    fn change<T>(self, act: impl FnOnce(&mut Block, *mut Block) -> T) -> T {
+        let at = self.0.get();
+        // SAFETY: clause 2 of this folder: the cell is not shared between
+        // threads, and what writes it by an address is a row's call, of
+        // which none is being made: this borrow ends before the next.
+        act(unsafe { &mut *at }, at)
+    }
+}
+
 /// Goes down the rows as the assembly does. Returns where a row fails, or
 /// with the code that an exit row has.
 pub(crate) fn walk(
     rows: &[Call],
-    block: &mut Block,
+    block: &UnsafeCell<Block>,
     kernel: &mut dyn FnMut(u32, [u64; 6]) -> i64,
 ) -> Option<u64> {
+    let block = Place(block);
     let mut at = 0;
     loop {
         let row = rows.get(at)?;
-        block.reached = u32::from(row.row);
-        let args = arguments(row, block);
+        let args = block.change(|block, _| {
+            block.reached = u32::from(row.row);
+            arguments(row, block)
+        });
         if i64::from(row.nr) == libc::SYS_exit_group {
             return Some(args[0]);
         }
@@ -90,37 +118,56 @@ pub(crate) fn walk(
             local::DECIMAL => decimal(args[0]),
             nr => kernel(nr, args),
         };
-        block.set(row.store, bits(result) | row.or);
-        let error = (-4095..0).contains(&result);
-        let wanted = bits(result) == row.want;
-        let fails = match row.check {
-            Check::Must => error,
-            Check::May => false,
-            Check::Equal => !wanted,
-            Check::Exec if !error || onward(row, result) => false,
-            Check::Exec if result == -i64::from(libc::EACCES) => {
-                block.denied = u32::from(row.row);
-                false
-            }
-            Check::Exec => true,
-            Check::Until if wanted => false,
-            Check::Until if !error || result == -i64::from(libc::EINTR) => {
-                continue;
-            }
-            Check::Until => true,
-            Check::Skip if wanted => {
-                at += usize::from(row.hop / ROW);
-                false
-            }
-            Check::Skip => error,
-        };
-        if fails {
-            block.result = result;
-            block.failed = u32::from(row.row);
-            return None;
+        let next = block.change(|block, _| after(row, block, result));
+        match next {
+            Next::Again => {}
+            Next::Row(n) => at += n,
+            Next::Failed => return None,
         }
-        at += 1;
     }
+}
+
+/// What the walker does after a row.
+enum Next {
+    Again,
+    /// Goes on so many rows.
+    Row(usize),
+    Failed,
+}
+
+/// Stores a row's result and looks at it.
+fn after(row: &Call, block: &mut Block, result: i64) -> Next {
+    block.set(row.store, bits(result) | row.or);
+    let error = (-4095..0).contains(&result);
+    let wanted = bits(result) == row.want;
+    let mut skipped = 0;
+    let fails = match row.check {
+        Check::Must => error,
+        Check::May => false,
+        Check::Equal => !wanted,
+        Check::Exec if !error || onward(row, result) => false,
+        Check::Exec if result == -i64::from(libc::EACCES) => {
+            block.denied = u32::from(row.row);
+            false
+        }
+        Check::Exec => true,
+        Check::Until if wanted => false,
+        Check::Until if !error || result == -i64::from(libc::EINTR) => {
+            return Next::Again;
+        }
+        Check::Until => true,
+        Check::Skip if wanted => {
+            skipped = usize::from(row.hop / ROW);
+            false
+        }
+        Check::Skip => error,
+    };
+    if fails {
+        block.result = result;
+        block.failed = u32::from(row.row);
+        return Next::Failed;
+    }
+    Next::Row(1 + skipped)
 }
 
 /// Whether the next candidate is tried after this result of one.

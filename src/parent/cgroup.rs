@@ -99,7 +99,7 @@ impl Cgroup {
             Wish::Path(path) => path.to_path_buf(),
             Wish::Open(fd) => {
                 let fd = fd.as_raw_fd();
-                let own = super::std::format!("/proc/self/fd/{fd}");
+                let own = super::std::format!("/proc/thread-self/fd/{fd}");
                 fs::read_link(&own).unwrap_or_else(|_| own.into())
             }
         }
@@ -156,7 +156,8 @@ impl Group {
     }
 
     fn path(&self, file: &str) -> PathBuf {
-        super::std::format!("/proc/self/fd/{}/{file}", self.number()).into()
+        let number = self.number();
+        super::std::format!("/proc/thread-self/fd/{number}/{file}").into()
     }
 
     fn read(&self, file: &str) -> Option<String> {

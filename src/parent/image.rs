@@ -148,7 +148,8 @@ pub(crate) fn readable(file: &File) -> Option<File> {
     if file.read_at(&mut [0], 0).is_ok() {
         return file.try_clone().ok();
     }
-    let path = super::std::format!("/proc/self/fd/{}", file.as_raw_fd());
+    let number = file.as_raw_fd();
+    let path = super::std::format!("/proc/thread-self/fd/{number}");
     let mut options = OpenOptions::new();
     options.read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
     options.open(PathBuf::from(path)).ok()

@@ -95,15 +95,14 @@ fn own_reserve() -> Option<MutexGuard<'static, Reserve>> {
     None
 }
 
-/// Closes what is reserved: before steps run in this process, which may
-/// write over the numbers.
-pub(crate) fn give_up() {
-    if above().is_none() {
-        return;
-    }
-    let mut reserve = reserve();
-    ABOVE.store(0, Ordering::Release);
-    *reserve = Reserve { idle: Vec::new(), free: Vec::new(), all: 0 };
+/// No other thread takes a number or gives one back while this lives: one
+/// that does waits for it.
+pub(crate) struct Hold {
+    _reserve: Option<MutexGuard<'static, Reserve>>,
+}
+
+pub(crate) fn hold() -> Hold {
+    Hold { _reserve: above().map(|_| reserve()) }
 }
 
 /// Keeps `count` more descriptor numbers for what children are given: the
@@ -124,8 +123,8 @@ pub(crate) fn give_up() {
 /// their own, two of them at numbers that are reserved beside `count`.
 ///
 /// They are this process's: a fork without exec has none, and may close what it
-/// finds open and reserve again. [`Command::exec`] gives them up, as its steps
-/// may need the numbers.
+/// finds open and reserve again. Over a [`Command::exec`] that fails they are
+/// kept; a thread that needs one waits for it.
 ///
 /// Threads may spawn and reserve at once. A number goes back to the reserve
 /// as the spawn ends, and what stood there is closed, so that no reader of a

@@ -39,6 +39,36 @@ pub(crate) fn signal_mask() -> u64 {
     old
 }
 
+/// What becomes of a signal, as the kernel has said it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Action([u64; 4]);
+
+impl Action {
+    /// `None` if it may not be asked.
+    pub(crate) fn of(signal: i32) -> Option<Action> {
+        let mut old = [0u64; 4];
+        let at = old.as_mut_ptr().expose_provenance() as u64;
+        let args = [bits(signal.into()), 0, at, SIGSET_SIZE, 0, 0];
+        // SAFETY: clause 1 of `syscall`: with no new action the call writes
+        // one kernel sigaction of 32 bytes, which `old` is.
+        let result = unsafe { syscall(libc::SYS_rt_sigaction, args) };
+        Errno::of(result).is_none().then_some(Action(old))
+    }
+
+    pub(crate) fn is_default(self) -> bool {
+        self.0[0] == libc::SIG_DFL as u64
+    }
+
+    /// Makes it what becomes of the signal.
+    pub(crate) fn set(self, signal: i32) {
+        let at = self.0.as_ptr().expose_provenance() as u64;
+        let args = [bits(signal.into()), at, 0, SIGSET_SIZE, 0, 0];
+        // SAFETY: clause 1 of `syscall`: the call reads one kernel sigaction
+        // of 32 bytes; a handler in it was this process's before.
+        unsafe { syscall(libc::SYS_rt_sigaction, args) };
+    }
+}
+
 /// A soft limit of this process, `u64::MAX` if there is none.
 pub(crate) fn limit(of: Limit) -> Result<u64, Errno> {
     let mut both = [u64::MAX; 2];

@@ -6,8 +6,10 @@
 pub(crate) mod abi;
 pub(crate) mod arch;
 pub(crate) mod call;
+pub(crate) mod fds;
 mod flags;
 pub(crate) mod forks;
+pub(crate) mod ids;
 pub(crate) mod safe;
 pub(crate) mod wait;
 

@@ -96,6 +96,11 @@ impl Ends {
         child
     }
 
+    /// What becomes one of 0 to 2, where it is made for this spawn or held.
+    pub(super) fn number(&self, n: u32) -> u32 {
+        self.numbers.get(n as usize).copied().unwrap_or_default()
+    }
+
     /// The slots of one try; `extra` is what its shape needs beside.
     pub(super) fn block(&self, extra: &Extra) -> Block {
         let mut block = Block::new();

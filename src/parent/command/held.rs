@@ -95,7 +95,9 @@ impl Held {
         let [page, image] = plan.lent;
         held.lent = page.max(image).saturating_add(1);
         if let Some(place) = plan.program_fd {
-            let path = format!("/proc/self/fd/{}", plan.place(place));
+            // This thread's table need not be that of the process's first.
+            let own = if plan.shape.here { "thread-self" } else { "self" };
+            let path = format!("/proc/{own}/fd/{}", plan.place(place));
             if let Ok(path) = plan.words.put(&[path.as_bytes()]) {
                 plan.proc_path = path;
             }

@@ -120,17 +120,36 @@ impl Command {
     /// return unless one of them fails. The signal mask is the thread's own,
     /// as hooks have changed it.
     ///
-    /// After an error this process is no longer as it was: what ran before
-    /// the failing step (descriptors, directory, ids, SIGPIPE, descriptors
-    /// marked close-on-exec) has been done to it. What [`reserve_fds`] keeps
-    /// is given up before.
+    /// After an error every descriptor of this process is as it was, its
+    /// number, its file and its close-on-exec flag, and so are the signal
+    /// mask and what becomes of SIGPIPE. What else was done before the
+    /// failing step stays: directory, root, umask, session, process group,
+    /// control group and ids, and what hooks did. A record lock
+    /// ([`fcntl(2)`], `F_SETLK`) on a file whose number was written over is
+    /// lost.
+    ///
+    /// # Threads
+    ///
+    /// Exec ends all other threads. Until then they run on, and see what the
+    /// steps do: a number that is given another file ([`Command::fd`],
+    /// [`Command::stdin`]) has that for them too, until exec fails and it is
+    /// put back. What another thread has closed or opened there meanwhile is
+    /// left as it is; a descriptor that it opens meanwhile may stay marked
+    /// close-on-exec.
+    ///
+    /// Ids and groups change for all threads, by libc's [`setresuid(2)`] and
+    /// its fellows, as in std. Each of these is done for all threads or for
+    /// none, unless a thread was not made by libc.
     ///
     /// # Errors
     ///
     /// As [`Command::spawn`], but for the making of a child.
-    /// [`Command::set_tid`] is refused: no process is made.
+    /// [`Command::set_tid`] is refused: no process is made. EMFILE of the
+    /// option that names a number, if there is no descriptor free to keep
+    /// what is open there: nothing has been done then.
     ///
-    /// [`reserve_fds`]: crate::reserve_fds
+    /// [`fcntl(2)`]: https://man7.org/linux/man-pages/man2/fcntl_locking.2.html
+    /// [`setresuid(2)`]: https://man7.org/linux/man-pages/man2/setresuid.2.html
     ///
     /// # Examples
     ///

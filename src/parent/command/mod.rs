@@ -9,6 +9,7 @@ mod fds;
 mod files;
 mod gate;
 mod held;
+mod here;
 mod identity;
 mod launch;
 mod lesser;
@@ -21,6 +22,7 @@ mod session;
 mod shell;
 mod show;
 mod tried;
+mod undo;
 
 pub use show::{CommandArgs, CommandEnvs};
 

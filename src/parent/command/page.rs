@@ -19,7 +19,7 @@ use crate::parent::std::{
     hash::{BuildHasher, RandomState},
     io::Write,
     os::fd::{AsRawFd, OwnedFd, RawFd},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard},
     vec::Vec,
 };
 use crate::sys::abi::ADDR_NO_RANDOMIZE;
@@ -116,9 +116,8 @@ impl Drop for Page {
     }
 }
 
-/// Closes what this process keeps for the next launch: where descriptors run
-/// out, and before steps run in this process, which may write over the
-/// numbers.
+/// Closes what this process keeps for the next launch, where descriptors run
+/// out.
 pub(super) fn forget() {
     if let Ok(mut kept) = KEPT.try_lock() {
         *kept = None;
@@ -126,6 +125,16 @@ pub(super) fn forget() {
     if let Ok(mut last) = LAST.try_lock() {
         last.image = None;
     }
+}
+
+/// Nobody else uses what is kept while this lives: others make their own.
+pub(super) struct Hold {
+    _page: Option<MutexGuard<'static, Option<Page>>>,
+    _last: Option<MutexGuard<'static, Last>>,
+}
+
+pub(super) fn hold() -> Hold {
+    Hold { _page: KEPT.try_lock().ok(), _last: LAST.try_lock().ok() }
 }
 
 /// The page that this process keeps. Nobody waits for it.

@@ -3,16 +3,15 @@
 
 use rustix::io::fcntl_dupfd_cloexec;
 
-use super::attempt::{Attempt, Next, wait_for_writer};
+use super::attempt::{Attempt, Next};
 use super::ends::{Ends, Extra};
 use super::held::Held;
-use super::lesser::lesser;
 use super::lowered::Lowered;
 use super::page::{Page, forget, introduce};
 use crate::call::{Block, Table};
 use crate::launch::gate::Gate;
 use crate::launch::{Ask, Environ, Made};
-use crate::launch::{copied, here, isolated, pipe, suspended};
+use crate::launch::{copied, isolated, pipe, suspended};
 use crate::parent::cgroup::{Cgroup, Group};
 use crate::parent::error::{Error, Step};
 use crate::parent::gate::Visit;
@@ -29,7 +28,7 @@ use crate::parent::std::{
     sync::Mutex,
     vec::Vec,
 };
-use crate::sys::{Errno, Pid};
+use crate::sys::Pid;
 
 /// A plan that is ready to run, any number of times and from any thread at
 /// once: nothing in it changes, and a spawn allocates nothing (but for the
@@ -114,7 +113,10 @@ impl Prepared {
         }
     }
 
-    fn bound(mut plan: Plan, mut held: Held) -> Result<Prepared, Error> {
+    pub(super) fn bound(
+        mut plan: Plan,
+        mut held: Held,
+    ) -> Result<Prepared, Error> {
         plan.words.bind();
         let first = match Lowered::new(&plan, plan.shape, &held) {
             Err(error) if plan.any_engine && error.step() == Step::Image => {
@@ -209,66 +211,6 @@ impl Prepared {
             }
         }
     }
-
-    /// Becomes the program, in this process. Returns only the error.
-    pub(crate) fn exec(mut plan: Plan) -> Error {
-        // The steps may write over their numbers.
-        forget();
-        reserve::give_up();
-        let prepared = Held::new(&mut plan);
-        let prepared = prepared.and_then(|held| Prepared::bound(plan, held));
-        match prepared {
-            Ok(prepared) => prepared.exec_by_steps(),
-            Err(error) => error,
-        }
-    }
-
-    fn exec_by_steps(&self) -> Error {
-        let group = self.plan.cgroup.as_ref().map(Cgroup::open).transpose();
-        let ends = Ends::new(&self.plan, &self.held);
-        match (group, ends) {
-            (Err(error), _) | (_, Err(error)) => error,
-            (Ok(group), Ok(ends)) => {
-                let made = self.exec_here(&ends, group.as_ref());
-                made.unwrap_or_else(|error| error)
-            }
-        }
-    }
-
-    /// Where a step is refused that another can do, that one goes on from
-    /// there, and so does exec while the program is open for writing: what is
-    /// done to this process is not done twice.
-    fn exec_here(
-        &self,
-        ends: &Ends,
-        group: Option<&Group>,
-    ) -> Result<Error, Error> {
-        let room = self.room();
-        let (mut shape, mut step) = (self.plan.shape, None);
-        let mut busy = 0;
-        let mut block = ends.block(&Extra::new(shape, group, ends, None)?);
-        loop {
-            let lowered = self.first.of(&self.plan, shape, &self.held)?;
-            let table = lowered.table(&self.plan)?;
-            let environ = self.environ(&table, &room);
-            let from = step.map_or(1, |step| lowered.place(step));
-            here::run(&table, from, &mut block, environ);
-            let (row, result) = (block.failed, block.result);
-            let errno = Errno::of(result).map_or(0, |errno| errno.0);
-            let at = lowered.row(row).map(|row| row.step);
-            if errno == libc::ETXTBSY && wait_for_writer(busy) {
-                (step, busy) = (at, busy + 1);
-                continue;
-            }
-            let Some(lesser) = lesser(&self.plan, lowered, row, errno) else {
-                let denied = block.denied;
-                let made = Made::Failed { row, result, denied, pidfd: None };
-                return Ok(self.blame(lowered, made, &block, group));
-            };
-            step = at;
-            shape = lesser.shape;
-        }
-    }
 }
 
 impl Prepared {
@@ -305,13 +247,13 @@ impl Prepared {
 
     /// Memory for an environment of the launch's own, where one is needed:
     /// the one thing that a spawn allocates, for `listen_fds` only.
-    fn room(&self) -> Vec<Cell<u64>> {
+    pub(super) fn room(&self) -> Vec<Cell<u64>> {
         let len =
             if self.plan.listens { self.plan.words.envc() + 1 } else { 0 };
         Vec::from_iter((0..len).map(|_| Cell::new(0)))
     }
 
-    fn environ<'a>(
+    pub(super) fn environ<'a>(
         &self,
         table: &Table<'a>,
         room: &'a [Cell<u64>],

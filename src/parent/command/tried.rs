@@ -116,7 +116,7 @@ impl Prepared {
                 Op::Chdir(dir) => view.dir = view.dir.join(word(dir)),
                 Op::Fchdir(place) => {
                     let number = self.plan.number(place);
-                    view.dir = format!("/proc/self/fd/{number}").into();
+                    view.dir = format!("/proc/thread-self/fd/{number}").into();
                 }
                 _ => {}
             }

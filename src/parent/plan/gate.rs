@@ -84,7 +84,7 @@ mod tests {
                 _ => 0,
             }
         };
-        assert_eq!(walk(&rows, &mut Block::new(), &mut kernel), None);
+        assert_eq!(walk(&rows, &Block::new().into(), &mut kernel), None);
         let from = made.iter().position(|nr| *nr == GETPPID).unwrap();
         assert_eq!(made[from - 1], PRCTL);
         made.split_off(from)

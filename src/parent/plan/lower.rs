@@ -124,11 +124,7 @@ impl Rows {
             }
             Op::JoinCgroup => self.join_cgroup(),
             Op::Dup { to, role } => self.dup(to, role, plan),
-            Op::Close { to } => {
-                // It may be closed already.
-                let row = self.call(libc::SYS_close, &[to.into()]);
-                row.check = Check::May;
-            }
+            Op::Close { to } => self.close(to.into(), shape),
             Op::Lend => self.lend(plan),
             Op::CloseGaps => self.close_gaps(plan, shape),
             Op::Enter => self.enter(plan),
@@ -230,6 +226,19 @@ impl Rows {
         } else {
             self.call(libc::SYS_dup3, &[from, to_, 0]);
         }
+    }
+
+    /// In place exec closes it, and this process has it still if that fails.
+    /// It may be closed already.
+    fn close(&mut self, to: u64, shape: Shape) {
+        let row = if shape.here {
+            let setfd = u64::from(libc::F_SETFD.unsigned_abs());
+            let cloexec = u64::from(libc::FD_CLOEXEC.unsigned_abs());
+            self.call(libc::SYS_fcntl, &[to, setfd, cloexec])
+        } else {
+            self.call(libc::SYS_close, &[to])
+        };
+        row.check = Check::May;
     }
 
     fn close_gaps(&mut self, plan: &Plan, shape: Shape) {

@@ -1,0 +1,386 @@
+//! Exec in place that fails: what is this process's own is as it was.
+#![allow(unsafe_code, reason = "asks the kernel what std does not")]
+
+mod util;
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Seek, Write};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::mpsc::channel;
+use std::thread;
+
+use offshoot::{Command, Engine, Memory, Stdio, Step, reserve_fds};
+use util::{alone, scratch};
+
+/// Every descriptor of this thread: its number, whether exec closes it, how
+/// it was opened, how far it was read, and the file. Opens nothing.
+fn all() -> Vec<(RawFd, [i64; 3], [u64; 2])> {
+    let one = |n| {
+        // SAFETY: asks about a number.
+        let flag = unsafe { libc::fcntl(n, libc::F_GETFD) };
+        // SAFETY: asks about a number.
+        let how = unsafe { libc::fcntl(n, libc::F_GETFL) };
+        // SAFETY: asks about a number.
+        let place = unsafe { libc::lseek(n, 0, libc::SEEK_CUR) };
+        // SAFETY: all zeros is a stat.
+        let mut stat: libc::stat = unsafe { std::mem::zeroed() };
+        // SAFETY: writes one stat.
+        let open = unsafe { libc::fstat(n, &mut stat) } == 0;
+        let numbers = [flag.into(), how.into(), place];
+        open.then_some((n, numbers, [stat.st_dev, stat.st_ino]))
+    };
+    (0..300).filter_map(one).collect()
+}
+
+/// A file of its own at a number, read up to another place than others.
+fn at(dir: &std::path::Path, n: RawFd, cloexec: bool) -> OwnedFd {
+    let path = dir.join(n.to_string());
+    fs::write(&path, "0123456789".repeat(10)).unwrap();
+    let mut options = OpenOptions::new();
+    let mut file = options.read(true).write(true).open(path).unwrap();
+    file.seek(std::io::SeekFrom::Start(n.unsigned_abs().into())).unwrap();
+    let flags = if cloexec { libc::O_CLOEXEC } else { 0 };
+    // SAFETY: the number is nobody's in this test.
+    assert_eq!(unsafe { libc::dup3(file.as_raw_fd(), n, flags) }, n);
+    // SAFETY: just made, for this owner.
+    unsafe { OwnedFd::from_raw_fd(n) }
+}
+
+/// Fails at its last step, after all that it does to this process.
+fn no_such() -> Command {
+    Command::new("/no/such/program")
+}
+
+#[track_caller]
+fn changes_nothing(command: &mut Command) {
+    let before = all();
+    let error = command.exec();
+    assert_eq!(error.step(), Step::Exec, "{error}");
+    assert_eq!(error.raw_os_error(), Some(libc::ENOENT));
+    let after = all();
+    assert_eq!(before, after, "{command:?}");
+}
+
+#[test]
+fn an_exec_that_failed_leaves_every_descriptor_as_it_was() {
+    let name = "an_exec_that_failed_leaves_every_descriptor_as_it_was";
+    let _alone = alone();
+    if !util::inside(name, &[]) {
+        return;
+    }
+    let dir = scratch("as-it-was");
+    let null = || File::open("/dev/null").unwrap();
+    let mut open: Vec<OwnedFd> =
+        (40..48).map(|n| at(&dir, n, n % 2 == 0)).collect();
+    // Over what is open, with the flag and without, and over nothing.
+    for n in [40, 41, 48, 60] {
+        changes_nothing(no_such().fd(n, null()));
+    }
+    changes_nothing(&mut no_such());
+    changes_nothing(no_such().inherit_unlisted_fds(true).fd(41, null()));
+    // In a circle, in a chain, and where they are.
+    let (a, b) = (at(&dir, 50, true), at(&dir, 51, false));
+    changes_nothing(no_such().fd(51, a).fd(50, b));
+    let (a, b) = (at(&dir, 50, true), at(&dir, 51, false));
+    changes_nothing(no_such().fd(51, a).fd(52, b));
+    changes_nothing(no_such().inherit_fd(at(&dir, 53, true)));
+    changes_nothing(no_such().inherit_fd(at(&dir, 53, false)));
+    changes_nothing(no_such().listen_fds([null(), null(), null()]));
+    // The first three.
+    let mut command = no_such();
+    command.stdin(Stdio::null()).stdout(Stdio::closed());
+    changes_nothing(command.stderr(Stdio::same_as(0)));
+    let mut command = no_such();
+    let write = OpenOptions::new().write(true).clone();
+    command.stdin(null()).stdout(Stdio::open("/dev/null", &write));
+    changes_nothing(command.stderr(Stdio::same_as(1)));
+    let mut command = no_such();
+    command.stdin(Stdio::closed()).stdout(Stdio::piped());
+    changes_nothing(command.stderr(Stdio::closed()));
+    // SAFETY: asks whether 0 is closed from here on, and nobody uses it.
+    unsafe { libc::close(0) };
+    changes_nothing(no_such().stdin(Stdio::null()));
+    changes_nothing(no_such().stdin(Stdio::closed()));
+    changes_nothing(no_such().stdin(null()).stderr(Stdio::same_as(0)));
+    // What is read from them is what was read before.
+    let mut file = File::from(open.remove(4));
+    let mut rest = String::new();
+    file.read_to_string(&mut rest).unwrap();
+    assert!(rest.starts_with("456789"), "{rest}");
+}
+
+/// Each step that can stop it.
+#[test]
+fn whichever_step_stops_an_exec_descriptors_are_as_they_were() {
+    let name = "whichever_step_stops_an_exec_descriptors_are_as_they_were";
+    let _alone = alone();
+    if !util::inside(name, &[]) {
+        return;
+    }
+    let dir = scratch("which-step");
+    let _open: Vec<OwnedFd> = (40..44).map(|n| at(&dir, n, false)).collect();
+    let calls = [
+        libc::SYS_close_range,
+        libc::SYS_dup3,
+        libc::SYS_umask,
+        libc::SYS_chdir,
+        libc::SYS_execve,
+    ];
+    for nr in calls {
+        let fate = util::filter::Fate::Errno(5);
+        util::filter::with(nr, fate, || {
+            let mut command = Command::new("/bin/true");
+            command.stdin(Stdio::null()).stdout(Stdio::closed());
+            command.stderr(Stdio::same_as(0)).umask(0o22).current_dir("/");
+            for n in 41..46 {
+                command.fd(n, File::open("/dev/null").unwrap());
+            }
+            let before = all();
+            let error = command.exec();
+            assert_eq!(error.raw_os_error(), Some(5), "{error}");
+            assert_eq!(before, all(), "{error}");
+        });
+    }
+}
+
+#[test]
+fn nothing_is_changed_where_no_descriptor_is_free_for_a_backup() {
+    let name = "nothing_is_changed_where_no_descriptor_is_free_for_a_backup";
+    let _alone = alone();
+    if !util::inside(name, &[]) {
+        return;
+    }
+    let dir = scratch("no-backup");
+    let null = File::open("/dev/null").unwrap();
+    let _open = at(&dir, 40, false);
+    let limit = libc::rlimit { rlim_cur: 44, rlim_max: 44 };
+    // SAFETY: reads one structure.
+    unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) };
+    let mut command = no_such();
+    command.fd(40, null.try_clone().unwrap());
+    command.fd(41, null.try_clone().unwrap());
+    let mut filler: Vec<File> =
+        std::iter::from_fn(|| null.try_clone().ok()).collect();
+    let before = all();
+    let error = command.exec();
+    assert_eq!(error.step(), Step::Fd, "{error}");
+    assert_eq!(error.raw_os_error(), Some(libc::EMFILE));
+    assert_eq!(before, all());
+    drop(filler.pop());
+    let mut redirected = no_such();
+    redirected.stdin(null.try_clone().unwrap());
+    let error = redirected.exec();
+    assert_eq!(error.step(), Step::Stdin, "{error}");
+    assert_eq!(error.raw_os_error(), Some(libc::EMFILE));
+    assert!(null.try_clone().is_err());
+    filler.truncate(filler.len() - 3);
+    changes_nothing(&mut command);
+}
+
+/// A hook in the place of another thread.
+#[test]
+fn what_became_of_a_number_meanwhile_is_left_alone() {
+    let name = "what_became_of_a_number_meanwhile_is_left_alone";
+    let _alone = alone();
+    if !util::inside(name, &[]) {
+        return;
+    }
+    let dir = scratch("meanwhile");
+    let other = at(&dir, 50, false);
+    for over in [true, false] {
+        let open = at(&dir, 40, false);
+        let number = other.as_raw_fd();
+        let mut command = no_such();
+        command.fd(40, File::open("/dev/null").unwrap());
+        // SAFETY: two system calls.
+        unsafe {
+            command.pre_exec(move |context| match over {
+                true => context.dup2(number, 40),
+                false => context.close(40),
+            });
+        }
+        let error = command.exec();
+        assert_eq!(error.step(), Step::Exec, "{error}");
+        let seen = fs::read_link("/proc/self/fd/40").ok();
+        let want = over.then(|| dir.join("50"));
+        assert_eq!(seen, want);
+        if over {
+            drop(open);
+        } else {
+            std::mem::forget(open);
+        }
+    }
+}
+
+/// The number of whatever a prepared command and the reserve hold.
+#[test]
+fn what_is_prepared_and_reserved_survives_an_exec_that_failed() {
+    let name = "what_is_prepared_and_reserved_survives_an_exec_that_failed";
+    let _alone = alone();
+    if !util::inside(name, &[]) {
+        return;
+    }
+    for reserved in [false, true] {
+        if reserved {
+            reserve_fds(4).unwrap();
+        }
+        let mut private = Command::new("/bin/true");
+        private.memory(Memory::Private).stdin(Stdio::null());
+        let prepared = private.prepare().unwrap();
+        let runs = |status: Result<_, offshoot::Error>| {
+            let mut child: offshoot::Child = status.unwrap();
+            let engine = child.launch().engine();
+            assert!(child.wait().unwrap().success());
+            assert_eq!(engine, Engine::Isolated);
+        };
+        runs(prepared.spawn());
+        runs(private.spawn());
+        let bad = scratch("survives").join("program");
+        util::program(&bad, b"#!/bin/false\n");
+        let mut command = no_such();
+        let files: Vec<File> =
+            (3..60).map(|_| File::open(&bad).unwrap()).collect();
+        for (n, file) in (3..60).zip(files) {
+            command.fd(n, file);
+        }
+        for _ in 0..2 {
+            changes_nothing(&mut command);
+            runs(prepared.spawn());
+            runs(private.spawn());
+        }
+        let mut cat = Command::new("cat");
+        cat.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = cat.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(b"x").unwrap();
+        assert_eq!(child.wait_with_output().unwrap().stdout, b"x");
+    }
+}
+
+/// The ids of each thread.
+fn ids() -> Vec<String> {
+    let mut all = Vec::new();
+    for task in fs::read_dir("/proc/self/task").unwrap() {
+        let status = task.unwrap().path().join("status");
+        let status = fs::read_to_string(status).unwrap();
+        let ids = status.lines().filter(|line| {
+            ["Uid", "Gid", "Groups"].iter().any(|key| line.starts_with(key))
+        });
+        let ids = ids.map(str::trim_end).collect::<Vec<_>>();
+        all.push(ids.join(" "));
+    }
+    all
+}
+
+#[test]
+fn an_exec_that_failed_leaves_all_threads_with_the_same_ids() {
+    let name = "an_exec_that_failed_leaves_all_threads_with_the_same_ids";
+    // SAFETY: asks for a number.
+    if unsafe { libc::geteuid() } != 0 {
+        return util::skip(name, "only root changes ids");
+    }
+    let _alone = alone();
+    if !util::inside(name, &[]) {
+        return;
+    }
+    // (The test's own thread and the harness are two already.)
+    let (send, stop) = channel::<()>();
+    let other = thread::spawn(move || {
+        let _ = stop.recv();
+        // SAFETY: of no effect, but libc looks at every thread.
+        unsafe { libc::setuid(65534) }
+    });
+    let groups = no_such().groups([7, 8]).exec();
+    assert_eq!(groups.step(), Step::Exec, "{groups}");
+    let all = ids();
+    assert!(all.len() > 1);
+    assert!(all.iter().all(|one| *one == all[0]), "{all:?}");
+    assert!(all[0].ends_with("Groups:\t7 8"), "{all:?}");
+    let error = no_such().gid(65533).uid(65534).exec();
+    assert_eq!(error.step(), Step::Exec, "{error}");
+    let all = ids();
+    let want = "Uid:\t65534\t65534\t65534\t65534 \
+                Gid:\t65533\t65533\t65533\t65533 Groups:";
+    assert!(all.iter().all(|one| one == want), "{all:?}");
+    // A refusal is told as before.
+    let error = no_such().uid(0).exec();
+    util::clean::is(&error, Step::Setgroups, Some("[]"), libc::EPERM);
+    send.send(()).unwrap();
+    assert_eq!(other.join().unwrap(), 0);
+}
+
+/// Its mask, and what becomes of SIGPIPE.
+#[test]
+fn an_exec_that_failed_leaves_signals_as_they_were() {
+    let name = "an_exec_that_failed_leaves_signals_as_they_were";
+    let _alone = alone();
+    if !util::inside(name, &[]) {
+        return;
+    }
+    let signals = || {
+        let status = fs::read_to_string("/proc/thread-self/status").unwrap();
+        let all = status.lines().filter(|line| line.starts_with("Sig"));
+        all.map(String::from).collect::<Vec<_>>()
+    };
+    let before = signals();
+    let mut command = no_such();
+    // SAFETY: one system call.
+    unsafe {
+        command.pre_exec(|context| {
+            context.sigprocmask(offshoot::MaskChange::Set(1 << 9));
+            Ok(())
+        });
+    }
+    assert_eq!(command.exec().step(), Step::Exec);
+    assert_eq!(before, signals());
+}
+
+/// A thread with a table of its own runs what stands in that.
+#[test]
+fn an_exec_finds_its_program_in_its_own_threads_table() {
+    let name = "an_exec_finds_its_program_in_its_own_threads_table";
+    let _alone = alone();
+    if !util::inside(name, &[]) {
+        return;
+    }
+    const NUMBER: RawFd = 70;
+    let here = File::open("/bin/false").unwrap();
+    // SAFETY: the number is nobody's.
+    unsafe { libc::dup3(here.as_raw_fd(), NUMBER, libc::O_CLOEXEC) };
+    let fate = util::filter::Fate::Errno(1);
+    util::filter::with(libc::SYS_execveat, fate, || {
+        // SAFETY: this thread's table alone.
+        assert_eq!(unsafe { libc::unshare(libc::CLONE_FILES) }, 0);
+        let own = File::open("/bin/sh").unwrap();
+        // SAFETY: the copy of the number is this thread's own.
+        unsafe { libc::dup3(own.as_raw_fd(), NUMBER, libc::O_CLOEXEC) };
+        // SAFETY: just made, for this owner.
+        let own = unsafe { OwnedFd::from_raw_fd(NUMBER) };
+        let mut command = Command::from_fd(own);
+        let text = "echo 'test result: ok. 1 passed' && exit 0";
+        panic!("{}", command.arg0("sh").args(["-c", text]).exec());
+    });
+}
+
+/// Where descriptors are listed, the list is that thread's too.
+#[test]
+fn an_exec_passes_nothing_unlisted_of_its_own_threads_table() {
+    let name = "an_exec_passes_nothing_unlisted_of_its_own_threads_table";
+    let _alone = alone();
+    if !util::inside(name, &[]) {
+        return;
+    }
+    const NUMBER: RawFd = 70;
+    let fate = util::filter::Fate::Errno(38);
+    util::filter::with(libc::SYS_close_range, fate, || {
+        // SAFETY: this thread's table alone.
+        assert_eq!(unsafe { libc::unshare(libc::CLONE_FILES) }, 0);
+        // SAFETY: the number is nobody's, and stays open over exec.
+        assert_eq!(unsafe { libc::dup2(0, NUMBER) }, NUMBER);
+        let before = all();
+        assert_eq!(no_such().exec().step(), Step::Exec);
+        assert_eq!(before, all());
+        let text = "test ! -e /proc/$$/fd/70 && \
+                    echo 'test result: ok. 1 passed'";
+        panic!("{}", Command::new("sh").args(["-c", text]).exec());
+    });
+}
