@@ -4,6 +4,7 @@
 
 mod util;
 
+use std::io::{Read, pipe};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -63,10 +64,11 @@ fn user_group_and_groups_are_the_childs_and_the_parent_stays_dumpable() {
     each_of(&PRIVATE, |engine| {
         assert_eq!(dumpable(), 1);
         let mut child = everyones(engine);
+        // The kernel keeps a group that is there twice, in ascending order.
         let seen = report(child.uid(NOBODY).gid(7).groups([9, 3, 9]));
         assert_eq!(seen.one("Uid"), "65534\t65534\t65534\t65534");
         assert_eq!(seen.one("Gid"), "7\t7\t7\t7");
-        assert_eq!(seen.one("Groups"), "3 9");
+        assert_eq!(seen.one("Groups"), "3 9 9");
         let seen = report(everyones(engine).gid(8));
         assert_eq!(seen.one("Uid"), "0\t0\t0\t0");
         assert_eq!(seen.one("Gid"), "8\t8\t8\t8");
@@ -104,6 +106,77 @@ fn supplementary_groups_are_dropped_with_the_ids_unless_kept() {
         let seen = groups(everyones(engine).uid(1).groups(many.as_slice()));
         assert_eq!(seen.split(' ').count(), 100);
     });
+}
+
+/// Podman's keep-id: the ids of the namespace are in another order than the
+/// kernel's, which sorts groups by its own.
+#[test]
+fn groups_are_compared_as_a_set_where_a_map_turns_their_order_round() {
+    let name =
+        "groups_are_compared_as_a_set_where_a_map_turns_their_order_round";
+    let _alone = alone();
+    if !root(name) || !util::inside(name, &[]) {
+        return;
+    }
+    drop(everyones(Engine::Copied));
+    let [(asked, ask), (allowed, allow)] = [(); 2].map(|()| pipe().unwrap());
+    // SAFETY: the child changes itself, spawns and ends by `_exit`.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        // SAFETY: changes the child, which has one thread.
+        let made = unsafe { libc::unshare(libc::CLONE_NEWUSER) } == 0;
+        drop((ask, allow));
+        // Until the parent has written the maps, or has ended.
+        let _ = (&allowed).read(&mut [0]);
+        // SAFETY: as above.
+        let ids = [unsafe { libc::setgid(0) }, unsafe { libc::setuid(0) }];
+        let served = || std::panic::catch_unwind(groups_of_another_order);
+        let code = match made && ids == [0; 2] {
+            true => i32::from(served().is_err()),
+            false => 77,
+        };
+        // SAFETY: ends the child.
+        unsafe { libc::_exit(code) };
+    }
+    drop(ask);
+    // The end of the pipe says that the namespace is made, or is not to be.
+    let _ = (&asked).read(&mut [0]);
+    for map in ["uid_map", "gid_map"] {
+        let path = format!("/proc/{pid}/{map}");
+        let _ = std::fs::write(path, "0 100000 1000\n1000 1000 1\n");
+    }
+    drop(allow);
+    let mut status = -1;
+    // SAFETY: waits for the child just made, and writes one int.
+    assert_eq!(unsafe { libc::waitpid(pid, &mut status, 0) }, pid);
+    if libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 77 {
+        return util::skip(name, "user namespaces are not to be had");
+    }
+    assert_eq!(status, 0);
+}
+
+fn groups_of_another_order() {
+    let mut many: Vec<u32> = (900..931).collect();
+    many.push(1000);
+    let lists: [&[u32]; 6] =
+        [&[27, 1000], &[1000, 27], &[1000], &[5, 5, 7, 1000], &many, &[]];
+    for list in lists {
+        each_of(&PRIVATE, |engine| {
+            let seen = report(everyones(engine).groups(list));
+            let mut seen: Vec<u32> = seen
+                .one("Groups")
+                .split_whitespace()
+                .map(|word| word.parse().unwrap())
+                .collect();
+            if list == [27, 1000] {
+                assert_eq!(seen, [1000, 27], "the kernel's order");
+            }
+            let mut want = list.to_vec();
+            seen.sort_unstable();
+            want.sort_unstable();
+            assert_eq!(seen, want, "{engine}");
+        });
+    }
 }
 
 /// What an ordinary user may: stay who they are.
@@ -187,6 +260,33 @@ fn a_change_of_ids_without_effect_is_found_out() {
                 let os = (errno != 0).then_some(errno);
                 assert_eq!(error.raw_os_error(), os, "{error}");
             }
+        }
+    });
+}
+
+/// As many as there were: the count is no proof by itself.
+#[test]
+fn a_long_list_of_groups_without_effect_is_found_out() {
+    let _alone = alone();
+    let name = "a_long_list_of_groups_without_effect_is_found_out";
+    if !root(name) || !util::inside(name, &[]) {
+        return;
+    }
+    let own: Vec<u32> = (100..140).collect();
+    // SAFETY: reads so many numbers.
+    let done = unsafe { libc::setgroups(own.len(), own.as_ptr()) };
+    assert_eq!(done, 0);
+    each_of(&PRIVATE, |engine| {
+        for (own, others) in [(40, 200..240), (40, 0..0)] {
+            let others: Vec<u32> = others.collect();
+            let mut command = command("/bin/true", engine);
+            command.groups(others.as_slice());
+            let fate = Fate::Errno(0);
+            let lie =
+                || filter::with(libc::SYS_setgroups, fate, spawn(command));
+            let error = clean(lie);
+            assert_eq!(error.step(), Step::Setgroups, "{error}");
+            assert!(error.to_string().contains(&format!("{own}")), "{error}");
         }
     });
 }

@@ -167,7 +167,7 @@ pub(crate) const MARKS: &[(&str, &str)] = &[
     ("Umask", "umask"),
     ("Chroot", "chroot"),
     ("ClearGroups", "groups: none"),
-    ("Setgroups", "groups, read back"),
+    ("Setgroups", "groups, counted"),
     ("Setgid", "setresgid"),
     ("Setuid", "setresuid"),
     ("Chdir", "  chdir"),

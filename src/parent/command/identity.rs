@@ -68,8 +68,13 @@ impl Command {
     }
 
     /// The child's supplementary groups: a list, [`Groups::clear`] or
-    /// [`Groups::keep`]. Up to 32 are read back one by one, of longer lists
-    /// the count.
+    /// [`Groups::keep`].
+    ///
+    /// The child gives up its groups first and then takes those of the list,
+    /// and asks after each call how many it has: where a filter makes one of
+    /// them a call without effect, the count is another. The kernel keeps a
+    /// group that is listed twice, and sorts them by what their ids are
+    /// outside every user namespace.
     ///
     /// # Errors
     ///

@@ -152,9 +152,8 @@ const MOST_GROUPS: usize = 65536;
 pub(super) fn setgroups(draft: &mut Draft<'_>) -> Emitted {
     if let Wish::Set(list) = &draft.wishes.groups.0 {
         let mut list = list.clone();
-        // The kernel keeps them sorted, and gives them back so.
+        // As the kernel keeps them, each as often as it is there.
         list.sort_unstable();
-        list.dedup();
         id(Step::Groups, list.last().copied())?;
         if list.len() > MOST_GROUPS {
             let why = "a process has 65536 groups at most";

@@ -6,11 +6,6 @@ use crate::call::{Check, ROW, local, slot};
 use crate::op::Str;
 use crate::sys::bits;
 
-/// How many groups the block has room to read back; of longer lists the
-/// count alone is compared.
-const READ_BACK: u32 = 32;
-const _: () = assert!(slot::ENVIRON - slot::SCRATCH == 16);
-
 impl Rows {
     /// Nobody who stays the same user needs the right to drop groups, as
     /// std has it; whoever becomes another must be able to.
@@ -31,25 +26,18 @@ impl Rows {
         self.call(libc::SYS_setgroups, &[0, 0]).check = Check::May;
     }
 
+    /// The kernel gives them back in the order of its own ids, which in a
+    /// user namespace is any order. But a call that a filter made one without
+    /// effect leaves what was there: so none come first, and then as many as
+    /// the list has, however long it is.
     pub(super) fn setgroups(&mut self, list: Str, count: u32) {
-        let place = u64::from(list.start);
-        let row = self.call(libc::SYS_setgroups, &[count.into(), place]);
-        row.texts = 0b10;
-        if (1..=READ_BACK).contains(&count) {
-            let scratch = u64::from(slot::SCRATCH_AT);
-            let args = [u64::from(READ_BACK), scratch];
-            let read = self.call(libc::SYS_getgroups, &args);
-            read.slots = 0b10;
-            read.check = Check::Equal;
-            read.want = u64::from(count);
-            let args = [scratch, place, 4 * u64::from(count)];
-            let same = self.push(local::COMPARE, &args);
-            same.slots = 0b1;
-            same.texts = 0b10;
-            same.check = Check::Equal;
-        } else {
-            self.count_groups(count);
+        if count > 0 {
+            self.call(libc::SYS_setgroups, &[0, 0]);
+            self.count_groups(0);
         }
+        let args = [count.into(), u64::from(list.start)];
+        self.call(libc::SYS_setgroups, &args).texts = 0b10;
+        self.count_groups(count);
     }
 
     fn count_groups(&mut self, count: u32) {

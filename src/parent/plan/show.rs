@@ -159,7 +159,7 @@ impl Plan {
             Op::Setgroups { list, .. } => {
                 let list = self.words.listed(list);
                 let what = format!("{list:?}");
-                ("setgroups", what, "groups, read back".into())
+                ("setgroups", what, "groups, counted".into())
             }
             Op::Setgid(gid) => {
                 ("setresgid", format!("{gid}"), "gid, read back".into())
