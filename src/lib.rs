@@ -55,6 +55,10 @@ pub use parent::error::{Candidate, Error, Step};
 pub use parent::handle::Child;
 pub use parent::handle::launch::{CgroupEntry, Fallback, Launch};
 pub use parent::handle::pidfd::PidFd;
+#[doc(no_inline)]
+pub use parent::handle::{
+    ChildStderr, ChildStdin, ChildStdout, ExitStatus, Output,
+};
 pub use parent::hook::HookContext;
 pub use parent::identity::Groups;
 pub use parent::image::self_exe_is_sealed;

@@ -332,7 +332,9 @@ fn unsafe_stands_in_rooms_that_say_why() {
         "parent::command::held",
         "parent::command::prepared",
         "parent::command::session",
+        "parent::handle::pidfd",
         "parent::hook",
+        "parent::stdio",
         "call",
         "model",
     ];

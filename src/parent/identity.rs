@@ -65,6 +65,18 @@ impl From<&[u32]> for Groups {
     }
 }
 
+impl From<&Vec<u32>> for Groups {
+    fn from(list: &Vec<u32>) -> Groups {
+        list.clone().into()
+    }
+}
+
+impl<const N: usize> From<&[u32; N]> for Groups {
+    fn from(list: &[u32; N]) -> Groups {
+        Vec::from(list).into()
+    }
+}
+
 impl<const N: usize> From<[u32; N]> for Groups {
     fn from(list: [u32; N]) -> Groups {
         Vec::from(list).into()

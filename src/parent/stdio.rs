@@ -1,10 +1,11 @@
 //! `Stdio`: what becomes of a child's standard descriptor.
+#![allow(unsafe_code, reason = "a number that the caller vouches for")]
 
 use super::std::{
-    fs::{File, OpenOptions},
-    os::fd::{OwnedFd, RawFd},
+    fmt,
+    fs::OpenOptions,
+    os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd},
     path::PathBuf,
-    process::{ChildStderr, ChildStdin, ChildStdout},
     sync::Arc,
 };
 
@@ -45,11 +46,31 @@ pub(crate) enum Source {
 }
 
 /// A descriptor that the caller has given, or only named.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) enum Lent {
-    Owned(Arc<OwnedFd>),
+    /// What owns it, whole: `Stdout` does not give its own up.
+    Owned(Arc<dyn AsFd + Send + Sync>),
     /// Open until the spawn by the caller's promise.
     Raw(RawFd),
+}
+
+impl Lent {
+    pub(crate) fn number(&self) -> RawFd {
+        match self {
+            Lent::Owned(handle) => handle.as_fd().as_raw_fd(),
+            Lent::Raw(number) => *number,
+        }
+    }
+}
+
+impl fmt::Debug for Lent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match self {
+            Lent::Owned(_) => "Owned",
+            Lent::Raw(_) => "Raw",
+        };
+        f.debug_tuple(name).field(&self.number()).finish()
+    }
 }
 
 impl Stdio {
@@ -143,32 +164,40 @@ impl Stdio {
     }
 }
 
-impl From<OwnedFd> for Stdio {
-    fn from(fd: OwnedFd) -> Stdio {
-        Stdio(Source::Given(Lent::Owned(Arc::new(fd))))
+/// Whatever has a descriptor: a file, a socket, an end of a pipe, of this
+/// crate's, std's or another's; [`Stdout`] and [`Stderr`], for those of this
+/// process. What is given is kept as it is, and its descriptor passed as it
+/// is: one that a runtime has made non-blocking is that for the program too.
+///
+/// [`Stdout`]: https://doc.rust-lang.org/std/io/struct.Stdout.html
+/// [`Stderr`]: https://doc.rust-lang.org/std/io/struct.Stderr.html
+///
+/// # Examples
+///
+/// ```
+/// use std::io;
+/// use std::os::unix::net::UnixStream;
+///
+/// use offshoot::Command;
+///
+/// let (_here, there) = UnixStream::pair()?;
+/// let mut cat = Command::new("ls");
+/// cat.stdin(there).stdout(io::stderr());
+/// assert!(cat.status()?.success());
+/// # Ok::<(), io::Error>(())
+/// ```
+impl<T: AsFd + Send + Sync + 'static> From<T> for Stdio {
+    fn from(handle: T) -> Stdio {
+        Stdio(Source::Given(Lent::Owned(Arc::new(handle))))
     }
 }
 
-impl From<File> for Stdio {
-    fn from(file: File) -> Stdio {
-        OwnedFd::from(file).into()
-    }
-}
-
-impl From<ChildStdin> for Stdio {
-    fn from(pipe: ChildStdin) -> Stdio {
-        OwnedFd::from(pipe).into()
-    }
-}
-
-impl From<ChildStdout> for Stdio {
-    fn from(pipe: ChildStdout) -> Stdio {
-        OwnedFd::from(pipe).into()
-    }
-}
-
-impl From<ChildStderr> for Stdio {
-    fn from(pipe: ChildStderr) -> Stdio {
-        OwnedFd::from(pipe).into()
+/// Clause 1: whoever gives the number owns it, and gives it up: it is open,
+/// and nobody else closes it. It is closed as the last command that has it is
+/// dropped.
+impl FromRawFd for Stdio {
+    unsafe fn from_raw_fd(fd: RawFd) -> Stdio {
+        // SAFETY: clause 1 of this function, which the caller keeps.
+        unsafe { OwnedFd::from_raw_fd(fd) }.into()
     }
 }

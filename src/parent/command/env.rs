@@ -30,11 +30,11 @@ impl Command {
     /// assert_eq!(error.operand().unwrap(), "B=C");
     /// # Ok::<(), offshoot::Error>(())
     /// ```
-    pub fn env(
-        &mut self,
-        key: impl AsRef<OsStr>,
-        value: impl AsRef<OsStr>,
-    ) -> &mut Command {
+    pub fn env<K, V>(&mut self, key: K, value: V) -> &mut Command
+    where
+        K: AsRef<OsStr>,
+        V: AsRef<OsStr>,
+    {
         let key = key.as_ref().to_os_string();
         let value = value.as_ref().to_os_string();
         self.wishes.env.insert(key, Some(value));
@@ -77,7 +77,7 @@ impl Command {
     /// assert_eq!(sh.output()?.stdout, b"none\n");
     /// # Ok::<(), offshoot::Error>(())
     /// ```
-    pub fn env_remove(&mut self, key: impl AsRef<OsStr>) -> &mut Command {
+    pub fn env_remove<K: AsRef<OsStr>>(&mut self, key: K) -> &mut Command {
         self.wishes.env.insert(key.as_ref().to_os_string(), None);
         self
     }

@@ -24,7 +24,7 @@ impl Command {
     /// assert_eq!(output.stdout, b"/\n");
     /// # Ok::<(), offshoot::Error>(())
     /// ```
-    pub fn current_dir(&mut self, dir: impl AsRef<Path>) -> &mut Command {
+    pub fn current_dir<P: AsRef<Path>>(&mut self, dir: P) -> &mut Command {
         self.wishes.current_dir = Some(dir.as_ref().to_path_buf());
         self
     }
@@ -112,7 +112,7 @@ impl Command {
     /// ```
     ///
     /// [`Step::Stdin`]: crate::Step::Stdin
-    pub fn stdin(&mut self, stdio: impl Into<Stdio>) -> &mut Command {
+    pub fn stdin<T: Into<Stdio>>(&mut self, stdio: T) -> &mut Command {
         self.stdio(0, stdio.into())
     }
 
@@ -133,7 +133,7 @@ impl Command {
     /// assert!(quiet.stdout(Stdio::null()).status()?.success());
     /// # Ok::<(), offshoot::Error>(())
     /// ```
-    pub fn stdout(&mut self, stdio: impl Into<Stdio>) -> &mut Command {
+    pub fn stdout<T: Into<Stdio>>(&mut self, stdio: T) -> &mut Command {
         self.stdio(1, stdio.into())
     }
 
@@ -155,7 +155,7 @@ impl Command {
     /// assert!(!child.wait_with_output()?.stderr.is_empty());
     /// # Ok::<(), offshoot::Error>(())
     /// ```
-    pub fn stderr(&mut self, stdio: impl Into<Stdio>) -> &mut Command {
+    pub fn stderr<T: Into<Stdio>>(&mut self, stdio: T) -> &mut Command {
         self.stdio(2, stdio.into())
     }
 

@@ -73,7 +73,7 @@ impl Command {
     /// # Ok::<(), offshoot::Error>(())
     /// ```
     #[must_use]
-    pub fn new(program: impl AsRef<OsStr>) -> Command {
+    pub fn new<S: AsRef<OsStr>>(program: S) -> Command {
         let program = program.as_ref().to_os_string();
         Command { wishes: Wishes { program, ..Wishes::default() } }
     }
@@ -94,7 +94,7 @@ impl Command {
     /// ```
     ///
     /// [`execve(2)`]: https://man7.org/linux/man-pages/man2/execve.2.html
-    pub fn arg(&mut self, arg: impl AsRef<OsStr>) -> &mut Command {
+    pub fn arg<S: AsRef<OsStr>>(&mut self, arg: S) -> &mut Command {
         self.wishes.args.push(arg.as_ref().to_os_string());
         self
     }
@@ -131,7 +131,7 @@ impl Command {
     /// assert_eq!(sh.output()?.stdout, b"mysh\n");
     /// # Ok::<(), offshoot::Error>(())
     /// ```
-    pub fn arg0(&mut self, arg: impl AsRef<OsStr>) -> &mut Command {
+    pub fn arg0<S: AsRef<OsStr>>(&mut self, arg: S) -> &mut Command {
         self.wishes.arg0 = Some(arg.as_ref().to_os_string());
         self
     }

@@ -25,9 +25,11 @@ use crate::parent::std::{
     cell::Cell,
     fmt,
     os::fd::{BorrowedFd, FromRawFd, OwnedFd},
+    process::{ExitStatus, Output},
     sync::Mutex,
     vec::Vec,
 };
+use crate::parent::stdio::Source;
 use crate::sys::Pid;
 
 /// A plan that is ready to run, any number of times and from any thread at
@@ -147,6 +149,54 @@ impl Prepared {
         let group = self.plan.cgroup.as_ref().map(Cgroup::open).transpose()?;
         let ends = Ends::new(&self.plan, &self.held)?;
         self.start(ends, group.as_ref())
+    }
+
+    /// Starts the program and waits for it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Prepared::spawn`] and [`Child::wait`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let prepared = offshoot::Command::new("/bin/true").prepare()?;
+    /// assert!(prepared.status()?.success());
+    /// # Ok::<(), offshoot::Error>(())
+    /// ```
+    pub fn status(&self) -> Result<ExitStatus, Error> {
+        self.spawn()?.wait()
+    }
+
+    /// Starts the program, waits for it and collects what it writes to what
+    /// was prepared as a pipe. Unlike
+    /// [`Command::output`](crate::Command::output) it changes no default:
+    /// what was said of descriptors 0 to 2 was taken when this was prepared.
+    ///
+    /// # Errors
+    ///
+    /// [`Step::Stdout`], before anything is made, if neither output nor
+    /// error is piped, as there would be nothing to collect. Else as
+    /// [`Prepared::spawn`] and [`Child::wait_with_output`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use offshoot::{Command, Stdio};
+    ///
+    /// let mut echo = Command::new("echo");
+    /// let echo = echo.arg("hi").stdout(Stdio::piped()).prepare()?;
+    /// assert_eq!(echo.output()?.stdout, b"hi\n");
+    /// # Ok::<(), offshoot::Error>(())
+    /// ```
+    pub fn output(&self) -> Result<Output, Error> {
+        let [_, out, err] = &self.plan.stdio;
+        let piped = |source: &Source| matches!(source, Source::Piped);
+        if !piped(out) && !piped(err) {
+            let why = "neither output nor error is prepared as a pipe";
+            return Err(Error::refused(Step::Stdout, why));
+        }
+        self.spawn()?.wait_with_output()
     }
 
     fn start(

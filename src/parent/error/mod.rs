@@ -268,6 +268,26 @@ impl From<Errno> for io::Error {
     }
 }
 
+/// For a hook's `?`. An error that has no number (one of a kind, or made of a
+/// text) is EINVAL, as std's `pre_exec` reports it.
+///
+/// # Examples
+///
+/// ```
+/// use std::io;
+/// use offshoot::Errno;
+///
+/// let full = io::Error::from_raw_os_error(28);
+/// assert_eq!(Errno::from(full).raw_os_error(), 28);
+/// let text = io::Error::other("no number");
+/// assert_eq!(Errno::from(text).raw_os_error(), 22);
+/// ```
+impl From<io::Error> for Errno {
+    fn from(error: io::Error) -> Errno {
+        Errno::from_raw_os_error(error.raw_os_error().unwrap_or_default())
+    }
+}
+
 const _: () = {
     const fn shared<T: Send + Sync + 'static>() {}
     shared::<Error>();

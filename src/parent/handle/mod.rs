@@ -10,11 +10,11 @@ use rustix::io::Errno;
 use rustix::process::{Signal, pidfd_send_signal};
 
 use super::error::{Cause, Error, Step};
-use super::std::{
-    os::fd::AsRawFd,
-    os::unix::process::ExitStatusExt,
-    process::{ChildStderr, ChildStdin, ChildStdout, ExitStatus},
+#[doc(no_inline)]
+pub use super::std::process::{
+    ChildStderr, ChildStdin, ChildStdout, ExitStatus, Output,
 };
+use super::std::{os::fd::AsRawFd, os::unix::process::ExitStatusExt};
 use crate::sys::call::{kill, reaped_status};
 use crate::sys::wait::{Kind, Target, wait};
 use crate::sys::{self, Pid};
@@ -79,6 +79,42 @@ impl Child {
     #[must_use]
     pub fn pidfd(&self) -> Option<&PidFd> {
         self.pidfd.as_ref()
+    }
+
+    /// The descriptor for the process, in place of this; this again, where
+    /// there is none. Nothing waits for the child by that: it stays a zombie
+    /// until somebody does ([`waitid(2)`] with P_PIDFD). The pipes are
+    /// closed, unless they were taken.
+    ///
+    /// [`waitid(2)`]: https://man7.org/linux/man-pages/man2/waitid.2.html
+    ///
+    /// # Errors
+    ///
+    /// The child, where the kernel had no pidfd to give.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use offshoot::Command;
+    /// use rustix::process::{WaitId, WaitIdOptions, waitid};
+    /// use std::os::fd::AsFd;
+    ///
+    /// let child = Command::new("/bin/true").spawn()?;
+    /// match child.into_pidfd() {
+    ///     Ok(pidfd) => {
+    ///         let ended = waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED);
+    ///         assert_eq!(ended?.unwrap().exit_status(), Some(0));
+    ///     }
+    ///     Err(mut child) => assert!(child.wait()?.success()),
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[allow(
+        clippy::result_large_err,
+        reason = "std's: the child itself comes back"
+    )]
+    pub fn into_pidfd(mut self) -> Result<PidFd, Child> {
+        self.pidfd.take().ok_or(self)
     }
 
     /// What was used to make this child.

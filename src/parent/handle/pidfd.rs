@@ -1,6 +1,9 @@
 //! `PidFd`: a descriptor that stands for one process and no other.
+#![allow(unsafe_code, reason = "a number that the caller vouches for")]
 
-use crate::parent::std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use crate::parent::std::os::fd::{
+    AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd,
+};
 
 /// A descriptor for the child, made by the kernel together with it: unlike
 /// a process id it never comes to mean another process.
@@ -38,5 +41,27 @@ impl AsRawFd for PidFd {
 impl From<PidFd> for OwnedFd {
     fn from(pidfd: PidFd) -> OwnedFd {
         pidfd.0
+    }
+}
+
+/// It should be a pidfd: what is done by it fails otherwise.
+impl From<OwnedFd> for PidFd {
+    fn from(fd: OwnedFd) -> PidFd {
+        PidFd(fd)
+    }
+}
+
+impl IntoRawFd for PidFd {
+    fn into_raw_fd(self) -> RawFd {
+        self.0.into_raw_fd()
+    }
+}
+
+/// Clause 1: whoever gives the number owns it, and gives it up: it is open,
+/// and nobody else closes it.
+impl FromRawFd for PidFd {
+    unsafe fn from_raw_fd(fd: RawFd) -> PidFd {
+        // SAFETY: clause 1 of this function, which the caller keeps.
+        PidFd(unsafe { OwnedFd::from_raw_fd(fd) })
     }
 }

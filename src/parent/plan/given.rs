@@ -90,7 +90,8 @@ impl Given {
 
     /// One that is open until exec: a directory, a program.
     pub(crate) fn held(by: Step, fd: &Arc<OwnedFd>) -> Given {
-        let lent = Lent::Owned(Arc::clone(fd));
+        let fd = Arc::clone(fd);
+        let lent = Lent::Owned(fd);
         let number = lent.number().unsigned_abs();
         Given { lent: Some(lent), ..Given::new(number, None, by) }
     }
@@ -107,15 +108,6 @@ impl Given {
         match self.target {
             Some(to) => format!("{own} -> {to}"),
             None => format!("{own}"),
-        }
-    }
-}
-
-impl Lent {
-    pub(crate) fn number(&self) -> RawFd {
-        match self {
-            Lent::Owned(fd) => fd.as_raw_fd(),
-            Lent::Raw(number) => *number,
         }
     }
 }
