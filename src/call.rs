@@ -233,13 +233,16 @@ pub(crate) mod slot {
     /// and the caller's, which the program has.
     pub(crate) const FLAT: u8 = 60;
     pub(crate) const PERSONALITY: u8 = 61;
+    /// A copy of the child's pidfd above the cut, where the pidfd is below.
+    pub(crate) const PROBE: u8 = 62;
     /// The first that lowering hands out.
-    pub(crate) const FREE: u8 = 62;
+    pub(crate) const FREE: u8 = 63;
     /// How many there are.
-    pub(crate) const COUNT: u8 = 126;
+    pub(crate) const COUNT: u8 = 127;
 
     /// Those that rows may write, beside the free ones.
-    pub(crate) const WRITTEN: [u8; 5] = [SINK, WORD, DIGITS, GATE, TOLD];
+    pub(crate) const WRITTEN: [u8; 6] =
+        [SINK, WORD, DIGITS, GATE, TOLD, PROBE];
 
     const _: () = assert!(GATE_NODE - GATE == NODE - WORD);
 
@@ -267,7 +270,7 @@ pub(crate) mod gate {
     pub(crate) const OPEN: u32 = 0x2000_0001;
 }
 
-/// What one launch has of its own: 1,032 bytes on the caller's stack, or in a
+/// What one launch has of its own: 1,040 bytes on the caller's stack, or in a
 /// page that both processes map.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(8))]
@@ -289,7 +292,7 @@ const _: () = assert!(offset_of!(Block, failed) == 4);
 const _: () = assert!(offset_of!(Block, denied) == 8);
 const _: () = assert!(offset_of!(Block, result) == 16);
 const _: () = assert!(offset_of!(Block, slots) == 24);
-const _: () = assert!(size_of::<Block>() == 1032);
+const _: () = assert!(size_of::<Block>() == 1040);
 
 impl Block {
     pub(crate) const fn new() -> Block {

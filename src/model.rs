@@ -95,6 +95,7 @@ fn left(code: i32, block: &Block) -> Left {
 const ASK: Ask<'_> = Ask {
     maker: Maker::Clone3,
     flags: CloneFlags::empty(),
+    without: CloneFlags::empty(),
     canary: None,
     cgroup: None,
     tids: &[],

@@ -45,14 +45,15 @@ fn every_subset_of_0_to_2_may_be_closed_in_the_parent() {
                 let want = |n: &u32| !is_closed(*n) || piped & (1 << n) != 0;
                 let want: Vec<u32> = (0..3).filter(want).collect();
                 let case = format!("closed {closed:03b} piped {piped:03b}");
-                // The pidfd takes the lowest free number: below 3 it cannot
-                // serve as the canary.
-                let low = (0..3).any(is_closed);
-                let own = engine != Engine::Suspended;
+                let made = seen.as_ref().is_ok_and(|it| it.1);
                 let canary = match engine {
+                    // The pidfd takes the lowest free number; below 3 it
+                    // cannot be the proof, and the child makes a copy of it.
+                    Engine::Suspended if piped == 0 => false,
+                    Engine::Suspended => made,
                     // It keeps one with its image, if that is high enough.
-                    Engine::Isolated => seen.as_ref().is_ok_and(|it| it.1),
-                    _ => low || own,
+                    Engine::Isolated => made,
+                    _ => true,
                 };
                 assert_eq!(seen, Ok((want, canary)), "{engine} {case}");
                 let same: Vec<u32> =
@@ -137,8 +138,8 @@ fn running_out_of_descriptors_is_named_and_leaks_nothing() {
             assert_eq!(descriptors(), before, "{engine} {room}");
             assert!(!util::has_children());
         }
-        // The copied engine does without a canary; the pipe engine makes two
-        // ends, one of them moved up, and does without a pidfd.
+        // All do without a pidfd, if they must; the pipe engine makes two ends,
+        // one of them moved up.
         if engine == Engine::Isolated {
             steps.dedup();
             let all = ["image", "stdout", "stderr", "image"];
@@ -146,10 +147,7 @@ fn running_out_of_descriptors_is_named_and_leaks_nothing() {
             assert_eq!(steps.last().unwrap(), "ok", "{steps:?}");
             return;
         }
-        let clones = match engine {
-            Engine::Suspended | Engine::Copied => 1,
-            _ => 3,
-        };
+        let clones = if engine == Engine::Pipe { 3 } else { 0 };
         let pipes = ["stdin", "stdin", "stdout", "stdout", "stderr", "stderr"];
         let mut want = pipes.to_vec();
         want.extend(["clone"].repeat(clones));

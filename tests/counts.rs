@@ -130,6 +130,9 @@ fn a_default_spawn_and_wait_takes_six_calls_here_and_five_there() {
     let name = "a_default_spawn_and_wait_takes_six_calls_here_and_five_there";
     let counted = traced(name, || {
         let prepared = Command::new("/bin/true").prepare().unwrap();
+        // The first of a process asks once more: whether the child will be
+        // an init.
+        prepared.spawn().unwrap().wait().unwrap();
         mark();
         let mut child = prepared.spawn().unwrap();
         child.wait().unwrap();

@@ -28,6 +28,7 @@ pub(crate) fn run(
     let ask = Ask {
         maker: Maker::Clone,
         flags: CloneFlags::empty(),
+        without: CloneFlags::empty(),
         canary: None,
         cgroup: None,
         tids: &[],

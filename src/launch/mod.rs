@@ -83,6 +83,8 @@ impl Made {
 pub(crate) struct Ask<'a> {
     pub(crate) maker: Maker,
     pub(crate) flags: CloneFlags,
+    /// Flags that the engine does without.
+    pub(crate) without: CloneFlags,
     /// A descriptor above the cut, or none: then the child's pidfd serves,
     /// as it is made above the pipes unless numbers below were free.
     pub(crate) canary: Option<i32>,
@@ -99,7 +101,8 @@ pub(crate) struct Ask<'a> {
 impl<'a> Ask<'a> {
     /// With an engine's own flags, as far as the call has them.
     fn with(self, own: CloneFlags) -> Ask<'a> {
-        Ask { flags: self.flags.union(own).within(self.maker), ..self }
+        let flags = self.flags.union(own).difference(self.without);
+        Ask { flags: flags.within(self.maker), ..self }
     }
 }
 

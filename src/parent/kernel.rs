@@ -5,7 +5,12 @@ use core::sync::atomic::{AtomicU8, Ordering};
 
 use memchr::memmem;
 
-use super::std::{env, fs::File, io::Read, thread_local};
+use super::std::{
+    env,
+    fs::{self, File},
+    io::Read,
+    thread_local,
+};
 use crate::sys::call::clone3_probe;
 
 /// What the kernel, or a filter, is known to refuse, by the errno it gave.
@@ -33,6 +38,58 @@ pub(crate) fn note(change: impl FnOnce(&mut Refused)) {
     let mut refused = REFUSED.get();
     change(&mut refused);
     REFUSED.set(refused);
+}
+
+/// What has worked in this process, so that it need not be asked whether it
+/// may be tried.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Proven {
+    pub(crate) close_range: bool,
+    /// With `CLOSE_RANGE_CLOEXEC`.
+    pub(crate) mark_range: bool,
+    pub(crate) execveat: bool,
+    pub(crate) image: bool,
+}
+
+/// The same, a bit each.
+static PROVEN: AtomicU8 = AtomicU8::new(0);
+
+pub(crate) fn proven() -> Proven {
+    let bits = PROVEN.load(Ordering::Relaxed);
+    let has = |n: u8| bits & (1 << n) != 0;
+    Proven {
+        close_range: has(0),
+        mark_range: has(1),
+        execveat: has(2),
+        image: has(3),
+    }
+}
+
+/// Takes note of what a launch has proven.
+pub(crate) fn prove(works: Proven) {
+    let Proven { close_range, mark_range, execveat, image } = works;
+    let all = [close_range, mark_range, execveat, image];
+    let bits = (0..).zip(all).map(|(n, works)| u8::from(works) << n).sum();
+    let known = PROVEN.load(Ordering::Relaxed);
+    // Others write their bits into the same line of the cache.
+    if known | bits != known {
+        PROVEN.fetch_or(bits, Ordering::Relaxed);
+    }
+}
+
+/// Whether the next child of this thread is the first process of a PID
+/// namespace, after `unshare(CLONE_NEWPID)` or `setns`: then the link to the
+/// namespace cannot be read yet ([`pid_namespaces(7)`], Linux 4.12). Without
+/// /proc the answer is no.
+///
+/// [`pid_namespaces(7)`]: https://man7.org/linux/man-pages/man7/pid_namespaces.7.html
+pub(crate) fn next_is_init() -> bool {
+    let missing = |path| {
+        let found = fs::metadata(path);
+        found.is_err_and(|e| e.raw_os_error() == Some(libc::ENOENT))
+    };
+    missing("/proc/thread-self/ns/pid_for_children")
+        && !missing("/proc/thread-self/ns/pid")
 }
 
 /// Whether clone3 itself is missing or blocked, where a clone3 with these

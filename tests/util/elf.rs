@@ -89,6 +89,29 @@ pub fn census() -> Vec<u8> {
     elf(code)
 }
 
+/// `exit_group(7)`, and a program that waits for a signal: `ppoll` of
+/// nothing.
+#[cfg(target_arch = "x86_64")]
+const SEVEN: &[u8] = b"\xBF\x07\0\0\0\xB8\xE7\0\0\0\x0F\x05";
+#[cfg(target_arch = "aarch64")]
+const SEVEN: &[u8] = b"\xE0\0\x80\x52\xC8\x0B\x80\xD2\x01\0\0\xD4";
+#[cfg(target_arch = "x86_64")]
+const PAUSE: &[u8] = b"\x31\xFF\x31\xF6\x31\xD2\x45\x31\xD2\
+    \xB8\x0F\x01\0\0\x0F\x05\xEB\xEE";
+#[cfg(target_arch = "aarch64")]
+const PAUSE: &[u8] = b"\0\0\x80\xD2\x01\0\x80\xD2\x02\0\x80\xD2\
+    \x03\0\x80\xD2\x28\x09\x80\xD2\x01\0\0\xD4\xFA\xFF\xFF\x17";
+
+/// A program that exits with 7, and opens nothing.
+pub fn seven() -> Vec<u8> {
+    elf(SEVEN)
+}
+
+/// A program that waits until it is killed, and opens nothing.
+pub fn pause() -> Vec<u8> {
+    elf(PAUSE)
+}
+
 /// A static ELF file: header, one segment, the code.
 pub fn elf(code: &[u8]) -> Vec<u8> {
     const BASE: u64 = 0x40_0000;

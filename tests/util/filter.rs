@@ -8,6 +8,8 @@ pub enum Fate {
     Errno(u16),
     /// The process that makes it is killed (SIGSYS).
     Kill,
+    /// It does not happen, and its thread gets SIGSYS.
+    Trap,
 }
 
 /// Runs `test` in a thread of its own in which system call `nr` meets its
@@ -63,10 +65,12 @@ fn row(code: u32, jt: u8, jf: u8, k: u32) -> libc::sock_filter {
     libc::sock_filter { code: u16::try_from(code).unwrap(), jt, jf, k }
 }
 
-fn install(nr: libc::c_long, fate: Fate) {
+/// Gives a call of this thread and the children it makes its fate, for good.
+pub fn install(nr: libc::c_long, fate: Fate) {
     let fate = match fate {
         Fate::Errno(errno) => libc::SECCOMP_RET_ERRNO | u32::from(errno),
         Fate::Kill => libc::SECCOMP_RET_KILL_PROCESS,
+        Fate::Trap => libc::SECCOMP_RET_TRAP,
     };
     load([
         row(LOAD, 0, 0, 0),

@@ -1,44 +1,24 @@
-//! Attempt: what changes from one try of a spawn to the next, and what a
-//! refusal leads to.
+//! Attempt: one try of a spawn, and how the first is chosen.
 
-use core::time::Duration;
-
-use super::lesser::{Lesser, is_proof, lesser, listed};
-use super::lowered::Lowered;
+use super::changes::Budget;
+use super::lesser::{by_path, listed};
 use super::prepared::Prepared;
-use crate::call::number;
 use crate::launch::gate::Gate;
-use crate::launch::{Ask, Environ, Made};
+use crate::launch::{Ask, Environ};
 use crate::op::Op;
 use crate::parent::cgroup::Group;
 use crate::parent::error::{Error, Step};
 use crate::parent::handle::launch::{
     CgroupEntry, Fallback, Fallbacks, Launch,
 };
-use crate::parent::kernel;
+use crate::parent::kernel::{self, Proven};
 use crate::parent::plan::Plan;
 use crate::parent::plan::method::Engine;
 use crate::parent::plan::shape::Shape;
-use crate::parent::std::{
-    os::fd::{AsRawFd, OwnedFd},
-    thread,
-};
+use crate::parent::std::os::fd::{AsRawFd, OwnedFd};
 use crate::sys::abi::SET_IDS;
 use crate::sys::call::{capabilities, saved_ids_are_effective};
-use crate::sys::{CloneFlags, Errno, Maker};
-
-/// How often a program that is open for writing is tried again: 50 us, then
-/// twice as long each time, 5 ms at most; about 30 ms in all.
-const BUSY_RETRIES: u32 = 12;
-const BUSY_FIRST: Duration = Duration::from_micros(50);
-const BUSY_LAST: Duration = Duration::from_millis(5);
-
-/// What to do after a launch that did not end in a running program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Next {
-    Again,
-    GiveUp,
-}
+use crate::sys::{CloneFlags, Maker};
 
 /// One try of a spawn.
 pub(super) struct Attempt {
@@ -54,7 +34,10 @@ pub(super) struct Attempt {
     pub(super) cut: i32,
     /// What this thread may do, if that matters.
     pub(super) rights: [u64; 3],
-    busy: u32,
+    /// Whether the kernel is asked for a pidfd, and whether it may not be.
+    pub(super) pidfd: bool,
+    pub(super) may_lack_pidfd: bool,
+    pub(super) budget: Budget,
     fallbacks: Fallbacks,
 }
 
@@ -76,7 +59,9 @@ impl Attempt {
             kept: None,
             cut: 3,
             rights: [0; 3],
-            busy: 0,
+            pidfd: true,
+            may_lack_pidfd: true,
+            budget: Budget::default(),
             fallbacks: Fallbacks::default(),
         };
         if let Some((feature, errno)) = prepared.held.unimaged {
@@ -84,7 +69,7 @@ impl Attempt {
         }
         let known = kernel::refused();
         if let Some(errno) = known.clone3 {
-            attempt.legacy(prepared, errno);
+            let _ = attempt.legacy(prepared, errno);
         }
         if let Some(errno) = known.close_range {
             attempt.take(listed(attempt.shape), errno);
@@ -116,13 +101,60 @@ impl Attempt {
             attempt.told_of("isolated", 0, why);
             attempt.shape.engine = Engine::Copied;
         }
+        attempt.once(prepared);
         if attempt.shape.engine == Engine::Copied {
-            attempt.copied(prepared);
+            attempt.show_to_debugger(prepared);
         }
         if plan.shares(attempt.shape) {
             attempt.flags |= CloneFlags::FILES;
         }
         attempt
+    }
+
+    /// The first of a PID namespace is its init: where it has failed, there is
+    /// no second. So what could be refused is not tried, unless it is known
+    /// to work here. Asked until it is: one call of the first spawn.
+    fn once(&mut self, prepared: &Prepared) {
+        let plan = &prepared.plan;
+        let known = kernel::proven();
+        let image = self.shape.engine == Engine::Isolated && plan.any_engine;
+        let image = image && !known.image;
+        let has = |op| plan.ops.contains(&op);
+        let range = has(Op::CloseRange) && !known.close_range;
+        let range = range || has(Op::MarkRange) && !known.mark_range;
+        let range = range && !self.shape.listed;
+        let by_fd = plan.program_fd.is_some() && !self.shape.by_path;
+        let by_fd = by_fd && !known.execveat;
+        if !(image || range || by_fd) || !kernel::next_is_init() {
+            return;
+        }
+        if image {
+            self.told_of("isolated", 0, "copied, as the child is an init");
+            self.shape.engine = Engine::Copied;
+        }
+        if range {
+            self.take(listed(self.shape), 0);
+        }
+        if by_fd {
+            self.take(by_path(self.shape), 0);
+        }
+    }
+
+    /// What need not be asked any more, as the program runs.
+    pub(super) fn prove_shape(&self, plan: &Plan) {
+        let has = |op| plan.ops.contains(&op);
+        kernel::prove(Proven {
+            close_range: !self.shape.listed && has(Op::CloseRange),
+            mark_range: !self.shape.listed && has(Op::MarkRange),
+            execveat: plan.program_fd.is_some() && !self.shape.by_path,
+            image: self.shape.engine == Engine::Isolated,
+        });
+    }
+
+    /// Flags that this try is made without, whatever the engine has.
+    fn absent(&self) -> CloneFlags {
+        let pidfd = CloneFlags::PIDFD;
+        if self.pidfd { CloneFlags::empty() } else { pidfd }
     }
 
     pub(super) fn ask<'a>(
@@ -137,229 +169,13 @@ impl Attempt {
         Ask {
             maker: self.shape.maker,
             flags: self.flags,
+            without: self.absent(),
             canary: self.kept.or(own),
             cgroup: born.map(Group::number),
             tids: &prepared.plan.set_tid,
             environ,
             gate,
         }
-    }
-
-    /// Changes what can be changed after a failure, or gives up.
-    pub(super) fn after(
-        &mut self,
-        prepared: &Prepared,
-        lowered: &Lowered,
-        made: Made,
-        group: Option<&Group>,
-    ) -> Next {
-        match made {
-            Made::Refused(errno) => self.after_clone(prepared, errno.0, group),
-            Made::Failed { row, result, .. } => {
-                self.after_row(prepared, lowered, row, result)
-            }
-            Made::Running { .. }
-            | Made::Died { .. }
-            | Made::Stopped { .. } => Next::GiveUp,
-        }
-    }
-
-    /// See the table of errnos in docs/kernels.md.
-    fn after_clone(
-        &mut self,
-        prepared: &Prepared,
-        errno: i32,
-        group: Option<&Group>,
-    ) -> Next {
-        let born = group.is_some() && !self.shape.join;
-        let isolated = self.shape.engine == Engine::Isolated;
-        match (self.shape.maker, errno) {
-            // A child with a copy of the table can do without a canary.
-            (_, libc::EMFILE | libc::ENFILE) if self.canary.is_some() => {
-                self.canary = None;
-                self.bare = true;
-                self.flags -= CloneFlags::FILES;
-                Next::Again
-            }
-            // Without a page there is a descriptor more.
-            (_, libc::EMFILE | libc::ENFILE)
-                if isolated && prepared.plan.any_engine =>
-            {
-                prepared.let_go();
-                self.told_of("isolated", errno, "copied");
-                self.copied(prepared)
-            }
-            (Maker::Clone3, libc::E2BIG) if born => {
-                if !prepared.plan.any_method {
-                    return Next::GiveUp;
-                }
-                self.told_of("CLONE_INTO_CGROUP", errno, "a write");
-                self.shape.join = true;
-                Next::Again
-            }
-            (Maker::Clone3, libc::ENOSYS | libc::EPERM) => {
-                if !kernel::clone3_is_blocked(errno) {
-                    return Next::GiveUp;
-                }
-                kernel::note(|refused| refused.clone3 = Some(errno));
-                self.legacy(prepared, errno)
-            }
-            // Before Linux 5.5 clone3 has no CLONE_CLEAR_SIGHAND.
-            (Maker::Clone3, libc::EINVAL) => self.legacy(prepared, errno),
-            (Maker::Clone, libc::EINVAL) if prepared.plan.any_engine => {
-                self.piped(prepared, errno)
-            }
-            _ => Next::GiveUp,
-        }
-    }
-
-    fn after_row(
-        &mut self,
-        prepared: &Prepared,
-        lowered: &Lowered,
-        row: u32,
-        result: i64,
-    ) -> Next {
-        let plan = &prepared.plan;
-        let op = lowered.op(plan, row);
-        let closes = matches!(op, Some(Op::CloseRange | Op::MarkRange));
-        let nr = lowered.row(row).map(|row| row.nr);
-        let watches = [libc::SYS_set_robust_list, libc::SYS_gettid];
-        let watches = nr.is_some_and(|nr| watches.map(number).contains(&nr));
-        let own =
-            matches!(op, Some(Op::Lend | Op::Enter | Op::Arrive | Op::Name));
-        if own && plan.any_engine && !watches {
-            return self.unimaged(prepared, nr, Errno::of(result));
-        }
-        let Some(Errno(errno)) = Errno::of(result) else {
-            // The proof says that the canary is open still. Perhaps it is
-            // the pidfd, and not as high as it has to be.
-            let shared = self.flags.contains(CloneFlags::FILES);
-            let proof = closes && is_proof(lowered, row);
-            if proof && shared && self.canary.is_none() {
-                self.prove();
-                return Next::Again;
-            }
-            return Next::GiveUp;
-        };
-        if let Some(lesser) = lesser(plan, lowered, row, errno) {
-            if closes && errno != libc::EINVAL {
-                kernel::note(|known| known.close_range = Some(errno));
-            }
-            self.take(lesser, errno);
-            return Next::Again;
-        }
-        match (op, errno) {
-            (_, libc::ENOSYS | libc::EPERM) if watches && plan.any_engine => {
-                self.piped(prepared, errno)
-            }
-            (_, libc::ETXTBSY) if wait_for_writer(self.busy) => {
-                self.busy += 1;
-                Next::Again
-            }
-            _ => Next::GiveUp,
-        }
-    }
-
-    /// A copied child makes no such call.
-    fn unimaged(
-        &mut self,
-        prepared: &Prepared,
-        nr: Option<u32>,
-        errno: Option<Errno>,
-    ) -> Next {
-        let execveat = Some(number(libc::SYS_execveat));
-        match errno {
-            // What the image may do is not what the parent may.
-            None => {
-                let why = "copied, as exec changes the capabilities";
-                self.told_of("isolated", 0, why);
-            }
-            Some(Errno(errno)) if nr == execveat => {
-                self.told_of("execveat of an image", errno, "copied");
-            }
-            // Its steps are told by the plan, which displays.
-            Some(Errno(errno)) => self.told_of("isolated", errno, "copied"),
-        }
-        self.copied(prepared)
-    }
-
-    /// Without a page or an image this launch has a copied child, if anybody
-    /// may choose.
-    pub(super) fn does_without(
-        &mut self,
-        prepared: &Prepared,
-        error: &Error,
-    ) -> bool {
-        if error.step() != Step::Image || !prepared.plan.any_engine {
-            return false;
-        }
-        let errno = error.raw_os_error().unwrap_or_default();
-        self.told_of("memfd_create", errno, "copied");
-        self.copied(prepared);
-        true
-    }
-
-    fn take(&mut self, lesser: Lesser, errno: i32) {
-        self.told_of(lesser.feature, errno, lesser.instead);
-        self.shape = lesser.shape;
-        if self.shape.listed {
-            self.flags -= CloneFlags::FILES;
-        }
-    }
-
-    /// clone instead of clone3, if anybody may choose. Nothing asked for is
-    /// dropped: only clone3 has set_tid.
-    fn legacy(&mut self, prepared: &Prepared, errno: i32) -> Next {
-        let plan = &prepared.plan;
-        let clone3 = self.shape.maker == Maker::Clone3;
-        if !clone3 || !plan.any_method || !plan.set_tid.is_empty() {
-            return Next::GiveUp;
-        }
-        if kernel::valgrind() && plan.any_engine {
-            return self.piped(prepared, errno);
-        }
-        self.told_of("clone3", errno, "clone");
-        self.shape.maker = Maker::Clone;
-        self.shape.join = plan.cgroup.is_some();
-        Next::Again
-    }
-
-    /// With what a debugger needs to see: that it is a vfork, or, where the
-    /// caller must not sleep until exec, a fork.
-    fn copied(&mut self, prepared: &Prepared) -> Next {
-        self.shape.engine = Engine::Copied;
-        self.flags = CloneFlags::empty();
-        if kernel::traced() {
-            if prepared.plan.before.is_empty() {
-                self.flags = CloneFlags::VFORK;
-            } else if prepared.plan.set_tid.is_empty() {
-                self.told_of(
-                    "copied",
-                    0,
-                    "a plain clone, as a debugger looks",
-                );
-                self.plain(prepared);
-            }
-        }
-        Next::Again
-    }
-
-    /// Only clone3 has set_tid.
-    fn piped(&mut self, prepared: &Prepared, errno: i32) -> Next {
-        if !prepared.plan.set_tid.is_empty() {
-            return Next::GiveUp;
-        }
-        self.told_of("clone flags", errno, "a plain clone");
-        self.plain(prepared);
-        Next::Again
-    }
-
-    fn plain(&mut self, prepared: &Prepared) {
-        self.shape.engine = Engine::Pipe;
-        self.shape.maker = Maker::Clone;
-        self.shape.join = prepared.plan.cgroup.is_some();
-        self.flags = CloneFlags::empty();
     }
 
     /// What is not tried, as it would end this process.
@@ -371,7 +187,7 @@ impl Attempt {
             .then(|| Error::told(Step::Clone, libc::ENOSYS, why))
     }
 
-    fn told_of(
+    pub(super) fn told_of(
         &mut self,
         feature: &'static str,
         errno: i32,
@@ -394,24 +210,14 @@ impl Attempt {
         Launch {
             engine: self.shape.engine,
             maker: self.shape.maker,
-            flags: planned | self.flags,
+            flags: (planned | self.flags).difference(self.absent()),
             cgroup,
-            busy: self.busy,
+            busy: self.budget.busy_retries(),
             canary: self.canary.is_some(),
             sure,
             fallbacks: self.fallbacks,
         }
     }
-}
-
-/// Waits before a program that is open for writing is tried once more, or
-/// says that it was tried often enough.
-pub(super) fn wait_for_writer(tried: u32) -> bool {
-    let again = tried < BUSY_RETRIES;
-    if again {
-        thread::sleep((BUSY_FIRST * (1 << tried)).min(BUSY_LAST));
-    }
-    again
 }
 
 /// Whether all six ids will be others, whatever they are, by the right to

@@ -28,6 +28,11 @@ impl Attempt {
         self.kept = prepared.kept_canary(cut);
         self.kept = self.kept.or_else(|| page?.canary(cut));
         let moved = moved || page.is_some_and(Page::is_used);
+        // Without a pidfd there is nothing that a shared table lacks.
+        if !self.pidfd && self.kept.is_none() {
+            self.flags -= CloneFlags::FILES;
+            return;
+        }
         let needed = prepared.plan.ops.contains(&Op::CloseRange);
         let high = |fd: &OwnedFd| fd.as_raw_fd() >= cut;
         let have = self.canary.as_ref().is_some_and(high);
@@ -46,7 +51,7 @@ impl Attempt {
 
     /// Makes a canary. Where there is no number left above the cut, the
     /// child gets a copy of the table, and there is nothing to prove.
-    pub(super) fn prove(&mut self) {
+    fn prove(&mut self) {
         match canary(self.cut) {
             Ok(made) => self.canary = Some(made),
             Err(_) => self.flags -= CloneFlags::FILES,

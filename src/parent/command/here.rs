@@ -2,7 +2,7 @@
 
 use core::cell::UnsafeCell;
 
-use super::attempt::wait_for_writer;
+use super::changes::Budget;
 use super::ends::{Ends, Extra};
 use super::held::Held;
 use super::lesser::lesser;
@@ -67,7 +67,7 @@ impl Prepared {
     fn steps_here(&self, block: Block) -> Result<Stopped<'_>, Error> {
         let room = self.room();
         let (mut shape, mut step) = (self.plan.shape, None);
-        let mut busy = 0;
+        let mut budget = Budget::default();
         let mut block = UnsafeCell::new(block);
         loop {
             let lowered = self.first.of(&self.plan, shape, &self.held)?;
@@ -79,8 +79,9 @@ impl Prepared {
             let (row, result) = (left.failed, left.result);
             let errno = Errno::of(result).map_or(0, |errno| errno.0);
             let at = lowered.row(row).map(|row| row.step);
-            if errno == libc::ETXTBSY && wait_for_writer(busy) {
-                (step, busy) = (at, busy + 1);
+            let busy = errno == libc::ETXTBSY;
+            if busy && budget.wait_for_writer().is_some() {
+                step = at;
                 continue;
             }
             let Some(lesser) = lesser(&self.plan, lowered, row, errno) else {

@@ -1,7 +1,8 @@
 //! Lesser: the shape that may serve where a step of this one was refused.
 
+use super::changes::Change;
 use super::lowered::Lowered;
-use crate::call::Check;
+use crate::call::number;
 use crate::op::Op;
 use crate::parent::plan::Plan;
 use crate::parent::plan::shape::Shape;
@@ -10,6 +11,7 @@ use crate::parent::plan::shape::Shape;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Lesser {
     pub(super) shape: Shape,
+    pub(super) change: Change,
     pub(super) feature: &'static str,
     pub(super) instead: &'static str,
 }
@@ -31,16 +33,12 @@ pub(super) fn lesser(
         // EINVAL: its flags came later than the call.
         Op::CloseRange | Op::MarkRange
             if !shape.listed
-                && !is_proof(lowered, row)
+                && is_call(lowered, row, libc::SYS_close_range)
                 && (missing || errno == libc::EINVAL) =>
         {
             Some(listed(shape))
         }
-        Op::ExecFd(_) if missing && !shape.by_path => Some(Lesser {
-            shape: Shape { by_path: true, ..shape },
-            feature: "execveat",
-            instead: "its path in /proc/self/fd",
-        }),
+        Op::ExecFd(_) if missing && !shape.by_path => Some(by_path(shape)),
         Op::Exec(_)
             if errno == libc::ENOEXEC
                 && plan.shell_fallback
@@ -49,6 +47,7 @@ pub(super) fn lesser(
             let step = lowered.row(row)?.step;
             Some(Lesser {
                 shape: Shape { shell: Some(step), ..shape },
+                change: Change::Shell,
                 feature: "execve",
                 instead: "/bin/sh",
             })
@@ -61,12 +60,23 @@ pub(super) fn lesser(
 pub(super) fn listed(shape: Shape) -> Lesser {
     Lesser {
         shape: Shape { listed: true, ..shape },
+        change: Change::Listed,
         feature: "close_range",
         instead: "a list of descriptors",
     }
 }
 
-/// Whether a row is the one that proves the row before.
-pub(super) fn is_proof(lowered: &Lowered, row: u32) -> bool {
-    lowered.row(row).is_some_and(|row| row.check == Check::Equal)
+/// Without `execveat`.
+pub(super) fn by_path(shape: Shape) -> Lesser {
+    Lesser {
+        shape: Shape { by_path: true, ..shape },
+        change: Change::ByPath,
+        feature: "execveat",
+        instead: "its path in /proc/self/fd",
+    }
+}
+
+/// Whether a row makes this system call.
+fn is_call(lowered: &Lowered, row: u32, nr: libc::c_long) -> bool {
+    lowered.row(row).is_some_and(|row| row.nr == number(nr))
 }

@@ -1,8 +1,10 @@
 //! `Command`: the wishes. Setters never fail and make no system call.
 
+mod again;
 mod attempt;
 mod blame;
 mod canary;
+mod changes;
 mod ends;
 mod env;
 mod fds;

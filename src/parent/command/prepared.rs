@@ -3,7 +3,8 @@
 
 use rustix::io::fcntl_dupfd_cloexec;
 
-use super::attempt::{Attempt, Next};
+use super::attempt::Attempt;
+use super::changes::Try;
 use super::ends::{Ends, Extra};
 use super::held::Held;
 use super::lowered::Lowered;
@@ -13,7 +14,7 @@ use crate::launch::gate::Gate;
 use crate::launch::{Ask, Environ, Made};
 use crate::launch::{copied, isolated, pipe, suspended};
 use crate::parent::cgroup::{Cgroup, Group};
-use crate::parent::error::{Error, Step};
+use crate::parent::error::{Cause, Error, Step};
 use crate::parent::gate::Visit;
 use crate::parent::handle::Child;
 use crate::parent::handle::launch::Launch;
@@ -31,6 +32,31 @@ use crate::parent::std::{
 };
 use crate::parent::stdio::Source;
 use crate::sys::Pid;
+
+/// What a launch gives the child's handle.
+type Ran = (Pid, Option<PidFd>, Launch);
+
+/// How one try of a spawn failed.
+pub(super) enum Failure {
+    ForGood(Error),
+    /// With the right to one more, and the error if a child was made.
+    Once(Try, Option<Error>),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        Failure::ForGood(error)
+    }
+}
+
+/// What all tries of a spawn have.
+struct Spawn<'a> {
+    ends: &'a Ends,
+    group: Option<&'a Group>,
+    room: &'a [Cell<u64>],
+    gate: Option<Gate<'a>>,
+    visit: &'a Visit<'a>,
+}
 
 /// A plan that is ready to run, any number of times and from any thread at
 /// once: nothing in it changes, and a spawn allocates nothing (but for the
@@ -97,12 +123,12 @@ impl Prepared {
         let group = plan.cgroup.as_ref().map(Cgroup::open).transpose()?;
         let ends = Ends::new(&plan, &held)?;
         let mut prepared = Prepared::bound(plan, held)?;
-        match prepared.run(&ends, group.as_ref()) {
-            Err(error) if prepared.plan.any_engine && error.is_full() => {
-                // The image has a descriptor too.
-                if prepared.first.image.take().is_none() {
-                    return Err(error);
-                }
+        // Rather a pidfd than an image, which takes a descriptor too.
+        let image = prepared.first.image.is_some();
+        let spare = image && prepared.plan.any_engine;
+        match prepared.run(&ends, group.as_ref(), !spare) {
+            Err(error) if spare && error.is_full() => {
+                prepared.first.image = None;
                 let errno = error.raw_os_error().unwrap_or_default();
                 prepared.held.unimaged = Some(("isolated", errno));
                 prepared.plan.shape.engine = Engine::Copied;
@@ -204,62 +230,96 @@ impl Prepared {
         ends: Ends,
         group: Option<&Group>,
     ) -> Result<Child, Error> {
-        let made = self.run(&ends, group)?;
+        let made = self.run(&ends, group, true)?;
         Ok(ends.child(made))
     }
 
-    /// Launches, again where that can help: in a lesser shape, with a canary
-    /// of our own, and while the program is open for writing.
+    /// Launches, again where that can help: in a lesser shape, and while the
+    /// program is open for writing. `may_lack_pidfd`: where no number is free
+    /// for one.
     fn run(
         &self,
         ends: &Ends,
         group: Option<&Group>,
-    ) -> Result<(Pid, Option<PidFd>, Launch), Error> {
+        may_lack_pidfd: bool,
+    ) -> Result<Ran, Error> {
         let mut attempt = Attempt::first(self, group);
+        attempt.may_lack_pidfd = may_lack_pidfd;
         let room = self.room();
         let visit = Visit::new(&self.plan.before);
         let pay = |pid, pidfd: Option<BorrowedFd<'_>>| visit.pay(pid, pidfd);
         let gate = (!self.plan.before.is_empty()).then_some(Gate(&pay));
-        loop {
-            if let Some(error) = attempt.forbidden() {
-                return Err(error);
-            }
-            let shape = attempt.shape;
-            let lowered = self.first.of(&self.plan, shape, &self.held);
-            let lowered = match lowered {
-                Err(error) if attempt.does_without(self, &error) => continue,
-                lowered => lowered?,
-            };
-            let table = lowered.table(&self.plan)?;
-            let page = match self.page(lowered) {
-                Err(error) if attempt.does_without(self, &error) => continue,
-                page => page?,
-            };
-            let mut extra = Extra::new(shape, group, ends, page)?;
-            attempt.prove_if_needed(self, &extra, ends.moved);
-            let environ = self.environ(&table, &room);
-            let ask = attempt.ask(self, group, environ, gate);
-            let mut block = ends.block(&extra);
-            if extra.page.is_some() {
-                introduce(&mut block, attempt.rights);
-            }
-            let made = launch(&table, &mut block, ask, &mut extra, lowered);
-            self.give_back(extra.page, extra.cut, made);
-            // Owned from here, so that every way out closes it or keeps it.
-            let pidfd = made.pidfd().map(adopt);
-            if let Made::Running { pid, sure, .. } = made {
-                // Rows that ran leave their mark, if memory is what it seems.
-                let sure = sure && block.reached != 0;
-                return Ok((pid, pidfd, attempt.told(self, sure)));
-            }
-            if let Some(error) = visit.refused() {
-                return Err(error);
-            }
-            let next = attempt.after(self, lowered, made, group);
-            if next == Next::GiveUp {
-                return Err(self.blame(lowered, made, &block, group));
+        let given = Spawn { ends, group, room: &room, gate, visit: &visit };
+        // Why a child was made in vain.
+        let mut earlier = None;
+        let mut next = attempt.budget.first();
+        while let Some(right) = next {
+            match self.attempt(right, &mut attempt, &given) {
+                Ok(ran) => return Ok(ran),
+                // The first child was the init of a PID namespace, and there
+                // is no second.
+                Err(Failure::ForGood(error)) if error.is_no_memory() => {
+                    return Err(earlier.unwrap_or(error));
+                }
+                Err(Failure::ForGood(error)) => return Err(error),
+                Err(Failure::Once(right, error)) => {
+                    earlier = earlier.or(error);
+                    next = Some(right);
+                }
             }
         }
+        Err(Error::new(Step::Plan, Cause::Untrue(0)))
+    }
+
+    /// One try.
+    fn attempt(
+        &self,
+        _right: Try,
+        attempt: &mut Attempt,
+        given: &Spawn<'_>,
+    ) -> Result<Ran, Failure> {
+        if let Some(error) = attempt.forbidden() {
+            return Err(error.into());
+        }
+        let Spawn { ends, group, .. } = *given;
+        let shape = attempt.shape;
+        let lowered = match self.first.of(&self.plan, shape, &self.held) {
+            Err(error) => return Err(attempt.does_without(self, error)),
+            Ok(lowered) => lowered,
+        };
+        let table = lowered.table(&self.plan)?;
+        let page = match self.page(lowered) {
+            Err(error) => return Err(attempt.does_without(self, error)),
+            Ok(page) => page,
+        };
+        let mut extra = Extra::new(shape, group, ends, page)?;
+        attempt.prove_if_needed(self, &extra, ends.moved);
+        let environ = self.environ(&table, given.room);
+        let ask = attempt.ask(self, group, environ, given.gate);
+        let mut block = ends.block(&extra);
+        if extra.page.is_some() {
+            introduce(&mut block, attempt.rights);
+        }
+        let made = launch(&table, &mut block, ask, &mut extra, lowered);
+        self.give_back(extra.page, extra.cut, made);
+        // Owned from here, so that every way out closes it or keeps it.
+        let pidfd = made.pidfd().map(adopt);
+        if let Made::Running { pid, sure, .. } = made {
+            // Rows that ran leave their mark, if memory is what it seems.
+            let sure = sure && block.reached != 0;
+            attempt.prove_shape(&self.plan);
+            return Ok((pid, pidfd, attempt.told(self, sure)));
+        }
+        if let Some(error) = given.visit.refused() {
+            return Err(error.into());
+        }
+        let next = attempt.after(self, lowered, made, &block, group);
+        let blame = || self.blame(lowered, made, &block, group);
+        Err(match (next, made) {
+            (None, _) => Failure::ForGood(blame()),
+            (Some(right), Made::Refused(_)) => Failure::Once(right, None),
+            (Some(right), _) => Failure::Once(right, Some(blame())),
+        })
     }
 }
 

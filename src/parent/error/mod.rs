@@ -51,6 +51,13 @@ impl Error {
         let full = [Some(libc::EMFILE), Some(libc::ENFILE)];
         self.step() == Step::Clone && full.contains(&self.raw_os_error())
     }
+
+    /// Whether no child was made for want of memory; or the PID namespace has
+    /// lost its init.
+    pub(crate) fn is_no_memory(&self) -> bool {
+        let errno = self.raw_os_error();
+        self.step() == Step::Clone && errno == Some(libc::ENOMEM)
+    }
 }
 
 /// Why a step failed.

@@ -74,8 +74,8 @@ impl Child {
         self.pid.get()
     }
 
-    /// A descriptor for the process; `None` where the kernel has none to
-    /// give.
+    /// A descriptor for the process; `None` where the kernel has none to give
+    /// (before Linux 5.2, or at RLIMIT_NOFILE: [`Child::launch`] says so).
     #[must_use]
     pub fn pidfd(&self) -> Option<&PidFd> {
         self.pidfd.as_ref()

@@ -187,14 +187,28 @@ impl Rows {
     /// The second row proves the first (a filter can make it a call without
     /// effect, and then what follows would edit the parent's descriptors):
     /// a descriptor known to be open above the cut is no longer there.
+    ///
+    /// Where it is there, it may be the pidfd, at a number below the cut that
+    /// was free in the parent: then a copy of it above the cut decides.
     fn close_range(&mut self, plan: &Plan, shape: Shape) {
         let flags = if plan.shares(shape) { UNSHARE } else { 0 };
         let (kept, cut) = cut(plan, shape);
         let args = [cut, LAST_FD, flags];
-        self.call(libc::SYS_close_range, &args).slots = kept;
         let getfd = u64::from(libc::F_GETFD.unsigned_abs());
+        let copy = u64::from(libc::F_DUPFD_CLOEXEC.unsigned_abs());
         let canary = u64::from(slot::CANARY);
+        self.call(libc::SYS_close_range, &args).slots = kept;
         let proof = self.call(libc::SYS_fcntl, &[canary, getfd]);
+        proof.slots = 0b1;
+        proof.check = Check::Skip;
+        proof.want = bits(-i64::from(libc::EBADF));
+        proof.hop = 3 * ROW;
+        let copied = self.call(libc::SYS_fcntl, &[canary, copy, cut]);
+        copied.slots = 0b1 | kept << 2;
+        copied.store = slot::PROBE;
+        self.call(libc::SYS_close_range, &args).slots = kept;
+        let probe = u64::from(slot::PROBE);
+        let proof = self.call(libc::SYS_fcntl, &[probe, getfd]);
         proof.slots = 0b1;
         proof.check = Check::Equal;
         proof.want = bits(-i64::from(libc::EBADF));

@@ -1,0 +1,173 @@
+//! Again: spawns that begin more than once. Each change is made once, and
+//! where the first child was an init, which cannot be made twice, it carries
+//! on by itself or its error is the spawn's.
+#![allow(unsafe_code, reason = "the tests change what their process may do")]
+
+mod util;
+
+use std::fs::OpenOptions;
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use offshoot::{Child, Command, Engine, Error, Memory, Stdio, Step};
+use util::clean::{clean, is};
+use util::filter::{self, Fate};
+use util::{alone, program, scratch, skip};
+
+/// How long a spawn may take; one that loops takes longer.
+const SOON: Duration = Duration::from_secs(30);
+
+fn fate(errno: i32) -> Fate {
+    Fate::Errno(u16::try_from(errno).unwrap())
+}
+
+/// A spawn in a thread of its own, under these filters; it must not loop.
+#[track_caller]
+fn filtered(
+    calls: &'static [(libc::c_long, i32)],
+    mut command: Command,
+) -> Result<Child, Error> {
+    let (send, receive) = mpsc::channel();
+    thread::spawn(move || {
+        for (nr, errno) in calls {
+            filter::install(*nr, fate(*errno));
+        }
+        let _ = send.send(command.spawn());
+    });
+    receive.recv_timeout(SOON).expect("it goes on for ever")
+}
+
+#[test]
+fn what_is_refused_whatever_is_changed_ends_the_spawn() {
+    let _alone = alone();
+    let refusals: [&'static [(libc::c_long, i32)]; 4] = [
+        &[(libc::SYS_clone3, libc::EINVAL), (libc::SYS_clone, libc::EINVAL)],
+        &[(libc::SYS_clone3, libc::ENOSYS), (libc::SYS_clone, libc::EINVAL)],
+        &[(libc::SYS_clone3, libc::EPERM), (libc::SYS_clone, libc::EPERM)],
+        &[(libc::SYS_clone3, libc::EMFILE), (libc::SYS_clone, libc::EMFILE)],
+    ];
+    for calls in refusals {
+        for memory in [Memory::Auto, Memory::Private, Memory::Shared] {
+            let mut command = Command::new("/bin/true");
+            command.memory(memory).stdout(Stdio::piped());
+            let error = clean(|| filtered(calls, command).map(drop));
+            assert_eq!(error.step(), Step::Clone, "{calls:?}: {error}");
+        }
+    }
+}
+
+/// Runs `test` in a thread whose next child is the first of a PID namespace.
+fn first_of_a_namespace<T: Send>(test: impl FnOnce() -> T + Send) -> T {
+    let test = || {
+        // SAFETY: changes where this thread's children are born.
+        let done = unsafe { libc::unshare(libc::CLONE_NEWPID) };
+        assert_eq!(done, 0, "{}", io::Error::last_os_error());
+        test()
+    };
+    thread::scope(|scope| scope.spawn(test).join().unwrap())
+}
+
+/// Whether this process, which is the test's own, may make PID namespaces.
+fn is_ready(name: &str) -> bool {
+    // SAFETY: asks for a number.
+    if unsafe { libc::geteuid() } != 0 {
+        skip(name, "a PID namespace takes CAP_SYS_ADMIN");
+        return false;
+    }
+    util::inside(name, &[])
+}
+
+/// A shell that says which process it is, in one engine or any.
+fn shell(engine: Option<Engine>) -> Command {
+    let mut sh = Command::new("/bin/sh");
+    sh.args(["-c", "echo $$"]).stdout(Stdio::piped());
+    engine.map(|engine| sh.engine(engine));
+    sh
+}
+
+fn engines() -> impl Iterator<Item = Option<Engine>> {
+    util::ENGINES.into_iter().map(Some).chain([None])
+}
+
+#[test]
+fn an_init_is_made_once_whatever_of_0_to_2_is_closed() {
+    let name = "an_init_is_made_once_whatever_of_0_to_2_is_closed";
+    let _alone = alone();
+    if !is_ready(name) {
+        return;
+    }
+    // SAFETY: duplicates open descriptors.
+    let kept = [0, 1, 2].map(|n| unsafe { libc::fcntl(n, libc::F_DUPFD, 90) });
+    for engine in engines() {
+        for closed in 1..8 {
+            for n in (0..3).filter(|n| closed & (1 << n) != 0) {
+                // SAFETY: closes a number that is put back below.
+                unsafe { libc::close(n) };
+            }
+            let made = first_of_a_namespace(|| {
+                shell(engine).spawn().and_then(Child::wait_with_output)
+            });
+            for (n, fd) in (0..).zip(kept) {
+                // SAFETY: puts the number back.
+                unsafe { libc::dup2(fd, n) };
+            }
+            let output = made.unwrap();
+            assert_eq!(output.stdout, b"1\n", "{engine:?} {closed:03b}");
+        }
+    }
+}
+
+#[test]
+fn what_stopped_an_init_is_the_error_not_the_second_clone() {
+    let name = "what_stopped_an_init_is_the_error_not_the_second_clone";
+    let _alone = alone();
+    if !is_ready(name) {
+        return;
+    }
+    let dir = scratch("init");
+    let path = dir.join("busy");
+    program(&path, b"#!/bin/sh\nexit 0\n");
+    let writer = OpenOptions::new().write(true).mode(0o755).open(&path);
+    let _writer = writer.unwrap();
+    for engine in engines() {
+        let error = first_of_a_namespace(|| {
+            let mut command = Command::new(&path);
+            engine.map(|engine| command.engine(engine));
+            command.spawn().map(drop).unwrap_err()
+        });
+        is(&error, Step::Exec, path.to_str(), libc::ETXTBSY);
+    }
+}
+
+/// Calls that another would have to be made without, where there is a choice.
+#[test]
+fn an_init_is_made_once_where_a_filter_refuses_what_is_best() {
+    let name = "an_init_is_made_once_where_a_filter_refuses_what_is_best";
+    let _alone = alone();
+    if !is_ready(name) {
+        return;
+    }
+    let refused = [
+        libc::SYS_close_range,
+        libc::SYS_execveat,
+        libc::SYS_memfd_create,
+        libc::SYS_capget,
+        libc::SYS_clone3,
+    ];
+    for nr in refused {
+        for memory in [Memory::Auto, Memory::Private] {
+            let test = || {
+                let mut sh = shell(None);
+                sh.memory(memory);
+                let sh = || sh.spawn().and_then(Child::wait_with_output);
+                first_of_a_namespace(sh)
+            };
+            let made = filter::with(nr, fate(libc::ENOSYS), test);
+            let output = made.unwrap();
+            assert_eq!(output.stdout, b"1\n", "{nr} {memory:?}");
+        }
+    }
+}

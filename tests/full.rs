@@ -1,0 +1,197 @@
+//! Full: no descriptor number is free. What std can start is started, without
+//! a pidfd if need be, and a reserve of numbers never makes that worse.
+#![allow(unsafe_code, reason = "the tests change what their process may do")]
+
+mod util;
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use offshoot::{
+    Child, CloneFlags, Command, Engine, Error, Groups, Method, Stdio,
+};
+use util::mirror::descriptors;
+use util::{alone, each_of, elf, program, scratch};
+
+fn limit(to: u64) {
+    let limit = libc::rlimit { rlim_cur: to, rlim_max: 4096 };
+    // SAFETY: reads one rlimit.
+    let done = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) };
+    assert_eq!(done, 0);
+}
+
+/// The limit below which so many numbers are free.
+fn limit_with(free: usize) -> u64 {
+    let open = descriptors();
+    let taken = |n: &u64| open.iter().any(|fd| fd.0 == n.to_string());
+    let mut all = (0..).filter(|n| !taken(n));
+    // None free: the limit is the first free number.
+    all.nth(free).unwrap()
+}
+
+/// Spawns while so many numbers are free.
+fn with_room(free: usize, command: &mut Command) -> Result<Child, Error> {
+    limit(limit_with(free));
+    let made = command.spawn();
+    limit(4096);
+    made
+}
+
+#[test]
+fn a_program_starts_where_no_number_is_free_and_has_no_pidfd() {
+    let name = "a_program_starts_where_no_number_is_free_and_has_no_pidfd";
+    let _alone = alone();
+    if !util::inside(name, &[]) {
+        return;
+    }
+    let dir = scratch("full");
+    let (seven, pause) = (dir.join("seven"), dir.join("pause"));
+    program(&seven, &elf::seven());
+    program(&pause, &elf::pause());
+    // The others make something for themselves and need room for that.
+    each_of(&[Engine::Suspended, Engine::Copied], |engine| {
+        let mut command = Command::new(&seven);
+        command.engine(engine);
+        let mut child = with_room(0, &mut command).unwrap();
+        assert!(child.pidfd().is_none(), "{engine}");
+        let launch = *child.launch();
+        assert!(!launch.flags().contains(CloneFlags::PIDFD), "{launch}");
+        let said = launch.fallbacks().find(|f| f.feature() == "CLONE_PIDFD");
+        let said = said.expect("a fallback").raw_os_error();
+        assert_eq!(said, Some(libc::EMFILE), "{launch}");
+        assert!(launch.confirmed(), "{launch}");
+        assert_eq!(child.wait().unwrap().code(), Some(7));
+        let mut sleep = Command::new(&pause);
+        sleep.engine(engine);
+        let mut child = with_room(0, &mut sleep).unwrap();
+        assert!(child.try_wait().unwrap().is_none());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(!util::has_children());
+    });
+}
+
+#[test]
+fn as_many_children_may_live_as_std_can_start() {
+    let name = "as_many_children_may_live_as_std_can_start";
+    let _alone = alone();
+    if !util::inside(name, &[]) {
+        return;
+    }
+    limit(64);
+    let mut sleep = Command::new("sleep");
+    sleep.arg("60");
+    let started: Result<Vec<Child>, Error> =
+        (0..100).map(|_| sleep.spawn()).collect();
+    let mut all = started.unwrap();
+    let with = all.iter().filter(|child| child.pidfd().is_some()).count();
+    assert!(with > 20, "the first have one: {with}");
+    for child in &all {
+        child.kill().unwrap();
+    }
+    for child in &mut all {
+        child.wait().unwrap();
+    }
+    assert!(!util::has_children());
+}
+
+fn null() -> OwnedFd {
+    std::fs::File::open("/dev/null").unwrap().into()
+}
+
+/// Commands that each need another number of descriptors.
+fn commands(path: &Path) -> Vec<(&'static str, Command)> {
+    let make = |change: &dyn Fn(&mut Command)| {
+        let mut command = Command::new(path);
+        change(&mut command);
+        command
+    };
+    let own = null();
+    let dup = || own.as_fd().try_clone_to_owned().unwrap();
+    let mut all = vec![
+        ("plain", make(&|_| {})),
+        (
+            "null",
+            make(&|c| {
+                c.stdin(Stdio::null());
+            }),
+        ),
+        (
+            "piped",
+            make(&|c| {
+                c.stdout(Stdio::piped());
+            }),
+        ),
+        (
+            "two",
+            make(&|c| {
+                c.stdout(Stdio::piped()).stderr(Stdio::piped());
+            }),
+        ),
+        (
+            "fd",
+            make(&|c| {
+                c.fd(3, dup());
+            }),
+        ),
+        (
+            "gate",
+            make(&|c| {
+                c.before_exec(|_, _| Ok(()));
+            }),
+        ),
+    ];
+    // SAFETY: asks for a number.
+    if unsafe { libc::geteuid() } == 0 {
+        let ids = |c: &mut Command| {
+            c.uid(65534).gid(65534).groups(Groups::clear());
+        };
+        all.push(("ids", make(&ids)));
+        all.push((
+            "ids, piped",
+            make(&|c| {
+                ids(c);
+                c.stdout(Stdio::piped());
+            }),
+        ));
+    }
+    all
+}
+
+/// Which of them start, for each number of free descriptors.
+fn starts(path: &Path, method: Method) -> Vec<(&'static str, usize)> {
+    let mut all = Vec::new();
+    for (what, mut command) in commands(path) {
+        command.method(method);
+        for free in 0..12 {
+            if let Ok(mut child) = with_room(free, &mut command) {
+                assert_eq!(child.wait().unwrap().code(), Some(7), "{what}");
+                all.push((what, free));
+            }
+        }
+    }
+    assert!(!util::has_children());
+    all
+}
+
+#[test]
+fn whatever_fork_can_start_with_few_numbers_auto_starts_too() {
+    let name = "whatever_fork_can_start_with_few_numbers_auto_starts_too";
+    let _alone = alone();
+    if !util::inside(name, &[]) {
+        return;
+    }
+    let path = scratch("few").join("seven");
+    program(&path, &elf::seven());
+    for reserved in [0, 4] {
+        if reserved > 0 {
+            offshoot::reserve_fds(reserved).unwrap();
+        }
+        let fork = starts(&path, Method::Fork);
+        let auto = starts(&path, Method::Auto);
+        assert!(fork.contains(&("plain", 0)));
+        let lost = fork.iter().filter(|it| !auto.contains(it));
+        let lost: Vec<_> = lost.collect();
+        assert!(lost.is_empty(), "{reserved} reserved: {lost:?}");
+    }
+}
