@@ -67,7 +67,7 @@ fn each_call_that_only_an_image_makes_may_be_refused() {
         (libc::SYS_dup3, "isolated"),
         (libc::SYS_execveat, "execveat of an image"),
         (libc::SYS_memfd_create, "memfd_create"),
-        (libc::SYS_ftruncate, "memfd_create"),
+        (libc::SYS_fallocate, "memfd_create"),
     ] {
         for errno in [libc::EPERM, libc::ENOSYS, libc::EACCES, libc::EINVAL] {
             let want = (Engine::Copied, vec![(feature, errno)]);

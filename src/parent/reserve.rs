@@ -12,6 +12,7 @@ use rustix::io::{DupFlags, Errno, dup3, fcntl_dupfd_cloexec};
 use super::error::{Error, Step};
 use super::std::{
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
+    string::ToString,
     sync::{
         Mutex, MutexGuard, PoisonError, TryLockError,
         atomic::{AtomicI32, AtomicU64, Ordering},
@@ -19,6 +20,8 @@ use super::std::{
     thread,
     vec::Vec,
 };
+use crate::sys::abi::Limit;
+use crate::sys::call::limit;
 use crate::sys::forks::Owner;
 
 /// The kernel copies whole words of the table: 64 descriptors.
@@ -133,7 +136,8 @@ pub(crate) fn hold() -> Hold {
 /// # Errors
 ///
 /// [`Step::ReserveFds`](crate::Step::ReserveFds) with EMFILE or ENFILE; what
-/// this call has made is closed again. EDEADLK, in a fork without exec of a
+/// this call has made is closed again. EMFILE before anything is made, if
+/// RLIMIT_NOFILE is lower than what there would be, or that is over 1,048,576. EDEADLK, in a fork without exec of a
 /// process of which another thread was at its reserve.
 ///
 /// # Examples
@@ -151,12 +155,34 @@ pub fn reserve_fds(count: usize) -> Result<(), Error> {
     let Some(mut reserve) = own_reserve() else {
         return Err(Error::os(Step::ReserveFds, libc::EDEADLK));
     };
+    let refused = |why| {
+        let error = Error::told(Step::ReserveFds, libc::EMFILE, why);
+        Err(error.with(count.to_string()))
+    };
+    match reserve.wants(count) {
+        None => return refused("over 1,048,576 descriptors serve no spawn"),
+        Some(all) if limit(Limit::Descriptors).is_ok_and(|n| all > n) => {
+            return refused("with what is reserved, RLIMIT_NOFILE is lower");
+        }
+        Some(_) => {}
+    }
     reserve
         .more(count)
         .map_err(|e| Error::os(Step::ReserveFds, e.raw_os_error()))
 }
 
+/// The kernel's own limit on descriptors, unless it was raised: to make so
+/// many takes a third of a second.
+const MOST: usize = 1 << 20;
+
 impl Reserve {
+    /// How many descriptors there would be with `count` more, if that can be.
+    fn wants(&self, count: usize) -> Option<u64> {
+        let extra = if self.idle.is_empty() { KEPT + 1 } else { 1 };
+        let all = count.checked_add(self.all + self.idle.len() + extra)?;
+        (all <= MOST).then_some(all as u64)
+    }
+
     fn more(&mut self, count: usize) -> Result<(), Errno> {
         let idle = match self.idle.last() {
             Some(idle) => fcntl_dupfd_cloexec(idle, 3)?,
@@ -167,7 +193,7 @@ impl Reserve {
         let mut made = (0..count).map(copy).collect::<Result<Vec<_>, _>>()?;
         let highest = made.iter().chain(&self.idle).map(AsRawFd::as_raw_fd);
         let highest = highest.max().unwrap_or(3);
-        let idle = lift(&idle, highest + 1)?;
+        let idle = lift(&idle, highest.saturating_add(1))?;
         ABOVE.store(idle.as_raw_fd(), Ordering::Release);
         self.idle.push(idle);
         self.all += count;

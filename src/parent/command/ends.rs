@@ -78,7 +78,7 @@ impl Ends {
             ends.moved |= number != made;
             ends.theirs[i] = Some(theirs);
             ends.numbers[i] = number;
-            ends.cut = ends.cut.max(signed(number + 1));
+            ends.cut = ends.cut.max(signed(number.saturating_add(1)));
         }
         Ok(ends)
     }
@@ -148,12 +148,14 @@ impl Extra {
         let mut extra = Extra { cut: ends.cut, ..Extra::default() };
         if let (Some(group), true) = (group, shape.join) {
             let procs = group.procs()?;
-            extra.cut = extra.cut.max(procs.as_raw_fd() + 1);
+            let above = procs.as_raw_fd().saturating_add(1);
+            extra.cut = extra.cut.max(above);
             extra.procs = Some(procs);
         }
         if let Some((page, image)) = page {
             for number in [page.number(), image] {
-                let above = i32::try_from(number + 1).unwrap_or(i32::MAX);
+                let above = number.saturating_add(1);
+                let above = i32::try_from(above).unwrap_or(i32::MAX);
                 extra.cut = extra.cut.max(above);
             }
             (extra.page, extra.image) = (Some(page), Some(image));
@@ -170,10 +172,10 @@ impl Extra {
             let (ours, theirs) =
                 pipe_with(PipeFlags::CLOEXEC).map_err(fail)?;
             // One number is left out, so that there is a range to close.
-            let above = extra.cut.max(ends.above) + 1;
+            let above = extra.cut.max(ends.above).saturating_add(1);
             let theirs = lift(theirs, above).map_err(fail)?;
             extra.last = theirs.as_raw_fd() - 1;
-            extra.cut = theirs.as_raw_fd() + 1;
+            extra.cut = theirs.as_raw_fd().saturating_add(1);
             extra.pipe = Some((ours, theirs));
         }
         Ok(extra)

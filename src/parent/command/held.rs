@@ -67,7 +67,7 @@ impl Held {
                 let null = held.settle(null(n)?);
                 let null =
                     null.map_err(|e| os(stdio_step(n), e).with("/dev/null"))?;
-                held.cut = held.cut.max(null.number() + 1);
+                held.cut = held.cut.max(null.number().saturating_add(1));
                 if let Some(place) = held.null.get_mut(usize::from(n)) {
                     *place = Some(null);
                 }
@@ -80,8 +80,9 @@ impl Held {
         for n in 0..plan.given.len() {
             held.one(plan, n, limit)?;
         }
-        let highest = plan.given.iter().map(|given| given.number + 1).max();
-        held.cut = held.cut.max(highest.unwrap_or(3));
+        let highest = plan.given.iter().map(|given| given.number).max();
+        let above = highest.map_or(3, |n| n.saturating_add(1));
+        held.cut = held.cut.max(above);
         if isolated && !held.lend(plan, limit) {
             if !plan.any_engine {
                 return Err(Error::os(Step::Image, libc::EMFILE));
@@ -242,7 +243,7 @@ fn settle(fd: OwnedFd, taken: &[u32]) -> Result<Low, Errno> {
         let from = i32::try_from(least).map_err(|_| Errno::MFILE)?;
         let Some(fd) = low.fd() else { break };
         low = lift(fd, from)?.into();
-        least = low.number() + 1;
+        least = low.number().saturating_add(1);
     }
     Ok(low)
 }

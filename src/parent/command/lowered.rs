@@ -11,6 +11,7 @@ use crate::op::Op;
 use crate::parent::error::{Cause, Error, Step};
 use crate::parent::plan::image::Parts;
 use crate::parent::plan::method::Engine;
+use crate::parent::plan::room::MOST as MOST_ROWS;
 use crate::parent::plan::shape::Shape;
 use crate::parent::plan::{Plan, lower};
 use crate::parent::std::{
@@ -45,6 +46,9 @@ impl Lowered {
             _ => Vec::new(),
         };
         let mut rows = lower::lower(plan, shape, spare);
+        if rows.len() > MOST_ROWS {
+            return Err(plan.crowded());
+        }
         let mut entries = Vec::new();
         if shape.listed || !plan.hooks.is_empty() {
             entries.extend(CLOSERS);

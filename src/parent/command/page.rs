@@ -4,7 +4,7 @@
 use core::mem;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use rustix::fs::{MemfdFlags, ftruncate};
+use rustix::fs::{FallocateFlags, MemfdFlags, fallocate};
 use rustix::io::Errno;
 
 use super::held::Held;
@@ -44,7 +44,10 @@ impl Page {
         room(PAGE as u64).map_err(fail)?;
         // Nobody may execute it.
         let file = memory_file(MemfdFlags::NOEXEC_SEAL).map_err(fail)?;
-        ftruncate(&file, PAGE as u64).map_err(fail)?;
+        // Its memory too: where there is none, it is an error here, and a
+        // SIGBUS where the page is first written to.
+        let flags = FallocateFlags::empty();
+        fallocate(&file, flags, 0, PAGE as u64).map_err(fail)?;
         let fd = held.settle_lent(file).map_err(fail)?;
         let file = fd.fd().ok_or_else(|| fail(Errno::BADF))?;
         let shared = Shared::over(file);

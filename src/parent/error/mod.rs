@@ -63,8 +63,9 @@ impl Error {
 /// Why a step failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Cause {
+    /// With the number that a system call would have given.
     #[error("{0}")]
-    Refused(&'static str),
+    Refused(&'static str, i32),
     #[error("{}", io::Error::from_raw_os_error(*.0))]
     Os(i32),
     #[error("{}: {}", io::Error::from_raw_os_error(*.0), .1)]
@@ -130,7 +131,16 @@ impl Error {
     }
 
     pub(crate) fn refused(step: Step, why: &'static str) -> Error {
-        Error::new(step, Cause::Refused(why))
+        Error::refused_as(step, libc::EINVAL, why)
+    }
+
+    /// Refused with another number than EINVAL for those who must have one.
+    pub(crate) fn refused_as(
+        step: Step,
+        errno: i32,
+        why: &'static str,
+    ) -> Error {
+        Error::new(step, Cause::Refused(why, errno))
     }
 
     /// With what the number means here.
@@ -215,7 +225,7 @@ impl Error {
                 io::Error::from_raw_os_error(*errno).kind()
             }
             Cause::Given(error) => error.kind(),
-            Cause::Refused(_) => io::ErrorKind::InvalidInput,
+            Cause::Refused(..) => io::ErrorKind::InvalidInput,
             _ => io::ErrorKind::Other,
         }
     }

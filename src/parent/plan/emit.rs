@@ -161,6 +161,7 @@ pub(super) fn setgroups(draft: &mut Draft<'_>) -> Emitted {
         }
         let count = u32::try_from(list.len()).unwrap_or(u32::MAX);
         let list = draft.plan.words.numbers(&list);
+        let list = list.map_err(|why| why.of(Step::Groups, ""))?;
         draft.push(Op::Setgroups { list, count });
     }
     Ok(())
@@ -313,9 +314,8 @@ pub(super) fn exec(draft: &mut Draft<'_>) -> Emitted {
         return Err(Error::refused(Step::Program, why).with(program));
     }
     for parts in tried {
-        let at = draft.plan.words.put(&parts).map_err(|nul| {
-            Error::refused(Step::Program, nul.0).with(program)
-        })?;
+        let at = draft.plan.words.put(&parts);
+        let at = at.map_err(|why| why.of(Step::Program, program))?;
         draft.push(Op::Exec(at));
         if shell {
             let dash = draft.plan.words.bytes(at).starts_with(b"-");
@@ -332,6 +332,6 @@ impl Draft<'_> {
         self.plan
             .words
             .put(&[b"./", program.as_bytes()])
-            .map_err(|nul| Error::refused(Step::Program, nul.0).with(program))
+            .map_err(|why| why.of(Step::Program, program))
     }
 }

@@ -106,7 +106,7 @@ pub(crate) fn outside(taken: &[u32], least: u32) -> u32 {
         if *n != free {
             break;
         }
-        free += 1;
+        free = free.saturating_add(1);
     }
     free
 }
@@ -120,7 +120,7 @@ pub(crate) fn gaps(kept: &[u32]) -> Vec<(u32, Option<u32>)> {
         if *n > next {
             gaps.push((next, Some(*n - 1)));
         }
-        next = *n + 1;
+        next = n.saturating_add(1);
     }
     gaps.push((next, None));
     gaps

@@ -41,11 +41,16 @@ pub(super) fn environment(
         }
         list.push_str(valid(name.as_deref().unwrap_or(UNKNOWN))?);
     }
-    words.inherited(b"LISTEN_PID", b"");
     let count = names.len().to_string();
-    words.inherited(b"LISTEN_FDS", count.as_bytes());
-    if names.iter().any(Option::is_some) {
-        words.inherited(b"LISTEN_FDNAMES", list.as_bytes());
+    let named = names.iter().any(Option::is_some);
+    let all: [(&[u8], &[u8], bool); 3] = [
+        (b"LISTEN_PID", b"", true),
+        (b"LISTEN_FDS", count.as_bytes(), true),
+        (b"LISTEN_FDNAMES", list.as_bytes(), named),
+    ];
+    for (name, value, _) in all.into_iter().filter(|(.., set)| *set) {
+        let put = words.inherited(name, value);
+        put.map_err(|why| why.of(Step::ListenFds, ""))?;
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ pub(crate) mod method;
 mod order;
 pub(crate) mod path;
 mod phases;
+pub(crate) mod room;
 pub(crate) mod shape;
 mod show;
 mod wires;
@@ -41,7 +42,7 @@ use given::{Given, Image, Wanted};
 use method::{Engine, Memory, Method};
 use path::PathSearch;
 use shape::Shape;
-use words::{Nul, Words};
+use words::Words;
 
 /// What the builder has been told. Plain data; nothing is checked yet.
 #[derive(Clone, Default)]
@@ -185,9 +186,12 @@ impl Plan {
             (row.emit)(&mut draft)?;
         }
         if shape.engine == Engine::Isolated {
-            draft.plan.caps_header = draft.plan.words.numbers(&CAPS_ARGUMENT);
+            let header = draft.plan.words.numbers(&CAPS_ARGUMENT);
+            let header = header.map_err(|why| why.of(Step::Image, ""));
+            draft.plan.caps_header = header?;
             draft.plan.image_lists = draft.plan.words.image_lists();
         }
+        draft.plan.has_room()?;
         Ok(draft.plan)
     }
 
@@ -215,7 +219,7 @@ impl Draft<'_> {
 
     fn word(&mut self, step: Step, word: &OsStr) -> Result<Str, Error> {
         let put = self.plan.words.put(&[word.as_bytes()]);
-        put.map_err(|Nul(why)| Error::refused(step, why).with(word))
+        put.map_err(|why| why.of(step, word))
     }
 }
 
@@ -235,29 +239,22 @@ impl Words {
     /// The program and its arguments: argv.
     fn program(&mut self, wishes: &Wishes) -> Result<Str, Error> {
         let program = wishes.program.as_os_str();
-        let refuse = |step, why, word: &OsStr| {
-            Err(Error::refused(step, why).with(word))
-        };
         if program.is_empty() {
-            return refuse(Step::Program, "it is empty", program);
+            let error = Error::refused(Step::Program, "it is empty");
+            return Err(error.with(program));
         }
         let name = match &wishes.arg0 {
             None => self.argument(program.as_bytes()),
             Some(_) => self.put(&[program.as_bytes()]),
         };
-        let name = match name {
-            Ok(name) => name,
-            Err(Nul(why)) => return refuse(Step::Program, why, program),
-        };
+        let name = name.map_err(|why| why.of(Step::Program, program))?;
         if let Some(arg0) = &wishes.arg0 {
-            if let Err(Nul(why)) = self.argument(arg0.as_bytes()) {
-                return refuse(Step::Arg0, why, arg0);
-            }
+            let put = self.argument(arg0.as_bytes());
+            put.map_err(|why| why.of(Step::Arg0, arg0))?;
         }
         for arg in &wishes.args {
-            if let Err(Nul(why)) = self.argument(arg.as_bytes()) {
-                return refuse(Step::Arg, why, arg);
-            }
+            let put = self.argument(arg.as_bytes());
+            put.map_err(|why| why.of(Step::Arg, arg))?;
         }
         self.end_list();
         Ok(name)
@@ -277,7 +274,8 @@ impl Words {
                 !wishes.env.is_empty() && wishes.env.contains_key(&key);
             let ours = wishes.listen.is_some() && listen::is_ours(&key);
             if !changed && !ours {
-                self.inherited(key.as_bytes(), value.as_bytes());
+                let put = self.inherited(key.as_bytes(), value.as_bytes());
+                put.map_err(|why| why.of(Step::Env, key))?;
             }
         }
         for (key, value) in &wishes.env {
@@ -301,6 +299,6 @@ impl Words {
 
     fn variable(&mut self, key: &OsStr, value: &OsStr) -> Result<(), Error> {
         self.pair(key.as_bytes(), value.as_bytes())
-            .map_err(|Nul(why)| Error::refused(Step::Env, why).with(key))
+            .map_err(|why| why.of(Step::Env, key))
     }
 }

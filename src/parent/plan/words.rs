@@ -1,15 +1,41 @@
 //! Words: argv, envp and paths in one text, with their pointer arrays.
 
 use crate::op::Str;
+use crate::parent::error::{Error, Step};
 use crate::parent::std::{ffi::OsStr, fmt, os::unix::ffi::OsStrExt, vec::Vec};
 use crate::sys::abi::SIGACTION_SIZE;
 
 /// What is said of a word that holds a NUL: the kernel would cut it there.
 pub(crate) const NUL: &str = "it contains a NUL byte";
 
-/// A word that was refused, and why.
-#[derive(Debug)]
-pub(crate) struct Nul(pub(crate) &'static str);
+/// What is said where there is no room left. The kernel takes 6 MiB of
+/// arguments and environment at most, so nobody needs more.
+const FULL: &str = "with it a plan has over 4 GiB of text";
+
+/// Why a word was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unfit {
+    Nul,
+    Full,
+}
+
+impl Unfit {
+    /// As an error of the option that gave the word.
+    pub(super) fn of(self, step: Step, word: impl AsRef<OsStr>) -> Error {
+        match self {
+            Unfit::Nul => Error::refused(step, NUL).with(word),
+            // Not with the word, which may be as long.
+            Unfit::Full => Error::refused_as(step, libc::E2BIG, FULL),
+        }
+    }
+}
+
+/// Places in the text are numbers of 32 bits, and so is its length.
+const MOST: usize = (u32::MAX - 1) as usize;
+
+/// What arguments and environment leave for the rest, so that it is they
+/// that are refused.
+const REST: usize = 1 << 28;
 
 /// Every string of a plan, each with its NUL, and the arrays of their
 /// places, each with its end mark. `bind` turns places into addresses.
@@ -24,6 +50,8 @@ pub(crate) struct Words {
     /// For each candidate the place of an argv that has a shell run it.
     shells: Vec<u64>,
     bound: bool,
+    /// How long the text may be.
+    most: usize,
 }
 
 /// The end of a list while places are not yet addresses.
@@ -51,7 +79,22 @@ impl Words {
             path: None,
             shells: Vec::new(),
             bound: false,
+            most: MOST - REST,
         }
+    }
+
+    /// With room for so many bytes and no more.
+    #[cfg(test)]
+    pub(super) fn with_room(bytes: usize) -> Words {
+        let mut words = Words::new();
+        words.most = words.text.len() + bytes;
+        words
+    }
+
+    /// Whether there is room for so much and a NUL.
+    fn room(&self, len: usize) -> Result<(), Unfit> {
+        let left = self.most.saturating_sub(self.text.len());
+        if len < left { Ok(()) } else { Err(Unfit::Full) }
     }
 
     /// The place of 32 zero bytes.
@@ -68,22 +111,32 @@ impl Words {
     pub(crate) const ROOT: Str = Str { start: 42, len: 1 };
 
     /// Adds one string, made of parts.
-    pub(crate) fn put(&mut self, parts: &[&[u8]]) -> Result<Str, Nul> {
+    pub(crate) fn put(&mut self, parts: &[&[u8]]) -> Result<Str, Unfit> {
         let start = self.text.len();
+        let mut all = 0usize;
+        for part in parts {
+            all = all.saturating_add(part.len());
+        }
+        self.room(all)?;
         for part in parts {
             if memchr::memchr(0, part).is_some() {
-                return Err(Nul(NUL));
+                return Err(Unfit::Nul);
             }
             self.text.extend_from_slice(part);
         }
-        let len = self.text.len() - start;
         self.text.push(0);
-        let narrow = u32::try_from(start).ok().zip(u32::try_from(len).ok());
-        let (start, len) = narrow.ok_or(Nul("it is longer than 4 GiB"))?;
-        Ok(Str { start, len })
+        Ok(self.place(start))
     }
 
-    pub(crate) fn argument(&mut self, word: &[u8]) -> Result<Str, Nul> {
+    /// What the text has from `start` on, but for the last byte.
+    fn place(&self, start: usize) -> Str {
+        // `room` has seen to it that both fit.
+        let narrow = |n| u32::try_from(n).unwrap_or(u32::MAX);
+        let len = self.text.len() - start - 1;
+        Str { start: narrow(start), len: narrow(len) }
+    }
+
+    pub(crate) fn argument(&mut self, word: &[u8]) -> Result<Str, Unfit> {
         let at = self.put(&[word])?;
         if self.lists.is_empty() {
             self.first = at.start as usize;
@@ -92,18 +145,22 @@ impl Words {
         Ok(at)
     }
 
-    pub(crate) fn pair(&mut self, k: &[u8], v: &[u8]) -> Result<(), Nul> {
+    pub(crate) fn pair(&mut self, k: &[u8], v: &[u8]) -> Result<(), Unfit> {
         let nul = |word| memchr::memchr(0, word).is_some();
         if nul(k) || nul(v) {
-            return Err(Nul(NUL));
+            return Err(Unfit::Nul);
         }
-        self.inherited(k, v);
-        Ok(())
+        self.inherited(k, v)
     }
 
     /// A variable of the process's own: it was a C string, and holds no NUL.
-    pub(crate) fn inherited(&mut self, k: &[u8], v: &[u8]) {
+    pub(crate) fn inherited(
+        &mut self,
+        k: &[u8],
+        v: &[u8],
+    ) -> Result<(), Unfit> {
         let start = self.text.len();
+        self.room(k.len().saturating_add(v.len()).saturating_add(1))?;
         self.text.reserve(k.len() + v.len() + 2);
         self.text.extend_from_slice(k);
         self.text.push(b'=');
@@ -112,22 +169,20 @@ impl Words {
         self.lists.push(start as u64);
         // Of two the first counts, as getenv has it.
         if k == b"PATH" && self.path.is_none() {
-            let narrow = |n| u32::try_from(n).unwrap_or(u32::MAX);
-            let (start, len) = (narrow(start + 5), narrow(v.len()));
-            self.path = Some(Str { start, len });
+            self.path = Some(self.place(start + 5));
         }
+        Ok(())
     }
 
     /// Adds numbers as the kernel reads them, of 32 bits each.
-    pub(crate) fn numbers(&mut self, all: &[u32]) -> Str {
+    pub(crate) fn numbers(&mut self, all: &[u32]) -> Result<Str, Unfit> {
         let start = self.text.len();
+        self.room(4 * all.len())?;
         for n in all {
             self.text.extend_from_slice(&n.to_le_bytes());
         }
-        let len = self.text.len() - start;
         self.text.push(0);
-        let narrow = |n| u32::try_from(n).unwrap_or(u32::MAX);
-        Str { start: narrow(start), len: narrow(len) }
+        Ok(self.place(start))
     }
 
     /// The numbers again.
@@ -144,6 +199,7 @@ impl Words {
             self.envp = self.lists.len();
         } else {
             self.envc = self.lists.len() - self.envp - 1;
+            self.most = self.most.saturating_add(REST);
         }
     }
 
@@ -277,13 +333,14 @@ impl fmt::Debug for Words {
 
 #[cfg(test)]
 mod tests {
-    use super::{Nul, Str, Words};
+    use super::{REST, Step, Str, Unfit, Words};
+    use crate::parent::plan::Wishes;
 
     #[test]
     fn of_two_paths_in_an_environment_the_first_is_searched() {
         let mut words = Words::new();
-        words.inherited(b"PATH", b"/first");
-        words.inherited(b"PATH", b"/second");
+        words.inherited(b"PATH", b"/first").unwrap();
+        words.inherited(b"PATH", b"/second").unwrap();
         let path = words.path().unwrap();
         assert_eq!(words.bytes(path), b"/first");
     }
@@ -291,8 +348,52 @@ mod tests {
     #[test]
     fn a_word_with_a_nul_is_refused_and_nothing_is_cut() {
         let mut words = Words::new();
-        let Err(Nul(why)) = words.put(&[b"a\0b"]) else { panic!("taken") };
-        assert_eq!(why, "it contains a NUL byte");
+        assert_eq!(words.put(&[b"a\0b"]), Err(Unfit::Nul));
+    }
+
+    #[test]
+    fn where_there_is_no_room_nothing_is_cut() {
+        let mut words = Words::with_room(16);
+        let before = words.text().len();
+        assert_eq!(words.argument(&[b'a'; 16]), Err(Unfit::Full));
+        assert_eq!(words.inherited(b"PATH", &[b'a'; 11]), Err(Unfit::Full));
+        assert_eq!(words.pair(b"PATH", &[b'a'; 11]), Err(Unfit::Full));
+        assert_eq!(words.numbers(&[1, 2, 3, 4]), Err(Unfit::Full));
+        assert_eq!(words.path(), None);
+        assert_eq!((words.text().len(), words.lists().len()), (before, 0));
+        words.argument(b"sh").unwrap();
+        words.end_list();
+        words.inherited(b"PATH", b"/bin/bin").unwrap_err();
+        words.inherited(b"PATH", b"/bin/bi").unwrap();
+        assert_eq!(words.bytes(words.path().unwrap()), b"/bin/bi");
+        assert_eq!(words.put(&[b"", b""]), Err(Unfit::Full));
+        // What comes after the environment has room of its own.
+        words.end_list();
+        words.put(&[b"/srv"]).unwrap();
+        let room = words.most - words.text().len();
+        assert_eq!(room, REST - 5);
+    }
+
+    #[test]
+    fn the_option_that_has_too_much_text_is_named() {
+        let wishes = |arg: &str, value: &str| {
+            let env = [("A".into(), Some(value.into()))].into();
+            let args = [arg.into()].into();
+            let program = "/bin/true".into();
+            Wishes { program, args, env, ..Wishes::default() }
+        };
+        let step = |arg, value| {
+            let wishes = wishes(arg, value);
+            let mut words = Words::with_room(22);
+            let made = words.program(&wishes).map(drop);
+            let made = made.and_then(|()| words.environment(&wishes, None));
+            let error = made.err()?;
+            assert_eq!(error.operand(), None);
+            Some(error.step())
+        };
+        assert_eq!(step("abcdef", "12"), None);
+        assert_eq!(step("abcdef", "123"), Some(Step::Env));
+        assert_eq!(step("abcdefabcdef", ""), Some(Step::Arg));
     }
 
     #[test]

@@ -1,0 +1,118 @@
+//! Numbers at their ends: counts, descriptors and sizes that are the largest
+//! there are, or that nobody can have.
+#![allow(unsafe_code, reason = "the tests name numbers, and set hooks")]
+
+mod util;
+
+use std::fs::File;
+use std::io;
+use std::time::{Duration, Instant};
+
+use offshoot::{Command, Engine, Memory, Step, reserve_fds};
+use util::clean::{clean, command};
+use util::filter::{self, Fate};
+use util::{alone, each_engine};
+
+#[test]
+fn more_descriptors_than_there_can_be_are_not_reserved() {
+    let name = "more_descriptors_than_there_can_be_are_not_reserved";
+    let _alone = alone();
+    if !util::inside(name, &[]) {
+        return;
+    }
+    let refused = || {
+        for count in [usize::MAX, usize::MAX - 2, 1 << 40, 1 << 30, 1 << 20] {
+            let before = (util::State::now(), Instant::now());
+            let error = reserve_fds(count).unwrap_err();
+            assert_eq!(error.step(), Step::ReserveFds, "{error}");
+            assert_eq!(error.raw_os_error(), Some(libc::EMFILE));
+            let shown = error.operand().unwrap().to_str().unwrap();
+            assert_eq!(shown, count.to_string());
+            assert!(before.1.elapsed() < Duration::from_secs(1), "{count}");
+            assert_eq!(util::State::now(), before.0, "{count}");
+        }
+    };
+    refused();
+    reserve_fds(2).unwrap();
+    refused();
+    // Nobody may ask for the limit.
+    let fate = Fate::Errno(u16::try_from(libc::EPERM).unwrap());
+    filter::with(libc::SYS_prlimit64, fate, refused);
+    assert!(Command::new("/bin/true").status().unwrap().success());
+}
+
+/// Where the limit on numbers is not known: below it is refused beforehand.
+#[test]
+fn the_highest_number_there_is_may_be_a_target() {
+    let fate = Fate::Errno(u16::try_from(libc::EPERM).unwrap());
+    each_engine(|engine| {
+        for target in [i32::MAX, i32::MAX - 1] {
+            let null = || File::open("/dev/null").unwrap();
+            let mut all = command("/bin/true", engine);
+            all.fd(target, null()).fd(9, null());
+            let error = clean(|| {
+                let spawn = || all.spawn().map(drop);
+                filter::with(libc::SYS_prlimit64, fate, spawn)
+            });
+            let errnos = [libc::EBADF, libc::EMFILE, libc::EPERM];
+            let errno = error.raw_os_error().unwrap();
+            assert!(errnos.contains(&errno), "{engine} {error}");
+        }
+    });
+}
+
+#[test]
+fn more_calls_than_can_be_counted_are_refused_by_the_option_that_made_them() {
+    let _alone = alone();
+    let count = 65_535;
+    let mut hooks = Command::new("/bin/true");
+    for _ in 0..count {
+        // SAFETY: does nothing.
+        unsafe { hooks.pre_exec(|_| Ok(())) };
+    }
+    // As many again for the gaps between them.
+    let mut raw = Command::new("/bin/true");
+    let mut inherited = Command::new("/bin/true");
+    for n in 0..40_000 {
+        // SAFETY: 0 stays open, and the rest is never looked at.
+        unsafe { raw.raw_fd(2 * n + 3, 0).inherit_unlisted_fds(false) };
+        // SAFETY: as above.
+        unsafe { inherited.inherit_raw_fd(2 * n + 3) };
+    }
+    let cases = [
+        (hooks, Step::PreExec, "65535"),
+        (raw, Step::Fd, "40000"),
+        (inherited, Step::InheritRawFd, "40000"),
+    ];
+    for (mut command, step, shown) in cases {
+        let planned = command.plan().map(drop).unwrap_err();
+        let error = clean(|| command.spawn().map(drop));
+        assert_eq!(format!("{planned:?}"), format!("{error:?}"));
+        assert_eq!(error.step(), step, "{error}");
+        assert_eq!(error.operand().unwrap(), shown, "{error}");
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        assert!(error.to_string().contains("over 65,534 calls"), "{error}");
+    }
+}
+
+/// What a page of shared memory takes is taken before it is written to: a
+/// full file system would end this process by SIGBUS.
+#[test]
+fn a_page_that_there_is_no_memory_for_is_an_error_or_done_without() {
+    let _alone = alone();
+    for errno in [libc::ENOSPC, libc::ENOMEM] {
+        let fate = Fate::Errno(u16::try_from(errno).unwrap());
+        filter::with(libc::SYS_fallocate, fate, || {
+            let mut named = command("/bin/true", Engine::Isolated);
+            let error = clean(|| named.spawn().map(drop));
+            assert_eq!(error.step(), Step::Image, "{error}");
+            assert_eq!(error.raw_os_error(), Some(errno));
+            let mut any = Command::new("/bin/true");
+            let mut child = any.memory(Memory::Private).spawn().unwrap();
+            assert!(child.wait().unwrap().success());
+            assert_eq!(child.launch().engine(), Engine::Copied);
+            let told = child.launch().fallbacks().next().unwrap();
+            assert_eq!(told.raw_os_error(), Some(errno));
+        });
+    }
+}
