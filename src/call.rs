@@ -235,20 +235,24 @@ pub(crate) mod slot {
     pub(crate) const PERSONALITY: u8 = 61;
     /// A copy of the child's pidfd above the cut, where the pidfd is below.
     pub(crate) const PROBE: u8 = 62;
+    /// The stop signal that was pending in the child and that it has taken,
+    /// or an errno.
+    pub(crate) const STOP: u8 = 63;
+    pub(crate) const STOP_AT: u8 = 64;
     /// The first that lowering hands out.
-    pub(crate) const FREE: u8 = 63;
+    pub(crate) const FREE: u8 = 65;
     /// How many there are.
-    pub(crate) const COUNT: u8 = 127;
+    pub(crate) const COUNT: u8 = 129;
 
     /// Those that rows may write, beside the free ones.
-    pub(crate) const WRITTEN: [u8; 6] =
-        [SINK, WORD, DIGITS, GATE, TOLD, PROBE];
+    pub(crate) const WRITTEN: [u8; 7] =
+        [SINK, WORD, DIGITS, GATE, TOLD, PROBE, STOP];
 
     const _: () = assert!(GATE_NODE - GATE == NODE - WORD);
 
     /// Which slots hold the address of which, and how many bytes may be read
     /// or written there.
-    pub(crate) const ADDRESSES: [(u8, u8, u64); 11] = [
+    pub(crate) const ADDRESSES: [(u8, u8, u64); 12] = [
         (MASK_AT, MASK, 8),
         (HEAD_AT, HEAD, 24),
         (IDS_AT, IDS, 8),
@@ -260,6 +264,7 @@ pub(crate) mod slot {
         (GATE_AT, GATE, 8 * (GATE_AT - GATE) as u64),
         (PARENT_AT, PARENT, 8),
         (TOLD_AT, TOLD, 8),
+        (STOP_AT, STOP, 8),
     ];
 }
 
@@ -270,7 +275,7 @@ pub(crate) mod gate {
     pub(crate) const OPEN: u32 = 0x2000_0001;
 }
 
-/// What one launch has of its own: 1,040 bytes on the caller's stack, or in a
+/// What one launch has of its own: 1,056 bytes on the caller's stack, or in a
 /// page that both processes map.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(8))]
@@ -292,7 +297,7 @@ const _: () = assert!(offset_of!(Block, failed) == 4);
 const _: () = assert!(offset_of!(Block, denied) == 8);
 const _: () = assert!(offset_of!(Block, result) == 16);
 const _: () = assert!(offset_of!(Block, slots) == 24);
-const _: () = assert!(size_of::<Block>() == 1040);
+const _: () = assert!(size_of::<Block>() == 1056);
 
 impl Block {
     pub(crate) const fn new() -> Block {

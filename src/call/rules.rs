@@ -69,6 +69,9 @@ const WAIT: &[(usize, u64)] = &[(1, libc::FUTEX_WAIT as u64)];
 const WAKE: &[(usize, u64)] = &[(1, libc::FUTEX_WAKE as u64)];
 const TIME: Reach = Reach::Bytes(size_of::<Timespec>() as u64);
 
+/// A look at what is pending, which tells nothing but the signal.
+const TAKE: &[(usize, u64)] = &[(1, 0), (3, SIGSET_SIZE)];
+
 /// What `prctl` sets. Dumpable is only ever taken away.
 const DEATH_SIGNAL: &[(usize, u64)] = &[(0, libc::PR_SET_PDEATHSIG as u64)];
 const NAME: &[(usize, u64)] = &[(0, libc::PR_SET_NAME as u64)];
@@ -100,6 +103,11 @@ pub(super) const RULES: &[Rule] = &[
     plain(libc::SYS_getegid),
     Rule { writes: 0b100, ..reads(libc::SYS_rt_sigaction, 0b10, SIGACTION) },
     reads(libc::SYS_rt_sigprocmask, 0b10, SIGSET),
+    Rule {
+        reads: 0b101,
+        reach: TIME,
+        ..only(libc::SYS_rt_sigtimedwait, TAKE)
+    },
     reads(libc::SYS_execve, 0b111, Reach::String),
     reads(libc::SYS_execveat, 0b1110, Reach::String),
     plain(libc::SYS_exit_group),

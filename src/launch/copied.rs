@@ -10,6 +10,7 @@
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use super::shared::Shared;
+use super::stops::resume;
 use super::{Ask, Made, address, descriptor, gate};
 use super::{make, pidfd_slot, seat, verdict};
 use crate::call::{Block, Table, slot};
@@ -63,7 +64,10 @@ pub(crate) fn launch(
     if !gate::pass(&shared, ask.gate, target, || ended(target)) {
         return (Made::Stopped { pidfd }, shared.read());
     }
-    await_word(shared.half(slot::WORD), is_free, || ended(target));
+    await_word(shared.half(slot::WORD), is_free, || {
+        resume(target);
+        ended(target)
+    });
     let block = shared.read();
     (verdict(table, &block, pid, pidfd), block)
 }

@@ -12,6 +12,7 @@ use core::ffi::CStr;
 use core::ptr;
 
 use super::copied::{await_word, is_free};
+use super::stops::resume;
 use super::{Ask, Made, address, descriptor, ended, failed};
 use super::{first_exec, gate, make};
 use super::{pidfd_slot, seat, seat_name, shared::Shared, verdict};
@@ -87,7 +88,10 @@ pub(crate) fn launch(
 /// Waits for the image to have become the program, or to be gone.
 fn program(page: &Shared, target: Target, inside: Inside) -> (Made, Block) {
     let Target { pid, pidfd } = target;
-    await_word(page.half(slot::WORD), is_free, || ended(target));
+    await_word(page.half(slot::WORD), is_free, || {
+        resume(target);
+        ended(target)
+    });
     let block = page.read();
     if block.failed != 0 {
         // A failed image is an ordinary child: another thread may have

@@ -24,11 +24,13 @@
 //! Absent here: retries, pipes, files, allocation. Those are the parent's.
 
 pub(crate) mod copied;
+mod execd;
 pub(crate) mod gate;
 pub(crate) mod here;
 pub(crate) mod isolated;
 pub(crate) mod pipe;
 pub(crate) mod shared;
+mod stops;
 pub(crate) mod suspended;
 
 use core::cell::Cell;

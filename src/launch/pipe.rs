@@ -1,25 +1,33 @@
 //! Engine pipe: a plain clone, told apart from its program by the end of a
 //! pipe. For emulators and kernels that do not honour what the others need.
 //!
-//! Its limits: another thread that forks without exec holds the pipe open,
-//! and the caller with it; a failed child raises SIGCHLD and can be waited
-//! for by others; a child killed inside execve cannot be told from its
-//! program (`sure` is false).
+//! Its limits: a failed child raises SIGCHLD and can be waited for by others;
+//! a child killed inside execve cannot be told from its program (`sure` is
+//! false). Where another thread forks without exec and so holds the pipe
+//! open, or a hook has closed it early, /proc says whether the child has
+//! exec'd, some milliseconds late.
 #![allow(unsafe_code, reason = "the door of this engine")]
 
 use core::mem;
 
-use rustix::fd::OwnedFd;
-use rustix::io::{Errno as Failure, read};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use super::execd::has_execd;
 use super::shared::Shared;
+use super::stops::resume;
 use super::{Ask, Made, ended, failed, first_exec, gate, make, seat};
-use crate::call::{Block, Table, slot};
+use crate::call::{Block, Table, local, slot};
 use crate::child::enter;
 use crate::sys::abi::CloneArgs;
 use crate::sys::call::{pidfd_open, set_signal_mask};
 use crate::sys::wait::{Kind, Target, wait};
 use crate::sys::{CloneFlags, Errno, Maker, Pid, bits};
+
+/// How long the first look waits for news, in nanoseconds; each that has none
+/// doubles it, up to the last.
+const FIRST_WAIT: i64 = 1_000_000;
+const LAST_WAIT: i64 = 128_000_000;
 
 /// Makes a child by a plain clone that walks `table`, and returns when the
 /// pipe's writing end, which is close-on-exec, is closed in the child.
@@ -58,9 +66,60 @@ pub(crate) fn launch(
     if !gate::pass(&shared, ask.gate, target, || ended(target)) {
         return (Made::Stopped { pidfd }, shared.read());
     }
-    while matches!(read(&ours, &mut [0u8; 1]), Err(Failure::INTR)) {}
+    await_exec(&shared, table, target, &ours);
     let block = shared.read();
     (verdict(table, &block, target), block)
+}
+
+/// Waits until the child has exec'd, has failed a row or has ended. Only
+/// a hook can close the pipe before.
+fn await_exec(
+    shared: &Shared,
+    table: &Table<'_>,
+    target: Target,
+    pipe: &OwnedFd,
+) {
+    let exec = first_exec(table);
+    let hooked = table.rows().iter().any(|row| row.nr == local::HOOK);
+    let (mut open, mut limit) = (true, FIRST_WAIT);
+    loop {
+        let late = !news(pipe, &mut open, target, limit);
+        if late {
+            resume(target);
+            limit = (limit * 2).min(LAST_WAIT);
+        }
+        // First whether it is there, then what it has left.
+        let over = ended(target);
+        let Block { reached, failed, .. } = shared.read();
+        let runs = match (open, hooked) {
+            _ if reached < exec => false,
+            (false, false) => true,
+            (false, true) => has_execd(target.pid).unwrap_or(late),
+            (true, _) => late && has_execd(target.pid) == Some(true),
+        };
+        if failed != 0 || over || runs {
+            return;
+        }
+    }
+}
+
+/// Waits for the end of the pipe, which is open no longer then, or of the
+/// child; false if neither came in time.
+fn news(pipe: &OwnedFd, open: &mut bool, target: Target, limit: i64) -> bool {
+    // SAFETY: clause 2 of this folder: the kernel has made it for this
+    // launch, and nobody has taken it or closes it meanwhile.
+    let borrow = |fd| unsafe { BorrowedFd::borrow_raw(fd) };
+    let pidfd = target.pidfd.map(borrow);
+    let other = pidfd.unwrap_or_else(|| pipe.as_fd());
+    let exit = PollFd::from_borrowed_fd(other, PollFlags::IN);
+    let mut both = [exit, PollFd::new(pipe, PollFlags::empty())];
+    let from = usize::from(pidfd.is_none());
+    let to = if *open { 2 } else { 1 };
+    let limit = Timespec { tv_sec: 0, tv_nsec: limit };
+    let asked = both.get_mut(from..to).unwrap_or_default();
+    let late = poll(asked, Some(&limit)) == Ok(0);
+    *open = *open && both[1].revents().is_empty();
+    !late
 }
 
 fn verdict(table: &Table<'_>, block: &Block, target: Target) -> Made {

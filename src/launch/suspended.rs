@@ -1,11 +1,13 @@
 //! Engine suspended: memory shared, the caller asleep until exec or death.
 #![allow(unsafe_code, reason = "the door of this engine")]
 
+use super::stops::pass_on;
 use super::{Ask, Made, address, descriptor, make, pidfd_slot, seat, verdict};
 use crate::call::{Block, Table, slot};
 use crate::child::enter;
 use crate::sys::abi::CloneArgs;
 use crate::sys::call::set_signal_mask;
+use crate::sys::wait::Target;
 use crate::sys::{CloneFlags, Errno, Pid};
 
 /// Makes a child that walks `table` and returns when it runs the program or
@@ -29,12 +31,15 @@ pub(crate) fn launch(
     // 3 of this folder, as SUSPENDED holds VM and VFORK. Clause 3: `seat` has
     // set the address slots. Clause 4: clause 6 of this folder.
     let made = unsafe { enter(nr, arguments, table, at) };
+    let pid = Pid::new(made);
+    let pidfd = descriptor(block.slot(pidfd));
+    if let Some(pid) = pid {
+        // While it is pending here as well.
+        pass_on(Target { pid, pidfd }, block);
+    }
     set_signal_mask(mask);
-    match Pid::new(made) {
-        Some(pid) => {
-            let pidfd = descriptor(block.slot(pidfd));
-            verdict(table, block, pid, pidfd)
-        }
+    match pid {
+        Some(pid) => verdict(table, block, pid, pidfd),
         None => Made::Refused(Errno::of(made).unwrap_or(Errno(libc::EINVAL))),
     }
 }

@@ -43,6 +43,12 @@ pub(crate) const SIGACTION_SIZE: u64 = 32;
 /// The kernel's signal set: one bit a signal, signal 1 in bit 0.
 pub(crate) const SIGSET_SIZE: u64 = 8;
 
+/// The signals that stop a process and can be blocked, as a set: SIGTSTP,
+/// SIGTTIN and SIGTTOU.
+pub(crate) const STOPS: u64 = 1 << (libc::SIGTSTP - 1)
+    | 1 << (libc::SIGTTIN - 1)
+    | 1 << (libc::SIGTTOU - 1);
+
 /// `sizeof(struct robust_list_head)`, the only length the kernel takes.
 pub(crate) const ROBUST_HEAD_SIZE: u64 = 24;
 

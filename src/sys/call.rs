@@ -69,6 +69,21 @@ impl Action {
     }
 }
 
+/// The signals that are blocked and pending, in the thread or the process.
+pub(crate) fn pending_signals() -> u64 {
+    let mut set = 0u64;
+    let at = (&raw mut set).expose_provenance() as u64;
+    // SAFETY: clause 1 of `syscall`: the call writes the 8 bytes of `set`.
+    unsafe { syscall(libc::SYS_rt_sigpending, [at, SIGSET_SIZE, 0, 0, 0, 0]) };
+    set
+}
+
+/// The process group of a process, 0 for this one.
+pub(crate) fn group(pid: u32) -> i64 {
+    // SAFETY: clause 1 of `syscall`: a number.
+    unsafe { syscall(libc::SYS_getpgid, [pid.into(), 0, 0, 0, 0, 0]) }
+}
+
 /// A soft limit of this process, `u64::MAX` if there is none.
 pub(crate) fn limit(of: Limit) -> Result<u64, Errno> {
     let mut both = [u64::MAX; 2];
@@ -145,22 +160,25 @@ pub(crate) fn kill(pid: Pid, signal: i32) -> Result<(), Errno> {
     Errno::of(result).map_or(Ok(()), Err)
 }
 
-/// Ends a child that has not been waited for: by its descriptor, which never
-/// means another process, else by its number.
+/// Ends a child that has not been waited for.
 pub(crate) fn end(target: Target) -> Result<(), Errno> {
+    send(target, libc::SIGKILL)
+}
+
+/// Sends a signal to a child that has not been waited for: by its descriptor,
+/// which never means another process, else by its number.
+pub(crate) fn send(target: Target, signal: i32) -> Result<(), Errno> {
     let Some(pidfd) = target.pidfd else {
-        return kill(target.pid, libc::SIGKILL);
+        return kill(target.pid, signal);
     };
-    let signal = u64::from(libc::SIGKILL.unsigned_abs());
-    let args = [bits(i64::from(pidfd)), signal, 0, 0, 0, 0];
+    let number = u64::from(signal.unsigned_abs());
+    let args = [bits(i64::from(pidfd)), number, 0, 0, 0, 0];
     // SAFETY: clause 1 of `syscall`: numbers, and no siginfo.
     let result = unsafe { syscall(libc::SYS_pidfd_send_signal, args) };
     match Errno::of(result) {
         None => Ok(()),
         // Before Linux 5.1, or a filter that knows the other one.
-        Some(Errno(libc::ENOSYS | libc::EPERM)) => {
-            kill(target.pid, libc::SIGKILL)
-        }
+        Some(Errno(libc::ENOSYS | libc::EPERM)) => kill(target.pid, signal),
         Some(errno) => Err(errno),
     }
 }

@@ -91,6 +91,25 @@ pub(crate) fn peek(
     waitid(libc::P_PID, pid, how, false)
 }
 
+/// The signal that a child is stopped by, if it is; that stays to be waited
+/// for.
+pub(crate) fn stopped(target: Target) -> Option<i32> {
+    let how = Kind::Any.flag() | libc::WSTOPPED | libc::WNOWAIT;
+    let by_number =
+        || waitid(libc::P_PID, i64::from(target.pid.get()), how, false);
+    let by_pidfd = |fd: i32| waitid(libc::P_PIDFD, i64::from(fd), how, false);
+    let seen = match target.pidfd.map(by_pidfd) {
+        // As in `wait`.
+        None | Some(Err(Errno(libc::EINVAL | libc::ENOSYS | libc::EPERM))) => {
+            by_number()
+        }
+        Some(seen) => seen,
+    };
+    let seen = seen.ok().flatten();
+    let seen = seen.filter(|seen| seen.code == libc::CLD_STOPPED);
+    seen.map(|seen| seen.status)
+}
+
 fn waitid(
     by: libc::idtype_t,
     id: i64,

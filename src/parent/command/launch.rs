@@ -57,7 +57,10 @@ impl Command {
     ///
     /// The caller sleeps until exec, in a state in which only a signal that
     /// ends the process wakes it; a child that is stopped (SIGSTOP) in that
-    /// gap holds it until SIGCONT.
+    /// gap holds it until SIGCONT. Of the stops that a terminal sends
+    /// (SIGTSTP, SIGTTIN, SIGTTOU) only one in the last instant does; an
+    /// earlier one comes to the program, if it stops the caller as well, and
+    /// the caller has one thread, or is dropped.
     ///
     /// # Errors
     ///

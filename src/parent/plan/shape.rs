@@ -70,6 +70,14 @@ impl Plan {
         sleeps && whole && !shape.listed && !shape.here
     }
 
+    /// Whether the child takes the stops that are pending, lest they hold a
+    /// caller that sleeps until exec. After setsid its group is an orphan,
+    /// which the kernel stops by SIGSTOP only.
+    pub(crate) fn takes_stops(&self, shape: Shape) -> bool {
+        let sleeps = shape.engine == Engine::Suspended && !shape.here;
+        sleeps && !self.ops.contains(&Op::Setsid)
+    }
+
     /// Whether any step needs a descriptor above 2 of the parent's.
     pub(crate) fn keeps(&self, shape: Shape) -> bool {
         let own = matches!(shape.engine, Engine::Pipe | Engine::Isolated);

@@ -93,9 +93,7 @@ impl Plan {
                 ("sigaction", signal_name(signal), "default".into())
             }
             Op::Hook(n) => self.hook_line(n),
-            Op::SignalMask => {
-                ("sigprocmask", "the caller's".into(), "".into())
-            }
+            Op::SignalMask => self.mask_line(),
             Op::Fchdir(_) => ("fchdir", "fd".into(), "current_dir_fd".into()),
             Op::ListenPid => {
                 ("getpid", "LISTEN_PID".into(), "listen_fds".into())
@@ -112,6 +110,12 @@ impl Plan {
                 ("execveat", what, self.words_note())
             }
         }
+    }
+
+    fn mask_line(&self) -> Line {
+        let takes = self.takes_stops(self.shape);
+        let note = if takes { "pending stops are taken first" } else { "" };
+        ("sigprocmask", "the caller's".into(), note.into())
     }
 
     fn hook_line(&self, n: u16) -> Line {

@@ -1,0 +1,61 @@
+//! Execd: whether a child has become another program, by what /proc says.
+
+use core::ffi::CStr;
+
+use crate::sys::{Pid, safe};
+
+/// `PF_FORKNOEXEC` of the kernel's: forked, and no exec since. It is the
+/// seventh field behind the name in `/proc/PID/stat` ([`proc_pid_stat(5)`]).
+///
+/// [`proc_pid_stat(5)`]: https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html
+const NO_EXEC: u64 = 0x40;
+const FLAGS: usize = 6;
+
+/// Whether a child that nobody has waited for has exec'd since it was made;
+/// `None` if that cannot be read.
+pub(super) fn has_execd(pid: Pid) -> Option<bool> {
+    let mut path = [0u8; 32];
+    let mut digits = [0u8; 10];
+    let (mut n, mut from) = (pid.get(), digits.len());
+    while n > 0 {
+        from = from.checked_sub(1)?;
+        *digits.get_mut(from)? = b'0' + u8::try_from(n % 10).ok()?;
+        n /= 10;
+    }
+    let parts = [b"/proc/", digits.get(from..)?, b"/stat"];
+    for (to, byte) in path.iter_mut().zip(parts.into_iter().flatten()) {
+        *to = *byte;
+    }
+    let path = CStr::from_bytes_until_nul(&path).ok()?;
+    let flags = libc::O_RDONLY | libc::O_CLOEXEC;
+    let file = safe::open(path, flags, 0).ok()?;
+    let mut stat = [0u8; 256];
+    let read = safe::read(file, &mut stat);
+    let _ = safe::close(file);
+    flags_in(stat.get(..read.ok()?)?).map(|flags| flags & NO_EXEC == 0)
+}
+
+fn flags_in(stat: &[u8]) -> Option<u64> {
+    // A name may hold anything.
+    let name = stat.iter().rposition(|byte| *byte == b')')?;
+    let mut fields = stat.get(name + 2..)?.split(|byte| *byte == b' ');
+    let flags = fields.nth(FLAGS)?;
+    core::str::from_utf8(flags).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{flags_in, has_execd};
+    use crate::sys::{Pid, safe};
+
+    #[test]
+    fn the_flags_stand_behind_a_name_of_any_kind() {
+        let stat = b"7 (a) b) R 1 7 7 0 -1 4194368 97 0";
+        assert_eq!(flags_in(stat), Some(4_194_368));
+        for short in [&b""[..], b"7 (a", b"7 (a)", b"7 (a) R 1 7 7 0 -1"] {
+            assert_eq!(flags_in(short), None);
+        }
+        let own = Pid::new(safe::getpid().into()).unwrap();
+        assert_eq!(has_execd(own), Some(true), "this program was exec'd");
+    }
+}

@@ -1,0 +1,320 @@
+//! Stops: Ctrl-Z of whoever spawns. A stop that is pending in the child does
+//! not take effect in memory that the caller waits for, and `fg` finds the
+//! caller where it always is.
+#![allow(unsafe_code, reason = "plays a shell with job control")]
+
+mod util;
+
+use std::fs;
+use std::io::Read;
+use std::os::fd::AsRawFd;
+use std::os::unix::process::CommandExt;
+use std::process::{self, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use offshoot::{Command, Engine, HookContext};
+use util::{ENGINES, PRIVATE, alone, own_pids};
+
+/// Signals that stop and can be blocked.
+const STOPS: [i32; 3] = [libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU];
+
+/// What the caller does, where this program is one.
+const ROLE: &str = "OFFSHOOT_STOPS";
+
+/// Long enough on a busy machine for whatever does not hang.
+const LATE: Duration = Duration::from_secs(30);
+
+/// A caller of spawn in a process group of its own. Its parent, in another
+/// group of the session, is the shell: so its group is no orphan, in which
+/// these signals do nothing.
+struct Caller {
+    process: process::Child,
+    group: i32,
+}
+
+impl Caller {
+    fn new(test: &str, role: &str) -> Caller {
+        let exe = std::env::current_exe().unwrap();
+        let mut command = process::Command::new(exe);
+        command
+            .args(["--exact", test, "--nocapture", "--test-threads=1"])
+            .env(ROLE, role)
+            .stdout(Stdio::piped())
+            .process_group(0);
+        let process = command.spawn().unwrap();
+        let group = i32::try_from(process.id()).unwrap();
+        assert!(group > 1);
+        Caller { process, group }
+    }
+
+    fn signal_group(&self, signal: i32) {
+        // SAFETY: the number is above 1: one group, whose leader is there.
+        let done = unsafe { libc::kill(-self.group, signal) };
+        assert_eq!(done, 0);
+    }
+
+    /// Whether it stops, as a shell sees it.
+    fn stops(&self, limit: Duration) -> bool {
+        within(limit, || {
+            let mut status = 0;
+            let how = libc::WUNTRACED | libc::WNOHANG;
+            // SAFETY: writes one int.
+            let pid = unsafe { libc::waitpid(self.group, &mut status, how) };
+            assert!(pid == 0 || libc::WIFSTOPPED(status), "{status:#x}");
+            pid == self.group
+        })
+    }
+
+    /// What it says next, if it does in time.
+    fn says(&mut self, limit: Duration) -> Option<String> {
+        let out = self.process.stdout.as_mut().unwrap();
+        let fd = out.as_raw_fd();
+        let mut poll = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+        let limit = i32::try_from(limit.as_millis()).unwrap();
+        // SAFETY: one pollfd of this frame.
+        if unsafe { libc::poll(&mut poll, 1, limit) } != 1 {
+            return None;
+        }
+        let mut text = [0; 4096];
+        let len = out.read(&mut text).unwrap();
+        Some(String::from_utf8_lossy(&text[..len]).into_owned())
+    }
+
+    /// What it says up to and with a word.
+    fn says_all(&mut self, word: &str) -> String {
+        let mut all = String::new();
+        while !all.contains(word) {
+            let next = self.says(LATE).unwrap_or_else(|| {
+                panic!("no {word} in time, but {all}: {:?}", self.states())
+            });
+            assert_ne!(next, "", "no {word}: {all}");
+            all += &next;
+        }
+        all
+    }
+
+    /// The processes of its group and their children: name and state.
+    fn states(&self) -> Vec<(i32, String, char)> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir("/proc").unwrap().flatten() {
+            let name = entry.file_name();
+            let Ok(pid) = name.to_string_lossy().parse() else { continue };
+            let Ok(stat) = fs::read_to_string(entry.path().join("stat"))
+            else {
+                continue;
+            };
+            let (name, rest) = stat.rsplit_once(") ").unwrap();
+            let name = name.split_once('(').unwrap().1.to_string();
+            let words: Vec<&str> = rest.split(' ').collect();
+            let (state, parent, group) = (words[0], words[1], words[2]);
+            let own = self.group.to_string();
+            if [parent, group].contains(&own.as_str()) {
+                found.push((pid, name, state.chars().next().unwrap()));
+            }
+        }
+        found
+    }
+}
+
+impl Drop for Caller {
+    fn drop(&mut self) {
+        for (pid, ..) in self.states() {
+            assert!(pid > 1);
+            // SAFETY: one process, of the caller's.
+            unsafe { libc::kill(pid, libc::SIGKILL) };
+        }
+        let _ = self.process.wait();
+    }
+}
+
+/// Whether something comes true in time.
+fn within(limit: Duration, test: impl Fn() -> bool) -> bool {
+    let end = Instant::now() + limit;
+    loop {
+        if test() {
+            return true;
+        }
+        if Instant::now() >= end {
+            return false;
+        }
+        thread::sleep(Duration::from_micros(50));
+    }
+}
+
+/// A command of the engine whose child has these signals pending by the time
+/// that its mask is the program's.
+fn stopped(engine: Engine, signals: &[i32]) -> Command {
+    let mut command = Command::new("/bin/true");
+    command.engine(engine);
+    let signals = signals.to_vec();
+    let send = |pid: u32, all: &[i32]| {
+        for signal in all {
+            // SAFETY: a child that waits, or this process: above 0.
+            unsafe { libc::syscall(libc::SYS_kill, pid, *signal) };
+        }
+    };
+    let hook = {
+        let signals = signals.clone();
+        move |context: &mut HookContext<'_>| {
+            send(context.id(), &signals);
+            Ok(())
+        }
+    };
+    match engine {
+        // SAFETY: the hook makes system calls.
+        Engine::Suspended => unsafe { command.pre_exec_shared(hook) },
+        // No hooks there.
+        Engine::Isolated => command.before_exec(move |pid, _| {
+            send(pid, &signals);
+            Ok(())
+        }),
+        // SAFETY: the hook makes system calls.
+        _ => unsafe { command.pre_exec(hook) },
+    };
+    command
+}
+
+fn engine(name: &str) -> Engine {
+    ENGINES.into_iter().find(|one| one.to_string() == name).unwrap()
+}
+
+#[test]
+fn a_stop_that_is_pending_holds_no_spawn() {
+    let name = "a_stop_that_is_pending_holds_no_spawn";
+    if let Ok(role) = std::env::var(ROLE) {
+        let (engine, all) = (engine(&role), [&STOPS[..], &STOPS[..1]]);
+        for (n, signals) in all.into_iter().enumerate() {
+            for own_group in [true, false] {
+                let mut command = stopped(engine, signals);
+                if own_group {
+                    command.process_group(0);
+                }
+                let mut child = command.spawn().unwrap();
+                assert!(child.wait().unwrap().success());
+                println!("RAN {n}");
+            }
+        }
+        return println!("END");
+    }
+    let _alone = alone();
+    if !util::inside(name, &own_pids()) {
+        return;
+    }
+    for engine in ENGINES {
+        let said = Caller::new(name, &engine.to_string()).says_all("END");
+        assert_eq!(said.matches("RAN").count(), 4, "{engine}: {said}");
+    }
+}
+
+/// Spawns for ever, and says so.
+fn spawn_on(role: &str) -> ! {
+    let words: Vec<&str> = role.split(' ').collect();
+    loop {
+        let mut command = Command::new(words[2]);
+        command.engine(engine(words[0]));
+        if words[1] == "group" {
+            command.process_group(0);
+        }
+        command.spawn().unwrap().wait().unwrap();
+        println!("RAN");
+    }
+}
+
+/// Ctrl-Z and fg, again and again. A child in the caller's own group can be
+/// hit in the last instant before exec, where memory is shared: that is left
+/// out here, and measured in docs/gotchas.md.
+#[test]
+fn whoever_is_stopped_while_it_spawns_can_be_continued() {
+    let name = "whoever_is_stopped_while_it_spawns_can_be_continued";
+    if let Ok(role) = std::env::var(ROLE) {
+        spawn_on(&role);
+    }
+    let _alone = alone();
+    if !util::inside(name, &own_pids()) {
+        return;
+    }
+    let plain = PRIVATE.map(|engine| format!("{engine} plain true"));
+    let apart = ENGINES.map(|engine| format!("{engine} group true"));
+    for role in plain.into_iter().chain(apart) {
+        let mut caller = Caller::new(name, &role);
+        caller.says_all("RAN");
+        for n in 0..40 {
+            caller.signal_group(STOPS[n % 3]);
+            assert!(caller.stops(LATE), "{role}: {:?}", caller.states());
+            while caller.says(Duration::ZERO).is_some() {}
+            caller.signal_group(libc::SIGCONT);
+            caller.says_all("RAN");
+            thread::sleep(Duration::from_micros(100 + 77 * (n as u64 % 7)));
+        }
+    }
+}
+
+/// A caller of one thread, which is stopped by the same signal as its child,
+/// before the child's exec.
+fn stop_together(apart: bool) {
+    let mut command = Command::new("/bin/sleep");
+    command.arg("0.2").engine(Engine::Suspended);
+    if apart {
+        command.process_group(0);
+    }
+    // SAFETY: asks for a number.
+    let group = unsafe { libc::getpgrp() };
+    let hook = move |context: &mut HookContext<'_>| {
+        assert!(group > 1);
+        // SAFETY: one group, that of the test's caller.
+        unsafe { libc::syscall(libc::SYS_kill, -group, libc::SIGTSTP) };
+        if apart {
+            // It has left the group.
+            let own = context.id();
+            // SAFETY: this process, whose number is above 0.
+            unsafe { libc::syscall(libc::SYS_kill, own, libc::SIGTSTP) };
+        }
+        context.umask(0);
+        Ok(())
+    };
+    // SAFETY: the hook makes system calls.
+    unsafe { command.pre_exec_shared(hook) };
+    let mut child = command.spawn().unwrap();
+    assert!(child.wait().unwrap().success());
+    println!("END");
+}
+
+/// Nothing is lost: the program stops with its caller, and goes on with it;
+/// unless it has a group of its own, where nobody would continue it.
+#[test]
+fn a_stop_before_exec_comes_to_the_program() {
+    let name = "a_stop_before_exec_comes_to_the_program";
+    if let Ok(role) = std::env::var(ROLE) {
+        // SAFETY: the child goes on with one thread, and ends.
+        let pid = unsafe { libc::fork() };
+        if pid == 0 {
+            stop_together(role == "apart");
+            // SAFETY: ends this process.
+            unsafe { libc::_exit(0) };
+        }
+        let mut status = 0;
+        // SAFETY: writes one int.
+        unsafe { libc::waitpid(pid, &mut status, 0) };
+        assert_eq!(status, 0);
+        return;
+    }
+    let _alone = alone();
+    if !util::inside(name, &own_pids()) {
+        return;
+    }
+    for role in ["together", "apart"] {
+        let mut caller = Caller::new(name, role);
+        assert!(caller.stops(LATE));
+        if role == "together" {
+            let stopped = || {
+                let states = caller.states();
+                states.iter().filter(|one| one.2 == 'T').count() == 3
+                    && states.iter().any(|one| one.1 == "sleep")
+            };
+            assert!(within(LATE, stopped), "{:?}", caller.states());
+        }
+        caller.signal_group(libc::SIGCONT);
+        caller.says_all("END");
+    }
+}
