@@ -1,8 +1,7 @@
 //! Descriptors by number: a file, a pipe and a socket where a program expects
-//! them, make's jobserver, and nothing else.
+//! them, and nothing else.
 //!
 //! `cargo run --example pass_fds`
-#![allow(unsafe_code, reason = "make names its pipe by numbers only")]
 
 use std::error::Error;
 use std::fs::File;
@@ -20,13 +19,6 @@ const CHILD: &str = "
     read line <&5 && echo \"back: $line\" >&5
     cat <&7
     cat /proc/self/fd/$1";
-
-/// Takes a token from the pipe that MAKEFLAGS names, and puts it back.
-const JOB: &str = "
-    fds=${MAKEFLAGS##*--jobserver-auth=}
-    token=$(head -c 1 /proc/self/fd/${fds%,*})
-    echo \"a job with token $token\"
-    printf %s $token >/proc/self/fd/${fds#*,}";
 
 fn main() -> Result<(), Box<dyn Error>> {
     let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
@@ -55,23 +47,5 @@ fn main() -> Result<(), Box<dyn Error>> {
     assert_eq!(open, ["0", "1", &number, "2", "3", "5", "7"]);
     let want = ["Linux", "Linux", "into the pipe", "back: by socket"];
     assert_eq!(said, want);
-    jobserver()
-}
-
-fn jobserver() -> Result<(), Box<dyn Error>> {
-    let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
-    rustix::io::write(&write, b"+++")?;
-    let (r, w) = (read.as_raw_fd(), write.as_raw_fd());
-    let mut job = Command::new("sh");
-    job.args(["-c", JOB]);
-    job.env("MAKEFLAGS", format!("-j4 --jobserver-auth={r},{w}"));
-    // SAFETY: `read` stays open to the end of this function.
-    unsafe { job.inherit_raw_fd(r) };
-    // SAFETY: `write` stays open to the end of this function.
-    unsafe { job.inherit_raw_fd(w) };
-    let output = job.output()?;
-    print!("{}", String::from_utf8_lossy(&output.stdout));
-    assert_eq!(output.stdout, b"a job with token +\n");
-    assert_eq!(rustix::io::read(&read, &mut [0; 9])?, 3);
     Ok(())
 }

@@ -5,7 +5,7 @@
 use core::mem::ManuallyDrop;
 
 use rustix::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use rustix::fs::fstat;
+use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat};
 use rustix::io::{
     DupFlags, Errno, FdFlags, dup3, fcntl_dupfd_cloexec, fcntl_getfd,
     fcntl_setfd,
@@ -32,6 +32,31 @@ impl Inode {
     pub(crate) fn at(number: u32) -> Option<Inode> {
         Inode::of(borrow(number)?)
     }
+}
+
+/// An end of a pipe, or of a named one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Pipe {
+    pub(crate) inode: Inode,
+    pub(crate) reads: bool,
+    pub(crate) writes: bool,
+}
+
+/// `None` if what is open at a number is no pipe.
+pub(crate) fn pipe(number: u32) -> Option<Pipe> {
+    let fd = borrow(number)?;
+    let stat = fstat(fd).ok()?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::Fifo {
+        return None;
+    }
+    let flags = fcntl_getfl(fd).ok()?;
+    let open = !flags.contains(OFlags::PATH);
+    let mode = flags & OFlags::RWMODE;
+    Some(Pipe {
+        inode: Inode { device: stat.st_dev, number: stat.st_ino },
+        reads: open && mode != OFlags::WRONLY,
+        writes: open && mode != OFlags::RDONLY,
+    })
 }
 
 /// Whether exec closes what is open at a number.

@@ -86,8 +86,9 @@ impl Command {
     }
 
     /// Gives the child a descriptor that is known by its number only, at
-    /// that number: the jobserver's pipe from MAKEFLAGS, a socket from the
-    /// service manager. Asked for twice, it is one option.
+    /// that number: a socket from the service manager, or one that an
+    /// argument names. The same number twice is one option. For make's pipe
+    /// see [`Command::inherit_jobserver`].
     ///
     /// # Safety
     ///
@@ -112,6 +113,51 @@ impl Command {
     pub unsafe fn inherit_raw_fd(&mut self, fd: RawFd) -> &mut Command {
         let (from, by) = (Lent::Raw(fd), Step::InheritRawFd);
         self.wishes.fds.push(Wanted { target: fd, from, by });
+        self
+    }
+
+    /// Passes make's jobserver on, if this process has one, so that the
+    /// program takes part in `make -j`: the pipe that MAKEFLAGS names by its
+    /// two numbers (`--jobserver-auth=R,W`, `--jobserver-fds=R,W` before make
+    /// 4.2), which are closed in the program otherwise.
+    ///
+    /// What counts is the environment that the program gets, of this
+    /// process or by [`Command::env`]: CARGO_MAKEFLAGS (which cargo gives to
+    /// build scripts), MAKEFLAGS and MFLAGS; in each the last of these
+    /// options, as make reads them. A named pipe (`fifo:PATH`, make 4.4's
+    /// own choice) is opened by the program itself.
+    ///
+    /// Where there is no jobserver nothing is passed on, and that is no
+    /// error: no such variable, negative numbers, numbers that are closed or
+    /// are not the two ends of one pipe. make leaves the variable to a recipe
+    /// that it does not take for a make of its own (no `+`, no `$(MAKE)`),
+    /// and closes the pipe; what this process has since opened at these
+    /// numbers stays here. As the numbers are looked at when the plan is
+    /// made, what is [prepared](Command::prepare) should be spawned while
+    /// they stand for the same pipe. Numbers below 3 are never passed.
+    ///
+    /// Only one thing needs to be done by the caller: to start no more
+    /// programs at once than it has tokens for.
+    ///
+    /// # Errors
+    ///
+    /// [`Step::InheritJobserver`], if the jobserver is there and another
+    /// option has another descriptor at its number (the same one twice is
+    /// one); EBADF, if it was closed after the plan was made.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use offshoot::Command;
+    ///
+    /// // Runs as many jobs as the make that runs this allows.
+    /// let status = Command::new("make").inherit_jobserver().status()?;
+    /// assert!(status.success());
+    /// # Ok::<(), offshoot::Error>(())
+    /// ```
+    #[doc(alias = "MAKEFLAGS")]
+    pub fn inherit_jobserver(&mut self) -> &mut Command {
+        self.wishes.jobserver = true;
         self
     }
 

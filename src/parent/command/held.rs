@@ -296,8 +296,9 @@ fn borrow(lent: &Lent) -> BorrowedFd<'_> {
     match lent {
         Lent::Owned(fd) => fd.as_fd(),
         // SAFETY: whoever named the number (`Command::raw_fd`, clause 1) has
-        // promised that it stays open until the spawns are done; -1 was
-        // refused when the plan was made.
+        // promised that it stays open until the spawns are done, and of a
+        // jobserver's, one call is made, which says EBADF; -1 was refused
+        // when the plan was made.
         Lent::Raw(number) => unsafe { BorrowedFd::borrow_raw(*number) },
     }
 }

@@ -271,6 +271,7 @@ impl Command {
         set("chroot", wishes.chroot.is_some(), &wishes.chroot);
         set("fds", !wishes.fds.is_empty(), &wishes.fds);
         set("inherit_unlisted_fds", wishes.unlisted, &true);
+        set("inherit_jobserver", wishes.jobserver, &true);
         set("listen_fds", wishes.listen.is_some(), &wishes.listen);
         set("script_fd", wishes.script_fd.is_some(), &wishes.script_fd);
         set("shell_fallback", wishes.shell_fallback, &true);

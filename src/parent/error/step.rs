@@ -48,6 +48,9 @@ pub enum Step {
     InheritFd,
     /// `inherit_raw_fd`: refused, or that descriptor is closed.
     InheritRawFd,
+    /// `inherit_jobserver`: another option names its descriptors, or they
+    /// were closed after the plan was made.
+    InheritJobserver,
     /// `listen_fds`: refused, or a descriptor of it is closed.
     ListenFds,
     /// `current_dir_fd`: refused, or its descriptor is closed.
@@ -168,6 +171,7 @@ impl fmt::Display for Step {
             Step::Fd => "fd",
             Step::InheritFd => "inherit_fd",
             Step::InheritRawFd => "inherit_raw_fd",
+            Step::InheritJobserver => "inherit_jobserver",
             Step::ListenFds => "listen_fds",
             Step::CurrentDirFd => "current_dir_fd",
             Step::ScriptFd => "script_fd",

@@ -117,6 +117,7 @@ fn also(by: Step) -> &'static str {
     match by {
         Step::InheritFd => "inherit_fd names that descriptor too",
         Step::InheritRawFd => "inherit_raw_fd names that descriptor too",
+        Step::InheritJobserver => "it is one of make's jobserver",
         Step::ListenFds => "listen_fds names that descriptor too",
         _ => "fd names that descriptor too",
     }
@@ -152,9 +153,12 @@ pub(crate) fn standard(
 
 /// Those above 2, in the order they were asked for, the same pair once.
 /// Refuses numbers that cannot be, and those that two options want.
-pub(super) fn listed(wishes: &Wishes) -> Result<Vec<&Wanted>, Error> {
-    let mut all: Vec<(usize, &Wanted)> =
-        wishes.fds.iter().enumerate().collect();
+pub(super) fn listed<'a>(
+    wishes: &'a Wishes,
+    jobserver: &'a [Wanted],
+) -> Result<Vec<&'a Wanted>, Error> {
+    let all = wishes.fds.iter().chain(jobserver);
+    let mut all: Vec<(usize, &Wanted)> = all.enumerate().collect();
     all.sort_by_key(|(_, wanted)| wanted.target);
     let mut listed: Vec<(usize, &Wanted)> = Vec::with_capacity(all.len());
     for (n, wanted) in all {

@@ -6,6 +6,7 @@ mod gate;
 pub(crate) mod given;
 mod identity;
 pub(crate) mod image;
+mod jobserver;
 pub(crate) mod listen;
 pub(crate) mod lower;
 pub(crate) mod method;
@@ -59,6 +60,8 @@ pub(crate) struct Wishes {
     pub(crate) stdio: [Option<Stdio>; 3],
     pub(crate) fds: Vec<Wanted>,
     pub(crate) unlisted: bool,
+    /// Whether make's jobserver is passed on.
+    pub(crate) jobserver: bool,
     /// The names of the sockets from 3 up.
     pub(crate) listen: Option<Vec<Option<String>>>,
     /// What the program is run from, if that is no path.
@@ -86,7 +89,10 @@ pub(crate) struct Wishes {
 ///
 /// Displays as text, one line a step: the engine and its call, then what the
 /// child does, in order, with the reason. Making one opens nothing, makes
-/// nothing and asks the kernel nothing: descriptors stand by their role.
+/// nothing and asks the kernel nothing (but [`Command::inherit_jobserver`]
+/// looks at what is open): descriptors stand by their role.
+///
+/// [`Command::inherit_jobserver`]: crate::Command::inherit_jobserver
 ///
 /// No text of it, `{:?}` included, has the value of a variable of the
 /// environment: names, and how many there are. Arguments are shown.

@@ -5,14 +5,18 @@ use super::fds::{self, Wire};
 use super::given::Given;
 use super::method::Engine;
 use super::shape::Shape;
-use super::{Draft, Plan, given, stdio_step};
+use super::{Draft, Plan, given, jobserver, stdio_step};
 use crate::op::{Op, Role};
 use crate::parent::error::{Error, Step};
 use crate::parent::std::{string::ToString, vec::Vec};
 use crate::parent::stdio::{Lent, Source};
 
 pub(super) fn dup(draft: &mut Draft<'_>) -> Emitted {
-    let listed = given::listed(draft.wishes)?;
+    let jobserver = match draft.wishes.jobserver {
+        true => jobserver::found(&draft.plan.words),
+        false => Vec::new(),
+    };
+    let listed = given::listed(draft.wishes, &jobserver)?;
     let mut wires = Vec::new();
     let mut roles = Vec::new();
     for to in 0..3u8 {

@@ -287,6 +287,23 @@ impl Words {
     /// The names of the environment's variables. An entry without `=` has
     /// none.
     pub(crate) fn names(&self) -> impl Iterator<Item = &OsStr> {
+        self.variables().map(|entry| {
+            let end = memchr::memchr(b'=', entry);
+            let name = end.and_then(|end| entry.get(..end));
+            OsStr::from_bytes(name.unwrap_or_default())
+        })
+    }
+
+    /// The value of a variable: of several the first, as getenv has it.
+    pub(crate) fn value(&self, name: &[u8]) -> Option<&[u8]> {
+        let mut values = self
+            .variables()
+            .filter_map(|entry| entry.strip_prefix(name)?.strip_prefix(b"="));
+        values.next()
+    }
+
+    /// The entries of the environment.
+    fn variables(&self) -> impl Iterator<Item = &[u8]> {
         let (text, _) = self.places();
         let base = if self.bound { text } else { 0 };
         let all = self.lists.get(self.envp..self.envp + self.envc);
@@ -294,10 +311,8 @@ impl Words {
             let start = usize::try_from(at.saturating_sub(base)).ok();
             let from = start.and_then(|start| self.text.get(start..));
             let from = from.unwrap_or_default();
-            let end = memchr::memchr2(b'=', 0, from).unwrap_or(0);
-            let named = from.get(end) == Some(&b'=');
-            let name = from.get(..end).filter(|_| named);
-            OsStr::from_bytes(name.unwrap_or_default())
+            let end = memchr::memchr(0, from).unwrap_or(0);
+            from.get(..end).unwrap_or_default()
         })
     }
 
