@@ -153,8 +153,9 @@ impl Call {
     pub(crate) fn bytes(&self) -> [u8; ROW as usize] {
         let mut all = [0; ROW as usize];
         let mut put = |at: usize, bytes: &[u8]| {
-            for (to, from) in all.iter_mut().skip(at).zip(bytes) {
-                *to = *from;
+            // Byte by byte this is 10 us a row in a debug build.
+            if let Some(to) = all.get_mut(at..at + bytes.len()) {
+                to.copy_from_slice(bytes);
             }
         };
         put(offset_of!(Call, nr), &self.nr.to_le_bytes());

@@ -1,5 +1,6 @@
 //! `wait_with_output`: both pipes are read at once, so neither can fill.
 
+use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::{Errno, read};
 
@@ -11,8 +12,10 @@ use crate::parent::std::{
     vec::Vec,
 };
 
-/// How much is read at once: what a pipe holds by default.
-const CHUNK: usize = 65536;
+/// The room for a first read, and the least for any: most programs write
+/// less. What is read doubles it, so that few reads take a full pipe (64 KiB
+/// by default) in.
+const ROOM: usize = 4096;
 
 /// A pipe that is read to its end.
 struct Reader {
@@ -25,15 +28,18 @@ impl Reader {
         Reader { pipe: pipe.map(Into::into), bytes: Vec::new() }
     }
 
-    /// Takes what is there; at the end closes the pipe.
-    fn take(&mut self, chunk: &mut [u8]) -> Result<(), Error> {
+    /// Takes what is there; at the end closes the pipe. The kernel writes
+    /// into memory that nothing was written to before: a debug build needs
+    /// 10 ns for each byte of a buffer that is set to zero.
+    fn take(&mut self) -> Result<(), Error> {
         let Some(pipe) = &self.pipe else { return Ok(()) };
-        match read(pipe, &mut *chunk) {
-            Ok(0) => self.pipe = None,
-            Ok(len) => self
-                .bytes
-                .extend_from_slice(chunk.get(..len).unwrap_or_default()),
-            Err(Errno::INTR | Errno::AGAIN) => {}
+        self.bytes.reserve(ROOM.max(self.bytes.len()));
+        match read(pipe, spare_capacity(&mut self.bytes)) {
+            Ok(0) => {
+                self.pipe = None;
+                self.bytes.shrink_to_fit();
+            }
+            Ok(_) | Err(Errno::INTR | Errno::AGAIN) => {}
             Err(e) => return Err(Error::os(Step::Read, e.raw_os_error())),
         }
         Ok(())
@@ -76,10 +82,6 @@ impl Child {
 }
 
 fn read_both(a: &mut Reader, b: &mut Reader) -> Result<(), Error> {
-    let mut chunk = Vec::new();
-    if a.pipe.is_some() || b.pipe.is_some() {
-        chunk.resize(CHUNK, 0);
-    }
     while a.pipe.is_some() || b.pipe.is_some() {
         // With one pipe left there is nothing to choose: read blocks.
         let (mut first, mut second) = (a.pipe.is_some(), b.pipe.is_some());
@@ -96,10 +98,10 @@ fn read_both(a: &mut Reader, b: &mut Reader) -> Result<(), Error> {
             (first, second) = (one, two);
         }
         if first {
-            a.take(&mut chunk)?;
+            a.take()?;
         }
         if second {
-            b.take(&mut chunk)?;
+            b.take()?;
         }
     }
     Ok(())
