@@ -14,6 +14,7 @@ use crate::launch::{Made, here};
 use crate::parent::cgroup::{Cgroup, Group};
 use crate::parent::error::Error;
 use crate::parent::plan::Plan;
+use crate::parent::std::boxed::Box;
 use crate::sys::Errno;
 
 /// Where the steps have stopped.
@@ -25,7 +26,7 @@ struct Stopped<'a> {
 
 impl Prepared {
     /// Becomes the program, in this process. Returns only the error.
-    pub(crate) fn exec(mut plan: Plan) -> Error {
+    pub(crate) fn exec(mut plan: Box<Plan>) -> Error {
         let prepared = Held::new(&mut plan);
         let prepared = prepared.and_then(|held| Prepared::bound(plan, held));
         match prepared {

@@ -5,6 +5,7 @@ use super::prepared::Prepared;
 use crate::parent::error::Error;
 use crate::parent::handle::Child;
 use crate::parent::plan::Plan;
+use crate::parent::std::boxed::Box;
 use crate::parent::std::process::{ExitStatus, Output};
 use crate::parent::stdio::Source;
 
@@ -27,7 +28,7 @@ impl Command {
     /// # Ok::<(), offshoot::Error>(())
     /// ```
     pub fn plan(&self) -> Result<Plan, Error> {
-        self.compile(|_| Source::Inherit, false)
+        self.compile(|_| Source::Inherit, false).map(|plan| *plan)
     }
 
     /// Compiles the wishes for many spawns. The environment, PATH and all
@@ -49,7 +50,7 @@ impl Command {
     /// # Ok::<(), offshoot::Error>(())
     /// ```
     pub fn prepare(&self) -> Result<Prepared, Error> {
-        Prepared::new(self.plan()?)
+        Prepared::new(self.compile(|_| Source::Inherit, false)?)
     }
 
     /// Starts the program. Returns once it runs: an error means that no
@@ -182,7 +183,7 @@ impl Command {
         &self,
         default: impl Fn(usize) -> Source,
         here: bool,
-    ) -> Result<Plan, Error> {
+    ) -> Result<Box<Plan>, Error> {
         Plan::compile(&self.wishes, default, here)
     }
 }

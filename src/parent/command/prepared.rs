@@ -23,6 +23,7 @@ use crate::parent::plan::Plan;
 use crate::parent::plan::method::Engine;
 use crate::parent::reserve;
 use crate::parent::std::{
+    boxed::Box,
     cell::Cell,
     fmt,
     os::fd::{BorrowedFd, FromRawFd, OwnedFd},
@@ -81,7 +82,7 @@ struct Spawn<'a> {
 /// ```
 #[must_use = "it does nothing until it is spawned"]
 pub struct Prepared {
-    pub(super) plan: Plan,
+    pub(super) plan: Box<Plan>,
     pub(super) first: Lowered,
     pub(super) held: Held,
     /// A descriptor above those that are held, for the proof.
@@ -101,7 +102,7 @@ impl fmt::Debug for Prepared {
 }
 
 impl Prepared {
-    pub(crate) fn new(mut plan: Plan) -> Result<Prepared, Error> {
+    pub(crate) fn new(mut plan: Box<Plan>) -> Result<Prepared, Error> {
         let held = Held::new(&mut plan)?;
         let mut prepared = Prepared::bound(plan, held)?;
         let Prepared { plan, first, held, .. } = &prepared;
@@ -118,7 +119,7 @@ impl Prepared {
     /// One launch, whose own pidfd most often is the proof. What the child is
     /// given is made first: where that leaves nothing for an image, it has
     /// none.
-    pub(crate) fn once(mut plan: Plan) -> Result<Child, Error> {
+    pub(crate) fn once(mut plan: Box<Plan>) -> Result<Child, Error> {
         let held = Held::new(&mut plan)?;
         let group = plan.cgroup.as_ref().map(Cgroup::open).transpose()?;
         let ends = Ends::new(&plan, &held)?;
@@ -142,7 +143,7 @@ impl Prepared {
     }
 
     pub(super) fn bound(
-        mut plan: Plan,
+        mut plan: Box<Plan>,
         mut held: Held,
     ) -> Result<Prepared, Error> {
         plan.words.bind();
@@ -381,21 +382,31 @@ fn launch(
     extra: &mut Extra,
     lowered: &Lowered,
 ) -> Made {
-    let engine = lowered.shape.engine;
-    let (made, left) = match (engine, extra.pipe.take(), &mut extra.page) {
-        (Engine::Isolated, _, Some(page)) => {
+    match (lowered.shape.engine, &mut extra.page) {
+        (Engine::Isolated, Some(page)) => {
             let (page, within) = (&mut page.shared, lowered.within());
-            return isolated::launch(table, block, ask, page, within);
+            isolated::launch(table, block, ask, page, within)
         }
-        (Engine::Suspended | Engine::Isolated, ..) => {
-            return suspended::launch(table, block, ask);
+        (Engine::Suspended | Engine::Isolated, _) => {
+            suspended::launch(table, block, ask)
         }
-        (Engine::Pipe, Some(ends), _) => {
-            pipe::launch(table, *block, ask, ends)
+        (Engine::Copied | Engine::Pipe, _) => {
+            launch_copy(table, block, ask, extra.pipe.take())
         }
-        (Engine::Copied | Engine::Pipe, ..) => {
-            copied::launch(table, *block, ask)
-        }
+    }
+}
+
+/// In a frame of its own, as it holds a second block.
+#[inline(never)]
+fn launch_copy(
+    table: &Table<'_>,
+    block: &mut Block,
+    ask: Ask<'_>,
+    pipe: Option<(OwnedFd, OwnedFd)>,
+) -> Made {
+    let (made, left) = match pipe {
+        Some(ends) => pipe::launch(table, *block, ask, ends),
+        None => copied::launch(table, *block, ask),
     };
     *block = left;
     made

@@ -25,6 +25,7 @@ use super::gate::Before;
 use super::hook::Hook;
 use super::identity::Groups;
 use super::std::{
+    boxed::Box,
     collections::BTreeMap,
     env,
     ffi::{OsStr, OsString},
@@ -144,17 +145,18 @@ pub struct Plan {
 /// A plan in the making: what the rows of the order table read and write.
 pub(crate) struct Draft<'a> {
     wishes: &'a Wishes,
-    plan: Plan,
+    plan: Box<Plan>,
 }
 
 impl Plan {
     /// Compiles wishes. `default` is what 0 to 2 are where they say nothing;
-    /// `here` is for steps that run in this process.
+    /// `here` is for steps that run in this process. In a box, as by value it
+    /// would stand in several frames of the caller's stack at once.
     pub(crate) fn compile(
         wishes: &Wishes,
         default: impl Fn(usize) -> Source,
         here: bool,
-    ) -> Result<Plan, Error> {
+    ) -> Result<Box<Plan>, Error> {
         let stdio = given::standard(wishes, default)?;
         let shape = method::choose(wishes, here)?;
         // Before any memory of our own: std makes two small strings of each
@@ -164,7 +166,7 @@ impl Plan {
         let mut words = Words::new();
         let program = words.program(wishes)?;
         words.environment(wishes, own)?;
-        let plan = Plan {
+        let plan = Box::new(Plan {
             shape,
             any_method: wishes.any_method(),
             any_engine: wishes.any_engine(),
@@ -185,7 +187,7 @@ impl Plan {
             before: wishes.before.clone(),
             cgroup: wishes.cgroup.clone(),
             set_tid: wishes.set_tid.clone(),
-        };
+        });
         let mut draft = Draft { wishes, plan };
         emit::image(&mut draft)?;
         for row in order::ORDER {
