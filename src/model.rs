@@ -262,7 +262,7 @@ fn until_repeats_a_row_that_is_woken() {
                 // SAFETY: FUTEX_WAKE reads no memory but the word's address.
                 let n = unsafe { sys::arch::syscall(libc::SYS_futex, wake) };
                 woken += n;
-                thread::yield_now();
+                thread::sleep(core::time::Duration::from_micros(50));
             }
             word.store(1, Ordering::Release);
             // SAFETY: FUTEX_WAKE, once more; no memory but the address.

@@ -3,7 +3,8 @@
 //! `cargo bench` measures each row by criterion, then all rows of a parent
 //! size in turn, so that what disturbs the machine disturbs all of them, and
 //! prints medians and their ratio to the floor. `cargo bench -- --test` runs
-//! each once.
+//! each once; `cargo bench -- --in-spawn` measures only how long `spawn` holds
+//! its caller, with a filter and without.
 #![allow(missing_docs, reason = "criterion's macros")]
 #![allow(unsafe_code, reason = "the floor is assembly; the peers are C")]
 
@@ -11,6 +12,10 @@ mod ballast;
 mod descriptors;
 #[path = "../../tests/util/elf.rs"]
 mod elf;
+#[path = "../../tests/util/filter.rs"]
+#[allow(dead_code, unreachable_pub, reason = "the tests use the rest")]
+mod filter;
+mod filtered;
 mod peers;
 
 use std::time::{Duration, Instant};
@@ -29,6 +34,10 @@ const SLOW: [&str; 5] =
     ["fork_exec", "std_with_hook", "copied", "copied_drop", "std_ids"];
 
 fn main() {
+    if env::args().any(|arg| arg == "--in-spawn") {
+        offshoot::reserve_fds(8).expect("a few low descriptors");
+        return filtered::print(&filtered::table(false));
+    }
     let limit = descriptors::limit();
     offshoot::reserve_fds(8).expect("a few low descriptors");
     // Forty variables, as in an ordinary session; before any thread.
@@ -65,6 +74,7 @@ fn main() {
     let spare = usize::try_from(limit).unwrap_or(0).saturating_sub(100);
     let most = descriptors::MANY.min(spare);
     let lines = descriptors::table(&peers, most, test);
+    let in_spawn = filtered::table(test);
     if test {
         return;
     }
@@ -81,6 +91,7 @@ fn main() {
         }
     }
     descriptors::print(&lines, most);
+    filtered::print(&in_spawn);
 }
 
 /// Fisher and Yates', with xorshift's numbers.

@@ -67,7 +67,7 @@ fn own_ids() -> (u32, u32) {
 
 /// The usual drop of privileges; without the right to it, as much as anybody
 /// may.
-fn drop(path: &Path) -> Command {
+pub(crate) fn drop(path: &Path) -> Command {
     let (uid, gid) = own_ids();
     let mut command = Command::new(path);
     command.uid(uid).gid(gid).current_dir("/");

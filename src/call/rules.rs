@@ -5,7 +5,7 @@ use core::mem::size_of;
 use super::{local, number};
 use crate::sys::abi::{
     CAPS_SIZE, COMM_SIZE, ROBUST_HEAD_SIZE, SIGACTION_SIZE, SIGSET_SIZE,
-    Timespec,
+    THREAD, Timespec,
 };
 
 /// How many bytes a call reads or writes at an address.
@@ -71,6 +71,15 @@ const TIME: Reach = Reach::Bytes(size_of::<Timespec>() as u64);
 
 /// A look at what is pending, which tells nothing but the signal.
 const TAKE: &[(usize, u64)] = &[(1, 0), (3, SIGSET_SIZE)];
+/// A lock, which `fcntl` reads and leaves as it is.
+const SET_LOCK: &[(usize, u64)] = &[(1, libc::F_SETLK as u64)];
+const LOCK: Reach = Reach::Bytes(size_of::<libc::flock>() as u64);
+
+/// Of no process: only to see whether the call is there.
+const NOBODY: &[(usize, u64)] = &[(0, u64::MAX), (1, 0)];
+
+/// A second thread, without a stack: neither uses one.
+const SECOND: &[(usize, u64)] = &[(0, THREAD), (1, 0), (2, 0), (3, 0), (4, 0)];
 
 /// What `prctl` sets. Dumpable is only ever taken away.
 const DEATH_SIGNAL: &[(usize, u64)] = &[(0, libc::PR_SET_PDEATHSIG as u64)];
@@ -84,6 +93,7 @@ pub(super) const RULES: &[Rule] = &[
     plain(libc::SYS_close_range),
     plain(libc::SYS_personality),
     plain(libc::SYS_dup3),
+    Rule { reads: 0b100, reach: LOCK, ..only(libc::SYS_fcntl, SET_LOCK) },
     plain(libc::SYS_fcntl),
     plain(libc::SYS_close),
     reads(libc::SYS_write, 0b10, Reach::Counted(2, 1)),
@@ -114,6 +124,9 @@ pub(super) const RULES: &[Rule] = &[
     writes(libc::SYS_set_robust_list, 0b1, ROBUST),
     plain(libc::SYS_gettid),
     plain(libc::SYS_getppid),
+    only(libc::SYS_process_mrelease, NOBODY),
+    Rule { private: true, ..only(libc::SYS_clone, SECOND) },
+    Rule { private: true, ..plain(libc::SYS_exit) },
     Rule { reads: 0b1001, reach: TIME, ..only(libc::SYS_futex, WAIT) },
     Rule { reads: 0b1, reach: TIME, ..only(libc::SYS_futex, WAKE) },
     reads(libc::SYS_chroot, 0b1, Reach::String),

@@ -10,6 +10,10 @@
 
 use core::ffi::CStr;
 use core::ptr;
+use core::sync::atomic::Ordering;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::BorrowedFd;
 
 use super::copied::{await_word, is_free};
 use super::stops::resume;
@@ -19,10 +23,10 @@ use super::{pidfd_slot, seat, seat_name, shared::Shared, verdict};
 use crate::call::{Block, Table, sheet, slot};
 use crate::child::enter;
 use crate::sys::abi::CloneArgs;
-use crate::sys::call::{is_dumpable, is_ending, pidfd_open};
-use crate::sys::call::{set_signal_mask, yield_now};
-use crate::sys::wait::{Kind, Target, peek, wait};
-use crate::sys::{CloneFlags, Errno, Pid, safe};
+use crate::sys::call::{await_unlocked, is_dumpable, is_ending};
+use crate::sys::call::{pidfd_open, reaped_status, set_signal_mask};
+use crate::sys::wait::{Kind, Target, keeps_its_number, peek, wait};
+use crate::sys::{CloneFlags, Errno, Pid, bits, safe};
 
 /// Which rows of the plan run in the image: its first, and the first that
 /// runs the program.
@@ -47,6 +51,7 @@ pub(crate) fn launch(
     let there = usize::try_from(sheet::PAGE).unwrap_or_default();
     seat(page.block(), ptr::without_provenance_mut(there), ask);
     seat_name(page.block());
+    seat_words(page.block(), ptr::without_provenance_mut(there), ask);
     let at: *mut Block = block;
     seat(block, at, ask);
     let mut args = CloneArgs::default();
@@ -80,15 +85,42 @@ pub(crate) fn launch(
     if !gate::pass(page, ask.gate, target, || ended(target)) {
         return Made::Stopped { pidfd };
     }
-    let (made, left) = program(page, target, inside);
+    // Not the page's own: the child may write there.
+    let file = descriptor(block.slot(slot::PAGE));
+    let apart = block.slot(slot::APART) != 0;
+    let (made, left) = program(page, target, inside, file, apart);
     *block = left;
     made
 }
 
+/// The words of an image that execs in its second thread: one more that it
+/// holds, and one that it is about to take for ever, which the kernel wakes
+/// at in any case.
+fn seat_words(block: &mut Block, base: *mut Block, ask: Ask<'_>) {
+    if block.slot(slot::APART) == 0 {
+        return;
+    }
+    let gated = ask.gate.is_some();
+    let last = if gated { slot::GATE_NODE } else { slot::NODE };
+    block.set(last, address(base, slot::EXECED_NODE));
+    block.set(slot::EXECED_NODE, address(base, slot::HEAD));
+    let apart = slot::NODE - slot::WORD;
+    block.set(slot::HEAD + 2, address(base, slot::BELL + apart));
+}
+
 /// Waits for the image to have become the program, or to be gone.
-fn program(page: &Shared, target: Target, inside: Inside) -> (Made, Block) {
+fn program(
+    page: &Shared,
+    target: Target,
+    inside: Inside,
+    file: Option<i32>,
+    apart: bool,
+) -> (Made, Block) {
     let Target { pid, pidfd } = target;
-    await_word(page.half(slot::WORD), is_free, || {
+    let word = if apart { slot::BELL } else { slot::WORD };
+    let let_go = |n| is_free(page.half(n).load(Ordering::Acquire));
+    let over = |_| let_go(slot::WORD) || let_go(slot::EXECED);
+    await_word(page.half(word), over, || {
         resume(target);
         ended(target)
     });
@@ -104,53 +136,107 @@ fn program(page: &Shared, target: Target, inside: Inside) -> (Made, Block) {
         let ended = wait(target, Kind::Any, true).ok().flatten();
         Made::Died { row, ended, pidfd }
     };
+    let running = |sure| Made::Running { pid, pidfd, sure };
+    if apart {
+        // The first thread may have marked its last row later.
+        let word = block.slot(slot::EXECED) & u64::from(u32::MAX);
+        let made = match u32::try_from(word).is_ok_and(is_free) {
+            true => running(true),
+            false => died(),
+        };
+        return (made, block);
+    }
     if block.reached < inside.exec {
         return (died(), block);
     }
-    // The word says that its memory is gone, by exec or by death. Until exec
-    // it is not dumpable, and its name is ours.
-    let running = |sure| Made::Running { pid, pidfd, sure };
-    if is_program(target) {
-        return (running(true), block);
-    }
-    let mut over = false;
-    loop {
-        match is_named(pid, &block) {
-            None => return (running(false), block),
-            Some(false) => return (running(true), block),
-            Some(true) if over => return (died(), block),
-            Some(true) => yield_now(),
-        }
-        // Seen before the name is read once more: it may have ended since.
-        over = ended(target);
+    // The word says that its memory is gone, by exec or by death.
+    match became(target, &block, file) {
+        Some(true) => (running(true), block),
+        Some(false) => (died(), block),
+        None => (running(false), block),
     }
 }
 
-/// How often a child in the middle of its exec is looked at: some 10 us.
-const LOOKS: u32 = 12;
-
-/// Whether a child that has begun its exec is surely the program. An image
-/// is not dumpable; exec makes it so, unless the program is set-user-ID or
-/// may not be read. What is not, yet, and is not ending either, is past the
-/// point in its exec from which there is no way back. And an image that
-/// exits says why, so that one which just exited was the program.
+/// Whether a child that has lost the image's memory is the program by now, or
+/// has died as the image; `None` if nobody knows. `file` is the page's.
 ///
-/// A look at the name costs 20 times as much: the kernel makes files for it
-/// in /proc.
-fn is_program(target: Target) -> bool {
-    for n in 0..LOOKS {
-        let Some(pidfd) = target.pidfd else { break };
-        match is_dumpable(pidfd) {
-            Some(true) => return true,
-            Some(false) if n == 0 && is_ending(pidfd) == Some(false) => {
-                return true;
+/// Nothing here waits by yielding: a caller of a higher priority would keep
+/// its own child from the processor.
+fn became(target: Target, block: &Block, file: Option<i32>) -> Option<bool> {
+    let refused = bits(-i64::from(libc::EBADF));
+    let asks = block.slot(slot::ENDING) == refused;
+    match target.pidfd.filter(|_| asks).and_then(is_ending) {
+        // It has lost its memory and goes on: that was exec.
+        Some(false) => return Some(true),
+        // At exec and since killed or over; or at death.
+        Some(true) => {}
+        None => {
+            // Locks are lost after the memory. Whoever has memory then has
+            // been given it by exec.
+            let locked = file.filter(|_| block.slot(slot::LOCKED) == 0);
+            let unlocked = locked.is_some_and(await_unlocked);
+            let pidfd = target.pidfd.filter(|_| unlocked);
+            if pidfd.and_then(is_dumpable).is_some() {
+                return Some(true);
             }
-            Some(false) => yield_now(),
-            None => break,
         }
     }
-    let ended = peek(target, Kind::Any).ok().flatten();
-    ended.is_some_and(|ended| ended.signal().is_none())
+    by_name(target, block)
+}
+
+/// How long a child that has its image's name still is left alone before it
+/// is looked at again: it is a few microseconds from exec, or ending.
+const FIRST_PAUSE: i64 = 20_000;
+const LAST_PAUSE: i64 = 1_000_000;
+
+/// As `became`: exec takes the name away that the image gave itself. A look
+/// at it costs 20 us: the kernel makes files for it in /proc.
+fn by_name(target: Target, block: &Block) -> Option<bool> {
+    let mut pause = 0;
+    loop {
+        // Seen before the name is: it may end in between.
+        let over = is_over(target, pause);
+        if over && has_exited(target) {
+            // An image that exits says why.
+            return Some(true);
+        }
+        let named = is_named(target.pid, block);
+        match named.filter(|_| keeps_its_number(target)) {
+            Some(false) => return Some(true),
+            Some(true) if over => return Some(false),
+            Some(true) => {}
+            // No /proc, or somebody else has reaped it.
+            None => return has_exited(target).then_some(true),
+        }
+        pause = (2 * pause).clamp(FIRST_PAUSE, LAST_PAUSE);
+    }
+}
+
+/// Sleeps for so many nanoseconds, or until the child has ended, and says
+/// whether it has.
+fn is_over(target: Target, nanoseconds: i64) -> bool {
+    let pause = Timespec { tv_sec: 0, tv_nsec: nanoseconds };
+    let Some(pidfd) = target.pidfd else {
+        let _ = poll(&mut [], Some(&pause));
+        return ended(target);
+    };
+    // SAFETY: clause 2 of this folder: the kernel wrote the number into this
+    // launch's own block, and nobody has taken it or closes it meanwhile.
+    let pidfd = unsafe { BorrowedFd::borrow_raw(pidfd) };
+    let mut fds = [PollFd::from_borrowed_fd(pidfd, PollFlags::IN)];
+    poll(&mut fds, Some(&pause)).is_ok_and(|ready| ready != 0)
+}
+
+/// Whether it has ended by an exit, whoever has reaped it (then from Linux
+/// 6.15 on).
+fn has_exited(target: Target) -> bool {
+    match peek(target, Kind::Any) {
+        Ok(ended) => ended.is_some_and(|ended| ended.signal().is_none()),
+        Err(_) => {
+            let status = target.pidfd.and_then(reaped_status);
+            status.is_some_and(|status| libc::WIFEXITED(status))
+        }
+    }
 }
 
 /// Whether a process still has the name that its image gave it; `None` if

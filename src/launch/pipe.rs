@@ -21,7 +21,7 @@ use crate::call::{Block, Table, local, slot};
 use crate::child::enter;
 use crate::sys::abi::CloneArgs;
 use crate::sys::call::{pidfd_open, set_signal_mask};
-use crate::sys::wait::{Kind, Target, wait};
+use crate::sys::wait::{Kind, Target, keeps_its_number, wait};
 use crate::sys::{CloneFlags, Errno, Maker, Pid, bits};
 
 /// How long the first look waits for news, in nanoseconds; each that has none
@@ -91,11 +91,13 @@ fn await_exec(
         // First whether it is there, then what it has left.
         let over = ended(target);
         let Block { reached, failed, .. } = shared.read();
+        let execd =
+            || has_execd(target.pid).filter(|_| keeps_its_number(target));
         let runs = match (open, hooked) {
             _ if reached < exec => false,
             (false, false) => true,
-            (false, true) => has_execd(target.pid).unwrap_or(late),
-            (true, _) => late && has_execd(target.pid) == Some(true),
+            (false, true) => execd().unwrap_or(late),
+            (true, _) => late && execd() == Some(true),
         };
         if failed != 0 || over || runs {
             return;

@@ -21,11 +21,13 @@ use crate::sys::call::clone3_probe;
 pub(crate) struct Refused {
     pub(crate) clone3: Option<i32>,
     pub(crate) close_range: Option<i32>,
+    /// Whether a filter kills whoever calls `process_mrelease`.
+    pub(crate) mrelease: bool,
 }
 
 thread_local! {
     static REFUSED: Cell<Refused> = const {
-        Cell::new(Refused { clone3: None, close_range: None })
+        Cell::new(Refused { clone3: None, close_range: None, mrelease: false })
     };
 }
 

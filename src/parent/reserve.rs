@@ -5,6 +5,7 @@
 //! a reserved number it is low, and the rest is never copied.
 
 use core::mem;
+use core::time::Duration;
 
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::{DupFlags, Errno, dup3, fcntl_dupfd_cloexec};
@@ -69,8 +70,11 @@ fn reserve() -> MutexGuard<'static, Reserve> {
     RESERVE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// How often a fork asks for what a thread of its parent may hold for ever.
-const TRIES: u32 = 1000;
+/// How often a fork asks for what a thread of its parent may hold for ever:
+/// a millisecond apart, so that another thread of the fork's own can let go
+/// of it, whatever its priority.
+const TRIES: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// The reserve of whoever has reserved, emptied if that was not this process.
 fn own_reserve() -> Option<MutexGuard<'static, Reserve>> {
@@ -82,7 +86,7 @@ fn own_reserve() -> Option<MutexGuard<'static, Reserve>> {
             Ok(reserve) => reserve,
             Err(TryLockError::Poisoned(e)) => e.into_inner(),
             Err(TryLockError::WouldBlock) => {
-                thread::yield_now();
+                thread::sleep(PAUSE);
                 continue;
             }
         };

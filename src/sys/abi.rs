@@ -84,6 +84,10 @@ pub(crate) const ADDR_NO_RANDOMIZE: u32 = 0x004_0000;
 /// lock. The child adds it in the same store as its own id.
 pub(crate) const FUTEX_WAITERS: u64 = 0x8000_0000;
 
+/// The flags of a thread of the caller's process: `CLONE_VM`, `CLONE_FS`,
+/// `CLONE_FILES`, `CLONE_SIGHAND`, `CLONE_THREAD`.
+pub(crate) const THREAD: u64 = 0x1_0F00;
+
 /// `siginfo_t` as `waitid` fills it: 128 bytes, the head of them named.
 #[repr(C, align(8))]
 #[derive(Clone, Copy, Debug)]

@@ -95,12 +95,6 @@ pub(crate) fn limit(of: Limit) -> Result<u64, Errno> {
     Errno::of(result).map_or(Ok(both[0]), Err)
 }
 
-/// Lets another thread have the processor.
-pub(crate) fn yield_now() {
-    // SAFETY: clause 1 of `syscall`: no argument.
-    unsafe { syscall(libc::SYS_sched_yield, [0; 6]) };
-}
-
 /// The calling thread's capabilities: effective, permitted, inheritable in
 /// 32 bits each, the low halves first. All zeros if they may not be asked.
 pub(crate) fn capabilities() -> [u64; 3] {
@@ -172,13 +166,20 @@ pub(crate) fn send(target: Target, signal: i32) -> Result<(), Errno> {
         return kill(target.pid, signal);
     };
     let number = u64::from(signal.unsigned_abs());
-    let args = [bits(i64::from(pidfd)), number, 0, 0, 0, 0];
-    // SAFETY: clause 1 of `syscall`: numbers, and no siginfo.
-    let result = unsafe { syscall(libc::SYS_pidfd_send_signal, args) };
-    match Errno::of(result) {
+    let by = |pidfd: i32| {
+        let args = [bits(i64::from(pidfd)), number, 0, 0, 0, 0];
+        // SAFETY: clause 1 of `syscall`: numbers, and no siginfo.
+        unsafe { syscall(libc::SYS_pidfd_send_signal, args) }
+    };
+    match Errno::of(by(pidfd)) {
         None => Ok(()),
-        // Before Linux 5.1, or a filter that knows the other one.
-        Some(Errno(libc::ENOSYS | libc::EPERM)) => kill(target.pid, signal),
+        // Before Linux 5.1, or a filter: else the kernel says EBADF of a
+        // number that no descriptor has.
+        Some(Errno(libc::ENOSYS | libc::EPERM))
+            if Errno::of(by(i32::MAX)) != Some(Errno(libc::EBADF)) =>
+        {
+            kill(target.pid, signal)
+        }
         Some(errno) => Err(errno),
     }
 }
@@ -252,12 +253,9 @@ pub(crate) fn personality() -> Option<u32> {
 /// that cannot be asked. The call frees the memory of a process that is
 /// ending, and refuses any other.
 ///
-/// Not asked where there is a seccomp filter, which may kill whoever makes a
-/// call that it does not know.
+/// A seccomp filter may kill whoever makes a call that it does not know: a
+/// child has to have made it before, in the same launch.
 pub(crate) fn is_ending(pidfd: i32) -> Option<bool> {
-    if is_filtered() {
-        return None;
-    }
     let args = [bits(i64::from(pidfd)), 0, 0, 0, 0, 0];
     // SAFETY: clause 1 of `syscall`: numbers only; the memory that it frees
     // is that of a process which never runs again.
@@ -267,6 +265,32 @@ pub(crate) fn is_ending(pidfd: i32) -> Option<bool> {
         None | Some(Errno(libc::ESRCH)) => Some(true),
         Some(_) => None,
     }
+}
+
+/// Sleeps until no other process holds a lock on a file (`fcntl`'s, which a
+/// process loses as it closes the file, so at exec or at death). False if
+/// that cannot be waited for.
+pub(crate) fn await_unlocked(fd: i32) -> bool {
+    let mut lock =
+        libc::flock { l_type: 0, l_whence: 0, l_start: 0, l_len: 0, l_pid: 0 };
+    let mut set = |kind: i32, how: i32| {
+        lock.l_type = i16::try_from(kind).unwrap_or_default();
+        let how = u64::from(how.unsigned_abs());
+        let at = (&raw const lock).expose_provenance() as u64;
+        let args = [bits(i64::from(fd)), how, at, 0, 0, 0];
+        // SAFETY: clause 1 of `syscall`: the call reads one `flock`, and
+        // `lock` is one, alive to the end of this body.
+        unsafe { syscall(libc::SYS_fcntl, args) }
+    };
+    loop {
+        match Errno::of(set(libc::F_WRLCK, libc::F_SETLKW)) {
+            Some(Errno(libc::EINTR)) => {}
+            Some(_) => return false,
+            None => break,
+        }
+    }
+    set(libc::F_UNLCK, libc::F_SETLK);
+    true
 }
 
 fn pidfd_info(pidfd: i32, mask: u64) -> Option<PidfdInfo> {
@@ -287,7 +311,7 @@ fn pidfd_info(pidfd: i32, mask: u64) -> Option<PidfdInfo> {
 
 #[cfg(test)]
 mod tests {
-    use super::{is_dumpable, is_ending};
+    use super::{is_dumpable, is_ending, is_filtered};
     use crate::Command;
     use crate::sys::Pid;
     use crate::sys::wait::{Kind, Target, peek};
@@ -299,13 +323,15 @@ mod tests {
         use std::os::fd::AsRawFd;
         let mut sleep = Command::new("sleep").arg("60").spawn().unwrap();
         let pidfd = sleep.pidfd().unwrap().as_raw_fd();
+        let is_ending =
+            |pidfd| (!is_filtered()).then(|| is_ending(pidfd)).flatten();
         assert_ne!(is_ending(pidfd), Some(true));
         assert_ne!(is_dumpable(pidfd), Some(false));
         sleep.kill().unwrap();
         let pid = Pid::new(sleep.id().into()).unwrap();
         let target = Target { pid, pidfd: Some(pidfd) };
         while peek(target, Kind::Any).unwrap().is_none() {
-            std::thread::yield_now();
+            std::thread::sleep(core::time::Duration::from_millis(1));
         }
         assert_ne!(is_ending(pidfd), Some(false));
         assert_eq!(is_dumpable(pidfd), None);

@@ -19,9 +19,19 @@ pub fn with<T: Send>(
     fate: Fate,
     test: impl FnOnce() -> T + Send,
 ) -> T {
+    with_each(&[(nr, fate)], test)
+}
+
+/// As `with`, for several calls.
+pub fn with_each<T: Send>(
+    calls: &[(libc::c_long, Fate)],
+    test: impl FnOnce() -> T + Send,
+) -> T {
     std::thread::scope(|scope| {
         let test = || {
-            install(nr, fate);
+            for (nr, fate) in calls.iter().copied() {
+                install(nr, fate);
+            }
             test()
         };
         match scope.spawn(test).join() {
@@ -29,6 +39,84 @@ pub fn with<T: Send>(
             Err(panic) => std::panic::resume_unwind(panic),
         }
     })
+}
+
+/// What docker's default profile refuses whatever it is given.
+const REFUSED: [libc::c_long; 41] = [
+    libc::SYS_acct,
+    libc::SYS_add_key,
+    libc::SYS_bpf,
+    libc::SYS_clock_adjtime,
+    libc::SYS_clock_settime,
+    libc::SYS_delete_module,
+    libc::SYS_fanotify_init,
+    libc::SYS_finit_module,
+    libc::SYS_fsconfig,
+    libc::SYS_fsmount,
+    libc::SYS_fsopen,
+    libc::SYS_fspick,
+    libc::SYS_init_module,
+    libc::SYS_io_uring_enter,
+    libc::SYS_io_uring_register,
+    libc::SYS_io_uring_setup,
+    libc::SYS_kexec_load,
+    libc::SYS_keyctl,
+    libc::SYS_mount,
+    libc::SYS_mount_setattr,
+    libc::SYS_move_mount,
+    libc::SYS_nfsservctl,
+    libc::SYS_open_by_handle_at,
+    libc::SYS_open_tree,
+    libc::SYS_perf_event_open,
+    libc::SYS_pivot_root,
+    libc::SYS_quotactl,
+    libc::SYS_reboot,
+    libc::SYS_request_key,
+    libc::SYS_setdomainname,
+    libc::SYS_sethostname,
+    libc::SYS_setns,
+    libc::SYS_settimeofday,
+    libc::SYS_swapoff,
+    libc::SYS_swapon,
+    libc::SYS_syslog,
+    libc::SYS_umount2,
+    libc::SYS_unshare,
+    libc::SYS_userfaultfd,
+    libc::SYS_vhangup,
+    libc::SYS_kcmp,
+];
+
+/// What docker's default profile refuses, as one filter: EPERM, but ENOSYS
+/// for clone3, so that libc takes clone. What depends on a capability is as
+/// for a container that has the usual fourteen.
+pub fn docker() {
+    const ERRNO: u32 = libc::SECCOMP_RET_ERRNO;
+    const NAMESPACES: u32 = 0x7E02_0000;
+    let (eperm, enosys) = (ERRNO | 1, ERRNO | libc::ENOSYS.unsigned_abs());
+    let number = |nr: libc::c_long| u32::try_from(nr).unwrap();
+    let mut rows = vec![row(LOAD, 0, 0, 0)];
+    for nr in REFUSED {
+        rows.push(row(EQUAL, 0, 1, number(nr)));
+        rows.push(row(RETURN, 0, 0, eperm));
+    }
+    rows.push(row(EQUAL, 0, 1, number(libc::SYS_clone3)));
+    rows.push(row(RETURN, 0, 0, enosys));
+    // No namespaces.
+    rows.push(row(EQUAL, 0, 4, number(libc::SYS_clone)));
+    rows.push(row(LOAD, 0, 0, FIRST));
+    rows.push(row(libc::BPF_JMP | libc::BPF_JSET, 0, 1, NAMESPACES));
+    rows.push(row(RETURN, 0, 0, eperm));
+    rows.push(row(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW));
+    // Five personalities, of which none fixes addresses.
+    let known = [0, 8, 0x2_0000, 0x2_0008, u32::MAX];
+    rows.push(row(EQUAL, 0, 7, number(libc::SYS_personality)));
+    rows.push(row(LOAD, 0, 0, FIRST));
+    for (jt, kind) in (0..5u8).rev().zip(known) {
+        rows.push(row(EQUAL, jt + 1, 0, kind));
+    }
+    rows.push(row(RETURN, 0, 0, eperm));
+    rows.push(row(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW));
+    load(&mut rows);
 }
 
 /// As a kernel that knows a clone3 of this size at most (E2BIG beyond): it
@@ -41,7 +129,7 @@ pub fn with_clone3_of<T: Send>(
     let fate = libc::SECCOMP_RET_ERRNO | libc::E2BIG.unsigned_abs();
     // The low half of the second argument of the call.
     const SECOND: u32 = 24;
-    let rows = [
+    let mut rows = [
         row(LOAD, 0, 0, 0),
         row(EQUAL, 0, 3, nr),
         row(LOAD, 0, 0, SECOND),
@@ -50,11 +138,14 @@ pub fn with_clone3_of<T: Send>(
         row(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW),
     ];
     let test = move || {
-        load(rows);
+        load(&mut rows);
         test()
     };
     std::thread::scope(|scope| scope.spawn(test).join().unwrap())
 }
+
+/// The low half of the first argument of a call.
+const FIRST: u32 = 16;
 
 const LOAD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
 const EQUAL: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
@@ -72,7 +163,7 @@ pub fn install(nr: libc::c_long, fate: Fate) {
         Fate::Kill => libc::SECCOMP_RET_KILL_PROCESS,
         Fate::Trap => libc::SECCOMP_RET_TRAP,
     };
-    load([
+    load(&mut [
         row(LOAD, 0, 0, 0),
         row(EQUAL, 0, 1, u32::try_from(nr).unwrap()),
         row(RETURN, 0, 0, fate),
@@ -80,8 +171,8 @@ pub fn install(nr: libc::c_long, fate: Fate) {
     ]);
 }
 
-fn load<const N: usize>(mut rows: [libc::sock_filter; N]) {
-    let len = u16::try_from(N).unwrap();
+fn load(rows: &mut [libc::sock_filter]) {
+    let len = u16::try_from(rows.len()).unwrap();
     let program = libc::sock_fprog { len, filter: rows.as_mut_ptr() };
     // SAFETY: sets a flag of this thread.
     let done = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };

@@ -15,6 +15,8 @@ use crate::parent::kernel;
 use crate::parent::plan::method::Engine;
 use crate::sys::{CloneFlags, Errno, Maker, safe};
 
+const MRELEASE: u32 = number(libc::SYS_process_mrelease);
+
 impl Attempt {
     /// Changes what can be changed after a failure; nothing, if the spawn has
     /// failed for good.
@@ -32,9 +34,15 @@ impl Attempt {
                 self.close_copy(lowered, row, result, block);
                 self.after_row(prepared, lowered, row, result)
             }
-            Made::Running { .. }
-            | Made::Died { .. }
-            | Made::Stopped { .. } => None,
+            Made::Died { row, ended, .. } => {
+                let trapped = ended
+                    .is_none_or(|ended| ended.signal() == Some(libc::SIGSYS));
+                match lowered.row(row).map(|row| row.nr) {
+                    Some(MRELEASE) if trapped => self.after_ask(),
+                    _ => None,
+                }
+            }
+            Made::Running { .. } | Made::Stopped { .. } => None,
         }
     }
 
@@ -129,6 +137,14 @@ impl Attempt {
         let nr = lowered.row(row).map(|row| row.nr);
         let watches = [libc::SYS_set_robust_list, libc::SYS_gettid];
         let watches = nr.is_some_and(|nr| watches.map(number).contains(&nr));
+        if nr == Some(MRELEASE) {
+            return self.after_ask();
+        }
+        if nr == Some(number(libc::SYS_clone)) {
+            // No second thread may be made (RLIMIT_NPROC).
+            self.apart = false;
+            return self.budget.change(Change::OneThread);
+        }
         let own =
             matches!(op, Some(Op::Lend | Op::Enter | Op::Arrive | Op::Name));
         if own && plan.any_engine && !watches {
@@ -158,6 +174,14 @@ impl Attempt {
             (_, libc::ETXTBSY) => self.budget.wait_for_writer(),
             _ => None,
         }
+    }
+
+    /// The child died of a call that is made for speed only: this thread's
+    /// children do without it from here on. Another thread may have taken
+    /// the status that says so.
+    fn after_ask(&mut self) -> Option<Try> {
+        kernel::note(|refused| refused.mrelease = true);
+        self.budget.change(Change::Unasked)
     }
 
     /// A copied child makes no such call.

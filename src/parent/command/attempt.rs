@@ -18,6 +18,7 @@ use crate::parent::plan::shape::Shape;
 use crate::parent::std::os::fd::{AsRawFd, OwnedFd};
 use crate::sys::abi::SET_IDS;
 use crate::sys::call::{capabilities, saved_ids_are_effective};
+use crate::sys::wait::others_reap;
 use crate::sys::{CloneFlags, Maker};
 
 /// One try of a spawn.
@@ -34,6 +35,9 @@ pub(super) struct Attempt {
     pub(super) cut: i32,
     /// What this thread may do, if that matters.
     pub(super) rights: [u64; 3],
+    /// Whether an image execs in a second thread, so that its exec is told
+    /// from its death although another thread reaps.
+    pub(super) apart: bool,
     /// Whether the kernel is asked for a pidfd, and whether it may not be.
     pub(super) pidfd: bool,
     pub(super) may_lack_pidfd: bool,
@@ -59,6 +63,7 @@ impl Attempt {
             kept: None,
             cut: 3,
             rights: [0; 3],
+            apart: others_reap(),
             pidfd: true,
             may_lack_pidfd: true,
             budget: Budget::default(),

@@ -27,6 +27,10 @@ pub(super) enum Change {
     Copied,
     /// A plain clone and a pipe.
     Plain,
+    /// No `process_mrelease`.
+    Unasked,
+    /// No second thread.
+    OneThread,
 }
 
 /// How often a program that is open for writing is tried again: 50 us, then

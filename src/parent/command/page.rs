@@ -13,6 +13,7 @@ use crate::launch::image_code;
 use crate::launch::shared::{PAGE, Shared};
 use crate::parent::error::{Error, Step};
 use crate::parent::image::{memory_file, room, sealed};
+use crate::parent::kernel::refused;
 use crate::parent::plan::image::{Made, Parts};
 use crate::parent::reserve::{Low, above, lift};
 use crate::parent::std::{
@@ -236,10 +237,11 @@ fn file(bytes: &[u8], held: &Held) -> Result<Low, Error> {
 }
 
 /// What an image is told through its block: a name that no program has, what
-/// this thread may do, and its personality. That stays as it is where there
+/// this thread may do, whether it is to make a call that a filter may answer
+/// with a kill, and its personality. That stays as it is where there
 /// is a seccomp filter, which may kill whoever makes a call that it does not
 /// know.
-pub(super) fn introduce(block: &mut Block, rights: [u64; 3]) {
+pub(super) fn introduce(block: &mut Block, rights: [u64; 3], apart: bool) {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let n = COUNT.fetch_add(1, Ordering::Relaxed);
     let n = RandomState::new().hash_one(n);
@@ -258,6 +260,9 @@ pub(super) fn introduce(block: &mut Block, rights: [u64; 3]) {
         block.set(slot::FLAT, u64::from(own | ADDR_NO_RANDOMIZE));
         block.set(slot::PERSONALITY, own.into());
     }
+    block.set(slot::ENDING, refused().mrelease.into());
+    block.set(slot::LOCKED, 1);
+    block.set(slot::APART, apart.into());
     for (n, word) in (slot::CAPS..).zip(rights) {
         block.set(n, word);
     }

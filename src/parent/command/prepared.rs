@@ -299,9 +299,10 @@ impl Prepared {
         let ask = attempt.ask(self, group, environ, given.gate);
         let mut block = ends.block(&extra);
         if extra.page.is_some() {
-            introduce(&mut block, attempt.rights);
+            introduce(&mut block, attempt.rights, attempt.apart);
         }
         let made = launch(&table, &mut block, ask, &mut extra, lowered);
+        let made = self.doubt(lowered, made, &block);
         self.give_back(extra.page, extra.cut, made);
         // Owned from here, so that every way out closes it or keeps it.
         let pidfd = made.pidfd().map(adopt);

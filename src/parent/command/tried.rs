@@ -4,12 +4,15 @@ use super::blame::cause;
 use super::lowered::Lowered;
 use super::prepared::Prepared;
 use crate::call::{Block, slot};
+use crate::launch::Made;
 use crate::op::Op;
 use crate::parent::error::{Candidate, Error, Step};
 use crate::parent::plan::given::Given;
 use crate::parent::plan::words::Words;
 use crate::parent::program::{View, missing_interpreter};
 use crate::parent::std::{format, fs::File, path::PathBuf, vec::Vec};
+use crate::sys::call::reaped_status;
+use crate::sys::wait::{Ended, Kind, Target, peek};
 use crate::sys::{Errno, number};
 
 impl Prepared {
@@ -50,6 +53,37 @@ impl Prepared {
         }
         let error = Error::new(Step::Exec, cause(result));
         error.with(program).tried(tried)
+    }
+
+    /// A child that somebody else has reaped in the middle of an exec, of a
+    /// file that is not there: it died before it ran anything.
+    pub(super) fn doubt(
+        &self,
+        lowered: &Lowered,
+        made: Made,
+        block: &Block,
+    ) -> Made {
+        let Made::Running { pid, pidfd, sure: false } = made else {
+            return made;
+        };
+        let target = Target { pid, pidfd };
+        if peek(target, Kind::Any) != Err(Errno(libc::ECHILD)) {
+            return made;
+        }
+        let row = block.reached;
+        let Some(Op::Exec(path)) = lowered.op(&self.plan, row) else {
+            return made;
+        };
+        let path = PathBuf::from(self.plan.words.get(path));
+        let there = match self.view().file(&path) {
+            Ok(_) => true,
+            Err(e) => !Errno(e.raw_os_error()).is_passed(),
+        };
+        if there {
+            return made;
+        }
+        let status = pidfd.and_then(reaped_status);
+        Made::Died { row, ended: status.map(Ended::of), pidfd }
     }
 
     /// Every candidate with the errno that its row left, if it was run.

@@ -1,0 +1,362 @@
+//! Certain: an image that became its program is told from one that died, at
+//! once, under filters, without asking by a number that another process may
+//! have by now.
+#![allow(unsafe_code, reason = "tests do what other libraries do")]
+
+mod util;
+
+use std::fs::{self, OpenOptions};
+use std::mem;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use offshoot::{Command, Engine, Step};
+use util::alone;
+use util::clean::is;
+use util::filter::{self, Fate};
+
+fn isolated(program: &str) -> Command {
+    let mut command = Command::new(program);
+    command.engine(Engine::Isolated);
+    command
+}
+
+/// A program that runs is confirmed to, and one that is not there is not.
+#[track_caller]
+fn tells_both() {
+    for _ in 0..20 {
+        let mut child = isolated("/bin/true").spawn().unwrap();
+        assert!(child.launch().confirmed());
+        assert_eq!(child.launch().fallbacks().count(), 0);
+        assert!(child.wait().unwrap().success());
+    }
+    let error = isolated("/nope").spawn().unwrap_err();
+    is(&error, Step::Exec, Some("/nope"), libc::ENOENT);
+    assert!(!util::has_children());
+}
+
+fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else {
+            found.push(path);
+        }
+    }
+}
+
+/// A caller of real-time priority would keep out whom it waits for.
+#[test]
+fn no_loop_of_the_source_waits_by_yielding() {
+    let mut all = Vec::new();
+    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut all);
+    assert!(all.len() > 50);
+    for path in all {
+        let text = fs::read_to_string(&path).unwrap();
+        for word in ["yield_now", "sched_yield", "spin_loop"] {
+            assert!(!text.contains(word), "{path:?}: {word}");
+        }
+    }
+}
+
+/// Whoever yields in a loop is killed here.
+#[test]
+fn no_spawn_waits_by_yielding() {
+    let name = "no_spawn_waits_by_yielding";
+    let _alone = alone();
+    if !util::inside(name, &[]) {
+        return;
+    }
+    util::each_engine(|engine| {
+        filter::with(libc::SYS_sched_yield, Fate::Kill, || {
+            for _ in 0..20 {
+                let mut command = Command::new("/bin/true");
+                assert!(command.engine(engine).status().unwrap().success());
+            }
+        });
+    });
+}
+
+/// The time that this thread has had the processor.
+fn used() -> Duration {
+    // SAFETY: all zeros is a time.
+    let mut now: libc::timespec = unsafe { mem::zeroed() };
+    // SAFETY: writes one timespec.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut now) };
+    let (sec, nsec) = (now.tv_sec.unsigned_abs(), now.tv_nsec.unsigned_abs());
+    Duration::from_secs(sec) + Duration::from_nanos(nsec)
+}
+
+/// It runs before whoever has an ordinary priority, so what it does while it
+/// waits on one processor is all that happens there.
+#[test]
+fn a_caller_of_real_time_priority_leaves_the_processor_to_its_child() {
+    let name =
+        "a_caller_of_real_time_priority_leaves_the_processor_to_its_child";
+    let _alone = alone();
+    if !util::inside(name, &[]) {
+        return;
+    }
+    // SAFETY: all zeros is an empty set.
+    let mut set: libc::cpu_set_t = unsafe { mem::zeroed() };
+    let size = mem::size_of_val(&set);
+    // SAFETY: writes one set.
+    unsafe { libc::sched_getaffinity(0, size, &mut set) };
+    let is_in = |cpu: &usize| {
+        // SAFETY: the set has so many.
+        unsafe { libc::CPU_ISSET(*cpu, &set) }
+    };
+    let first = (0..1024).find(is_in).unwrap();
+    // SAFETY: as above.
+    unsafe { libc::CPU_ZERO(&mut set) };
+    // SAFETY: as above.
+    unsafe { libc::CPU_SET(first, &mut set) };
+    // SAFETY: reads one set.
+    assert_eq!(unsafe { libc::sched_setaffinity(0, size, &set) }, 0);
+    let fate = Fate::Errno(u16::try_from(libc::EPERM).unwrap());
+    // The slowest way there is, and the quickest.
+    let slow = [
+        (libc::SYS_process_mrelease, fate),
+        (libc::SYS_ioctl, Fate::Errno(u16::try_from(libc::ENOTTY).unwrap())),
+    ];
+    for calls in [&slow[..], &[(libc::SYS_acct, fate)]] {
+        let refused = filter::with_each(calls, || {
+            let to = libc::sched_param { sched_priority: 10 };
+            let how = libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK;
+            // SAFETY: reads one parameter.
+            if unsafe { libc::sched_setscheduler(0, how, &to) } != 0 {
+                return true;
+            }
+            for _ in 0..5 {
+                let before = used();
+                let mut child = isolated("/bin/true").spawn().unwrap();
+                let spent = used() - before;
+                assert!(spent.as_millis() < 200, "{spent:?}");
+                assert!(child.launch().confirmed());
+                assert!(child.wait().unwrap().success());
+            }
+            false
+        });
+        if refused {
+            return util::skip(name, "it takes CAP_SYS_NICE");
+        }
+    }
+}
+
+/// `process_mrelease`, the ioctl of a pidfd, the file in /proc: whichever
+/// may be asked. A kill hits the image, once, and never the caller.
+#[test]
+fn a_program_is_confirmed_under_every_filter() {
+    let _alone = alone();
+    let errno = |errno: i32| Fate::Errno(u16::try_from(errno).unwrap());
+    let mrelease = [
+        errno(0),
+        errno(libc::ENOSYS),
+        errno(libc::EPERM),
+        errno(libc::EINVAL),
+        Fate::Kill,
+    ];
+    for fate in mrelease {
+        let mrelease = (libc::SYS_process_mrelease, fate);
+        filter::with_each(&[mrelease], tells_both);
+        let ioctl = (libc::SYS_ioctl, errno(libc::ENOTTY));
+        filter::with_each(&[mrelease, ioctl], tells_both);
+    }
+    let personality = (libc::SYS_personality, Fate::Kill);
+    filter::with_each(&[personality], tells_both);
+}
+
+#[test]
+fn dockers_filter_changes_the_call_and_nothing_else() {
+    let _alone = alone();
+    thread::scope(|scope| {
+        let test = || {
+            filter::docker();
+            for _ in 0..20 {
+                let mut child = isolated("/bin/true").spawn().unwrap();
+                assert!(child.launch().confirmed());
+                let told: Vec<_> = child
+                    .launch()
+                    .fallbacks()
+                    .map(|f| (f.feature(), f.raw_os_error()))
+                    .collect();
+                assert_eq!(told, [("clone3", Some(libc::ENOSYS))]);
+                assert!(child.wait().unwrap().success());
+            }
+        };
+        scope.spawn(test).join().unwrap();
+    });
+}
+
+/// Somebody else reaps our child, and its number goes to another one of ours
+/// at once. A filter that refuses waiting by descriptor must not make us take
+/// the other one's status.
+#[test]
+fn a_number_that_another_child_has_by_now_is_not_waited_for() {
+    let name = "a_number_that_another_child_has_by_now_is_not_waited_for";
+    let _alone = alone();
+    if !util::inside(name, &[]) {
+        return;
+    }
+    for fate in [libc::EPERM, libc::EINVAL, libc::ENOSYS] {
+        let mut first = isolated("/bin/sleep").arg("60").spawn().unwrap();
+        first.kill().unwrap();
+        let number = i32::try_from(first.id()).unwrap();
+        let mut status = 0;
+        // SAFETY: our own child; writes one int.
+        let reaped = unsafe { libc::waitpid(number, &mut status, 0) };
+        assert_eq!((reaped, status), (number, libc::SIGKILL));
+        let mut second = Command::new("/bin/true");
+        let mut second = match second.set_tid([number]).spawn() {
+            Ok(second) => second,
+            Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
+                return util::skip(name, "it takes CAP_CHECKPOINT_RESTORE");
+            }
+            Err(error) => panic!("{error}"),
+        };
+        assert_eq!(second.id(), first.id());
+        let fate = Fate::Errno(u16::try_from(fate).unwrap());
+        let waited = filter::with(libc::SYS_waitid, fate, || first.wait());
+        match waited {
+            Ok(status) => assert_eq!(status.signal(), Some(libc::SIGKILL)),
+            Err(error) => assert_eq!(error.step(), Step::Wait, "{error}"),
+        }
+        assert!(second.wait().unwrap().success(), "{fate:?}: it was taken");
+    }
+}
+
+/// Runs `work` while one thread kills each child of this one, at a time of
+/// its own choice within so many microseconds, and another reaps whatever
+/// has ended.
+fn while_killed_and_reaped(within: u64, work: impl FnOnce()) {
+    // SAFETY: asks for a number.
+    let own = unsafe { libc::gettid() };
+    let children = format!("/proc/self/task/{own}/children");
+    struct Done<'a>(&'a AtomicBool);
+    impl Drop for Done<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let _done = Done(&done);
+        scope.spawn(|| {
+            let (mut seed, mut last) = (12345u64, 0);
+            while !done.load(Ordering::SeqCst) {
+                let all = fs::read_to_string(&children).unwrap();
+                let first = all.split(' ').next().unwrap();
+                let Ok(pid) = first.trim().parse::<i32>() else { continue };
+                if pid == last {
+                    continue;
+                }
+                last = pid;
+                seed ^= seed << 13;
+                seed ^= seed >> 7;
+                seed ^= seed << 17;
+                let pause = Duration::from_micros(seed % within);
+                let begun = Instant::now();
+                while begun.elapsed() < pause {}
+                assert!(pid > 1);
+                // SAFETY: a child, in a PID namespace of the test's own.
+                unsafe { libc::kill(pid, libc::SIGKILL) };
+            }
+        });
+        scope.spawn(|| {
+            while !done.load(Ordering::SeqCst) {
+                let mut status = 0;
+                // SAFETY: writes one int.
+                let pid = unsafe { libc::waitpid(-1, &mut status, 0) };
+                if pid <= 0 {
+                    thread::sleep(Duration::from_micros(20));
+                }
+            }
+        });
+        work();
+    });
+}
+
+/// A search that takes a while, and finds nothing.
+#[test]
+fn a_name_that_is_nowhere_is_an_error_whoever_kills_and_reaps() {
+    let name = "a_name_that_is_nowhere_is_an_error_whoever_kills_and_reaps";
+    let _alone = alone();
+    let wrap = util::own_pids();
+    if wrap.is_empty() {
+        return util::skip(name, "no PID namespace for this user");
+    }
+    if !util::inside(name, &wrap) {
+        return;
+    }
+    let dirs: Vec<String> = (0..4000).map(|n| format!("/nope/{n}")).collect();
+    let mut command = isolated("offshoot-nowhere");
+    command.env("PATH", dirs.join(":"));
+    let prepared = command.prepare().unwrap();
+    let (begun, mut killed) = (Instant::now(), 0);
+    while_killed_and_reaped(3000, || {
+        for _ in 0..400 {
+            let error = match prepared.spawn() {
+                Ok(child) => panic!("{} runs nothing", child.id()),
+                Err(error) => error,
+            };
+            killed += usize::from(error.raw_os_error().is_none());
+            if begun.elapsed() > Duration::from_secs(10) {
+                break;
+            }
+        }
+    });
+    assert!(killed > 0, "none was killed");
+}
+
+/// Killed at any time around its exec, and reaped by somebody else: what was
+/// written is known to have run; and from the second doubtful one on whatever
+/// runs is known to.
+#[test]
+fn exec_is_told_from_death_although_another_thread_reaps() {
+    let name = "exec_is_told_from_death_although_another_thread_reaps";
+    let _alone = alone();
+    let wrap = util::own_pids();
+    if wrap.is_empty() {
+        return util::skip(name, "no PID namespace for this user");
+    }
+    if !util::inside(name, &wrap) {
+        return;
+    }
+    let path = util::scratch("told").join("out");
+    let out = OpenOptions::new().create(true).append(true).open(&path);
+    let out = out.unwrap();
+    let mut command = isolated("/bin/echo");
+    let prepared = command.arg("x").stdout(out).prepare().unwrap();
+    let len = || fs::metadata(&path).unwrap().len();
+    let begun = Instant::now();
+    let (mut ran, mut died, mut unsure) = (0, 0, 0);
+    while_killed_and_reaped(1200, || {
+        for _ in 0..1500 {
+            let before = len();
+            match prepared.spawn() {
+                Ok(mut child) => {
+                    unsure += usize::from(!child.launch().confirmed());
+                    let ended = child.wait();
+                    let success = ended.is_ok_and(|ended| ended.success());
+                    assert!(!success || len() > before);
+                    ran += usize::from(success);
+                }
+                Err(error) => {
+                    assert_eq!(error.raw_os_error(), None, "{error}");
+                    assert_eq!(len(), before, "{error}: it ran");
+                    died += 1;
+                }
+            }
+            if begun.elapsed() > Duration::from_secs(15) {
+                break;
+            }
+        }
+    });
+    eprintln!("{ran} ran, {died} died, {unsure} unsure");
+    assert!(died > 0, "none was killed before its exec");
+    assert!(unsure <= 1, "{unsure}");
+}
