@@ -27,8 +27,9 @@ const STAIRS: &[(&str, &[&str])] = &[
     ("parent/image", &["sys"]),
     ("parent/kernel", &["sys"]),
     ("parent/program", &["parent/image"]),
-    ("parent/reserve", &["parent/error", "sys"]),
+    ("parent/reserve", &["parent/error", "parent/table", "sys"]),
     ("parent/stdio", &[]),
+    ("parent/table", &["sys"]),
     (
         "parent/plan",
         &[
@@ -62,6 +63,7 @@ const STAIRS: &[(&str, &[&str])] = &[
             "parent/program",
             "parent/reserve",
             "parent/stdio",
+            "parent/table",
             "sys",
         ],
     ),

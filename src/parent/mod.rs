@@ -18,3 +18,4 @@ pub(crate) mod plan;
 pub(crate) mod program;
 pub(crate) mod reserve;
 pub(crate) mod stdio;
+pub(crate) mod table;

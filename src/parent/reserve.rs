@@ -7,8 +7,8 @@
 use core::mem;
 use core::time::Duration;
 
-use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::{DupFlags, Errno, dup3, fcntl_dupfd_cloexec};
+use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::error::{Error, Step};
 use super::std::{
@@ -21,8 +21,10 @@ use super::std::{
     thread,
     vec::Vec,
 };
+use super::table::Home;
 use crate::sys::abi::Limit;
 use crate::sys::call::limit;
+use crate::sys::fds::Inode;
 use crate::sys::forks::Owner;
 
 /// The kernel copies whole words of the table: 64 descriptors.
@@ -33,13 +35,19 @@ struct Reserve {
     /// Its own number is above theirs, so that a table without it is not the
     /// parent's. Earlier ones stay, as a spawn may be looking at them.
     idle: Vec<OwnedFd>,
+    /// The file that all of them are.
+    file: Option<Inode>,
     free: Vec<OwnedFd>,
     /// All there are, taken or not.
     all: usize,
 }
 
-static RESERVE: Mutex<Reserve> =
-    Mutex::new(Reserve { idle: Vec::new(), free: Vec::new(), all: 0 });
+static RESERVE: Mutex<Reserve> = Mutex::new(Reserve {
+    idle: Vec::new(),
+    file: None,
+    free: Vec::new(),
+    all: 0,
+});
 
 /// What an image and its page take for good, from the first that are
 /// reserved on.
@@ -47,6 +55,9 @@ const KEPT: usize = 2;
 
 /// The number of `idle`; 0 if there is none.
 static ABOVE: AtomicI32 = AtomicI32::new(0);
+
+/// Its file: device, inode.
+static FILE: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
 
 /// The process that has reserved them; a fork may have closed them, and its
 /// own files may have their numbers.
@@ -58,6 +69,16 @@ pub(crate) fn above() -> Option<RawFd> {
     let above = ABOVE.load(Ordering::Acquire);
     let own = above > 0 && is_own();
     own.then_some(above)
+}
+
+/// As `above`, if this thread's table has it: one system call, where this
+/// process has reserved any.
+pub(crate) fn here() -> Option<RawFd> {
+    let above = above()?;
+    let [device, number] =
+        [0, 1].map(|n: usize| FILE[n].load(Ordering::Acquire));
+    let file = Inode { device, number };
+    file.is_at(above.unsigned_abs()).then_some(above)
 }
 
 fn is_own() -> bool {
@@ -92,9 +113,7 @@ fn own_reserve() -> Option<MutexGuard<'static, Reserve>> {
         };
         if !is_own() {
             // Whatever has their numbers now is not ours to close.
-            let Reserve { idle, free, all } = &mut *reserve;
-            idle.drain(..).chain(free.drain(..)).for_each(mem::forget);
-            *all = 0;
+            reserve.leave();
             OWNER.store(Owner::this().number(), Ordering::Release);
         }
         return Some(reserve);
@@ -129,6 +148,11 @@ pub(crate) fn hold() -> Hold {
 /// the same arguments, environment and options. They have descriptors of
 /// their own, two of them at numbers that are reserved beside `count`.
 ///
+/// They are this table's of descriptors: a thread that has called
+/// `unshare(CLONE_FILES)` uses those that it still has, and no number that
+/// it has given to another file; where it reserves some itself, they are the
+/// process's from then on, and other tables' are left as they are.
+///
 /// They are this process's: a fork without exec has none, and may close what it
 /// finds open and reserve again. Over a [`Command::exec`] that fails they are
 /// kept; a thread that needs one waits for it.
@@ -159,6 +183,9 @@ pub fn reserve_fds(count: usize) -> Result<(), Error> {
     let Some(mut reserve) = own_reserve() else {
         return Err(Error::os(Step::ReserveFds, libc::EDEADLK));
     };
+    if !reserve.is_here() {
+        reserve.leave();
+    }
     let refused = |why| {
         let error = Error::told(Step::ReserveFds, libc::EMFILE, why);
         Err(error.with(count.to_string()))
@@ -187,10 +214,27 @@ impl Reserve {
         (all <= MOST).then_some(all as u64)
     }
 
+    /// Whether this thread's table has it. Asked where it matters: before a
+    /// number is taken, as it stays there then.
+    fn is_here(&self) -> bool {
+        let (Some(file), Some(idle)) = (self.file, self.idle.last()) else {
+            return false;
+        };
+        file.is_at(number(idle))
+    }
+
+    /// Forgets all numbers, without closing any.
+    fn leave(&mut self) {
+        let Reserve { idle, file, free, all } = self;
+        idle.drain(..).chain(free.drain(..)).for_each(mem::forget);
+        (*file, *all) = (None, 0);
+    }
+
     fn more(&mut self, count: usize) -> Result<(), Errno> {
         let idle = match self.idle.last() {
             Some(idle) => fcntl_dupfd_cloexec(idle, 3)?,
-            None => eventfd(0, EventfdFlags::CLOEXEC)?,
+            // It has an inode of its own, by which it is known.
+            None => pipe_with(PipeFlags::CLOEXEC)?.0,
         };
         let copy = |_| fcntl_dupfd_cloexec(&idle, 3);
         let count = if self.idle.is_empty() { count + KEPT } else { count };
@@ -198,6 +242,11 @@ impl Reserve {
         let highest = made.iter().chain(&self.idle).map(AsRawFd::as_raw_fd);
         let highest = highest.max().unwrap_or(3);
         let idle = lift(&idle, highest.saturating_add(1))?;
+        self.file = Inode::of(&idle);
+        let file = self.file.map_or([0; 2], |f| [f.device, f.number]);
+        for (to, from) in FILE.iter().zip(file) {
+            to.store(from, Ordering::Release);
+        }
         ABOVE.store(idle.as_raw_fd(), Ordering::Release);
         self.idle.push(idle);
         self.all += count;
@@ -209,15 +258,19 @@ impl Reserve {
 }
 
 /// A descriptor for a child, at a reserved number if that is lower.
-#[derive(Debug, Default)]
+///
+/// Dropped in a thread whose table does not have it, it is left as it is.
+#[derive(Debug)]
 pub(crate) struct Low {
     fd: Option<OwnedFd>,
-    leased: bool,
+    /// The file that stood at the number, if that is reserved.
+    leased: Option<Inode>,
+    home: Home,
 }
 
 impl From<OwnedFd> for Low {
     fn from(fd: OwnedFd) -> Low {
-        Low { fd: Some(fd), leased: false }
+        Low { fd: Some(fd), leased: None, home: Home::here() }
     }
 }
 
@@ -239,12 +292,44 @@ impl Low {
         if number(least) >= own {
             return None;
         }
+        // In another table it may be any file.
+        let leased = reserve.file.filter(|file| file.is_at(number(least)));
+        if leased.is_none() || !reserve.is_here() {
+            return None;
+        }
         let mut free = reserve.free.swap_remove(place);
         drop(reserve);
         let moved = replace(fd, &mut free);
         // From here on the number goes back as this is dropped.
-        let low = Low { fd: Some(free), leased: true };
+        let low = Low { fd: Some(free), leased, home: Home::here() };
         moved.is_ok().then_some(low)
+    }
+
+    /// Lets other threads use it, and drop it: one system call.
+    pub(crate) fn note(&self) {
+        if let Some(fd) = &self.fd {
+            self.home.note(fd);
+        }
+    }
+
+    /// As `note`, of another descriptor of the same file.
+    pub(crate) fn note_as(&self, other: &Low) {
+        self.home.note_as(&other.home);
+    }
+
+    /// Whether the calling thread has made it.
+    pub(crate) fn is_own(&self) -> bool {
+        self.home.is_own()
+    }
+
+    /// Whether this thread's table has it, if it was noted: one system call.
+    pub(crate) fn is_here(&self) -> bool {
+        self.fd.as_ref().is_some_and(|fd| self.home.is_here(fd))
+    }
+
+    /// Never closes it.
+    pub(crate) fn leave(&mut self) {
+        mem::forget(self.fd.take());
     }
 
     pub(crate) fn number(&self) -> u32 {
@@ -258,19 +343,24 @@ impl Low {
 
 impl Drop for Low {
     fn drop(&mut self) {
-        let (Some(mut fd), true) = (self.fd.take(), self.leased) else {
-            return;
-        };
-        if above().is_none() {
+        let Some(mut fd) = self.fd.take() else { return };
+        if !self.home.may_close(&fd) {
+            return mem::forget(fd);
+        }
+        if self.leased.is_none() || above().is_none() {
             return;
         }
         let mut reserve = reserve();
         let idle = reserve.idle.last();
+        let same = reserve.file == self.leased;
+        let idle =
+            idle.filter(|_| same && (self.is_own() || reserve.is_here()));
         let put = idle.map(|idle| replace(idle.as_fd(), &mut fd));
         match put {
             Some(Ok(())) => reserve.free.push(fd),
             // Rather a smaller reserve than a pipe that stays open.
-            _ => reserve.all = reserve.all.saturating_sub(1),
+            _ if same => reserve.all = reserve.all.saturating_sub(1),
+            _ => {}
         }
     }
 }

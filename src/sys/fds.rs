@@ -32,6 +32,11 @@ impl Inode {
     pub(crate) fn at(number: u32) -> Option<Inode> {
         Inode::of(borrow(number)?)
     }
+
+    /// Whether this thread's table has that file at a number.
+    pub(crate) fn is_at(self, number: u32) -> bool {
+        Inode::at(number) == Some(self)
+    }
 }
 
 /// An end of a pipe, or of a named one.

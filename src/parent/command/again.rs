@@ -222,7 +222,10 @@ impl Attempt {
             return error.into();
         };
         let errno = error.raw_os_error().unwrap_or_default();
-        self.told_of("memfd_create", errno, "copied");
+        // The image of another thread's table.
+        let there = errno == libc::EBADF;
+        let feature = if there { "isolated" } else { "memfd_create" };
+        self.told_of(feature, errno, "copied");
         Failure::Once(again, None)
     }
 

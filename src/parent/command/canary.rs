@@ -8,7 +8,7 @@ use super::ends::Extra;
 use super::page::Page;
 use super::prepared::Prepared;
 use crate::op::Op;
-use crate::parent::reserve::{above, lift};
+use crate::parent::reserve::{Low, above, here, lift};
 use crate::parent::std::os::fd::{AsRawFd, OwnedFd};
 use crate::sys::{CloneFlags, Maker};
 
@@ -24,27 +24,34 @@ impl Attempt {
     ) {
         let cut = extra.cut;
         self.cut = cut;
+        self.kept = None;
         let page = extra.page.as_ref();
-        self.kept = prepared.kept_canary(cut);
-        self.kept = self.kept.or_else(|| page?.canary(cut));
         let moved = moved || page.is_some_and(Page::is_used);
+        let needed = prepared.plan.ops.contains(&Op::CloseRange);
+        let high = |fd: &OwnedFd| fd.as_raw_fd() >= cut;
+        let have = self.canary.as_ref().is_some_and(high);
+        let needed = needed && !self.shape.listed && !have && !self.bare;
+        let shares = self.flags.contains(CloneFlags::FILES);
+        let by_pidfd = shares && self.shape.maker == Maker::Clone3;
+        let by_pidfd = by_pidfd && self.pidfd && !moved;
+        if needed {
+            self.kept = page.and_then(|page| page.canary(cut));
+            self.kept = self.kept.or_else(|| prepared.kept_canary(cut));
+        }
+        if needed && !by_pidfd && self.kept.is_none() {
+            self.kept = above().filter(|fd| *fd >= cut).and_then(|_| here());
+        }
         // Without a pidfd there is nothing that a shared table lacks.
         if !self.pidfd && self.kept.is_none() {
             self.flags -= CloneFlags::FILES;
             return;
         }
-        let needed = prepared.plan.ops.contains(&Op::CloseRange);
-        let high = |fd: &OwnedFd| fd.as_raw_fd() >= cut;
-        let have = self.canary.as_ref().is_some_and(high);
-        let have = have || self.kept.is_some();
-        if !needed || self.shape.listed || have || self.bare {
+        if !needed || self.kept.is_some() {
             return;
         }
         // An earlier one may be too low for this shape.
         self.canary = None;
-        let shares = self.flags.contains(CloneFlags::FILES);
-        let by_pidfd = shares && self.shape.maker == Maker::Clone3;
-        if moved || !by_pidfd {
+        if !by_pidfd {
             self.prove();
         }
     }
@@ -60,12 +67,13 @@ impl Attempt {
 }
 
 impl Prepared {
-    /// The canary made beforehand, or that of the reserve, if it is above
-    /// what this spawn needs.
+    /// The canary made beforehand, if it is above what this spawn needs.
     fn kept_canary(&self, cut: i32) -> Option<i32> {
-        let kept = self.canary.as_ref().map(AsRawFd::as_raw_fd);
-        let kept = kept.filter(|fd| *fd >= cut);
-        kept.or_else(|| above().filter(|fd| *fd >= cut))
+        let foreign = self.is_foreign();
+        let kept = self.canary.as_ref();
+        let kept = kept.filter(|low| !foreign || low.is_here());
+        let kept = kept.and_then(Low::fd).map(|fd| fd.as_raw_fd());
+        kept.filter(|fd| *fd >= cut)
     }
 }
 

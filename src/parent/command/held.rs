@@ -22,6 +22,7 @@ use crate::parent::std::{
 use crate::parent::stdio::Lent;
 use crate::sys::abi::Limit;
 use crate::sys::call::limit;
+use crate::sys::fds::Inode;
 
 /// What is said of a script that is run by its descriptor: the kernel would
 /// say ENOENT, as its interpreter finds nothing at `/dev/fd/N`.
@@ -46,6 +47,9 @@ pub(super) struct Held {
     /// to an image.
     pub(super) above: u32,
     pub(super) lent: u32,
+    /// What the plan's descriptors are open on, once other threads may use
+    /// them; in the plan's order.
+    files: Vec<Option<Inode>>,
     /// Why there is no image, where the plan wanted one.
     pub(super) unimaged: Option<Unimaged>,
 }
@@ -193,6 +197,34 @@ impl Held {
     /// One that an image is made of.
     pub(super) fn settle_lent(&self, fd: OwnedFd) -> Result<Low, Errno> {
         settle(fd, &self.lends)
+    }
+
+    /// Lets other threads use them: a system call each.
+    pub(super) fn note(&mut self, plan: &Plan) {
+        let files = plan.given.iter().map(|given| Inode::at(given.number));
+        self.files.extend(files);
+        self.null.iter().flatten().chain(&self.copies).for_each(Low::note);
+    }
+
+    /// Whether this thread's table has them, where another thread has made
+    /// them: a system call each.
+    pub(super) fn is_here(&self, plan: &Plan) -> Result<(), Error> {
+        const APART: &str = "this thread has a table of descriptors of its \
+                             own, without the one that was prepared";
+        for (given, file) in plan.given.iter().zip(&self.files) {
+            if file.is_some_and(|file| !file.is_at(given.number)) {
+                let error = Error::told(given.by, libc::EBADF, APART);
+                return Err(error.with(given.shown()));
+            }
+        }
+        for (n, null) in (0u8..).zip(&self.null) {
+            if null.as_ref().is_some_and(|null| !null.is_here()) {
+                let by = stdio_step(n);
+                let error = Error::told(by, libc::EBADF, APART);
+                return Err(error.with("/dev/null"));
+            }
+        }
+        Ok(())
     }
 
     /// What a descriptor of the plan is made from.

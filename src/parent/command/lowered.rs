@@ -112,6 +112,8 @@ impl Lowered {
             if lowered.next.get().is_none() {
                 // Another thread may be first, with this shape or another.
                 let made = Lowered::new(plan, shape, held)?;
+                // Another thread may use it.
+                made.image.iter().for_each(|image| image.note());
                 let _ = lowered.next.set(Box::new(made));
             }
             match lowered.next.get() {

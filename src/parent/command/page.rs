@@ -8,18 +8,20 @@ use rustix::fs::{FallocateFlags, MemfdFlags, fallocate};
 use rustix::io::Errno;
 
 use super::held::Held;
+use super::lowered::Lowered;
+use super::prepared::Prepared;
 use crate::call::{Block, Call, slot};
-use crate::launch::image_code;
 use crate::launch::shared::{PAGE, Shared};
+use crate::launch::{self, image_code};
 use crate::parent::error::{Error, Step};
 use crate::parent::image::{memory_file, room, sealed};
 use crate::parent::kernel::refused;
 use crate::parent::plan::image::{Made, Parts};
-use crate::parent::reserve::{Low, above, lift};
+use crate::parent::reserve::{Low, above, here, lift};
 use crate::parent::std::{
     hash::{BuildHasher, RandomState},
     io::Write,
-    os::fd::{AsRawFd, OwnedFd, RawFd},
+    os::fd::{AsRawFd, RawFd},
     sync::{Arc, Mutex, MutexGuard},
     vec::Vec,
 };
@@ -34,7 +36,9 @@ pub(super) struct Page {
     pub(super) shared: Shared,
     /// Above it and the image it was first used with, from its second use
     /// on: what is made for a launch may have a lower number by then.
-    canary: Option<OwnedFd>,
+    canary: Option<Low>,
+    /// Whether this process has kept it, and this thread's table has it.
+    kept: bool,
     /// The process that made it, where that can be known for sure.
     owner: Owner,
 }
@@ -53,7 +57,13 @@ impl Page {
         let file = fd.fd().ok_or_else(|| fail(Errno::BADF))?;
         let shared = Shared::over(file);
         let shared = shared.map_err(|e| Error::os(Step::Image, e.0))?;
-        Ok(Page { fd, shared, canary: None, owner: Owner::this() })
+        Ok(Page {
+            fd,
+            shared,
+            canary: None,
+            kept: false,
+            owner: Owner::this(),
+        })
     }
 
     pub(super) fn number(&self) -> u32 {
@@ -65,20 +75,38 @@ impl Page {
         self.owner.is_this()
     }
 
-    /// The page that this process keeps, if no launch uses it and no step of
-    /// this plan writes over its number.
+    /// Whether this thread's table has its descriptors; `strict` if that is
+    /// so of those too that this thread has made.
+    pub(super) fn is_here(&self, strict: bool) -> bool {
+        is_here(&self.fd, strict)
+            && self.canary.as_ref().is_none_or(|low| is_here(low, strict))
+    }
+
+    /// Lets other threads have it.
+    pub(super) fn note(&self) {
+        self.fd.note();
+        if let Some(canary) = &self.canary {
+            canary.note_as(&self.fd);
+        }
+    }
+
+    /// The page that this process keeps, if no launch uses it, no step of
+    /// this plan writes over its number, and this thread's table has it.
     pub(super) fn kept(held: &Held) -> Option<Page> {
         let fits = |page: &mut Page| {
-            !page.is_own() || !held.takes_lent(page.number())
+            let free = !held.takes_lent(page.number());
+            !page.is_own() || (free && page.is_here(true))
         };
         let page = KEPT.try_lock().ok()?.take_if(fits);
-        page.filter(Page::is_own)
+        let mut page = page.filter(Page::is_own)?;
+        page.kept = true;
+        Some(page)
     }
 
     /// A descriptor at `cut` or above; `None` before the first use too.
     pub(super) fn canary(&self, cut: i32) -> Option<RawFd> {
-        let own = self.canary.as_ref().map(AsRawFd::as_raw_fd);
-        own.filter(|fd| *fd >= cut)
+        let own = self.canary.as_ref().and_then(Low::fd);
+        own.map(|fd| fd.as_raw_fd()).filter(|fd| *fd >= cut)
     }
 
     /// Whether it was there before this launch.
@@ -90,7 +118,7 @@ impl Page {
     /// it is used once.
     pub(super) fn again(mut self, cut: i32) -> Option<Page> {
         if self.canary.is_none() {
-            self.canary = Some(lift(self.fd.fd()?, cut).ok()?);
+            self.canary = Some(lift(self.fd.fd()?, cut).ok()?.into());
         }
         Some(self)
     }
@@ -98,13 +126,67 @@ impl Page {
     /// Keeps it, where this process has asked for descriptors to be kept and
     /// has no page yet; else gives it back.
     pub(super) fn keep(self) -> Option<Page> {
+        let here = || self.kept || here().is_some();
         match KEPT.try_lock() {
-            Ok(mut kept) if above().is_some() && kept.is_none() => {
+            Ok(mut kept) if kept.is_none() && here() => {
+                self.note();
                 *kept = Some(self);
                 None
             }
             _ => Some(self),
         }
+    }
+}
+
+impl Prepared {
+    /// A page for a launch that needs one, and the image's number: the page
+    /// of an earlier launch, or one of its own.
+    pub(super) fn page(
+        &self,
+        lowered: &Lowered,
+    ) -> Result<Option<(Page, u32)>, Error> {
+        let Some(image) = &lowered.image else { return Ok(None) };
+        let strict = self.is_foreign();
+        if self.lasts && !image.is_here(strict) {
+            let why = "this thread has a table of descriptors of its own";
+            return Err(Error::told(Step::Image, libc::EBADF, why));
+        }
+        // Nobody waits for another thread's page: one more can be made.
+        let fits = |page: &mut Page| !page.is_own() || page.is_here(strict);
+        let mut idle = self.page.try_lock().ok();
+        let page = idle.as_mut().and_then(|idle| idle.take_if(fits));
+        drop(idle);
+        let page = page.filter(Page::is_own);
+        let page = page.or_else(|| Page::kept(&self.held));
+        let page = page.map_or_else(|| Page::new(&self.held), Ok)?;
+        Ok(Some((page, image.number())))
+    }
+
+    /// Keeps a page for the next launch, unless this one's child may still
+    /// write to it.
+    pub(super) fn give_back(
+        &self,
+        page: Option<Page>,
+        cut: i32,
+        made: launch::Made,
+    ) {
+        let used = matches!(made, launch::Made::Running { sure: false, .. });
+        let page = page.filter(|_| !used).and_then(|page| page.again(cut));
+        let page = page.and_then(Page::keep);
+        if let (true, Ok(mut idle)) = (page.is_some(), self.page.try_lock()) {
+            if self.lasts {
+                page.iter().for_each(Page::note);
+            }
+            *idle = page;
+        }
+    }
+
+    /// Closes what images are made of and this launch can do without.
+    pub(super) fn let_go(&self) {
+        if let Ok(mut idle) = self.page.try_lock() {
+            idle.take_if(|page| page.is_here(true));
+        }
+        forget();
     }
 }
 
@@ -114,8 +196,8 @@ impl Page {
 impl Drop for Page {
     fn drop(&mut self) {
         if self.owner.is_another() {
-            mem::forget(mem::take(&mut self.fd));
-            mem::forget(self.canary.take());
+            self.fd.leave();
+            self.canary.iter_mut().for_each(Low::leave);
         }
     }
 }
@@ -124,11 +206,16 @@ impl Drop for Page {
 /// out.
 pub(super) fn forget() {
     if let Ok(mut kept) = KEPT.try_lock() {
-        *kept = None;
+        kept.take_if(|page| page.is_here(true));
     }
     if let Ok(mut last) = LAST.try_lock() {
-        last.image = None;
+        last.image.take_if(|image| image.is_here(true));
     }
+}
+
+/// Asks nothing of what this thread has made, unless `strict`.
+fn is_here(low: &Low, strict: bool) -> bool {
+    (!strict && low.is_own()) || low.is_here()
 }
 
 /// Nobody else uses what is kept while this lives: others make their own.
@@ -183,7 +270,7 @@ pub(super) fn keep_rows(mut rows: Vec<Call>) {
 impl Drop for Image {
     fn drop(&mut self) {
         if self.owner.is_another() {
-            mem::forget(mem::take(&mut self.fd));
+            self.fd.leave();
         }
     }
 }
@@ -191,6 +278,15 @@ impl Drop for Image {
 impl Image {
     pub(super) fn number(&self) -> u32 {
         self.fd.number()
+    }
+
+    /// As for a page.
+    pub(super) fn is_here(&self, strict: bool) -> bool {
+        is_here(&self.fd, strict)
+    }
+
+    pub(super) fn note(&self) {
+        self.fd.note();
     }
 
     /// The file that is made of these parts: the last one, if that was; a
@@ -205,21 +301,32 @@ impl Image {
             last.owner.is_this() && same && !held.takes_lent(last.number())
         };
         let mut bytes = Vec::new();
+        let mut keeps = true;
         if let Ok(mut last) = LAST.try_lock() {
+            // One of another table stays, and this one is not kept.
+            let apart = last.image.as_ref().is_some_and(|last| {
+                last.owner.is_this() && !last.is_here(true)
+            });
+            keeps &= !apart;
             if let Some(same) = last.image.as_ref().filter(serves) {
-                return Ok(Arc::clone(same));
+                if !apart {
+                    return Ok(Arc::clone(same));
+                }
             }
-            // Its number is the next one's.
-            last.image = None;
+            if !apart {
+                // Its number is the next one's.
+                last.image = None;
+            }
             bytes = mem::take(&mut last.bytes);
         }
         parts.write(first, image_code(), &mut bytes)?;
         let fd = file(&bytes, held)?;
-        let keeps = above().is_some();
+        let keeps = keeps && here().is_some();
         let made = keeps.then(|| parts.to_made());
         let owner = Owner::this();
         let image = Arc::new(Image { fd, made, owner });
         if let (true, Ok(mut last)) = (keeps, LAST.try_lock()) {
+            image.note();
             last.image = Some(Arc::clone(&image));
             last.bytes = bytes;
         }

@@ -8,7 +8,7 @@ use super::changes::Try;
 use super::ends::{Ends, Extra};
 use super::held::Held;
 use super::lowered::Lowered;
-use super::page::{Page, forget, introduce};
+use super::page::{Page, introduce};
 use crate::call::{Block, Table};
 use crate::launch::gate::Gate;
 use crate::launch::{Ask, Environ, Made};
@@ -21,7 +21,7 @@ use crate::parent::handle::launch::Launch;
 use crate::parent::handle::pidfd::PidFd;
 use crate::parent::plan::Plan;
 use crate::parent::plan::method::Engine;
-use crate::parent::reserve;
+use crate::parent::reserve::{self, Low};
 use crate::parent::std::{
     boxed::Box,
     cell::Cell,
@@ -32,6 +32,7 @@ use crate::parent::std::{
     vec::Vec,
 };
 use crate::parent::stdio::Source;
+use crate::parent::table::thread;
 use crate::sys::Pid;
 
 /// What a launch gives the child's handle.
@@ -63,6 +64,13 @@ struct Spawn<'a> {
 /// once: nothing in it changes, and a spawn allocates nothing (but for the
 /// environment of [`Command::listen_fds`](crate::Command::listen_fds)).
 ///
+/// It holds descriptors (`/dev/null`, those that were given, an image) of the
+/// table in which it was made. A thread that has called
+/// `unshare(CLONE_FILES)` may spawn it as long as it has not closed its
+/// copies of them, or given their numbers to other files: else that is EBADF
+/// of the option, and nothing is passed on. The thread that has prepared it
+/// is not asked. Whichever thread drops it closes nothing else.
+///
 /// # Examples
 ///
 /// ```
@@ -86,9 +94,12 @@ pub struct Prepared {
     pub(super) first: Lowered,
     pub(super) held: Held,
     /// A descriptor above those that are held, for the proof.
-    pub(super) canary: Option<OwnedFd>,
+    pub(super) canary: Option<Low>,
+    /// The thread that has made it, and whether others may use it.
+    thread: u64,
+    pub(super) lasts: bool,
     /// A page that no launch uses now.
-    page: Mutex<Option<Page>>,
+    pub(super) page: Mutex<Option<Page>>,
 }
 
 /// Its plan, of whose environment the names are shown, never a value.
@@ -111,8 +122,12 @@ impl Prepared {
         // Where it cannot be made now, the first spawn says why. Where there
         // are pages, they have their own.
         if plan.shares(plan.shape) && !proved && first.image.is_none() {
-            prepared.canary = held.canary(plan, held.cut);
+            prepared.canary = held.canary(plan, held.cut).map(Low::from);
         }
+        prepared.lasts = true;
+        prepared.held.note(&prepared.plan);
+        prepared.canary.iter().for_each(Low::note);
+        prepared.first.image.iter().for_each(|image| image.note());
         Ok(prepared)
     }
 
@@ -157,7 +172,8 @@ impl Prepared {
             other => other?,
         };
         let (canary, page) = (None, Mutex::new(None));
-        Ok(Prepared { plan, first, held, canary, page })
+        let (thread, lasts) = (thread(), false);
+        Ok(Prepared { plan, first, held, canary, thread, lasts, page })
     }
 
     /// The plan that each spawn runs.
@@ -171,8 +187,15 @@ impl Prepared {
     /// # Errors
     ///
     /// As [`Command::spawn`](crate::Command::spawn), but for what was
-    /// checked when this was prepared.
+    /// checked when this was prepared. EBADF of the option that gave a
+    /// descriptor, if this thread has a table of descriptors of its own,
+    /// without that one ([`unshare(2)`]).
+    ///
+    /// [`unshare(2)`]: https://man7.org/linux/man-pages/man2/unshare.2.html
     pub fn spawn(&self) -> Result<Child, Error> {
+        if self.is_foreign() {
+            self.held.is_here(&self.plan)?;
+        }
         let group = self.plan.cgroup.as_ref().map(Cgroup::open).transpose()?;
         let ends = Ends::new(&self.plan, &self.held)?;
         self.start(ends, group.as_ref())
@@ -326,35 +349,10 @@ impl Prepared {
 }
 
 impl Prepared {
-    /// A page for a launch that needs one, and the image's number: the page
-    /// of an earlier launch, or one of its own.
-    fn page(&self, lowered: &Lowered) -> Result<Option<(Page, u32)>, Error> {
-        let Some(image) = &lowered.image else { return Ok(None) };
-        // Nobody waits for another thread's page: one more can be made.
-        let page = self.page.try_lock().ok().and_then(|mut idle| idle.take());
-        let page = page.filter(Page::is_own);
-        let page = page.or_else(|| Page::kept(&self.held));
-        let page = page.map_or_else(|| Page::new(&self.held), Ok)?;
-        Ok(Some((page, image.number())))
-    }
-
-    /// Keeps a page for the next launch, unless this one's child may still
-    /// write to it.
-    fn give_back(&self, page: Option<Page>, cut: i32, made: Made) {
-        let used = matches!(made, Made::Running { sure: false, .. });
-        let page = page.filter(|_| !used).and_then(|page| page.again(cut));
-        let page = page.and_then(Page::keep);
-        if let (true, Ok(mut idle)) = (page.is_some(), self.page.try_lock()) {
-            *idle = page;
-        }
-    }
-
-    /// Closes what images are made of and this launch can do without.
-    pub(super) fn let_go(&self) {
-        if let Ok(mut idle) = self.page.try_lock() {
-            *idle = None;
-        }
-        forget();
+    /// Whether another thread has made it: the calling one may have a table
+    /// of descriptors of its own.
+    pub(super) fn is_foreign(&self) -> bool {
+        self.thread != thread()
     }
 
     /// Memory for an environment of the launch's own, where one is needed:
