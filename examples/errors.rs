@@ -13,6 +13,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let script = dir.join("script");
     fs::write(&script, "#!/no/such/interpreter\n")?;
     fs::set_permissions(&script, Permissions::from_mode(0o755))?;
+    let unformatted = dir.join("unformatted");
+    fs::write(&unformatted, "echo no first line\n")?;
+    fs::set_permissions(&unformatted, Permissions::from_mode(0o755))?;
+    let by_text = dir.join("by-text");
+    fs::write(&by_text, "#!/etc/passwd\n")?;
+    fs::set_permissions(&by_text, Permissions::from_mode(0o755))?;
     let mut read = OpenOptions::new();
     read.read(true);
 
@@ -32,6 +38,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Command::new("no-such-program"),
         Command::new("/etc/passwd"),
         Command::new(script),
+        Command::new(by_text),
+        Command::new(unformatted),
         bad_dir,
         bad_stdin,
         bad_arg,
@@ -40,7 +48,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     ];
     for mut command in all {
         let error = command.spawn().expect_err("each of them fails");
-        println!("{:<12} {error}", error.step());
+        // The number for a caller in C, then the sentence for a person.
+        let errno = error.errno_or_einval();
+        println!("{:<12} {errno:>2} {error}", error.step());
+        // What `main` prints.
+        println!("{:<15} {error:?}", "");
     }
     fs::remove_dir_all(dir)?;
     Ok(())

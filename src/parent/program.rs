@@ -3,6 +3,10 @@
 //! What is looked at may belong to somebody else by now: nothing but regular
 //! files is opened, and nothing outside the root that the child had.
 
+mod user;
+
+pub(crate) use user::{User, shut_interpreter};
+
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
 use rustix::io::Errno;
 

@@ -2,6 +2,7 @@
 
 use super::lowered::Lowered;
 use super::prepared::Prepared;
+use super::reason::reason;
 use crate::call::Block;
 use crate::launch::Made;
 use crate::op::{Op, Role};
@@ -10,10 +11,8 @@ use crate::parent::error::{Cause, Error, Step};
 use crate::parent::hook::PANICKED;
 use crate::parent::plan::given::Given;
 use crate::parent::plan::stdio_step;
-use crate::parent::std::{format, string::ToString};
+use crate::parent::std::{ffi::OsStr, format, string::ToString};
 use crate::sys::Errno;
-use crate::sys::abi::Limit;
-use crate::sys::call::limit;
 
 impl Prepared {
     /// The error for a launch that did not end in a running program.
@@ -46,11 +45,11 @@ impl Prepared {
                     Error::refused(Step::Image, why)
                 }
                 Some(op) => {
-                    let cause = match too_high(op, result) {
-                        Some(told) => told,
-                        None => cause(result),
-                    };
-                    self.operand(op, Error::new(self.step(op), cause))
+                    let why = Errno::of(result);
+                    let why = why.map(|errno| reason(op, errno.0));
+                    let why = why.unwrap_or_else(|| cause(result));
+                    self.operand(op, Error::new(self.step(op), why))
+                        .below(self.path_root(lowered, row, op))
                 }
                 None => Error::new(Step::Plan, Cause::Untrue(result)),
             },
@@ -87,6 +86,17 @@ impl Prepared {
         }
         let shown = format!("{:?}", self.plan.set_tid);
         Error::told(Step::SetTid, errno.0, why).with(shown)
+    }
+
+    /// The root in which a step looked for its path.
+    fn path_root(
+        &self,
+        lowered: &Lowered,
+        row: u32,
+        op: Op,
+    ) -> Option<&OsStr> {
+        let step = lowered.row(row)?.step;
+        matches!(op, Op::Chdir(_)).then(|| self.root_at(step)).flatten()
     }
 
     fn step(&self, op: Op) -> Step {
@@ -146,19 +156,6 @@ impl Prepared {
             _ => error.with(to.to_string()),
         }
     }
-}
-
-/// Why a descriptor that is open was not brought to its number: the limit
-/// was looked at when the plan was prepared.
-fn too_high(op: Op, result: i64) -> Option<Cause> {
-    let (Op::Dup { to, .. }, Some(Errno(libc::EBADF))) =
-        (op, Errno::of(result))
-    else {
-        return None;
-    };
-    let limit = limit(Limit::Descriptors).ok()?;
-    let why = "that number is not below RLIMIT_NOFILE any more";
-    (u64::from(to) >= limit).then_some(Cause::Told(libc::EBADF, why))
 }
 
 pub(super) fn cause(result: i64) -> Cause {

@@ -152,7 +152,8 @@ impl Held {
                 if by == Step::FromFd && given.target.is_none() {
                     let fd = borrow(lent);
                     if is_script(fd) {
-                        let refused = Error::refused(by, SCRIPT);
+                        let refused =
+                            Error::refused_as(by, libc::ENOENT, SCRIPT);
                         return Err(refused.with(given.shown()));
                     }
                 }
@@ -306,7 +307,8 @@ fn open(plan: &mut Plan) -> Result<u64, Error> {
         if u64::from(to) >= limit && given.number != to {
             let why = "that number is not below RLIMIT_NOFILE";
             let shown = pair(given.lent.as_ref().map(Lent::number), to);
-            return Err(Error::refused(given.by, why).with(shown));
+            let error = Error::refused_as(given.by, libc::EBADF, why);
+            return Err(error.with(shown));
         }
     }
     Ok(limit)
@@ -317,7 +319,7 @@ fn program(image: &Image, target: Option<u32>) -> Result<OwnedFd, Error> {
     let fail = |e: io::Error| Error::io(image.step(), &e);
     match image {
         Image::Bytes(bytes) if target.is_none() && begins_a_script(bytes) => {
-            Err(Error::refused(image.step(), SCRIPT))
+            Err(Error::refused_as(image.step(), libc::ENOENT, SCRIPT))
         }
         Image::Bytes(bytes) => of_bytes(bytes).map_err(fail),
         Image::Own | Image::Fd(_) => of_self().map_err(fail),

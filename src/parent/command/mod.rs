@@ -20,6 +20,7 @@ mod method;
 mod page;
 pub(crate) mod prepared;
 mod program;
+mod reason;
 mod session;
 mod shell;
 mod show;

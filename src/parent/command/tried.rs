@@ -3,17 +3,32 @@
 use super::blame::cause;
 use super::lowered::Lowered;
 use super::prepared::Prepared;
+use super::reason::exec_reason;
 use crate::call::{Block, slot};
 use crate::launch::Made;
 use crate::op::Op;
-use crate::parent::error::{Candidate, Error, Step};
+use crate::parent::error::{Candidate, Cause, Error, Step};
 use crate::parent::plan::given::Given;
 use crate::parent::plan::words::Words;
-use crate::parent::program::{View, missing_interpreter};
-use crate::parent::std::{format, fs::File, path::PathBuf, vec::Vec};
+use crate::parent::program::{
+    User, View, missing_interpreter, shut_interpreter,
+};
+use crate::parent::std::{
+    format,
+    fs::File,
+    path::{Path, PathBuf},
+    vec::Vec,
+};
 use crate::sys::call::reaped_status;
 use crate::sys::wait::{Ended, Kind, Target, peek};
 use crate::sys::{Errno, number};
+
+/// What is said of a name that no directory has.
+const NOWHERE: &str = "no directory that was searched has it";
+
+/// ENOENT of a file that is open.
+const CLOSED: &str = "it has an interpreter, which has to find it open: say \
+                      at which number, by script_fd";
 
 impl Prepared {
     /// No candidate could be run. EACCES wins over ENOENT, as it says that
@@ -26,33 +41,57 @@ impl Prepared {
         block: &Block,
     ) -> Error {
         let tried = self.tried(lowered, row, block);
-        let result = shortest(result, &tried);
-        let gone = Errno::of(result).is_some_and(Errno::is_passed);
+        let step = lowered.row(row).map_or(0, |row| row.step);
+        let below = |error: Error| error.below(self.root_at(step));
         if lowered.shape.shell.is_some() {
             let error = Error::new(Step::Interpreter, cause(result));
-            return error.with(self.plan.words.get(Words::SHELL)).tried(tried);
+            let shell = self.plan.words.get(Words::SHELL);
+            return below(error.with(shell).tried(tried));
         }
-        let program = self.plan.words.get(self.plan.program);
-        if gone && denied != 0 {
-            let error = Error::os(Step::Exec, libc::EACCES);
-            return error.with(program).tried(tried);
-        }
-        if gone {
-            if let Some((missing, errno)) = self.missing(&tried) {
-                let error = Error::os(Step::Interpreter, errno);
-                return error.with(missing).tried(tried);
+        let result = shortest(result, &tried);
+        let passed = Errno::of(result).is_some_and(Errno::is_passed);
+        let refused = if passed && denied != 0 {
+            Some(Errno(libc::EACCES))
+        } else {
+            Errno::of(result)
+        };
+        let Some(Errno(errno)) = refused else {
+            let program = self.plan.words.get(self.plan.program);
+            let error = Error::new(Step::Exec, cause(result)).with(program);
+            return below(error.tried(tried));
+        };
+        let error = match self.interpreter(&tried, errno) {
+            Some((path, errno)) => {
+                Error::os(Step::Interpreter, errno).with(path)
             }
-            let given = self.program();
-            let shut = given.is_some_and(|given| given.target.is_none());
-            if shut && !lowered.shape.by_path {
-                let why = "it has an interpreter, which has to find it \
-                           open: say at which number, by script_fd";
-                let error = Error::told(Step::Exec, libc::ENOENT, why);
-                return error.with(program).tried(tried);
+            None => {
+                let why = self.why(lowered, &tried, errno);
+                let program = self.plan.words.get(self.plan.program);
+                Error::new(Step::Exec, why).with(program)
             }
+        };
+        below(error.tried(tried))
+    }
+
+    /// What an error number of exec means, where no interpreter is the
+    /// reason.
+    fn why(
+        &self,
+        lowered: &Lowered,
+        tried: &[Candidate],
+        errno: i32,
+    ) -> Cause {
+        let passed = Errno(errno).is_passed();
+        let given = self.program();
+        let shut = given.is_some_and(|given| given.target.is_none());
+        if passed && shut && !lowered.shape.by_path {
+            return Cause::Told(libc::ENOENT, CLOSED);
         }
-        let error = Error::new(Step::Exec, cause(result));
-        error.with(program).tried(tried)
+        let program = Path::new(self.plan.words.get(self.plan.program));
+        if passed && tried.iter().any(|file| file.path() != program) {
+            return Cause::Told(errno, NOWHERE);
+        }
+        exec_reason(errno, given.is_none())
     }
 
     /// A child that somebody else has reaped in the middle of an exec, of a
@@ -123,15 +162,50 @@ impl Prepared {
         self.plan.given.get(usize::from(self.plan.program_fd?))
     }
 
-    /// The interpreter that is missing, of whichever candidate is there.
-    fn missing(&self, tried: &[Candidate]) -> Option<(PathBuf, i32)> {
+    /// The interpreter that is missing or may not be executed, of whichever
+    /// file is there, and what the kernel says of it.
+    fn interpreter(
+        &self,
+        tried: &[Candidate],
+        errno: i32,
+    ) -> Option<(PathBuf, i32)> {
+        let denied = errno == libc::EACCES;
+        if !denied && !Errno(errno).is_passed() {
+            return None;
+        }
         let view = self.view();
         let own = self.program().and_then(|given| self.held.file(given));
         let own = own.and_then(|fd| fd.try_clone_to_owned().ok());
         let own = own.map(File::from);
-        let paths = tried.iter().filter_map(|at| view.file(at.path()).ok());
+        let said = |file: &&Candidate| {
+            !denied || file.raw_os_error() == Some(libc::EACCES)
+        };
+        let paths = tried.iter().filter(said);
+        let paths = paths.filter_map(|at| view.file(at.path()).ok());
         let mut all = own.into_iter().chain(paths);
-        all.find_map(|file| missing_interpreter(file, &view))
+        if !denied {
+            return all.find_map(|file| missing_interpreter(file, &view));
+        }
+        let user = self.user();
+        let found = all.find_map(|at| shut_interpreter(at, &view, &user));
+        found.map(|path| (path, libc::EACCES))
+    }
+
+    /// Who the child was when it came to exec.
+    fn user(&self) -> User {
+        let mut user = User::own();
+        for op in &self.plan.ops {
+            match *op {
+                Op::ClearGroups { .. } => user.groups.clear(),
+                Op::Setgroups { list, .. } => {
+                    user.groups = self.plan.words.listed(list);
+                }
+                Op::Setgid(gid) => user.gid = gid,
+                Op::Setuid(uid) => user.uid = uid,
+                _ => {}
+            }
+        }
+        user
     }
 
     /// Where the child looked from; a process that runs the steps itself is

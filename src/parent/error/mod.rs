@@ -1,7 +1,10 @@
 //! `Error`: one type, one pointer wide, that names the step.
 
+mod cause;
+mod names;
 mod step;
 
+pub(crate) use cause::Cause;
 pub use step::Step;
 
 use super::std::{
@@ -13,12 +16,12 @@ use super::std::{
     vec::Vec,
 };
 
-use crate::call::Flaw;
 use crate::sys::Errno;
 use crate::sys::wait::Ended;
+use names::Named;
 
 /// A file that was tried as the program.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Candidate {
     path: PathBuf,
     errno: Option<i32>,
@@ -27,6 +30,11 @@ pub struct Candidate {
 impl Candidate {
     pub(crate) fn new(path: PathBuf, errno: Option<i32>) -> Candidate {
         Candidate { path, errno }
+    }
+
+    /// Whether what was said of it says that there is such a file.
+    fn was_there(&self) -> bool {
+        self.errno.is_some_and(|errno| !Errno(errno).is_passed())
     }
 
     /// The path that was tried.
@@ -60,38 +68,11 @@ impl Error {
     }
 }
 
-/// Why a step failed.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Cause {
-    /// With the number that a system call would have given.
-    #[error("{0}")]
-    Refused(&'static str, i32),
-    #[error("{}", io::Error::from_raw_os_error(*.0))]
-    Os(i32),
-    #[error("{}: {}", io::Error::from_raw_os_error(*.0), .1)]
-    Told(i32, &'static str),
-    #[error("{0}")]
-    Given(io::Error),
-    #[error("it panicked")]
-    Panicked,
-    #[error("the child ended before exec, and somebody else knows how")]
-    Ended,
-    #[error("the kernel answered {0}, against its own documentation")]
-    Untrue(i64),
-    #[error("the child died of signal {} before exec", .0.status)]
-    Killed(Ended),
-    #[error("the child exited with {} before exec", .0.status)]
-    Exited(Ended),
-    #[error("somebody else took the exit status, and it is lost")]
-    StatusLost,
-    #[error("{0}: a mistake in offshoot itself")]
-    Flaw(Flaw),
-}
-
-#[derive(Debug)]
 struct Inner {
     step: Step,
     operand: Option<OsString>,
+    /// The root that the child had by then, if that was not ours.
+    root: Option<OsString>,
     cause: Cause,
     candidates: Vec<Candidate>,
 }
@@ -123,7 +104,8 @@ const _: () = assert!(size_of::<Error>() == size_of::<usize>());
 impl Error {
     pub(crate) fn new(step: Step, cause: Cause) -> Error {
         let candidates = Vec::new();
-        Error(Box::new(Inner { step, operand: None, cause, candidates }))
+        let (operand, root) = (None, None);
+        Error(Box::new(Inner { step, operand, root, cause, candidates }))
     }
 
     pub(crate) fn os(step: Step, errno: i32) -> Error {
@@ -170,6 +152,12 @@ impl Error {
         self
     }
 
+    /// Whatever it was, it was looked for below a root of the child's own.
+    pub(crate) fn below(mut self, root: Option<&OsStr>) -> Error {
+        self.0.root = root.map(OsStr::to_os_string);
+        self
+    }
+
     pub(crate) fn tried(mut self, candidates: Vec<Candidate>) -> Error {
         self.0.candidates = candidates;
         self
@@ -204,15 +192,46 @@ impl Error {
         }
     }
 
+    /// The directory that was the child's root by then, where
+    /// [`Command::chroot`](crate::Command::chroot) names one: the operand is a
+    /// path below it.
+    #[must_use]
+    pub fn root(&self) -> Option<&Path> {
+        self.0.root.as_deref().map(Path::new)
+    }
+
     /// The error number of the system call that failed, if one did; of
     /// [`Step::BeforeExec`] the one that its function gave, if any.
     #[must_use]
     pub fn raw_os_error(&self) -> Option<i32> {
-        match &self.0.cause {
-            Cause::Os(errno) | Cause::Told(errno, _) => Some(*errno),
-            Cause::Given(error) => error.raw_os_error(),
-            _ => None,
-        }
+        self.0.cause.errno()
+    }
+
+    /// An error number, for those who must return one: that of the system
+    /// call, else the nearest there is.
+    ///
+    /// For what was refused before any process was made it is what a system
+    /// call would have said: EBADF for a number that no descriptor can have,
+    /// ENOENT for an empty path and a script that could not be found, E2BIG
+    /// for more than fits into a plan, else EINVAL. ECHILD says that the
+    /// child ended before it was the program, or that its status is lost;
+    /// ECANCELED, that a function of `pre_exec` panicked; EIO, that a system
+    /// call did not do what it said; EINVAL, that there is no number for it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use offshoot::Command;
+    ///
+    /// let error = Command::new("/bin/true").arg("a\0b").spawn().unwrap_err();
+    /// assert_eq!(error.raw_os_error(), None);
+    /// assert_eq!(error.errno_or_einval(), 22);
+    /// let error = Command::new("/no/such").spawn().unwrap_err();
+    /// assert_eq!(error.errno_or_einval(), 2);
+    /// ```
+    #[must_use]
+    pub fn errno_or_einval(&self) -> i32 {
+        self.0.cause.nearest()
     }
 
     /// The kind that std gives to the error number, or that a function gave;
@@ -220,17 +239,12 @@ impl Error {
     /// `Other`.
     #[must_use]
     pub fn kind(&self) -> io::ErrorKind {
-        match &self.0.cause {
-            Cause::Os(errno) | Cause::Told(errno, _) => {
-                io::Error::from_raw_os_error(*errno).kind()
-            }
-            Cause::Given(error) => error.kind(),
-            Cause::Refused(..) => io::ErrorKind::InvalidInput,
-            _ => io::ErrorKind::Other,
-        }
+        self.0.cause.kind()
     }
 }
 
+/// The step, what it was about, and why. The files that were tried follow
+/// where any of them was there; else they are in [`Error::candidates`] only.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let inner = &self.0;
@@ -238,10 +252,14 @@ impl fmt::Display for Error {
         if let Some(operand) = &inner.operand {
             write!(f, " {operand:?}")?;
         }
+        if let Some(root) = &inner.root {
+            write!(f, " in the root {root:?}")?;
+        }
         write!(f, ": {}", inner.cause)?;
         let tried = |candidate: &&Candidate| candidate.errno.is_some();
         let tried = || inner.candidates.iter().filter(tried);
-        if tried().count() > 1 || inner.step == Step::Interpreter {
+        let found = tried().any(Candidate::was_there) && tried().count() > 1;
+        if found || inner.step == Step::Interpreter {
             for (n, candidate) in tried().enumerate() {
                 let between = if n == 0 { "; tried" } else { "," };
                 write!(f, "{between} {:?}", candidate.path)?;
@@ -251,14 +269,47 @@ impl fmt::Display for Error {
     }
 }
 
+/// What `main` prints, on one line: the error number by its name, and eight
+/// of the files that were tried.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Error")
-            .field("step", &self.0.step)
-            .field("operand", &self.0.operand)
-            .field("cause", &self.0.cause)
-            .field("candidates", &self.0.candidates)
-            .finish()
+        let inner = &self.0;
+        let mut shown = f.debug_struct("Error");
+        shown.field("step", &inner.step);
+        if let Some(operand) = &inner.operand {
+            shown.field("operand", operand);
+        }
+        if let Some(root) = &inner.root {
+            shown.field("root", root);
+        }
+        shown.field("cause", &inner.cause);
+        if !inner.candidates.is_empty() {
+            shown.field("candidates", &Few(&inner.candidates));
+        }
+        shown.finish()
+    }
+}
+
+/// The first of a list that may be long.
+struct Few<'a>(&'a [Candidate]);
+
+impl fmt::Debug for Few<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 8;
+        let mut list = f.debug_list();
+        list.entries(self.0.iter().take(SHOWN));
+        match self.0.len().checked_sub(SHOWN) {
+            None | Some(0) => list.finish(),
+            Some(_) => list.finish_non_exhaustive(),
+        }
+    }
+}
+
+impl fmt::Debug for Candidate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Candidate");
+        shown.field("path", &self.path);
+        shown.field("errno", &self.errno.map(Named)).finish()
     }
 }
 

@@ -137,7 +137,8 @@ pub enum Step {
     /// of a descriptor.
     Exec,
     /// The program is there, but the interpreter that it names (`#!`, or the
-    /// dynamic loader of an ELF file) is not. The operand is the interpreter.
+    /// dynamic loader of an ELF file) is not (ENOENT), or may not be executed
+    /// (EACCES). The operand is the interpreter.
     Interpreter,
     /// [`waitid(2)`](https://man7.org/linux/man-pages/man2/waitid.2.html) for
     /// the child.

@@ -76,13 +76,15 @@ impl Draft<'_> {
 
 pub(super) fn chroot(draft: &mut Draft<'_>) -> Emitted {
     if let Some(dir) = &draft.wishes.chroot {
-        let refuse =
-            |why| Err(Error::refused(Step::Chroot, why).with(dir.as_os_str()));
+        let refuse = |errno, why| {
+            let error = Error::refused_as(Step::Chroot, errno, why);
+            Err(error.with(dir.as_os_str()))
+        };
         if dir.as_os_str().is_empty() {
-            return refuse("it is empty");
+            return refuse(libc::ENOENT, "it is empty");
         }
         if draft.wishes.current_dir_fd.is_some() {
-            return refuse("current_dir_fd leads out of it");
+            return refuse(libc::EINVAL, "current_dir_fd leads out of it");
         }
         let dir = draft.word(Step::Chroot, dir.as_os_str())?;
         draft.push(Op::Chroot(dir));
@@ -186,7 +188,8 @@ pub(super) fn chdir(draft: &mut Draft<'_>) -> Emitted {
         let dir = dir.as_os_str();
         if dir.is_empty() {
             let why = "it is empty";
-            return Err(Error::refused(Step::CurrentDir, why).with(dir));
+            let error = Error::refused_as(Step::CurrentDir, libc::ENOENT, why);
+            return Err(error.with(dir));
         }
         let dir = draft.word(Step::CurrentDir, dir)?;
         draft.push(Op::Chdir(dir));
@@ -229,7 +232,8 @@ pub(super) fn gate(draft: &mut Draft<'_>) -> Emitted {
 pub(super) fn hook(draft: &mut Draft<'_>) -> Emitted {
     let count = u16::try_from(draft.wishes.hooks.len());
     let count = count.map_err(|_| {
-        Error::refused(Step::PreExec, "there are over 65,535 of them")
+        let why = "there are over 65,535 of them";
+        Error::refused_as(Step::PreExec, libc::E2BIG, why)
     })?;
     draft.plan.ops.extend((0..count).map(Op::Hook));
     Ok(())
@@ -311,7 +315,8 @@ pub(super) fn exec(draft: &mut Draft<'_>) -> Emitted {
     }
     if tried.len() > MOST {
         let why = "there are over 30,000 directories to look for it in";
-        return Err(Error::refused(Step::Program, why).with(program));
+        let error = Error::refused_as(Step::Program, libc::E2BIG, why);
+        return Err(error.with(program));
     }
     for parts in tried {
         let at = draft.plan.words.put(&parts);

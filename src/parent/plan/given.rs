@@ -162,22 +162,23 @@ pub(super) fn listed<'a>(
     all.sort_by_key(|(_, wanted)| wanted.target);
     let mut listed: Vec<(usize, &Wanted)> = Vec::with_capacity(all.len());
     for (n, wanted) in all {
-        let why = match listed.last() {
+        let (errno, why) = match listed.last() {
             _ if wanted.target < 0 || wanted.from.number() < 0 => {
-                "a descriptor's number is 0 or above"
+                (libc::EBADF, "a descriptor's number is 0 or above")
             }
             Some((_, last)) if last.target == wanted.target => {
                 if last.from.number() == wanted.from.number() {
                     continue;
                 }
-                also(last.by)
+                (libc::EINVAL, also(last.by))
             }
             _ => {
                 listed.push((n, wanted));
                 continue;
             }
         };
-        return Err(Error::refused(wanted.by, why).with(wanted.pair()));
+        let error = Error::refused_as(wanted.by, errno, why);
+        return Err(error.with(wanted.pair()));
     }
     listed.sort_unstable_by_key(|(n, _)| *n);
     let listed = listed.into_iter().map(|(_, wanted)| wanted);

@@ -248,7 +248,8 @@ impl Words {
     fn program(&mut self, wishes: &Wishes) -> Result<Str, Error> {
         let program = wishes.program.as_os_str();
         if program.is_empty() {
-            let error = Error::refused(Step::Program, "it is empty");
+            let error =
+                Error::refused_as(Step::Program, libc::ENOENT, "it is empty");
             return Err(error.with(program));
         }
         let name = match &wishes.arg0 {

@@ -104,7 +104,8 @@ impl Draft<'_> {
         let by = given.by;
         let place = u16::try_from(self.plan.given.len());
         let place = place.map_err(|_| {
-            Error::refused(by, "there are over 65,535 descriptors")
+            let why = "there are over 65,535 descriptors";
+            Error::refused_as(by, libc::EMFILE, why)
         })?;
         self.plan.given.push(given);
         Ok(place)

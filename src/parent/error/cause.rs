@@ -1,0 +1,93 @@
+//! Cause: why a step failed, in words and as a number.
+
+use super::names::Named;
+use crate::call::Flaw;
+use crate::parent::std::{fmt, io, string::ToString};
+use crate::sys::wait::Ended;
+
+/// Why a step failed.
+#[derive(thiserror::Error)]
+pub(crate) enum Cause {
+    /// With the number that a system call would have given.
+    #[error("{0}")]
+    Refused(&'static str, i32),
+    #[error("{}", io::Error::from_raw_os_error(*.0))]
+    Os(i32),
+    #[error("{}: {}", io::Error::from_raw_os_error(*.0), .1)]
+    Told(i32, &'static str),
+    #[error("{0}")]
+    Given(io::Error),
+    #[error("it panicked")]
+    Panicked,
+    #[error("the child ended before exec, and somebody else knows how")]
+    Ended,
+    #[error("the kernel answered {0}, against its own documentation")]
+    Untrue(i64),
+    #[error("the child died of signal {} before exec", .0.status)]
+    Killed(Ended),
+    #[error("the child exited with {} before exec", .0.status)]
+    Exited(Ended),
+    #[error("somebody else took the exit status, and it is lost")]
+    StatusLost,
+    #[error("{0}: a mistake in offshoot itself")]
+    Flaw(Flaw),
+}
+
+impl Cause {
+    /// The error number of a system call, or of a function that failed.
+    pub(super) fn errno(&self) -> Option<i32> {
+        match self {
+            Cause::Os(errno) | Cause::Told(errno, _) => Some(*errno),
+            Cause::Given(error) => error.raw_os_error(),
+            _ => None,
+        }
+    }
+
+    /// The number that comes nearest, where one is needed.
+    pub(super) fn nearest(&self) -> i32 {
+        match self {
+            Cause::Os(errno)
+            | Cause::Told(errno, _)
+            | Cause::Refused(_, errno) => *errno,
+            Cause::Given(error) => {
+                error.raw_os_error().unwrap_or(libc::EINVAL)
+            }
+            Cause::Ended
+            | Cause::Killed(_)
+            | Cause::Exited(_)
+            | Cause::StatusLost => libc::ECHILD,
+            Cause::Panicked => libc::ECANCELED,
+            Cause::Untrue(_) => libc::EIO,
+            Cause::Flaw(_) => libc::EINVAL,
+        }
+    }
+
+    pub(super) fn kind(&self) -> io::ErrorKind {
+        match self {
+            Cause::Os(errno) | Cause::Told(errno, _) => {
+                io::Error::from_raw_os_error(*errno).kind()
+            }
+            Cause::Given(error) => error.kind(),
+            Cause::Refused(..) => io::ErrorKind::InvalidInput,
+            _ => io::ErrorKind::Other,
+        }
+    }
+}
+
+impl fmt::Debug for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let says = self.to_string();
+        match self {
+            Cause::Os(errno) | Cause::Told(errno, _) => {
+                f.debug_tuple("Os").field(&Named(*errno)).field(&says).finish()
+            }
+            Cause::Refused(..) => {
+                f.debug_tuple("Refused").field(&says).finish()
+            }
+            Cause::Given(error) => {
+                f.debug_tuple("Given").field(error).finish()
+            }
+            _ => f.debug_tuple("Other").field(&says).finish(),
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! Said: what errors tell the people who read them, and those who can only
+//! pass a number on.
+
+mod util;
+
+use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
+
+use offshoot::{Command, Engine, Error, Groups, Step};
+use util::clean::{clean, command, is, spawn};
+use util::filter::{self, Fate};
+use util::search::X;
+use util::{PRIVATE, alone, each_engine, each_of, program, scratch};
+
+#[track_caller]
+fn says(error: &Error, words: &[&str]) {
+    let text = error.to_string();
+    for word in words {
+        assert!(text.contains(word), "{word}: {text}");
+    }
+}
+
+#[test]
+fn a_name_that_is_nowhere_is_said_so_in_one_phrase() {
+    let _alone = alone();
+    let path = (0..300).map(|n| format!("/no/such/{n}:")).collect::<String>();
+    each_engine(|engine| {
+        let mut nowhere = command(X, engine);
+        nowhere.env("PATH", &path);
+        let error = clean(spawn(nowhere));
+        is(&error, Step::Exec, Some(X), libc::ENOENT);
+        assert_eq!(
+            error.to_string(),
+            "execve \"offshoot-x\": No such file or directory (os error 2): \
+             no directory that was searched has it"
+        );
+        assert_eq!(error.candidates().len(), 300);
+        let debug = format!("{error:?}");
+        assert!(debug.len() < 1000, "{debug}");
+        assert!(debug.contains("ENOENT"), "{debug}");
+        // A file that is no program is worth naming.
+        let mut plain = command("passwd", engine);
+        plain.env("PATH", "/no/such:/etc:/nope");
+        let error = clean(spawn(plain));
+        is(&error, Step::Exec, Some("passwd"), libc::EACCES);
+        says(&error, &["; tried", "\"/etc/passwd\""]);
+        // A path is not searched for.
+        let error = clean(spawn(command("/no/such", engine)));
+        let text =
+            "execve \"/no/such\": No such file or directory (os error 2)";
+        assert_eq!(error.to_string(), text);
+    });
+}
+
+#[test]
+fn a_right_that_is_missing_is_named_with_the_option_that_takes_it() {
+    type Set = fn(&mut Command) -> &mut Command;
+    let _alone = alone();
+    let cases: [(i64, Step, Set, [&str; 2]); 7] = [
+        (libc::SYS_setgroups, Step::Setgroups, |c| c.uid(77), UID),
+        (libc::SYS_setgroups, Step::Setgroups, |c| c.gid(77), GID),
+        (libc::SYS_setgroups, Step::Setgroups, |c| c.groups([7]), LIST),
+        (libc::SYS_setresgid, Step::Setresgid, |c| kept(c).gid(77), GID),
+        (libc::SYS_setresuid, Step::Setresuid, |c| kept(c).uid(77), USER),
+        (libc::SYS_chroot, Step::Chroot, |c| c.chroot("/"), ROOT),
+        (libc::SYS_setpgid, Step::Setpgid, |c| c.process_group(0), GROUP),
+    ];
+    const UID: [&str; 2] = ["uid", "CAP_SETGID"];
+    const GID: [&str; 2] = ["gid", "CAP_SETGID"];
+    const LIST: [&str; 2] = ["groups", "CAP_SETGID"];
+    const USER: [&str; 2] = ["uid", "CAP_SETUID"];
+    const ROOT: [&str; 2] = ["chroot", "CAP_SYS_CHROOT"];
+    const GROUP: [&str; 2] = ["process group", "session"];
+    fn kept(command: &mut Command) -> &mut Command {
+        command.groups(Groups::keep())
+    }
+    let may_not = Fate::Errno(u16::try_from(libc::EPERM).unwrap());
+    let unmapped = Fate::Errno(u16::try_from(libc::EINVAL).unwrap());
+    each_of(&PRIVATE, |engine| {
+        for (nr, step, set, words) in cases {
+            let mut refused = command("/bin/true", engine);
+            set(&mut refused);
+            let error = clean(|| filter::with(nr, may_not, spawn(refused)));
+            assert_eq!(error.step(), step, "{error}");
+            assert_eq!(error.raw_os_error(), Some(libc::EPERM));
+            // Behind what the kernel says.
+            let text = error.to_string();
+            let (_, why) = text.split_once("(os error 1): ").unwrap();
+            assert!(words.iter().all(|word| why.contains(word)), "{text}");
+        }
+        // Who may not change ids may not get as far.
+        for (nr, _, set, _) in &cases[3..5] {
+            let mut foreign = command("/bin/true", engine);
+            set(&mut foreign);
+            let nr = *nr;
+            let error = clean(|| filter::with(nr, unmapped, spawn(foreign)));
+            says(&error, &["(os error 22): ", "mapping", "user namespace"]);
+        }
+    });
+}
+
+#[test]
+fn a_file_without_a_format_is_said_to_need_a_shell() {
+    let _alone = alone();
+    let dir = scratch("format-said");
+    let at = dir.join(X);
+    program(&at, b"exit 3\n");
+    each_engine(|engine| {
+        let error = clean(spawn(command(&at, engine)));
+        is(&error, Step::Exec, at.to_str(), libc::ENOEXEC);
+        says(&error, &["shell_fallback", "/bin/sh"]);
+        let mut bytes = Command::from_bytes("exit 3\n");
+        bytes.engine(engine);
+        let error = clean(spawn(bytes));
+        assert_eq!(error.raw_os_error(), Some(libc::ENOEXEC));
+        // There it is refused.
+        assert!(!error.to_string().contains("shell_fallback"), "{error}");
+    });
+}
+
+/// A filter plays the root: the call has no effect, and what is looked for
+/// below it is not there either.
+#[test]
+fn below_a_new_root_an_error_says_so() {
+    let _alone = alone();
+    each_engine(|engine| {
+        let below = |set: fn(&mut Command) -> &mut Command| {
+            let mut command = command("/no/such", engine);
+            set(command.chroot("/srv/jail"));
+            let nr = libc::SYS_chroot;
+            clean(|| filter::with(nr, Fate::Errno(0), spawn(command)))
+        };
+        let error = below(|c| c);
+        is(&error, Step::Exec, Some("/no/such"), libc::ENOENT);
+        let root = Some(std::path::Path::new("/srv/jail"));
+        assert_eq!(error.root(), root);
+        let want =
+            "execve \"/no/such\" in the root \"/srv/jail\": No such file";
+        assert!(error.to_string().starts_with(want), "{error}");
+        let error = below(|c| c.current_dir("/no/dir"));
+        is(&error, Step::Chdir, Some("/no/dir"), libc::ENOENT);
+        assert_eq!(error.root(), root);
+        says(&error, &["chdir \"/no/dir\" in the root \"/srv/jail\": "]);
+        let mut ours = command("/no/such", engine);
+        ours.current_dir("/");
+        assert_eq!(clean(spawn(ours)).root(), None);
+    });
+}
+
+#[test]
+fn an_interpreter_that_may_not_be_executed_is_named() {
+    let _alone = alone();
+    let dir = scratch("shut");
+    let at = |name: &str| dir.join(name).to_str().unwrap().to_string();
+    let script = |name: &str, by: &str| {
+        let text = format!("#!{} -x\n", at(by));
+        program(dir.join(name).as_path(), text.as_bytes());
+        at(name)
+    };
+    fs::write(at("plain"), "text").unwrap();
+    fs::create_dir(at("folder")).unwrap();
+    let shut = script("shut", "plain");
+    let over = script("over", "shut");
+    let into = script("into", "folder");
+    let own = script("own", "plain");
+    fs::set_permissions(&own, fs::Permissions::from_mode(0o644)).unwrap();
+    each_engine(|engine| {
+        for (file, interpreter) in
+            [(&shut, "plain"), (&over, "plain"), (&into, "folder")]
+        {
+            let error = clean(spawn(command(file, engine)));
+            let by = at(interpreter);
+            is(&error, Step::Interpreter, Some(&by), libc::EACCES);
+            let mut found = command(file.rsplit('/').next().unwrap(), engine);
+            found.env("PATH", format!("/nope:{}:/no", dir.display()));
+            let error = clean(spawn(found));
+            is(&error, Step::Interpreter, Some(&by), libc::EACCES);
+            assert_eq!(error.candidates().len(), 3);
+            says(&error, &["Permission denied", &by, file]);
+        }
+        // What may not be executed itself is no other's fault.
+        let error = clean(spawn(command(&own, engine)));
+        is(&error, Step::Exec, Some(&own), libc::EACCES);
+        let error = clean(|| {
+            let mut open = Command::from_fd(File::open(&shut).unwrap());
+            open.script_fd(7).engine(engine).spawn().map(drop)
+        });
+        is(&error, Step::Interpreter, Some(&at("plain")), libc::EACCES);
+    });
+}
+
+/// The mode of the file says who may: here the user that the child becomes.
+#[test]
+fn an_interpreter_that_only_root_may_execute_is_named() {
+    let name = "an_interpreter_that_only_root_may_execute_is_named";
+    let _alone = alone();
+    let dir = scratch("roots");
+    let at = dir.join("sh");
+    fs::copy("/bin/sh", &at).unwrap();
+    fs::set_permissions(&at, fs::Permissions::from_mode(0o700)).unwrap();
+    let script = dir.join(X);
+    program(&script, format!("#!{}\n", at.display()).as_bytes());
+    let mut able = Command::new(&script);
+    if able.uid(65534).gid(65534).spawn().is_ok() {
+        panic!("nobody runs what is root's own");
+    }
+    let error = able.spawn().unwrap_err();
+    if error.step() == Step::Setgroups {
+        return util::skip(name, "it takes a user other than root");
+    }
+    each_of(&PRIVATE, |engine| {
+        let mut theirs = command(&script, engine);
+        theirs.uid(65534).gid(65534);
+        let error = clean(spawn(theirs));
+        is(&error, Step::Interpreter, at.to_str(), libc::EACCES);
+        let mut roots = command(&script, engine);
+        assert!(roots.status().unwrap().success());
+    });
+}
+
+#[test]
+fn the_debug_text_of_an_error_has_the_name_of_its_number() {
+    let _alone = alone();
+    let name =
+        |command: &mut Command| format!("{:?}", command.spawn().unwrap_err());
+    let mut dir = Command::new("/bin/true");
+    let text = name(dir.current_dir("/no/such"));
+    assert_eq!(
+        text,
+        "Error { step: Chdir, operand: \"/no/such\", cause: Os(ENOENT, \
+         \"No such file or directory (os error 2)\") }"
+    );
+    let text = name(&mut Command::new("/etc/passwd"));
+    assert!(text.contains("Os(EACCES, "), "{text}");
+    assert!(text.contains("errno: Some(EACCES) }"), "{text}");
+    let text = name(Command::new("/bin/true").arg("a\0"));
+    assert!(text.contains("Refused(\"it contains a NUL byte\")"), "{text}");
+}
+
+#[test]
+fn those_who_must_return_a_number_have_one() {
+    let _alone = alone();
+    let number = |command: &mut Command| {
+        command.spawn().map(drop).unwrap_err().errno_or_einval()
+    };
+    let null = || File::open("/dev/null").unwrap();
+    let new = || Command::new("/bin/true");
+    assert_eq!(number(new().arg("a\0")), libc::EINVAL);
+    assert_eq!(number(new().umask(0o1000)), libc::EINVAL);
+    assert_eq!(number(&mut Command::new("")), libc::ENOENT);
+    assert_eq!(number(new().current_dir("")), libc::ENOENT);
+    assert_eq!(number(new().chroot("")), libc::ENOENT);
+    assert_eq!(number(new().fd(-1, null())), libc::EBADF);
+    assert_eq!(number(new().fd(i32::MAX, null())), libc::EBADF);
+    assert_eq!(number(new().arg("x".repeat(200_000))), libc::E2BIG);
+    assert_eq!(number(&mut Command::new("/no/such")), libc::ENOENT);
+    assert_eq!(number(&mut Command::from_bytes("#!/bin/sh")), libc::ENOENT);
+    each_of(&[Engine::Suspended, Engine::Copied], |engine| {
+        let mut killed = command("/bin/true", engine);
+        let spawn = || killed.spawn().map(drop);
+        let error =
+            filter::with(libc::SYS_execve, Fate::Kill, spawn).unwrap_err();
+        assert_eq!(error.raw_os_error(), None, "{error}");
+        assert_eq!(error.errno_or_einval(), libc::ECHILD, "{error}");
+    });
+}
