@@ -29,6 +29,9 @@ pub(crate) enum Role {
 /// the shape's to say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Op {
+    /// `sigprocmask`: SIGSYS is blocked too, where the parent's handler for it
+    /// is still there.
+    BlockSigsys,
     /// `set_robust_list`: the kernel wakes the parent at exec or at death.
     Watch,
     /// `close_range` above all that later steps need: from 3, or from above

@@ -16,7 +16,9 @@ use super::{make, pidfd_slot, seat, verdict};
 use crate::call::{Block, Table, slot};
 use crate::child::enter;
 use crate::sys::abi::CloneArgs;
-use crate::sys::call::{futex_wait, pidfd_open, set_signal_mask};
+use crate::sys::call::{
+    block_signals, futex_wait, pidfd_open, set_signal_mask,
+};
 use crate::sys::wait::{Kind, Target, peek};
 use crate::sys::{CloneFlags, Errno, Pid};
 
@@ -45,7 +47,7 @@ pub(crate) fn launch(
     let mut args = CloneArgs::default();
     let pidfd = pidfd_slot(ask);
     let (nr, arguments) = make(ask, &mut args, address(at, pidfd), 0);
-    let mask = set_signal_mask(u64::MAX);
+    let mask = block_signals();
     shared.block().set(slot::MASK, mask);
     // SAFETY: clause 1 of `enter`: clone3 or clone without a stack, what it
     // reads in this frame and the pidfd's slot in the mapping. Clause 2:

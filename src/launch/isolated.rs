@@ -23,7 +23,9 @@ use super::{pidfd_slot, seat, seat_name, shared::Shared, verdict};
 use crate::call::{Block, Table, sheet, slot};
 use crate::child::enter;
 use crate::sys::abi::CloneArgs;
-use crate::sys::call::{await_unlocked, is_dumpable, is_ending};
+use crate::sys::call::{
+    await_unlocked, block_signals, is_dumpable, is_ending,
+};
 use crate::sys::call::{pidfd_open, reaped_status, set_signal_mask};
 use crate::sys::wait::{Kind, Target, keeps_its_number, peek, wait};
 use crate::sys::{CloneFlags, Errno, Pid, bits, safe};
@@ -57,7 +59,7 @@ pub(crate) fn launch(
     let mut args = CloneArgs::default();
     let pidfd = pidfd_slot(ask);
     let (nr, arguments) = make(ask, &mut args, address(at, pidfd), 0);
-    let mask = set_signal_mask(u64::MAX);
+    let mask = block_signals();
     page.block().set(slot::MASK, mask);
     let at: *mut Block = block;
     // SAFETY: clause 1 of `enter`: clone3 or clone without a stack, what it

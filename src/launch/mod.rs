@@ -14,9 +14,12 @@
 //!    the caller's stack and the plan hold outlives the child's use.
 //! 4. **The child uses no stack**, so the caller's frame, which a shared
 //!    address space makes its own too, is never written.
-//! 5. **Signals are blocked, all 64, from before the clone.** No handler of
-//!    the parent can run in the child; its own mask is set by a row, after
-//!    all handlers are gone (by CLEAR_SIGHAND, or rows of their own).
+//! 5. **Signals are blocked from before the clone**, all but SIGSYS, which a
+//!    filter may send to the parent for the clone itself. The child has no
+//!    handler for it (CLEAR_SIGHAND), or blocks it in its first row. So no
+//!    handler of the parent can run in the child; its own mask is set by a
+//!    row, after all handlers are gone (by CLEAR_SIGHAND, or rows of their
+//!    own).
 //! 6. **Functions keep to the block.** An [`Entry`](crate::call::Entry) that
 //!    a row calls is valid in this process and its copies for as long as the
 //!    table is borrowed, and writes through what it is given only.

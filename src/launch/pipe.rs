@@ -20,7 +20,7 @@ use super::{Ask, Made, ended, failed, first_exec, gate, make, seat};
 use crate::call::{Block, Table, local, slot};
 use crate::child::enter;
 use crate::sys::abi::CloneArgs;
-use crate::sys::call::{pidfd_open, set_signal_mask};
+use crate::sys::call::{block_signals, pidfd_open, set_signal_mask};
 use crate::sys::wait::{Kind, Target, keeps_its_number, wait};
 use crate::sys::{CloneFlags, Errno, Maker, Pid, bits};
 
@@ -48,7 +48,7 @@ pub(crate) fn launch(
     seat(shared.block(), at, ask);
     let signal = bits(i64::from(libc::SIGCHLD));
     let (nr, arguments) = make(ask, &mut CloneArgs::default(), 0, signal);
-    let mask = set_signal_mask(u64::MAX);
+    let mask = block_signals();
     shared.block().set(slot::MASK, mask);
     // SAFETY: clause 1 of `enter`: clone without a stack and without
     // addresses. Clause 2: no VM, so the child has copies of the table; the

@@ -6,7 +6,7 @@ use super::{Ask, Made, address, descriptor, make, pidfd_slot, seat, verdict};
 use crate::call::{Block, Table, slot};
 use crate::child::enter;
 use crate::sys::abi::CloneArgs;
-use crate::sys::call::set_signal_mask;
+use crate::sys::call::{block_signals, set_signal_mask};
 use crate::sys::wait::Target;
 use crate::sys::{CloneFlags, Errno, Pid};
 
@@ -23,7 +23,7 @@ pub(crate) fn launch(
     let mut args = CloneArgs::default();
     let pidfd = pidfd_slot(ask);
     let (nr, arguments) = make(ask, &mut args, address(at, pidfd), 0);
-    let mask = set_signal_mask(u64::MAX);
+    let mask = block_signals();
     block.set(slot::MASK, mask);
     let at: *mut Block = block;
     // SAFETY: clause 1 of `enter`: clone3 or clone without a stack, what it

@@ -8,13 +8,27 @@ use super::arch::syscall;
 use super::wait::Target;
 use super::{Errno, Pid, bits};
 
-/// Sets the calling thread's mask and returns the one before. All 64
-/// signals: libc's own function keeps 32 and 33 for itself.
+/// Every signal but SIGSYS, which a seccomp filter sends to whoever makes a
+/// call: where it is blocked the kernel ends the process instead, and no
+/// handler can answer for the call.
+const BLOCKABLE: u64 = !(1 << (libc::SIGSYS - 1));
+
+/// Blocks the signals of the calling thread and returns its mask before.
+/// SIGSYS stays as it is.
+pub(crate) fn block_signals() -> u64 {
+    change_signal_mask(libc::SIG_BLOCK, BLOCKABLE)
+}
+
+/// Sets the calling thread's mask and returns the one before.
 pub(crate) fn set_signal_mask(mask: u64) -> u64 {
+    change_signal_mask(libc::SIG_SETMASK, mask)
+}
+
+/// All 64 signals: libc's own function keeps 32 and 33 for itself.
+fn change_signal_mask(how: libc::c_int, mask: u64) -> u64 {
     let mut old = 0u64;
-    let how = libc::SIG_SETMASK.unsigned_abs();
     let args = [
-        u64::from(how),
+        u64::from(how.unsigned_abs()),
         (&raw const mask).expose_provenance() as u64,
         (&raw mut old).expose_provenance() as u64,
         SIGSET_SIZE,

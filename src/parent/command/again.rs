@@ -2,6 +2,7 @@
 //! docs/kernels.md.
 
 use super::attempt::Attempt;
+use super::blame::is_trapped;
 use super::changes::{Change, Try};
 use super::lesser::{Lesser, lesser};
 use super::lowered::Lowered;
@@ -39,6 +40,11 @@ impl Attempt {
                     .is_none_or(|ended| ended.signal() == Some(libc::SIGSYS));
                 match lowered.row(row).map(|row| row.nr) {
                     Some(MRELEASE) if trapped => self.after_ask(),
+                    // A call that a filter traps is missing.
+                    _ if is_trapped(lowered, row, ended) => {
+                        let result = -i64::from(libc::ENOSYS);
+                        self.after_row(prepared, lowered, row, result)
+                    }
                     _ => None,
                 }
             }

@@ -3,7 +3,7 @@
 use super::lowered::Lowered;
 use super::prepared::Prepared;
 use super::reason::reason;
-use crate::call::Block;
+use crate::call::{Block, local};
 use crate::launch::Made;
 use crate::op::{Op, Role};
 use crate::parent::cgroup::Group;
@@ -13,6 +13,7 @@ use crate::parent::plan::given::Given;
 use crate::parent::plan::stdio_step;
 use crate::parent::std::{ffi::OsStr, format, string::ToString};
 use crate::sys::Errno;
+use crate::sys::wait::Ended;
 
 impl Prepared {
     /// The error for a launch that did not end in a running program.
@@ -27,6 +28,10 @@ impl Prepared {
         match made {
             Made::Refused(errno) => self.refused(lowered, errno, group),
             Made::Died { row, ended, .. } => match op(row) {
+                Some(op) if is_trapped(lowered, row, ended) => {
+                    let error = Error::new(self.step(op), Cause::Trapped);
+                    self.operand(op, error)
+                }
                 Some(op) => {
                     self.operand(op, Error::ended(self.step(op), ended))
                 }
@@ -158,6 +163,18 @@ impl Prepared {
     }
 }
 
+/// Whether a child died of the signal that a seccomp filter sends for a call,
+/// at a row that makes one itself.
+pub(super) fn is_trapped(
+    lowered: &Lowered,
+    row: u32,
+    ended: Option<Ended>,
+) -> bool {
+    let sigsys = ended.and_then(Ended::signal) == Some(libc::SIGSYS);
+    let row = lowered.row(row).filter(|row| row.nr != local::HOOK);
+    sigsys && row.is_some()
+}
+
 pub(super) fn cause(result: i64) -> Cause {
     match Errno::of(result) {
         Some(errno) => Cause::Os(errno.0),
@@ -187,7 +204,7 @@ fn step(op: Op) -> Step {
         Op::ClearHandlers | Op::DefaultSignal(_) => Step::SignalAction,
         Op::Gate => Step::BeforeExec,
         Op::Hook(_) => Step::PreExec,
-        Op::SignalMask => Step::SignalMask,
+        Op::BlockSigsys | Op::SignalMask => Step::SignalMask,
         Op::Exec(_) | Op::ExecFd(_) => Step::Exec,
     }
 }

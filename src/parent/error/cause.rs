@@ -25,6 +25,11 @@ pub(crate) enum Cause {
     Untrue(i64),
     #[error("the child died of signal {} before exec", .0.status)]
     Killed(Ended),
+    #[error(
+        "{}: the child died of SIGSYS, as a seccomp filter traps the call",
+        io::Error::from_raw_os_error(libc::ENOSYS)
+    )]
+    Trapped,
     #[error("the child exited with {} before exec", .0.status)]
     Exited(Ended),
     #[error("somebody else took the exit status, and it is lost")]
@@ -39,6 +44,7 @@ impl Cause {
         match self {
             Cause::Os(errno) | Cause::Told(errno, _) => Some(*errno),
             Cause::Given(error) => error.raw_os_error(),
+            Cause::Trapped => Some(libc::ENOSYS),
             _ => None,
         }
     }
@@ -56,6 +62,7 @@ impl Cause {
             | Cause::Killed(_)
             | Cause::Exited(_)
             | Cause::StatusLost => libc::ECHILD,
+            Cause::Trapped => libc::ENOSYS,
             Cause::Panicked => libc::ECANCELED,
             Cause::Untrue(_) => libc::EIO,
             Cause::Flaw(_) => libc::EINVAL,
@@ -68,6 +75,7 @@ impl Cause {
                 io::Error::from_raw_os_error(*errno).kind()
             }
             Cause::Given(error) => error.kind(),
+            Cause::Trapped => io::ErrorKind::Unsupported,
             Cause::Refused(..) => io::ErrorKind::InvalidInput,
             _ => io::ErrorKind::Other,
         }
@@ -80,6 +88,10 @@ impl fmt::Debug for Cause {
         match self {
             Cause::Os(errno) | Cause::Told(errno, _) => {
                 f.debug_tuple("Os").field(&Named(*errno)).field(&says).finish()
+            }
+            Cause::Trapped => {
+                let errno = Named(libc::ENOSYS);
+                f.debug_tuple("Os").field(&errno).field(&says).finish()
             }
             Cause::Refused(..) => {
                 f.debug_tuple("Refused").field(&says).finish()

@@ -13,6 +13,11 @@ use crate::parent::std::{
 
 pub(super) type Emitted = Result<(), Error>;
 
+pub(super) fn block_sigsys(draft: &mut Draft<'_>) -> Emitted {
+    draft.push(Op::BlockSigsys);
+    Ok(())
+}
+
 pub(super) fn watch(draft: &mut Draft<'_>) -> Emitted {
     draft.push(Op::Watch);
     Ok(())

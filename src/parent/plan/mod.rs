@@ -10,12 +10,14 @@ mod jobserver;
 pub(crate) mod listen;
 pub(crate) mod lower;
 pub(crate) mod method;
+mod opening;
 mod order;
 pub(crate) mod path;
 mod phases;
 pub(crate) mod room;
 pub(crate) mod shape;
 mod show;
+mod signals;
 mod wires;
 pub(crate) mod words;
 

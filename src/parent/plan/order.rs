@@ -16,6 +16,12 @@ pub(super) struct Row {
 /// Every step a child can make, in the order it makes them.
 pub(super) const ORDER: &[Row] = &[
     Row {
+        op: "BlockSigsys",
+        emit: emit::block_sigsys,
+        why: "before any call that a filter may trap: the parent's handler \
+              would run in the child",
+    },
+    Row {
         op: "Watch",
         emit: emit::watch,
         why: "before anything that can fail, so that the parent always wakes",

@@ -28,6 +28,7 @@ impl Shape {
     /// Whether a step of the plan is one of this shape's.
     fn has(self, n: usize, op: Op) -> bool {
         match op {
+            Op::BlockSigsys => self.maker == Maker::Clone && !self.here,
             Op::Watch => self.engine == Engine::Copied && !self.here,
             // Exec resets them; until the last one all signals are blocked.
             Op::ClearHandlers => {

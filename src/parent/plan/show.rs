@@ -85,12 +85,8 @@ impl Plan {
             Op::Chdir(path) => {
                 ("chdir", format!("{:?}", self.words.get(path)), "".into())
             }
-            Op::ClearHandlers => {
-                let note = "default, where there is a handler";
-                ("sigaction", "every signal".into(), note.into())
-            }
-            Op::DefaultSignal(signal) => {
-                ("sigaction", signal_name(signal), "default".into())
+            Op::BlockSigsys | Op::ClearHandlers | Op::DefaultSignal(_) => {
+                signal_line(op)
             }
             Op::Hook(n) => self.hook_line(n),
             Op::SignalMask => self.mask_line(),
@@ -228,6 +224,23 @@ fn private_line(op: Op) -> Line {
         _ => ("prctl", "PR_SET_DUMPABLE, NAME", "marks that exec takes away"),
     };
     (call, what.into(), note.into())
+}
+
+fn signal_line(op: Op) -> Line {
+    let (call, what, note) = match op {
+        Op::BlockSigsys => {
+            ("sigprocmask", "SIGSYS".into(), "blocked, as there are handlers")
+        }
+        Op::DefaultSignal(signal) => {
+            ("sigaction", signal_name(signal), "default")
+        }
+        _ => (
+            "sigaction",
+            "every signal".into(),
+            "default, where there is a handler",
+        ),
+    };
+    (call, what, note.into())
 }
 
 fn name(n: u32) -> &'static str {

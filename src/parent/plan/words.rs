@@ -1,9 +1,9 @@
 //! Words: argv, envp and paths in one text, with their pointer arrays.
 
+use super::opening::opening;
 use crate::op::Str;
 use crate::parent::error::{Error, Step};
 use crate::parent::std::{ffi::OsStr, fmt, os::unix::ffi::OsStrExt, vec::Vec};
-use crate::sys::abi::{SIGACTION_SIZE, STOPS};
 
 /// What is said of a word that holds a NUL: the kernel would cut it there.
 pub(crate) const NUL: &str = "it contains a NUL byte";
@@ -57,20 +57,11 @@ pub(crate) struct Words {
 /// The end of a list while places are not yet addresses.
 const END: u64 = u64::MAX;
 
-/// `SIG_DFL` as the kernel's `struct sigaction`.
-const SIG_DFL: [u8; 32] = [0; 32];
-const _: () = assert!(SIG_DFL.len() as u64 == SIGACTION_SIZE);
-
 impl Words {
-    /// The text opens with zeros, which are `SIG_DFL` as a `struct
-    /// sigaction`, an empty string and no time, then a set of signals,
-    /// an errno, "0", the shell's path, and "/".
+    /// The text opens with what every plan has.
     pub(crate) fn new() -> Words {
         let mut text = Vec::with_capacity(4096);
-        text.extend_from_slice(&SIG_DFL);
-        text.extend_from_slice(&STOPS.to_le_bytes());
-        text.extend_from_slice(&(-i64::from(libc::EAGAIN)).to_le_bytes());
-        text.extend_from_slice(b"0\0/bin/sh\0/\0");
+        opening(&mut text);
         let lists = Vec::with_capacity(128);
         let first = text.len();
         Words {
@@ -99,25 +90,6 @@ impl Words {
         let left = self.most.saturating_sub(self.text.len());
         if len < left { Ok(()) } else { Err(Unfit::Full) }
     }
-
-    /// The place of 32 zero bytes.
-    pub(crate) const ZEROS: Str = Str { start: 0, len: 0 };
-
-    /// The place of the signals that stop and can be blocked, as a set.
-    pub(crate) const STOPS: Str = Str { start: 32, len: 8 };
-
-    /// The place of the result of a call that found nothing, 8 bytes.
-    pub(crate) const NONE: Str = Str { start: 40, len: 8 };
-
-    /// The place of "0".
-    pub(crate) const ZERO: Str = Str { start: 48, len: 1 };
-
-    /// What runs a file that the kernel has no format for, as `execvp(3)`
-    /// has it.
-    pub(crate) const SHELL: Str = Str { start: 50, len: 7 };
-
-    /// The place of "/".
-    pub(crate) const ROOT: Str = Str { start: 58, len: 1 };
 
     /// Adds one string, made of parts.
     pub(crate) fn put(&mut self, parts: &[&[u8]]) -> Result<Str, Unfit> {
@@ -436,11 +408,12 @@ mod tests {
         words.bind();
         assert!(words.names().eq(["PATH"]));
         let (text, _) = words.places();
-        assert_eq!(words.lists(), [text + 60, text + 63, 0, text + 64, 0]);
+        assert_eq!(words.lists(), [text + 68, text + 71, 0, text + 72, 0]);
         assert_eq!(words.envp(), 24);
-        assert_eq!(words.bytes(Str { start: 60, len: 2 }), b"sh");
+        assert_eq!(words.bytes(Str { start: 68, len: 2 }), b"sh");
         assert_eq!(words.bytes(Words::ZERO), b"0");
         assert_eq!(words.bytes(Words::SHELL), b"/bin/sh");
         assert_eq!(words.bytes(Words::ROOT), b"/");
+        assert_eq!(words.bytes(Words::SIGSYS), [0, 0, 0, 0x40, 0, 0, 0, 0]);
     }
 }

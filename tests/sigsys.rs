@@ -1,0 +1,172 @@
+//! SIGSYS: filters that trap. A sandbox's handler answers for the parent, a
+//! child that dies of the signal is a call that is missing.
+#![allow(unsafe_code, reason = "tests do what sandboxes do")]
+
+mod util;
+
+use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
+
+use offshoot::{Command, Engine, Launch, Memory, Step};
+use util::clean::{clean, spawn};
+use util::filter::{self, Fate};
+use util::{alone, each_engine, each_of, elf, program, scratch};
+
+static PARENT: AtomicI32 = AtomicI32::new(0);
+static HERE: AtomicUsize = AtomicUsize::new(0);
+static STRAY: AtomicUsize = AtomicUsize::new(0);
+
+/// What Chromium's and Android's handlers do: the call is ENOSYS.
+extern "C" fn answer(
+    _: libc::c_int,
+    _: *mut libc::siginfo_t,
+    context: *mut libc::c_void,
+) {
+    let context = context.cast::<libc::ucontext_t>();
+    // SAFETY: the kernel has given this handler a ucontext.
+    let context = unsafe { &mut (*context).uc_mcontext };
+    let missing = -libc::ENOSYS;
+    #[cfg(target_arch = "x86_64")]
+    {
+        context.gregs[libc::REG_RAX as usize] = missing.into();
+    }
+    #[cfg(target_arch = "aarch64")]
+    {
+        context.regs[0] = i64::from(missing).cast_unsigned();
+    }
+    // SAFETY: asks for a number.
+    let own = unsafe { libc::syscall(libc::SYS_getpid) };
+    let here = i32::try_from(own) == Ok(PARENT.load(Ordering::SeqCst));
+    let count = if here { &HERE } else { &STRAY };
+    count.fetch_add(1, Ordering::SeqCst);
+}
+
+fn install_handler() {
+    PARENT.store(std::process::id().try_into().unwrap(), Ordering::SeqCst);
+    // SAFETY: all zeros is a sigaction.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = answer as *const () as usize;
+    action.sa_flags = libc::SA_SIGINFO;
+    let none = std::ptr::null_mut();
+    // SAFETY: reads one sigaction.
+    let set = unsafe { libc::sigaction(libc::SIGSYS, &action, none) };
+    assert_eq!(set, 0);
+}
+
+/// Runs a test in a thread in which these calls are trapped.
+fn trapped<T: Send>(
+    calls: &[libc::c_long],
+    test: impl FnOnce() -> T + Send,
+) -> T {
+    let test = || {
+        calls.iter().for_each(|nr| filter::install(*nr, Fate::Trap));
+        test()
+    };
+    std::thread::scope(|scope| scope.spawn(test).join().unwrap())
+}
+
+fn said(launch: &Launch) -> Vec<(&'static str, Option<i32>)> {
+    launch.fallbacks().map(|f| (f.feature(), f.raw_os_error())).collect()
+}
+
+#[test]
+fn a_sandbox_that_answers_for_trapped_calls_loses_no_spawn() {
+    let name = "a_sandbox_that_answers_for_trapped_calls_loses_no_spawn";
+    let _alone = alone();
+    if !util::inside(name, &[]) {
+        return;
+    }
+    install_handler();
+    let seven = scratch("sigsys").join("seven");
+    program(&seven, &elf::seven());
+    let calls = [
+        libc::SYS_clone3,
+        libc::SYS_close_range,
+        libc::SYS_pidfd_open,
+        libc::SYS_waitid,
+        libc::SYS_memfd_create,
+        libc::SYS_execveat,
+        libc::SYS_set_robust_list,
+        libc::SYS_prctl,
+        libc::SYS_capget,
+        libc::SYS_personality,
+        libc::SYS_process_mrelease,
+        libc::SYS_prlimit64,
+    ];
+    let one = calls.iter().map(|nr| vec![*nr]);
+    let pairs = calls.iter().skip(1).map(|nr| vec![libc::SYS_clone3, *nr]);
+    for calls in one.chain(pairs) {
+        for memory in [Memory::Auto, Memory::Private] {
+            // Its libc, if it had one, would make some of them itself.
+            let status = trapped(&calls, || {
+                Command::new(&seven).memory(memory).status()
+            });
+            let status = status.unwrap_or_else(|e| panic!("{calls:?}: {e}"));
+            assert_eq!(status.code(), Some(7), "{calls:?}");
+        }
+    }
+    assert!(HERE.load(Ordering::SeqCst) > 0);
+    assert_eq!(STRAY.load(Ordering::SeqCst), 0, "never in a child");
+}
+
+#[test]
+fn what_a_trapped_call_was_done_without_is_said() {
+    let name = "what_a_trapped_call_was_done_without_is_said";
+    let _alone = alone();
+    if !util::inside(name, &[]) {
+        return;
+    }
+    install_handler();
+    let both = [libc::SYS_clone3, libc::SYS_close_range];
+    let launch = trapped(&both, || {
+        let mut child = Command::new("/bin/true").spawn().unwrap();
+        assert!(child.wait().unwrap().success());
+        *child.launch()
+    });
+    let missing = Some(libc::ENOSYS);
+    let want = [("clone3", missing), ("close_range", missing)];
+    assert_eq!(said(&launch), want);
+    // Without a handler the signal ends the child, which is the same to us.
+    // SAFETY: the default.
+    unsafe { libc::signal(libc::SIGSYS, libc::SIG_DFL) };
+    let launch = trapped(&both[1..], || {
+        let mut child = Command::new("/bin/true").spawn().unwrap();
+        assert!(child.wait().unwrap().success());
+        *child.launch()
+    });
+    assert_eq!(said(&launch), want[1..]);
+}
+
+#[test]
+fn a_child_that_dies_of_sigsys_is_enosys_of_its_step() {
+    let _alone = alone();
+    each_engine(|engine| {
+        let mut command = Command::new("/bin/true");
+        command.current_dir("/").engine(engine);
+        let trap =
+            || filter::with(libc::SYS_chdir, Fate::Trap, spawn(command));
+        let error = clean(trap);
+        assert_eq!(error.step(), Step::Chdir, "{engine}: {error}");
+        assert_eq!(error.operand().unwrap(), "/");
+        assert_eq!(error.raw_os_error(), Some(libc::ENOSYS), "{error}");
+        assert_eq!(error.signal(), Some(libc::SIGSYS), "{error}");
+        assert!(error.to_string().contains("SIGSYS"), "{error}");
+    });
+}
+
+/// What a function of the caller's does is its own.
+#[test]
+fn a_hook_that_dies_of_sigsys_has_died_of_it() {
+    let _alone = alone();
+    each_of(&[Engine::Copied, Engine::Pipe], |engine| {
+        let mut command = Command::new("/bin/true");
+        command.engine(engine);
+        // SAFETY: the hook makes one system call.
+        unsafe { command.pre_exec(|context| context.chdir(c"/")) };
+        let trap =
+            || filter::with(libc::SYS_chdir, Fate::Trap, spawn(command));
+        let error = clean(trap);
+        assert_eq!(error.step(), Step::PreExec, "{engine}: {error}");
+        assert_eq!(error.raw_os_error(), None, "{error}");
+        assert_eq!(error.signal(), Some(libc::SIGSYS), "{error}");
+    });
+}
