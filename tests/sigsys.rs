@@ -91,6 +91,7 @@ fn a_sandbox_that_answers_for_trapped_calls_loses_no_spawn() {
         libc::SYS_personality,
         libc::SYS_process_mrelease,
         libc::SYS_prlimit64,
+        libc::SYS_rt_sigtimedwait,
     ];
     let one = calls.iter().map(|nr| vec![*nr]);
     let pairs = calls.iter().skip(1).map(|nr| vec![libc::SYS_clone3, *nr]);

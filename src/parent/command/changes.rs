@@ -23,6 +23,8 @@ pub(super) enum Change {
     ByPath,
     /// A shell that runs the program.
     Shell,
+    /// Stops that are pending are not taken.
+    KeepStops,
     /// Memory copied, not a memory file executed.
     Copied,
     /// A plain clone and a pipe.

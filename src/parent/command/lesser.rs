@@ -52,6 +52,18 @@ pub(super) fn lesser(
                 instead: "/bin/sh",
             })
         }
+        // An error of the call goes on; only SIGSYS comes here.
+        Op::SignalMask
+            if is_call(lowered, row, libc::SYS_rt_sigtimedwait)
+                && !shape.keeps_stops =>
+        {
+            Some(Lesser {
+                shape: Shape { keeps_stops: true, ..shape },
+                change: Change::KeepStops,
+                feature: "rt_sigtimedwait",
+                instead: "stops that stay pending",
+            })
+        }
         _ => None,
     }
 }

@@ -200,7 +200,17 @@ pub(super) fn choose(wishes: &Wishes, here: bool) -> Result<Shape, Error> {
     let maker = if legacy { Maker::Clone } else { Maker::Clone3 };
     let join = (legacy || here) && wishes.cgroup.is_some();
     let (listed, by_path, shell) = (false, false, None);
-    Ok(Shape { engine, maker, listed, join, by_path, shell, here })
+    let keeps_stops = false;
+    Ok(Shape {
+        engine,
+        maker,
+        listed,
+        join,
+        by_path,
+        shell,
+        keeps_stops,
+        here,
+    })
 }
 
 /// The process ids that were asked for. 32 is how deep PID namespaces go.

@@ -20,6 +20,8 @@ pub(crate) struct Shape {
     pub(crate) by_path: bool,
     /// The place of the candidate that a shell runs, in its own stead.
     pub(crate) shell: Option<u16>,
+    /// No `rt_sigtimedwait`: stops that are pending stay so.
+    pub(crate) keeps_stops: bool,
     /// No child at all: the steps run in this process.
     pub(crate) here: bool,
 }
@@ -76,7 +78,7 @@ impl Plan {
     /// which the kernel stops by SIGSTOP only.
     pub(crate) fn takes_stops(&self, shape: Shape) -> bool {
         let sleeps = shape.engine == Engine::Suspended && !shape.here;
-        sleeps && !self.ops.contains(&Op::Setsid)
+        sleeps && !shape.keeps_stops && !self.ops.contains(&Op::Setsid)
     }
 
     /// Whether any step needs a descriptor above 2 of the parent's.
