@@ -181,9 +181,9 @@ impl Stdio {
 /// use offshoot::Command;
 ///
 /// let (_here, there) = UnixStream::pair()?;
-/// let mut cat = Command::new("ls");
-/// cat.stdin(there).stdout(io::stderr());
-/// assert!(cat.status()?.success());
+/// let mut ls = Command::new("ls");
+/// ls.stdin(there).stdout(io::stderr());
+/// assert!(ls.status()?.success());
 /// # Ok::<(), io::Error>(())
 /// ```
 impl<T: AsFd + Send + Sync + 'static> From<T> for Stdio {

@@ -86,7 +86,7 @@ impl Command {
     /// server.gid(65534).spawn()?;
     /// # Ok::<(), offshoot::Error>(())
     /// ```
-    pub fn chroot(&mut self, dir: impl AsRef<Path>) -> &mut Command {
+    pub fn chroot<P: AsRef<Path>>(&mut self, dir: P) -> &mut Command {
         self.wishes.chroot = Some(dir.as_ref().to_path_buf());
         self
     }
