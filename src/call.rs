@@ -244,25 +244,22 @@ pub(crate) mod slot {
     /// kernel has the call and a filter lets it through. 1 if the child is
     /// not to make it.
     pub(crate) const ENDING: u8 = 65;
-    /// 0 if the child holds a lock on the page's file, which it loses at
-    /// exec or at death, after the word.
-    pub(crate) const LOCKED: u8 = 66;
     /// Not 0: an image execs in its second thread. Its word is then let go
     /// of at death only, as exec gives the thread another id; this one, which
     /// holds that id, at exec only; and whoever waits at the third, which
     /// stays 0, is woken at both.
-    pub(crate) const APART: u8 = 67;
-    pub(crate) const EXECED: u8 = 68;
-    pub(crate) const EXECED_NODE: u8 = 69;
-    pub(crate) const BELL: u8 = 70;
+    pub(crate) const APART: u8 = 66;
+    pub(crate) const EXECED: u8 = 67;
+    pub(crate) const EXECED_NODE: u8 = 68;
+    pub(crate) const BELL: u8 = 69;
     /// The first that lowering hands out.
-    pub(crate) const FREE: u8 = 71;
+    pub(crate) const FREE: u8 = 70;
     /// How many there are.
-    pub(crate) const COUNT: u8 = 135;
+    pub(crate) const COUNT: u8 = 134;
 
     /// Those that rows may write, beside the free ones.
-    pub(crate) const WRITTEN: [u8; 10] =
-        [SINK, WORD, DIGITS, GATE, TOLD, PROBE, STOP, ENDING, LOCKED, EXECED];
+    pub(crate) const WRITTEN: [u8; 9] =
+        [SINK, WORD, DIGITS, GATE, TOLD, PROBE, STOP, ENDING, EXECED];
 
     const _: () = assert!(GATE_NODE - GATE == NODE - WORD);
     const _: () = assert!(EXECED_NODE - EXECED == NODE - WORD);
@@ -292,7 +289,7 @@ pub(crate) mod gate {
     pub(crate) const OPEN: u32 = 0x2000_0001;
 }
 
-/// What one launch has of its own: 1,104 bytes on the caller's stack, or in a
+/// What one launch has of its own: 1,096 bytes on the caller's stack, or in a
 /// page that both processes map.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(8))]
@@ -314,7 +311,7 @@ const _: () = assert!(offset_of!(Block, failed) == 4);
 const _: () = assert!(offset_of!(Block, denied) == 8);
 const _: () = assert!(offset_of!(Block, result) == 16);
 const _: () = assert!(offset_of!(Block, slots) == 24);
-const _: () = assert!(size_of::<Block>() == 1104);
+const _: () = assert!(size_of::<Block>() == 1096);
 
 impl Block {
     pub(crate) const fn new() -> Block {

@@ -61,8 +61,8 @@ fn without_images_the_memory_is_copied_and_launch_says_so() {
     }
 }
 
-/// Where the kernel does not say that it is dumpable by now, or it is not
-/// (nobody but root may read it), its name is looked at.
+/// Where nothing else may be asked, its name is looked at; and of one that
+/// may not be read (nobody but root may) too.
 #[test]
 fn a_program_is_told_from_its_image_by_its_name_too() {
     let _alone = alone();
@@ -81,8 +81,14 @@ fn a_program_is_told_from_its_image_by_its_name_too() {
     };
     confirmed(&secret);
     confirmed(Path::new("/bin/cat"));
-    let fate = Fate::Errno(u16::try_from(libc::ENOTTY).unwrap());
-    filter::with(libc::SYS_ioctl, fate, || confirmed(Path::new("/bin/cat")));
+    let fate = Fate::Errno(u16::try_from(libc::ENOSYS).unwrap());
+    let lock = libc::FUTEX_TRYLOCK_PI.unsigned_abs();
+    filter::with(libc::SYS_process_mrelease, fate, || {
+        filter::without_second(libc::SYS_futex, lock, || {
+            confirmed(&secret);
+            confirmed(Path::new("/bin/cat"));
+        });
+    });
 }
 
 #[test]

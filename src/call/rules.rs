@@ -71,10 +71,6 @@ const TIME: Reach = Reach::Bytes(size_of::<Timespec>() as u64);
 
 /// A look at what is pending, which tells nothing but the signal.
 const TAKE: &[(usize, u64)] = &[(1, 0), (3, SIGSET_SIZE)];
-/// A lock, which `fcntl` reads and leaves as it is.
-const SET_LOCK: &[(usize, u64)] = &[(1, libc::F_SETLK as u64)];
-const LOCK: Reach = Reach::Bytes(size_of::<libc::flock>() as u64);
-
 /// Of no process: only to see whether the call is there.
 const NOBODY: &[(usize, u64)] = &[(0, u64::MAX), (1, 0)];
 
@@ -93,7 +89,6 @@ pub(super) const RULES: &[Rule] = &[
     plain(libc::SYS_close_range),
     plain(libc::SYS_personality),
     plain(libc::SYS_dup3),
-    Rule { reads: 0b100, reach: LOCK, ..only(libc::SYS_fcntl, SET_LOCK) },
     plain(libc::SYS_fcntl),
     plain(libc::SYS_close),
     reads(libc::SYS_write, 0b10, Reach::Counted(2, 1)),

@@ -23,10 +23,8 @@ use super::{pidfd_slot, seat, seat_name, shared::Shared, verdict};
 use crate::call::{Block, Table, sheet, slot};
 use crate::child::enter;
 use crate::sys::abi::CloneArgs;
-use crate::sys::call::{
-    await_unlocked, block_signals, is_dumpable, is_ending,
-};
-use crate::sys::call::{pidfd_open, reaped_status, set_signal_mask};
+use crate::sys::call::{block_signals, is_ending, lives, pidfd_open};
+use crate::sys::call::{reaped_status, set_signal_mask};
 use crate::sys::wait::{Kind, Target, keeps_its_number, peek, wait};
 use crate::sys::{CloneFlags, Errno, Pid, bits, safe};
 
@@ -88,9 +86,8 @@ pub(crate) fn launch(
         return Made::Stopped { pidfd };
     }
     // Not the page's own: the child may write there.
-    let file = descriptor(block.slot(slot::PAGE));
     let apart = block.slot(slot::APART) != 0;
-    let (made, left) = program(page, target, inside, file, apart);
+    let (made, left) = program(page, target, inside, apart);
     *block = left;
     made
 }
@@ -115,7 +112,6 @@ fn program(
     page: &Shared,
     target: Target,
     inside: Inside,
-    file: Option<i32>,
     apart: bool,
 ) -> (Made, Block) {
     let Target { pid, pidfd } = target;
@@ -152,7 +148,7 @@ fn program(
         return (died(), block);
     }
     // The word says that its memory is gone, by exec or by death.
-    match became(target, &block, file) {
+    match became(target, &block) {
         Some(true) => (running(true), block),
         Some(false) => (died(), block),
         None => (running(false), block),
@@ -160,11 +156,11 @@ fn program(
 }
 
 /// Whether a child that has lost the image's memory is the program by now, or
-/// has died as the image; `None` if nobody knows. `file` is the page's.
+/// has died as the image; `None` if nobody knows.
 ///
 /// Nothing here waits by yielding: a caller of a higher priority would keep
 /// its own child from the processor.
-fn became(target: Target, block: &Block, file: Option<i32>) -> Option<bool> {
+fn became(target: Target, block: &Block) -> Option<bool> {
     let refused = bits(-i64::from(libc::EBADF));
     let asks = block.slot(slot::ENDING) == refused;
     match target.pidfd.filter(|_| asks).and_then(is_ending) {
@@ -172,16 +168,13 @@ fn became(target: Target, block: &Block, file: Option<i32>) -> Option<bool> {
         Some(false) => return Some(true),
         // At exec and since killed or over; or at death.
         Some(true) => {}
-        None => {
-            // Locks are lost after the memory. Whoever has memory then has
-            // been given it by exec.
-            let locked = file.filter(|_| block.slot(slot::LOCKED) == 0);
-            let unlocked = locked.is_some_and(await_unlocked);
-            let pidfd = target.pidfd.filter(|_| unlocked);
-            if pidfd.and_then(is_dumpable).is_some() {
-                return Some(true);
-            }
+        // A lock can be waited for whose owner has not ended.
+        None if lives(target.pid) == Some(true)
+            && keeps_its_number(target) =>
+        {
+            return Some(true);
         }
+        None => {}
     }
     by_name(target, block)
 }

@@ -151,12 +151,6 @@ pub(crate) struct PidfdInfo {
 impl PidfdInfo {
     /// `PIDFD_INFO_EXIT`: ask for the wait status of a reaped process.
     pub(crate) const EXIT: u64 = 1 << 3;
-    /// `PIDFD_INFO_COREDUMP`: ask whether a process would dump core.
-    pub(crate) const COREDUMP: u64 = 1 << 4;
-    /// `PIDFD_COREDUMP_USER`: it would, as its user; it is dumpable.
-    pub(crate) const USER: u32 = 1 << 2;
-    /// Beside it `PIDFD_COREDUMP_SKIP` and `_ROOT`: it would not, or as root.
-    pub(crate) const LIVE: u32 = 1 << 1 | PidfdInfo::USER | 1 << 3;
     /// `_IOWR(0xFF, 11, struct pidfd_info)` with this 72-byte version.
     pub(crate) const GET: u64 =
         (3 << 30) | ((size_of::<PidfdInfo>() as u64) << 16) | 0xFF0B;

@@ -238,12 +238,21 @@ pub(crate) fn reaped_status(pidfd: i32) -> Option<i32> {
     Some(info.exit_code)
 }
 
-/// Whether a process that has not ended is dumpable (Linux 6.16); `None` if
-/// it has, or the kernel does not say.
-pub(crate) fn is_dumpable(pidfd: i32) -> Option<bool> {
-    let info = pidfd_info(pidfd, PidfdInfo::COREDUMP)?;
-    let said = info.coredump_mask & PidfdInfo::LIVE != 0;
-    said.then_some(info.coredump_mask & PidfdInfo::USER != 0)
+/// Whether a process is there and not ending: a lock that it would own can be
+/// waited for, as its exec or its exit gives up others. Sleeps while it is
+/// giving them up. `None` if that cannot be asked.
+pub(crate) fn lives(pid: Pid) -> Option<bool> {
+    let word = AtomicU32::new(pid.get());
+    let how = u64::from(libc::FUTEX_TRYLOCK_PI.unsigned_abs());
+    let at = word.as_ptr().expose_provenance() as u64;
+    // SAFETY: clause 1 of `syscall`: the call reads and marks the word, which
+    // lives to the end of this body.
+    let result = unsafe { syscall(libc::SYS_futex, [at, how, 0, 0, 0, 0]) };
+    match Errno::of(result) {
+        Some(Errno(libc::EAGAIN)) => Some(true),
+        Some(Errno(libc::ESRCH)) => Some(false),
+        _ => None,
+    }
 }
 
 /// Whether a seccomp filter looks at what this thread calls.
@@ -281,32 +290,6 @@ pub(crate) fn is_ending(pidfd: i32) -> Option<bool> {
     }
 }
 
-/// Sleeps until no other process holds a lock on a file (`fcntl`'s, which a
-/// process loses as it closes the file, so at exec or at death). False if
-/// that cannot be waited for.
-pub(crate) fn await_unlocked(fd: i32) -> bool {
-    let mut lock =
-        libc::flock { l_type: 0, l_whence: 0, l_start: 0, l_len: 0, l_pid: 0 };
-    let mut set = |kind: i32, how: i32| {
-        lock.l_type = i16::try_from(kind).unwrap_or_default();
-        let how = u64::from(how.unsigned_abs());
-        let at = (&raw const lock).expose_provenance() as u64;
-        let args = [bits(i64::from(fd)), how, at, 0, 0, 0];
-        // SAFETY: clause 1 of `syscall`: the call reads one `flock`, and
-        // `lock` is one, alive to the end of this body.
-        unsafe { syscall(libc::SYS_fcntl, args) }
-    };
-    loop {
-        match Errno::of(set(libc::F_WRLCK, libc::F_SETLKW)) {
-            Some(Errno(libc::EINTR)) => {}
-            Some(_) => return false,
-            None => break,
-        }
-    }
-    set(libc::F_UNLCK, libc::F_SETLK);
-    true
-}
-
 fn pidfd_info(pidfd: i32, mask: u64) -> Option<PidfdInfo> {
     let mut info = PidfdInfo { mask, ..Default::default() };
     let args = [
@@ -325,7 +308,7 @@ fn pidfd_info(pidfd: i32, mask: u64) -> Option<PidfdInfo> {
 
 #[cfg(test)]
 mod tests {
-    use super::{is_dumpable, is_ending, is_filtered};
+    use super::{is_ending, is_filtered, lives};
     use crate::Command;
     use crate::sys::Pid;
     use crate::sys::wait::{Kind, Target, peek};
@@ -337,19 +320,18 @@ mod tests {
         use std::os::fd::AsRawFd;
         let mut sleep = Command::new("sleep").arg("60").spawn().unwrap();
         let pidfd = sleep.pidfd().unwrap().as_raw_fd();
+        let pid = Pid::new(sleep.id().into()).unwrap();
         let is_ending =
             |pidfd| (!is_filtered()).then(|| is_ending(pidfd)).flatten();
         assert_ne!(is_ending(pidfd), Some(true));
-        assert_ne!(is_dumpable(pidfd), Some(false));
+        assert_ne!(lives(pid), Some(false));
         sleep.kill().unwrap();
-        let pid = Pid::new(sleep.id().into()).unwrap();
         let target = Target { pid, pidfd: Some(pidfd) };
         while peek(target, Kind::Any).unwrap().is_none() {
             std::thread::sleep(core::time::Duration::from_millis(1));
         }
         assert_ne!(is_ending(pidfd), Some(false));
-        assert_eq!(is_dumpable(pidfd), None);
+        assert_ne!(lives(pid), Some(true));
         sleep.wait().unwrap();
-        assert_eq!(is_dumpable(pidfd), None);
     }
 }

@@ -41,6 +41,29 @@ pub fn with_each<T: Send>(
     })
 }
 
+/// As `with`, only where the call's second argument is this, and ENOSYS.
+pub fn without_second<T: Send>(
+    nr: libc::c_long,
+    second: u32,
+    test: impl FnOnce() -> T + Send,
+) -> T {
+    let nr = u32::try_from(nr).unwrap();
+    let fate = libc::SECCOMP_RET_ERRNO | libc::ENOSYS.unsigned_abs();
+    let mut rows = [
+        row(LOAD, 0, 0, 0),
+        row(EQUAL, 0, 3, nr),
+        row(LOAD, 0, 0, SECOND),
+        row(EQUAL, 0, 1, second),
+        row(RETURN, 0, 0, fate),
+        row(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    let test = move || {
+        load(&mut rows);
+        test()
+    };
+    std::thread::scope(|scope| scope.spawn(test).join().unwrap())
+}
+
 /// What docker's default profile refuses whatever it is given.
 const REFUSED: [libc::c_long; 41] = [
     libc::SYS_acct,
@@ -127,8 +150,6 @@ pub fn with_clone3_of<T: Send>(
 ) -> T {
     let nr = u32::try_from(libc::SYS_clone3).unwrap();
     let fate = libc::SECCOMP_RET_ERRNO | libc::E2BIG.unsigned_abs();
-    // The low half of the second argument of the call.
-    const SECOND: u32 = 24;
     let mut rows = [
         row(LOAD, 0, 0, 0),
         row(EQUAL, 0, 3, nr),
@@ -146,6 +167,9 @@ pub fn with_clone3_of<T: Send>(
 
 /// The low half of the first argument of a call.
 const FIRST: u32 = 16;
+
+/// That of the second.
+const SECOND: u32 = 24;
 
 const LOAD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
 const EQUAL: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;

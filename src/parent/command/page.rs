@@ -368,7 +368,6 @@ pub(super) fn introduce(block: &mut Block, rights: [u64; 3], apart: bool) {
         block.set(slot::PERSONALITY, own.into());
     }
     block.set(slot::ENDING, refused().mrelease.into());
-    block.set(slot::LOCKED, 1);
     block.set(slot::APART, apart.into());
     for (n, word) in (slot::CAPS..).zip(rights) {
         block.set(n, word);

@@ -48,7 +48,7 @@ impl Rows {
         self.personality(slot::PERSONALITY);
         let [page, _] = plan.lent.map(u64::from);
         self.ask_for_both();
-        self.lock(page);
+        self.call(libc::SYS_close, &[page]);
         self.mark_held(plan, u64::from(libc::FD_CLOEXEC.unsigned_abs()));
         let header = u64::from(plan.caps_header.start);
         let scratch = u64::from(slot::SCRATCH_AT);
@@ -89,20 +89,6 @@ impl Rows {
         let asked = self.call(libc::SYS_process_mrelease, &[nobody, 0]);
         asked.check = Check::May;
         asked.store = slot::ENDING;
-    }
-
-    /// Locks the page, which this process loses as exec or death closes it.
-    fn lock(&mut self, page: u64) {
-        let [set, own] = [libc::F_SETFD, libc::FD_CLOEXEC]
-            .map(|n| u64::from(n.unsigned_abs()));
-        self.call(libc::SYS_fcntl, &[page, set, own]);
-        let lock = u64::from(libc::F_SETLK.unsigned_abs());
-        // Zeros are a lock to read the whole file.
-        let zeros = u64::from(Words::ZEROS.start);
-        let locked = self.call(libc::SYS_fcntl, &[page, lock, zeros]);
-        locked.texts = 0b100;
-        locked.check = Check::May;
-        locked.store = slot::LOCKED;
     }
 
     /// What is open till the last exec is closed at the next, or is not.
