@@ -139,7 +139,8 @@ impl Command {
     /// [`Command::stdin`]) has that for them too, until exec fails and it is
     /// put back. What another thread has closed or opened there meanwhile is
     /// left as it is; a descriptor that it opens meanwhile may stay marked
-    /// close-on-exec.
+    /// close-on-exec. (Only what it closes or opens at such a number in the
+    /// microseconds between backup and step is not seen.)
     ///
     /// Ids and groups change for all threads, by libc's [`setresuid(2)`] and
     /// its fellows, as in std. Each of these is done for all threads or for
