@@ -45,6 +45,13 @@ fn a_bare_name_becomes_a_list_of_candidates() {
 }
 
 #[test]
+fn candidates_are_tried_after_any_error() {
+    let mut all = Command::candidates(["/opt/tar", "tar", "-x"]);
+    all.env_exact(["B=2", "PATH=/bin:/usr/bin", "A=1"]).arg("-c");
+    golden("candidates", &all);
+}
+
+#[test]
 fn a_directory_comes_after_descriptors_and_before_exec() {
     golden("directory", command("./tar").current_dir("/srv"));
 }

@@ -6,7 +6,7 @@ mod util;
 use std::fs;
 use std::path::Path;
 
-use offshoot::{Engine, Step};
+use offshoot::{Engine, PathSearch, Step};
 use util::clean::{clean, command, is, spawn};
 use util::filter::{self, Fate};
 use util::search::{X, fixture, path, tried};
@@ -124,6 +124,22 @@ fn a_name_that_is_too_long_is_nowhere_as_in_std() {
         });
     }
     fs::remove_dir_all(dir).unwrap();
+}
+
+/// A path is no name.
+#[test]
+fn a_path_may_be_longer_than_a_name_whatever_is_searched() {
+    let dir = fixture("long-path");
+    let good = dir.join("good").display().to_string();
+    let long = format!("{good}{}/{X}", "/.".repeat(200));
+    let dirs = PathSearch::Dirs(vec!["/nope".into()]);
+    each_engine(|engine| {
+        for search in [dirs.clone(), PathSearch::Never, PathSearch::Parent] {
+            let mut by_path = command(&long, engine);
+            let status = by_path.path_search(search).status().unwrap();
+            assert_eq!(status.code(), Some(9), "{engine}");
+        }
+    });
 }
 
 /// What goes on to the next directory, of all that execve could say.

@@ -95,7 +95,44 @@ impl Command {
     /// ```
     pub fn env_clear(&mut self) -> &mut Command {
         self.wishes.env_clear = true;
+        self.wishes.env_exact = None;
         self.wishes.env.clear();
+        self
+    }
+
+    /// The whole environment, entry by entry and as it is: in this order,
+    /// twice what is there twice, and without `=` what has none. Nothing is
+    /// inherited; a later call takes the place of an earlier one, and
+    /// [`Command::env_clear`] takes it back.
+    ///
+    /// For what passes on another process's environment, or tests what a
+    /// program makes of an odd one. A bare program name is looked for in the
+    /// first entry that begins with `PATH=`.
+    ///
+    /// # Errors
+    ///
+    /// [`Step::EnvExact`](crate::Step::EnvExact), if [`Command::env`],
+    /// [`Command::env_remove`] or [`Command::listen_fds`] speak of variables
+    /// too, or an entry has a NUL byte. What has no `=` programs may or may
+    /// not find ([`environ(7)`]).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut env = offshoot::Command::new("/usr/bin/env");
+    /// env.env_exact(["B=2", "A=1", "B=3", "odd"]);
+    /// assert_eq!(env.output()?.stdout, b"B=2\nA=1\nB=3\nodd\n");
+    /// # Ok::<(), offshoot::Error>(())
+    /// ```
+    ///
+    /// [`environ(7)`]: https://man7.org/linux/man-pages/man7/environ.7.html
+    pub fn env_exact<I>(&mut self, entries: I) -> &mut Command
+    where
+        I: IntoIterator,
+        I::Item: AsRef<OsStr>,
+    {
+        let owned = |entry: I::Item| entry.as_ref().to_os_string();
+        self.wishes.env_exact = Some(entries.into_iter().map(owned).collect());
         self
     }
 }

@@ -5,7 +5,7 @@ use crate::parent::plan::Wishes;
 use crate::parent::plan::given::Image;
 use crate::parent::std::{
     env,
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     format,
     os::fd::{AsRawFd, OwnedFd, RawFd},
     sync::Arc,
@@ -123,6 +123,49 @@ impl Command {
     pub fn self_exe() -> Command {
         let name = env::args_os().next().filter(|name| !name.is_empty());
         Command::of(name.unwrap_or_else(|| OWN.into()), Image::Own)
+    }
+
+    /// A command for the first of several programs that can be run. Each is
+    /// as [`Command::new`] has it: a path, or a name that is looked for in the
+    /// directories of [`Command::path_search`], all of which come before the
+    /// next candidate. A program sees the name that it was found by as its
+    /// own, unless [`Command::arg0`] says otherwise.
+    ///
+    /// After any error the next file is tried. Where none could be run, the
+    /// first error that is neither ENOENT nor ENOTDIR is reported, with its
+    /// file as the operand, else the last: as CPython's `subprocess` has it. So
+    /// a file that is open for writing (ETXTBSY) is waited for only if it is
+    /// the last. With [`Command::shell_fallback`] the first that the kernel
+    /// has no format for ends it: `/bin/sh` runs that.
+    /// [`Error::candidates`](crate::Error::candidates) has all that were
+    /// tried.
+    ///
+    /// # Errors
+    ///
+    /// [`Step::Candidates`](crate::Step::Candidates): there is none, one is
+    /// empty or has a NUL byte, or there are over 30,000 files to try.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use offshoot::Command;
+    ///
+    /// let mut pager = Command::candidates(["/no/such/less", "no-more", "cat"]);
+    /// let output = pager.arg("/dev/null").output()?;
+    /// assert!(output.status.success());
+    /// # Ok::<(), offshoot::Error>(())
+    /// ```
+    #[must_use]
+    pub fn candidates<I>(programs: I) -> Command
+    where
+        I: IntoIterator,
+        I::Item: AsRef<OsStr>,
+    {
+        let owned = |name: I::Item| name.as_ref().to_os_string();
+        let all: Vec<OsString> = programs.into_iter().map(owned).collect();
+        let program = all.first().cloned().unwrap_or_default();
+        let candidates = Some(all);
+        Command { wishes: Wishes { program, candidates, ..Wishes::default() } }
     }
 
     fn of(program: OsString, image: Image) -> Command {

@@ -104,7 +104,8 @@ impl fmt::Display for Line<'_> {
         let program = wishes.program.as_bytes();
         // env takes these for a variable, and for -i.
         let odd = program.contains(&b'=') || program == b"-";
-        let changed = wishes.env_clear || !wishes.env.is_empty();
+        let exact = wishes.env_exact.is_some();
+        let changed = wishes.env_clear || exact || !wishes.env.is_empty();
         let arg0 = match &wishes.arg0 {
             None if changed && odd => Some(&wishes.program),
             arg0 => arg0.as_ref(),
@@ -136,29 +137,61 @@ impl fmt::Display for Line<'_> {
             f.write_char(' ')?;
             quote(f, arg)?;
         }
-        if arg0.is_some() && !changed { f.write_char(')') } else { Ok(()) }
+        if arg0.is_some() && !changed {
+            f.write_char(')')?;
+        }
+        self.rest(f)
     }
 }
 
 impl Line<'_> {
     fn sets_any(&self) -> bool {
-        self.wishes.env.values().any(Option::is_some)
+        self.set().next().is_some()
+    }
+
+    /// What env can set: of a verbatim environment the entries that have a
+    /// name, of two of one name the first, as getenv has it.
+    fn set(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
+        let all = self.wishes.env.iter();
+        let set = all.filter_map(|(key, value)| {
+            Some((key.as_os_str(), value.as_deref()?))
+        });
+        let exact = self.wishes.env_exact.as_deref().unwrap_or_default();
+        let exact = exact.iter().enumerate().filter_map(|(n, entry)| {
+            let name = name_of(entry);
+            let value = entry.as_bytes().get(name.len() + 1..)?;
+            let mut before = exact.iter().take(n).map(|at| name_of(at));
+            let is = !name.is_empty() && !before.any(|at| at == name);
+            is.then_some((name, OsStr::from_bytes(value)))
+        });
+        set.chain(exact)
+    }
+
+    /// What no line of a shell's can say, behind its end.
+    fn rest(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let others = self.wishes.candidates.as_deref().unwrap_or_default();
+        let others = others.get(1..).unwrap_or_default();
+        for (n, other) in others.iter().enumerate() {
+            f.write_str(if n == 0 { " # or: " } else { " " })?;
+            quote(f, other)?;
+        }
+        Ok(())
     }
 
     /// By env, which takes any name: an assignment of the shell's takes only
     /// those that its own variables may have, and none that is read-only.
     fn environment(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let all = &self.wishes.env;
-        f.write_str(if self.wishes.env_clear { "env -i " } else { "env " })?;
+        let empty = self.wishes.env_clear || self.wishes.env_exact.is_some();
+        f.write_str(if empty { "env -i " } else { "env " })?;
         let removed = all.iter().filter(|(_, value)| value.is_none());
         // After -i there is nothing to remove.
-        for (key, _) in removed.filter(|_| !self.wishes.env_clear) {
+        for (key, _) in removed.filter(|_| !empty) {
             f.write_str("-u ")?;
             quote(f, key)?;
             f.write_char(' ')?;
         }
-        let set = all.iter().filter_map(|(k, v)| Some((k, v.as_ref()?)));
-        for (n, (key, value)) in set.enumerate() {
+        for (n, (key, value)) in self.set().enumerate() {
             if n == 0 && key.as_bytes().starts_with(b"-") {
                 f.write_str("-- ")?;
             }
@@ -173,6 +206,13 @@ impl Line<'_> {
         }
         Ok(())
     }
+}
+
+/// What stands before the first `=` of an entry of an environment.
+pub(super) fn name_of(entry: &OsStr) -> &OsStr {
+    let bytes = entry.as_bytes();
+    let end = memchr::memchr(b'=', bytes).unwrap_or(bytes.len());
+    OsStr::from_bytes(bytes.get(..end).unwrap_or_default())
 }
 
 /// Whether a shell's variable may have that name.

@@ -4,7 +4,7 @@
 use core::{iter::FusedIterator, slice};
 
 use super::Command;
-use super::shell::Line;
+use super::shell::{Line, name_of};
 use crate::parent::plan::Wishes;
 use crate::parent::std::{
     collections::btree_map,
@@ -26,6 +26,39 @@ impl Command {
     #[must_use]
     pub fn get_program(&self) -> &OsStr {
         &self.wishes.program
+    }
+
+    /// What [`Command::candidates`] was given, of which the program is the
+    /// first; nothing for any other command.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pager = offshoot::Command::candidates(["less", "more"]);
+    /// assert_eq!(pager.get_program(), "less");
+    /// assert!(pager.get_candidates().eq(["less", "more"]));
+    /// ```
+    pub fn get_candidates(&self) -> CommandArgs<'_> {
+        CommandArgs(
+            self.wishes.candidates.as_deref().unwrap_or_default().iter(),
+        )
+    }
+
+    /// The whole environment, if [`Command::env_exact`] was given one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut ls = offshoot::Command::new("ls");
+    /// assert!(ls.get_env_exact().is_none());
+    /// ls.env_exact(["B=1", "A=1"]);
+    /// assert!(ls.get_env_exact().unwrap().eq(["B=1", "A=1"]));
+    /// ```
+    pub fn get_env_exact(
+        &self,
+    ) -> Option<impl ExactSizeIterator<Item = &OsStr>> {
+        let all = self.wishes.env_exact.as_ref()?;
+        Some(all.iter().map(OsString::as_os_str))
     }
 
     /// The arguments, without the program's name.
@@ -225,6 +258,21 @@ impl fmt::Debug for Command {
     }
 }
 
+/// The names of a verbatim environment, in its order.
+struct Exact(Vec<OsString>);
+
+impl Exact {
+    fn new<'a>(all: impl Iterator<Item = &'a OsStr>) -> Exact {
+        Exact(all.map(|entry| name_of(entry).to_os_string()).collect())
+    }
+}
+
+impl fmt::Debug for Exact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(&self.0).finish()
+    }
+}
+
 /// The fields of `std::process::Command`'s `CommandEnv`.
 struct CommandEnv<'a>(bool, CommandEnvs<'a>);
 
@@ -257,6 +305,10 @@ impl Command {
             }
         };
         let [stdin, stdout, stderr] = &wishes.stdio;
+        let candidates = &wishes.candidates;
+        set("candidates", candidates.is_some(), candidates);
+        let exact = self.get_env_exact().map(Exact::new);
+        set("env_exact", exact.is_some(), &exact);
         set("cwd", wishes.current_dir.is_some(), &wishes.current_dir);
         set("uid", wishes.uid.is_some(), &wishes.uid);
         set("gid", wishes.gid.is_some(), &wishes.gid);

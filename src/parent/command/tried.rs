@@ -26,6 +26,9 @@ use crate::sys::{Errno, number};
 /// What is said of a name that no directory has.
 const NOWHERE: &str = "no directory that was searched has it";
 
+/// What is said of several files.
+const NONE: &str = "none of the candidates is there";
+
 /// ENOENT of a file that is open.
 const CLOSED: &str = "it has an interpreter, which has to find it open: say \
                       at which number, by script_fd";
@@ -48,7 +51,10 @@ impl Prepared {
             let shell = self.plan.words.get(Words::SHELL);
             return below(error.with(shell).tried(tried));
         }
-        let result = shortest(result, &tried);
+        let result = match self.plan.each {
+            true => first(result, &tried),
+            false => shortest(result, &tried),
+        };
         let passed = Errno::of(result).is_some_and(Errno::is_passed);
         let refused = if passed && denied != 0 {
             Some(Errno(libc::EACCES))
@@ -67,7 +73,13 @@ impl Prepared {
             None => {
                 let why = self.why(lowered, &tried, errno);
                 let program = self.plan.words.get(self.plan.program);
-                Error::new(Step::Exec, why).with(program)
+                let program = Path::new(program);
+                // Of several the one that it is said of.
+                let said = |file: &&Candidate| {
+                    self.plan.each && !is_gone(errno) && file.said(errno)
+                };
+                let said = tried.iter().find(said).map(Candidate::path);
+                Error::new(Step::Exec, why).with(said.unwrap_or(program))
             }
         };
         below(error.tried(tried))
@@ -88,7 +100,11 @@ impl Prepared {
             return Cause::Told(libc::ENOENT, CLOSED);
         }
         let program = Path::new(self.plan.words.get(self.plan.program));
-        if passed && tried.iter().any(|file| file.path() != program) {
+        if self.plan.each && is_gone(errno) && tried.len() > 1 {
+            return Cause::Told(errno, NONE);
+        }
+        let searched = tried.iter().any(|file| file.path() != program);
+        if passed && searched && !self.plan.each {
             return Cause::Told(errno, NOWHERE);
         }
         exec_reason(errno, given.is_none())
@@ -231,6 +247,18 @@ impl Prepared {
         }
         view
     }
+}
+
+fn is_gone(errno: i32) -> bool {
+    [libc::ENOENT, libc::ENOTDIR].contains(&errno)
+}
+
+/// What the first file said that was there, else the last, as CPython's
+/// subprocess has it.
+fn first(result: i64, tried: &[Candidate]) -> i64 {
+    let mut all = tried.iter().filter_map(Candidate::raw_os_error);
+    let first = all.find(|errno| !is_gone(*errno));
+    first.map_or(result, |errno| -i64::from(errno))
 }
 
 /// What the last file said, or the last before it whose path was not too

@@ -32,6 +32,11 @@ impl Candidate {
         Candidate { path, errno }
     }
 
+    /// Whether this was said of it.
+    pub(crate) fn said(&self, errno: i32) -> bool {
+        self.errno == Some(errno)
+    }
+
     /// Whether what was said of it says that there is such a file.
     fn was_there(&self) -> bool {
         self.errno.is_some_and(|errno| !Errno(errno).is_passed())

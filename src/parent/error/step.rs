@@ -14,6 +14,10 @@ pub enum Step {
     Program,
     /// An argument, refused before anything is made.
     Arg,
+    /// `candidates`, refused before anything is made.
+    Candidates,
+    /// `env_exact`, refused before anything is made.
+    EnvExact,
     /// A variable of the environment, refused before anything is made.
     Env,
     /// The directory's name, refused before anything is made.
@@ -155,6 +159,8 @@ impl fmt::Display for Step {
         f.pad(match self {
             Step::Program => "program",
             Step::Arg => "arg",
+            Step::Candidates => "candidates",
+            Step::EnvExact => "env_exact",
             Step::Env => "env",
             Step::CurrentDir => "current_dir",
             Step::Stdin => "stdin",

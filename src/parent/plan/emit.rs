@@ -3,13 +3,10 @@
 use super::Draft;
 use super::given::{Given, Image};
 use super::method::Engine;
-use super::path::{self, PathSearch};
-use crate::op::{Op, Str};
+use crate::op::Op;
 use crate::parent::error::{Error, Step};
 use crate::parent::identity::Wish;
-use crate::parent::std::{
-    ffi::OsStr, os::unix::ffi::OsStrExt, string::ToString, vec::Vec,
-};
+use crate::parent::std::string::ToString;
 
 pub(super) type Emitted = Result<(), Error>;
 
@@ -271,77 +268,4 @@ pub(super) fn image(draft: &mut Draft<'_>) -> Emitted {
     };
     draft.plan.program_fd = Some(draft.hold(given)?);
     Ok(())
-}
-
-/// How many files are tried: each is a row, and all have to be counted in 16
-/// bits.
-const MOST: usize = 30_000;
-
-/// `NAME_MAX`: libc looks for no longer name either.
-const LONGEST_NAME: usize = 255;
-
-pub(super) fn exec(draft: &mut Draft<'_>) -> Emitted {
-    let shell = draft.wishes.shell_fallback;
-    if draft.plan.program_fd.is_some() {
-        if shell {
-            let why = "a shell needs the program's path";
-            return Err(Error::refused(Step::ShellFallback, why));
-        }
-        return Ok(());
-    }
-    let program = draft.wishes.program.as_os_str();
-    let search = &draft.wishes.path_search;
-    let slash = memchr::memchr(b'/', program.as_bytes()).is_some();
-    if slash && !matches!(search, PathSearch::Dirs(_)) {
-        // Nothing is searched, and the text has the name already.
-        let at = draft.plan.program;
-        draft.push(Op::Exec(at));
-        if shell {
-            // It would take a dash for an option.
-            let dash = program.as_bytes().starts_with(b"-");
-            let at = if dash { draft.dotted(program)? } else { at };
-            draft.plan.words.shell(at);
-        }
-        return Ok(());
-    }
-    let path = draft.plan.words.path();
-    let path = path.map(|at| Vec::from(draft.plan.words.bytes(at)));
-    let path = search.path(path)?;
-    if path.is_some() && program.len() > LONGEST_NAME {
-        let why = "a file's name has 255 bytes at most";
-        let error = Error::told(Step::Exec, libc::ENAMETOOLONG, why);
-        return Err(error.with(program));
-    }
-    let tried = path::candidates(program.as_bytes(), path.as_deref());
-    if tried.is_empty() {
-        let why = "there is no directory to look for it in";
-        let error = Error::told(Step::Exec, libc::ENOENT, why);
-        return Err(error.with(program));
-    }
-    if tried.len() > MOST {
-        let why = "there are over 30,000 directories to look for it in";
-        let error = Error::refused_as(Step::Program, libc::E2BIG, why);
-        return Err(error.with(program));
-    }
-    for parts in tried {
-        let at = draft.plan.words.put(&parts);
-        let at = at.map_err(|why| why.of(Step::Program, program))?;
-        draft.push(Op::Exec(at));
-        if shell {
-            let dash = draft.plan.words.bytes(at).starts_with(b"-");
-            let at = if dash { draft.dotted(program)? } else { at };
-            draft.plan.words.shell(at);
-        }
-    }
-    Ok(())
-}
-
-impl Draft<'_> {
-    /// A relative path that no program takes for an option.
-    fn dotted(&mut self, program: &OsStr) -> Result<Str, Error> {
-        self.plan
-            .words
-            .put(&[b"./", program.as_bytes()])
-            .map_err(|why| why.of(Step::Program, program))
-    }
 }

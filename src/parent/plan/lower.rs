@@ -1,10 +1,10 @@
 //! Lowering: steps become rows of system calls. Pure, safe Rust.
 
-use crate::call::{Call, Check, ROW, local, number, onward, slot};
+use crate::call::{Call, Check, ROW, local, number, slot};
 use crate::op::{Op, Role, Str};
 use crate::parent::std::vec::Vec;
 use crate::sys::abi::{FUTEX_WAITERS, ROBUST_HEAD_SIZE};
-use crate::sys::{Errno, bits};
+use crate::sys::bits;
 
 use super::method::Engine;
 use super::shape::Shape;
@@ -37,12 +37,16 @@ pub(crate) fn lower(
     rows.reserve(some);
     let mut rows = Rows { rows, free: slot::FREE };
     let last = plan.steps(shape).last().map(|(n, _)| n);
+    let mut files = 0;
     for (n, op) in plan.steps(shape) {
         let from = rows.rows.len();
         match op {
             Op::Exec(path) => {
-                let shell = shape.shell.map(|_| plan.nth_candidate(n));
-                rows.exec(path, shell, plan, shape, last == Some(n));
+                if shape.shell.is_some() {
+                    files = plan.nth_candidate(n);
+                }
+                rows.exec((path, files), plan, shape, last == Some(n));
+                files += 1;
             }
             _ => rows.step(op, plan, shape),
         }
@@ -98,7 +102,7 @@ impl Rows {
 
     /// A slot for a result that the parent reads; once they are used up,
     /// the one that nobody reads.
-    fn result(&mut self) -> u8 {
+    pub(super) fn result(&mut self) -> u8 {
         let slot = self.free;
         if slot >= slot::COUNT {
             return slot::SINK;
@@ -310,68 +314,6 @@ impl Rows {
         digits.slots = 0b1;
         digits.store = slot::DIGITS;
         digits.check = Check::May;
-    }
-
-    /// A candidate, or the shell that runs that candidate.
-    fn exec(
-        &mut self,
-        path: Str,
-        shell: Option<usize>,
-        plan: &Plan,
-        shape: Shape,
-        last: bool,
-    ) {
-        let (path, argv) = match shell {
-            Some(n) => (Words::SHELL, plan.words.shell_argv(n)),
-            None => (path, 0),
-        };
-        let store = self.result();
-        let args = [u64::from(path.start), argv, 0];
-        let row = self.call(libc::SYS_execve, &args);
-        row.texts = 0b001;
-        row.lists = 0b010;
-        row.store = store;
-        if !last {
-            row.check = Check::Exec;
-            (row.want, row.or) = onward(&Errno::ONWARD);
-        }
-        environment(row, 2, plan, shape);
-    }
-
-    fn exec_fd(&mut self, place: u16, plan: &Plan, shape: Shape) {
-        let store = self.result();
-        let row = if shape.by_path {
-            let path = u64::from(plan.proc_path.start);
-            let row = self.call(libc::SYS_execve, &[path, 0, 0]);
-            (row.texts, row.lists) = (0b001, 0b010);
-            environment(row, 2, plan, shape);
-            row
-        } else {
-            let fd = u64::from(plan.place(place));
-            let empty = u64::from(Words::ZEROS.start);
-            let flags = u64::from(libc::AT_EMPTY_PATH.unsigned_abs());
-            let args = [fd, empty, 0, 0, flags];
-            let row = self.call(libc::SYS_execveat, &args);
-            (row.texts, row.lists) = (0b0010, 0b0100);
-            environment(row, 3, plan, shape);
-            row
-        };
-        row.store = store;
-    }
-}
-
-/// The argument of an exec that is its environment: that of the plan, or one
-/// of the launch's own.
-fn environment(row: &mut Call, n: usize, plan: &Plan, shape: Shape) {
-    // In an image it is the same for every launch: the block has its place.
-    let own = plan.listens && shape.engine != Engine::Isolated;
-    if let Some(arg) = row.args.get_mut(n) {
-        *arg = if own { slot::ENVIRON.into() } else { plan.words.envp() };
-    }
-    if own {
-        row.slots |= 1 << n;
-    } else {
-        row.lists |= 1 << n;
     }
 }
 

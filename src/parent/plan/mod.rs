@@ -1,7 +1,9 @@
 //! Plan: wishes become a list of steps, each checked once.
 
 mod emit;
+mod exec;
 pub(crate) mod fds;
+mod files;
 mod gate;
 pub(crate) mod given;
 mod identity;
@@ -52,11 +54,15 @@ use words::Words;
 #[derive(Clone, Default)]
 pub(crate) struct Wishes {
     pub(crate) program: OsString,
+    /// What is tried in its place, each in turn; it is the first of them.
+    pub(crate) candidates: Option<Vec<OsString>>,
     pub(crate) arg0: Option<OsString>,
     pub(crate) args: Vec<OsString>,
     pub(crate) env_clear: bool,
     /// Set, or removed where the value is `None`.
     pub(crate) env: BTreeMap<OsString, Option<OsString>>,
+    /// The whole environment, entry by entry.
+    pub(crate) env_exact: Option<Vec<OsString>>,
     pub(crate) current_dir: Option<PathBuf>,
     pub(crate) current_dir_fd: Option<Arc<OwnedFd>>,
     pub(crate) chroot: Option<PathBuf>,
@@ -133,6 +139,10 @@ pub struct Plan {
     pub(crate) image_lists: (u64, u64),
     /// Its path in `/proc`, known once it is open.
     pub(crate) proc_path: Str,
+    /// Whether the next file is tried after any error; the places of the
+    /// argv that each has then.
+    pub(crate) each: bool,
+    pub(crate) argvs: Vec<u64>,
     /// Whether a shell runs what the kernel has no format for.
     pub(crate) shell_fallback: bool,
     /// Whether LISTEN_PID stands before the rest of the environment.
@@ -164,7 +174,8 @@ impl Plan {
         // Before any memory of our own: std makes two small strings of each
         // variable, and glibc merges the small pieces that the last ones
         // left, one by one, when a large one is asked for first.
-        let own = (!wishes.env_clear).then(env::vars_os);
+        let whole = wishes.env_clear || wishes.env_exact.is_some();
+        let own = (!whole).then(env::vars_os);
         let mut words = Words::new();
         let program = words.program(wishes)?;
         words.environment(wishes, own)?;
@@ -182,6 +193,8 @@ impl Plan {
             caps_header: Words::ZEROS,
             image_lists: (0, 0),
             proc_path: Words::ZEROS,
+            each: false,
+            argvs: Vec::new(),
             shell_fallback: wishes.shell_fallback,
             listens: wishes.listen.is_some(),
             program,
@@ -249,16 +262,20 @@ impl Words {
     /// The program and its arguments: argv.
     fn program(&mut self, wishes: &Wishes) -> Result<Str, Error> {
         let program = wishes.program.as_os_str();
+        let (by, why) = match &wishes.candidates {
+            None => (Step::Program, "it is empty"),
+            Some(all) if all.is_empty() => (Step::Candidates, "there is none"),
+            Some(_) => (Step::Candidates, "one of them is empty"),
+        };
         if program.is_empty() {
-            let error =
-                Error::refused_as(Step::Program, libc::ENOENT, "it is empty");
+            let error = Error::refused_as(by, libc::ENOENT, why);
             return Err(error.with(program));
         }
         let name = match &wishes.arg0 {
             None => self.argument(program.as_bytes()),
             Some(_) => self.put(&[program.as_bytes()]),
         };
-        let name = name.map_err(|why| why.of(Step::Program, program))?;
+        let name = name.map_err(|why| why.of(by, program))?;
         if let Some(arg0) = &wishes.arg0 {
             let put = self.argument(arg0.as_bytes());
             put.map_err(|why| why.of(Step::Arg0, arg0))?;
@@ -277,6 +294,9 @@ impl Words {
         wishes: &Wishes,
         own: Option<env::VarsOs>,
     ) -> Result<(), Error> {
+        if let Some(entries) = &wishes.env_exact {
+            return self.exact(wishes, entries);
+        }
         if let Some(names) = &wishes.listen {
             listen::environment(self, wishes, names)?;
         }

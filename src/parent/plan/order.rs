@@ -1,7 +1,7 @@
 //! The order of the child's steps: a table with a reason a row.
 
 use super::Draft;
-use super::{emit, wires};
+use super::{emit, files, wires};
 use crate::parent::error::Error;
 
 /// One row: which step, how wishes become it, and why it stands here.
@@ -164,7 +164,7 @@ pub(super) const ORDER: &[Row] = &[
         emit: emit::listen_pid,
         why: "any time before exec: the child has had its id since birth",
     },
-    Row { op: "Exec", emit: emit::exec, why: "nothing comes after it" },
+    Row { op: "Exec", emit: files::exec, why: "nothing comes after it" },
     Row {
         op: "ExecFd",
         emit: emit::exec_fd,

@@ -44,6 +44,7 @@ impl Plan {
     fn option(&self, op: Op) -> Option<Step> {
         match op {
             Op::Hook(_) => Some(Step::PreExec),
+            Op::Exec(_) if self.each => Some(Step::Candidates),
             Op::Exec(_) => Some(Step::Program),
             Op::Dup { role: Role::Given(place), .. } => {
                 self.given.get(usize::from(place)).map(|given| given.by)

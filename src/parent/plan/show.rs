@@ -123,7 +123,8 @@ impl Plan {
 
     fn words_note(&self) -> String {
         let (argv, envc) = (self.words.argv(), self.words.envc());
-        format!("argv {argv:?}, environment of {envc}")
+        let each = if self.each { ", the next after any error" } else { "" };
+        format!("argv {argv:?}, environment of {envc}{each}")
     }
 
     fn descriptor_line(&self, op: Op) -> Line {

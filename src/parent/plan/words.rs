@@ -1,5 +1,7 @@
 //! Words: argv, envp and paths in one text, with their pointer arrays.
 
+mod exact;
+
 use super::opening::opening;
 use crate::op::Str;
 use crate::parent::error::{Error, Step};

@@ -1,0 +1,84 @@
+//! Exec: the rows by which a child becomes its program.
+
+use super::Plan;
+use super::lower::Rows;
+use super::method::Engine;
+use super::shape::Shape;
+use super::words::Words;
+use crate::call::{Call, Check, onward, slot};
+use crate::op::Str;
+use crate::sys::Errno;
+
+impl Rows {
+    /// A candidate, or the shell that runs that candidate.
+    pub(super) fn exec(
+        &mut self,
+        (path, nth): (Str, usize),
+        plan: &Plan,
+        shape: Shape,
+        last: bool,
+    ) {
+        let (path, argv) = match shape.shell {
+            Some(_) => (Words::SHELL, plan.words.shell_argv(nth)),
+            None => (path, plan.argvs.get(nth).copied().unwrap_or(0)),
+        };
+        let store = self.result();
+        let args = [u64::from(path.start), argv, 0];
+        let row = self.call(libc::SYS_execve, &args);
+        row.texts = 0b001;
+        row.lists = 0b010;
+        row.store = store;
+        match (last, plan.each, plan.shell_fallback) {
+            (true, ..) => {}
+            (_, false, _) => {
+                row.check = Check::Exec;
+                (row.want, row.or) = onward(&Errno::ONWARD);
+            }
+            (_, true, false) => row.check = Check::May,
+            // What has no format ends it here, for the shell.
+            (_, true, true) => {
+                row.check = Check::Exec;
+                row.want = !onward(&[libc::ENOEXEC]).0;
+                // Not the bits that a stored errno has as well.
+                row.or = !0xFF;
+            }
+        }
+        environment(row, 2, plan, shape);
+    }
+
+    pub(super) fn exec_fd(&mut self, place: u16, plan: &Plan, shape: Shape) {
+        let store = self.result();
+        let row = if shape.by_path {
+            let path = u64::from(plan.proc_path.start);
+            let row = self.call(libc::SYS_execve, &[path, 0, 0]);
+            (row.texts, row.lists) = (0b001, 0b010);
+            environment(row, 2, plan, shape);
+            row
+        } else {
+            let fd = u64::from(plan.place(place));
+            let empty = u64::from(Words::ZEROS.start);
+            let flags = u64::from(libc::AT_EMPTY_PATH.unsigned_abs());
+            let args = [fd, empty, 0, 0, flags];
+            let row = self.call(libc::SYS_execveat, &args);
+            (row.texts, row.lists) = (0b0010, 0b0100);
+            environment(row, 3, plan, shape);
+            row
+        };
+        row.store = store;
+    }
+}
+
+/// The argument of an exec that is its environment: that of the plan, or one
+/// of the launch's own.
+fn environment(row: &mut Call, n: usize, plan: &Plan, shape: Shape) {
+    // In an image it is the same for every launch: the block has its place.
+    let own = plan.listens && shape.engine != Engine::Isolated;
+    if let Some(arg) = row.args.get_mut(n) {
+        *arg = if own { slot::ENVIRON.into() } else { plan.words.envp() };
+    }
+    if own {
+        row.slots |= 1 << n;
+    } else {
+        row.lists |= 1 << n;
+    }
+}

@@ -1,0 +1,320 @@
+//! Candidates: several programs tried in turn, and an environment that is
+//! passed on as it is.
+#![allow(unsafe_code, reason = "a fork becomes a program")]
+
+mod util;
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use offshoot::{Command, Engine, PathSearch, Stdio, Step};
+use util::clean::{clean, is, spawn};
+use util::filter::{self, Fate};
+use util::search::{X, fixture, tried};
+use util::{alone, each_engine};
+
+/// The file of that name in each directory.
+fn files(dir: &Path, names: &[&str]) -> Vec<String> {
+    let one = |name: &&str| dir.join(name).join(X).display().to_string();
+    names.iter().map(one).collect()
+}
+
+fn of(files: &[String], engine: Engine) -> Command {
+    let mut command = Command::candidates(files);
+    command.engine(engine);
+    command
+}
+
+#[test]
+fn the_first_candidate_that_runs_is_the_program_whatever_others_say() {
+    let _alone = alone();
+    let dir = fixture("several");
+    let all = ["none", "file", "plain", "dir", "loop", "format", "lost"];
+    each_engine(|engine| {
+        let mut found = files(&dir, &all);
+        found.push(format!("/{}", "y".repeat(5000)));
+        found.extend(files(&dir, &["good", "loop"]));
+        assert_eq!(of(&found, engine).status().unwrap().code(), Some(9));
+        // More than there is room for answers.
+        let mut many = vec![String::from("/no/such"); 300];
+        many.extend(files(&dir, &["good"]));
+        assert_eq!(of(&many, engine).status().unwrap().code(), Some(9));
+        let mut shell = of(&files(&dir, &all), engine);
+        let code = shell.shell_fallback(true).status().unwrap().code();
+        assert_eq!(code, Some(77), "{engine}: the shell runs the sixth");
+        let mut shell = of(&files(&dir, &["none", "good"]), engine);
+        let code = shell.shell_fallback(true).status().unwrap().code();
+        assert_eq!(code, Some(9));
+    });
+}
+
+/// Every list of two and some of three: what CPython's `subprocess` says,
+/// which tries the files of PATH in this way.
+#[test]
+fn of_candidates_that_do_not_run_the_first_that_is_there_is_reported() {
+    const SAID: [(&str, i32); 7] = [
+        ("none", libc::ENOENT),
+        ("file", libc::ENOTDIR),
+        ("plain", libc::EACCES),
+        ("dir", libc::EACCES),
+        ("loop", libc::ELOOP),
+        ("format", libc::ENOEXEC),
+        ("lost", libc::ENOENT),
+    ];
+    let _alone = alone();
+    let dir = fixture("first");
+    let mut lists: Vec<Vec<(&str, i32)>> = Vec::new();
+    for one in SAID {
+        lists.push(vec![one]);
+        for two in SAID {
+            lists.push(vec![one, two]);
+            lists.push(vec![("none", libc::ENOENT), one, two]);
+        }
+    }
+    let gone = |n: &i32| [libc::ENOENT, libc::ENOTDIR].contains(n);
+    each_engine(|engine| {
+        for list in &lists {
+            let names: Vec<&str> = list.iter().map(|one| one.0).collect();
+            let said: Vec<i32> = list.iter().map(|one| one.1).collect();
+            let files = files(&dir, &names);
+            let error = clean(spawn(of(&files, engine)));
+            let seen: Vec<i32> =
+                tried(&error).into_iter().map(Option::unwrap).collect();
+            assert_eq!(seen, said, "{engine} {names:?}");
+            let first = said.iter().find(|n| !gone(n));
+            if first.is_none() && names.contains(&"lost") {
+                assert_eq!(error.step(), Step::Interpreter, "{error}");
+                continue;
+            }
+            let want = first.or(said.last()).unwrap();
+            let at = said.iter().position(|n| Some(n) == first).unwrap_or(0);
+            is(&error, Step::Exec, Some(&files[at]), *want);
+            let none = error.to_string().contains("none of the candidates");
+            assert_eq!(none, first.is_none() && names.len() > 1, "{error}");
+        }
+    });
+}
+
+/// The same lists, where there is a CPython to ask.
+#[cfg(target_env = "gnu")]
+#[test]
+fn candidates_are_those_of_cpython() {
+    const ASK: &str = "import subprocess, sys
+for path in sys.argv[2:]:
+    try:
+        print(subprocess.call([sys.argv[1]], env={'PATH': path}))
+    except OSError as e:
+        print(-e.errno)";
+    let _alone = alone();
+    let dir = fixture("cpython");
+    let all = ["none", "file", "plain", "dir", "loop", "format", "good"];
+    let mut lists = Vec::new();
+    for n in 0..all.len().pow(3) {
+        lists.push([all[n % 7], all[n / 7 % 7], all[n / 49]]);
+    }
+    let path = |names: &[&str; 3]| util::search::path(&dir, names);
+    let paths: Vec<String> = lists.iter().map(path).collect();
+    let mut ask = std::process::Command::new("python3");
+    let Ok(output) = ask.args(["-c", ASK, X]).args(&paths).output() else {
+        return;
+    };
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(text.lines().count(), lists.len());
+    for (names, theirs) in lists.iter().zip(text.lines()) {
+        let ours = match of(&files(&dir, names), Engine::Suspended).status() {
+            Ok(status) => status.code().unwrap(),
+            Err(error) => -error.raw_os_error().unwrap(),
+        };
+        assert_eq!(ours.to_string(), theirs, "{names:?}");
+    }
+}
+
+#[test]
+fn a_candidate_sees_the_name_that_it_was_found_by() {
+    let _alone = alone();
+    let dir = fixture("names");
+    let good = dir.join("good").display().to_string();
+    each_engine(|engine| {
+        let zero = |command: &mut Command| {
+            command.engine(engine).stdout(Stdio::piped());
+            let output = command.arg("/proc/self/cmdline").output().unwrap();
+            let text = String::from_utf8(output.stdout).unwrap();
+            text.split('\0').next().unwrap().to_string()
+        };
+        let cat = || Command::candidates(["/no/such", "cat", "/bin/cat"]);
+        assert_eq!(zero(&mut cat()), "cat", "{engine}");
+        let never = &mut cat();
+        never.path_search(PathSearch::Never);
+        assert_eq!(zero(never), "/bin/cat", "{engine}");
+        let here = &mut Command::candidates(["/bin/cat", "/no/such"]);
+        assert_eq!(zero(here), "/bin/cat");
+        assert_eq!(zero(cat().arg0("mine")), "mine");
+        // Each name in every directory, before the next.
+        let mut searched = Command::candidates(["no-such-x", X]);
+        searched.engine(engine);
+        let dirs = PathSearch::Dirs(vec!["/nope".into(), good.clone().into()]);
+        let status = searched.path_search(dirs).status().unwrap();
+        assert_eq!(status.code(), Some(9), "{engine}");
+        searched.path_search(PathSearch::Dirs(vec!["/nope".into()]));
+        let error = clean(spawn(searched));
+        is(&error, Step::Exec, Some("no-such-x"), libc::ENOENT);
+        let all = error.candidates().iter().map(|file| file.path());
+        assert!(
+            all.eq(["/nope/no-such-x", "/nope/offshoot-x"].map(Path::new))
+        );
+    });
+}
+
+#[test]
+fn candidates_are_looked_for_below_a_new_root_and_in_place() {
+    let _alone = alone();
+    each_engine(|engine| {
+        let mut below = Command::candidates(["/no/such", "/no/other"]);
+        below.engine(engine).chroot("/srv/jail");
+        let nr = libc::SYS_chroot;
+        let error = clean(|| filter::with(nr, Fate::Errno(0), spawn(below)));
+        is(&error, Step::Exec, Some("/no/such"), libc::ENOENT);
+        assert_eq!(error.root(), Some(Path::new("/srv/jail")));
+        let text = "execve \"/no/such\" in the root \"/srv/jail\": No such \
+                    file or directory (os error 2): none of the candidates \
+                    is there";
+        assert_eq!(error.to_string(), text);
+    });
+    // SAFETY: the fork becomes a program, or ends.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        let mut command =
+            Command::candidates(["/no/such", "/etc/passwd", "/bin/sh"]);
+        drop(command.args(["-c", "exit 5"]).exec());
+        // SAFETY: ends the fork.
+        unsafe { libc::_exit(1) };
+    }
+    let mut status = 0;
+    // SAFETY: waits for the fork, and writes one int.
+    assert_eq!(unsafe { libc::waitpid(pid, &mut status, 0) }, pid);
+    assert_eq!(libc::WEXITSTATUS(status), 5);
+}
+
+#[test]
+fn candidates_that_cannot_be_are_refused_by_name() {
+    let _alone = alone();
+    let none: [&str; 0] = [];
+    let cases = [
+        (Command::candidates(none), ""),
+        (Command::candidates([""]), ""),
+        (Command::candidates(["/bin/true", ""]), ""),
+        (Command::candidates(["a\0"]), "a\0"),
+        (Command::candidates(["/bin/true", "a\0b"]), "a\0b"),
+        (Command::candidates(vec!["/bin/true"; 30_001]), "/bin/true"),
+    ];
+    for (mut command, operand) in cases {
+        // Should it clone after all, this process dies of SIGSYS.
+        let error = clean(|| {
+            let spawn = || command.spawn().map(drop);
+            filter::with(libc::SYS_clone3, Fate::Kill, spawn)
+        });
+        assert_eq!(error.step(), Step::Candidates, "{error}");
+        assert_eq!(error.operand().unwrap(), operand, "{error}");
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        assert_eq!(command.plan().unwrap_err().step(), Step::Candidates);
+    }
+    let mut script = Command::candidates(["/bin/true"]);
+    let error = script.script_fd(5).spawn().unwrap_err();
+    assert_eq!(error.step(), Step::ScriptFd, "they are paths: {error}");
+}
+
+#[test]
+fn candidates_and_a_verbatim_environment_are_shown() {
+    let mut all = Command::candidates(["/a b", "c", "-d"]);
+    all.arg("x").env_exact(["K=secret", "odd", "=", "K=2", "L=1"]);
+    assert_eq!(all.get_program(), "/a b");
+    assert!(all.get_candidates().eq(["/a b", "c", "-d"]));
+    let line = "env -i K=\"$K\" L=\"$L\" '/a b' x # or: c -d";
+    assert_eq!(format!("{all:?}"), line);
+    let text = format!("{all:#?}");
+    for word in ["candidates: ", "\"-d\"", "env_exact: ", "\"odd\"", "\"L\""] {
+        assert!(text.contains(word), "{word}: {text}");
+    }
+    let plan = all.plan().map(|plan| format!("{plan:?}")).unwrap();
+    let prepared = all.prepare().map(|it| format!("{it:?}")).unwrap();
+    for text in [text, plan, prepared] {
+        assert!(!text.contains("secret"), "{text}");
+    }
+    let line = "env -i K=secret L=1 '/a b' x # or: c -d";
+    assert_eq!(all.to_shell_line(), line);
+    assert_eq!(Command::new("x").get_candidates().count(), 0);
+}
+
+#[test]
+fn a_verbatim_environment_is_passed_on_as_it_is() {
+    let entries = ["B=2", "A=1", "", "odd", "B=3", "=x", "A==", "PATH=/nope"];
+    each_engine(|engine| {
+        let environ = |set: &dyn Fn(&mut Command)| {
+            let mut cat = Command::new("/bin/cat");
+            cat.arg("/proc/self/environ").engine(engine);
+            set(&mut cat);
+            String::from_utf8(cat.output().unwrap().stdout).unwrap()
+        };
+        let want = entries.map(|entry| format!("{entry}\0")).concat();
+        let seen = environ(&|c| {
+            c.env_exact(entries);
+        });
+        assert_eq!(seen, want, "{engine}");
+        let seen = environ(&|c| {
+            c.env_clear().env_exact(entries);
+        });
+        assert_eq!(seen, want, "{engine}");
+        let seen = environ(&|c| {
+            c.env_exact(["C=3"]).env_exact(["D=4"]);
+        });
+        assert_eq!(seen, "D=4\0", "the last counts");
+        let none: [&str; 0] = [];
+        let emptied = |c: &mut Command| {
+            c.env_exact(none);
+        };
+        assert_eq!(environ(&emptied), "");
+        let cleared = |c: &mut Command| {
+            c.env_exact(entries).env_clear().env("E", "5");
+        };
+        assert_eq!(environ(&cleared), "E=5\0");
+        // Of two the first is searched.
+        let mut search = Command::new("true");
+        search.engine(engine);
+        search.env_exact(["XPATH=/", "PATH=/bin", "PATH=/nope"]);
+        assert!(search.status().unwrap().success());
+        search.env_exact(["PATH=/nope", "PATH=/bin"]);
+        let error = search.status().unwrap_err();
+        assert_eq!(error.candidates().len(), 1, "{error}");
+        search.env_exact(["PATH"]);
+        assert!(search.status().unwrap().success(), "the default's");
+    });
+}
+
+#[test]
+fn a_verbatim_environment_and_variables_are_refused_by_name() {
+    let _alone = alone();
+    let sockets = || File::open("/dev/null").unwrap();
+    type Set = fn(&mut Command) -> &mut Command;
+    let cases: [(Set, &str, Option<&str>); 4] = [
+        (|c| c.env("A", "secret"), "env sets", Some("A")),
+        (|c| c.env_remove("A"), "env_remove names", Some("A")),
+        (|c| c.env_exact(["A=secret\0", "B"]), "NUL", Some("A")),
+        (|c| c.env_exact(["A\0=1"]), "NUL", Some("A\0")),
+    ];
+    for (set, why, operand) in cases {
+        let mut command = Command::new("/bin/true");
+        set(command.env_exact(["B=1"]));
+        let error = clean(|| command.spawn().map(drop));
+        assert_eq!(error.step(), Step::EnvExact, "{error}");
+        assert_eq!(error.operand().and_then(|word| word.to_str()), operand);
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        assert!(error.to_string().contains(why), "{error}");
+        assert!(!format!("{error:?}").contains("secret"), "{error:?}");
+    }
+    let mut command = Command::new("/bin/true");
+    command.listen_fds([sockets()]).env_exact(["B=1"]);
+    let error = command.spawn().unwrap_err();
+    assert_eq!(error.step(), Step::EnvExact, "{error}");
+    assert!(error.to_string().contains("listen_fds"), "{error}");
+}
