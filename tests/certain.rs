@@ -9,7 +9,7 @@ use std::fs::{self, OpenOptions};
 use std::mem;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -227,6 +227,15 @@ fn a_number_that_another_child_has_by_now_is_not_waited_for() {
     }
 }
 
+/// Says that a test is done, however it ends.
+struct Done<'a>(&'a AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
 /// Runs `work` while one thread kills each child of this one, at a time of
 /// its own choice within so many microseconds, and another reaps whatever
 /// has ended.
@@ -234,12 +243,6 @@ fn while_killed_and_reaped(within: u64, work: impl FnOnce()) {
     // SAFETY: asks for a number.
     let own = unsafe { libc::gettid() };
     let children = format!("/proc/self/task/{own}/children");
-    struct Done<'a>(&'a AtomicBool);
-    impl Drop for Done<'_> {
-        fn drop(&mut self) {
-            self.0.store(true, Ordering::SeqCst);
-        }
-    }
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         let _done = Done(&done);
@@ -357,4 +360,75 @@ fn exec_is_told_from_death_although_another_thread_reaps() {
     eprintln!("{ran} ran, {died} died, {unsure} unsure");
     assert!(died > 0, "none was killed before its exec");
     assert!(unsure <= 1, "{unsure}");
+}
+
+/// As above, and the number of each child that has been killed is given to
+/// another one at once, which lives on: what is asked by number is answered
+/// by that one.
+#[test]
+fn a_child_of_the_same_number_does_not_stand_in_for_one_that_died() {
+    let name =
+        "a_child_of_the_same_number_does_not_stand_in_for_one_that_died";
+    let _alone = alone();
+    let wrap = util::own_pids();
+    if wrap.is_empty() {
+        return util::skip(name, "no PID namespace for this user");
+    }
+    if !util::inside(name, &wrap) {
+        return;
+    }
+    let mut probe = Command::new("/bin/true");
+    if probe.set_tid([30_000]).status().is_err() {
+        return util::skip(name, "it takes CAP_CHECKPOINT_RESTORE");
+    }
+    // Long enough for a kill to come in its midst.
+    let dirs: Vec<String> = (0..4000).map(|n| format!("/nope/{n}")).collect();
+    let mut command = isolated("offshoot-nowhere");
+    let prepared = command.env("PATH", dirs.join(":")).prepare().unwrap();
+    // SAFETY: asks for a number.
+    let own = unsafe { libc::gettid() };
+    let children = format!("/proc/self/task/{own}/children");
+    let (done, taken) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let begun = Instant::now();
+    thread::scope(|scope| {
+        let _done = Done(&done);
+        scope.spawn(|| {
+            let mut last = 0;
+            while !done.load(Ordering::SeqCst) {
+                let all = fs::read_to_string(&children).unwrap();
+                let first = all.split(' ').next().unwrap();
+                let Ok(pid) = first.trim().parse::<i32>() else { continue };
+                if pid == last {
+                    continue;
+                }
+                last = pid;
+                thread::sleep(Duration::from_micros(500));
+                assert!(pid > 1);
+                // SAFETY: a child, in a PID namespace of the test's own.
+                unsafe { libc::kill(pid, libc::SIGKILL) };
+                let mut status = 0;
+                // SAFETY: writes one int.
+                if unsafe { libc::waitpid(pid, &mut status, 0) } != pid {
+                    continue;
+                }
+                let mut same = Command::new("/bin/sleep");
+                let same = same.arg("60").set_tid([pid]).spawn();
+                if let Ok(mut same) = same {
+                    taken.fetch_add(1, Ordering::SeqCst);
+                    thread::sleep(Duration::from_millis(2));
+                    same.kill().unwrap();
+                    same.wait().unwrap();
+                }
+            }
+        });
+        for _ in 0..200 {
+            if let Ok(child) = prepared.spawn() {
+                panic!("{} runs nothing", child.id());
+            }
+            if begun.elapsed() > Duration::from_secs(8) {
+                break;
+            }
+        }
+    });
+    assert!(taken.load(Ordering::SeqCst) > 0, "no number was given again");
 }

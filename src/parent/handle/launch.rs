@@ -137,8 +137,19 @@ impl Launch {
         self.canary
     }
 
-    /// Whether the kernel itself has said that the program runs. Where it
-    /// cannot be asked, a child killed inside execve looks like its program.
+    /// Whether the kernel itself has said that the program runs. False, and
+    /// then a child that was killed inside execve looks like its program:
+    ///
+    /// - of the engine pipe, always;
+    /// - of the engine isolated, if a signal ended the child around its exec
+    ///   and it was reaped by another thread, or by the kernel as SIGCHLD is
+    ///   ignored, and this process had not seen anybody do so before (from
+    ///   then on such an exec is known), or may not make one more thread
+    ///   (`RLIMIT_NPROC`, `pids.max`);
+    /// - of the engine isolated before Linux 5.15 or under a filter that
+    ///   refuses `process_mrelease`, if `FUTEX_TRYLOCK_PI` is refused too (a
+    ///   kernel without `CONFIG_FUTEX_PI`) and there is no `/proc`;
+    /// - where a filter refuses every wait there is.
     #[must_use]
     pub fn confirmed(&self) -> bool {
         self.sure
