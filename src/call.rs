@@ -252,21 +252,32 @@ pub(crate) mod slot {
     pub(crate) const EXECED: u8 = 67;
     pub(crate) const EXECED_NODE: u8 = 68;
     pub(crate) const BELL: u8 = 69;
+    /// The thread that comes to the first hook, and the one that has come
+    /// through the last: another, if a hook has forked.
+    pub(crate) const BEFORE: u8 = 70;
+    pub(crate) const BEFORE_AT: u8 = 71;
+    pub(crate) const AFTER: u8 = 72;
+    pub(crate) const AFTER_AT: u8 = 73;
+    /// Not 0 once the parent waits for no fork any more.
+    pub(crate) const GIVEN_UP: u8 = 74;
+    pub(crate) const GIVEN_UP_AT: u8 = 75;
     /// The first that lowering hands out.
-    pub(crate) const FREE: u8 = 70;
+    pub(crate) const FREE: u8 = 76;
     /// How many there are.
-    pub(crate) const COUNT: u8 = 134;
+    pub(crate) const COUNT: u8 = 140;
 
     /// Those that rows may write, beside the free ones.
-    pub(crate) const WRITTEN: [u8; 9] =
-        [SINK, WORD, DIGITS, GATE, TOLD, PROBE, STOP, ENDING, EXECED];
+    pub(crate) const WRITTEN: [u8; 11] = [
+        SINK, WORD, DIGITS, GATE, TOLD, PROBE, STOP, ENDING, EXECED, BEFORE,
+        AFTER,
+    ];
 
     const _: () = assert!(GATE_NODE - GATE == NODE - WORD);
     const _: () = assert!(EXECED_NODE - EXECED == NODE - WORD);
 
     /// Which slots hold the address of which, and how many bytes may be read
     /// or written there.
-    pub(crate) const ADDRESSES: [(u8, u8, u64); 12] = [
+    pub(crate) const ADDRESSES: [(u8, u8, u64); 15] = [
         (MASK_AT, MASK, 8),
         (HEAD_AT, HEAD, 24),
         (IDS_AT, IDS, 8),
@@ -279,6 +290,9 @@ pub(crate) mod slot {
         (PARENT_AT, PARENT, 8),
         (TOLD_AT, TOLD, 8),
         (STOP_AT, STOP, 8),
+        (BEFORE_AT, BEFORE, 8),
+        (AFTER_AT, AFTER, 8),
+        (GIVEN_UP_AT, GIVEN_UP, 8),
     ];
 }
 
@@ -289,7 +303,7 @@ pub(crate) mod gate {
     pub(crate) const OPEN: u32 = 0x2000_0001;
 }
 
-/// What one launch has of its own: 1,096 bytes on the caller's stack, or in a
+/// What one launch has of its own: 1,144 bytes on the caller's stack, or in a
 /// page that both processes map.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(8))]
@@ -311,7 +325,7 @@ const _: () = assert!(offset_of!(Block, failed) == 4);
 const _: () = assert!(offset_of!(Block, denied) == 8);
 const _: () = assert!(offset_of!(Block, result) == 16);
 const _: () = assert!(offset_of!(Block, slots) == 24);
-const _: () = assert!(size_of::<Block>() == 1096);
+const _: () = assert!(size_of::<Block>() == 1144);
 
 impl Block {
     pub(crate) const fn new() -> Block {

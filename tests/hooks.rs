@@ -298,12 +298,11 @@ fn a_hook_runs_before_an_exec_in_place() {
     assert_eq!(mask, 1 << (libc::SIGUSR2 - 1));
 }
 
-/// A hook may become a program by itself: the child runs, and is ours. The
-/// engine pipe takes it for one that ended, as it cannot tell.
+/// A hook may become a program by itself: the child runs, and is ours.
 #[test]
 fn a_hook_that_runs_a_program_itself_leaves_a_child_to_wait_for() {
     let _alone = alone();
-    each_of(&[Engine::Suspended, Engine::Copied], |engine| {
+    each(|engine| {
         let mut command = Command::new("/no/such/program");
         command.engine(engine);
         add(&mut command, engine, |_| {

@@ -11,7 +11,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 
 use super::shared::Shared;
 use super::stops::resume;
-use super::{Ask, Made, address, descriptor, gate};
+use super::{Ask, Made, address, descriptor, first_exec, forked, gate};
 use super::{make, pidfd_slot, seat, verdict};
 use crate::call::{Block, Table, slot};
 use crate::child::enter;
@@ -70,8 +70,17 @@ pub(crate) fn launch(
         resume(target);
         ended(target)
     });
-    let block = shared.read();
-    (verdict(table, &block, pid, pidfd), block)
+    if forked::leaves(&shared, target) {
+        // It has the word by now, which its death frees as well.
+        await_word(shared.half(slot::WORD), is_free, || false);
+    }
+    let mut block = shared.read();
+    forked::settle(&mut block);
+    let made = match forked::is_another(&block) {
+        true => forked::verdict(&block, first_exec(table), target),
+        false => verdict(table, &block, pid, pidfd),
+    };
+    (made, block)
 }
 
 /// Whether the kernel has let go of the word.

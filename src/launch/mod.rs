@@ -28,6 +28,7 @@
 
 pub(crate) mod copied;
 mod execd;
+mod forked;
 pub(crate) mod gate;
 pub(crate) mod here;
 pub(crate) mod isolated;

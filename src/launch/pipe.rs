@@ -16,18 +16,18 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use super::execd::has_execd;
 use super::shared::Shared;
 use super::stops::resume;
-use super::{Ask, Made, ended, failed, first_exec, gate, make, seat};
+use super::{Ask, Made, ended, failed, first_exec, forked, gate, make, seat};
 use crate::call::{Block, Table, local, slot};
 use crate::child::enter;
 use crate::sys::abi::CloneArgs;
 use crate::sys::call::{block_signals, pidfd_open, set_signal_mask};
-use crate::sys::wait::{Kind, Target, keeps_its_number, wait};
+use crate::sys::wait::{Kind, Target, keeps_its_number, peek, wait};
 use crate::sys::{CloneFlags, Errno, Maker, Pid, bits};
 
 /// How long the first look waits for news, in nanoseconds; each that has none
 /// doubles it, up to the last.
 const FIRST_WAIT: i64 = 1_000_000;
-const LAST_WAIT: i64 = 128_000_000;
+const LAST_WAIT: i64 = 16_000_000;
 
 /// Makes a child by a plain clone that walks `table`, and returns when the
 /// pipe's writing end, which is close-on-exec, is closed in the child.
@@ -66,52 +66,78 @@ pub(crate) fn launch(
     if !gate::pass(&shared, ask.gate, target, || ended(target)) {
         return (Made::Stopped { pidfd }, shared.read());
     }
-    await_exec(&shared, table, target, &ours);
-    let block = shared.read();
-    (verdict(table, &block, target), block)
+    let runs = await_exec(&shared, table, target, &ours);
+    let mut block = shared.read();
+    forked::settle(&mut block);
+    (verdict(table, &block, target, runs), block)
 }
 
-/// Waits until the child has exec'd, has failed a row or has ended. Only
-/// a hook can close the pipe before.
+/// Waits until the child has exec'd, has failed a row or has ended: whether
+/// the program runs, or has run. Only a hook can close the pipe before.
 fn await_exec(
     shared: &Shared,
     table: &Table<'_>,
     target: Target,
     pipe: &OwnedFd,
-) {
+) -> bool {
     let exec = first_exec(table);
     let hooked = table.rows().iter().any(|row| row.nr == local::HOOK);
-    let (mut open, mut limit) = (true, FIRST_WAIT);
+    let (mut open, mut gone, mut limit) = (true, false, FIRST_WAIT);
+    let mut patience = forked::Patience::new();
     loop {
-        let late = !news(pipe, &mut open, target, limit);
+        let pidfd = target.pidfd.filter(|_| !gone);
+        let late = !news(pipe, &mut open, pidfd, limit);
         if late {
             resume(target);
             limit = (limit * 2).min(LAST_WAIT);
         }
         // First whether it is there, then what it has left.
-        let over = ended(target);
-        let Block { reached, failed, .. } = shared.read();
+        let over = peek(target, Kind::Any);
+        let mut block = shared.read();
+        forked::settle(&mut block);
+        let begun = block.reached >= exec;
+        let other = forked::is_another(&block);
         let execd =
             || has_execd(target.pid).filter(|_| keeps_its_number(target));
-        let runs = match (open, hooked) {
-            _ if reached < exec => false,
-            (false, false) => true,
-            (false, true) => execd().unwrap_or(late),
-            (true, _) => late && execd() == Some(true),
+        gone = over != Ok(None);
+        let runs = match open {
+            _ if block.failed != 0 => return false,
+            true if other => false,
+            false if other => {
+                let execd = forked::has_execd(&block, target);
+                execd.unwrap_or(begun && late)
+            }
+            false if hooked => execd().unwrap_or(begun && late),
+            false => begun,
+            true => late && execd() == Some(true),
         };
-        if failed != 0 || over || runs {
-            return;
+        // One that has failed meanwhile may have left no trace but this.
+        if runs && shared.read().failed == 0 {
+            return true;
+        }
+        let leaves = || forked::may_go_on(&block, over.ok().flatten());
+        let over = match (other, gone) {
+            (true, _) => !open && patience.ends(),
+            (false, false) => false,
+            (false, true) => !(leaves() && forked::comes(shared)),
+        };
+        if over {
+            return begun;
         }
     }
 }
 
 /// Waits for the end of the pipe, which is open no longer then, or of the
 /// child; false if neither came in time.
-fn news(pipe: &OwnedFd, open: &mut bool, target: Target, limit: i64) -> bool {
+fn news(
+    pipe: &OwnedFd,
+    open: &mut bool,
+    pidfd: Option<i32>,
+    limit: i64,
+) -> bool {
     // SAFETY: clause 2 of this folder: the kernel has made it for this
     // launch, and nobody has taken it or closes it meanwhile.
-    let borrow = |fd| unsafe { BorrowedFd::borrow_raw(fd) };
-    let pidfd = target.pidfd.map(borrow);
+    let pidfd = pidfd.map(|fd| unsafe { BorrowedFd::borrow_raw(fd) });
     let other = pidfd.unwrap_or_else(|| pipe.as_fd());
     let exit = PollFd::from_borrowed_fd(other, PollFlags::IN);
     let mut both = [exit, PollFd::new(pipe, PollFlags::empty())];
@@ -124,10 +150,18 @@ fn news(pipe: &OwnedFd, open: &mut bool, target: Target, limit: i64) -> bool {
     !late
 }
 
-fn verdict(table: &Table<'_>, block: &Block, target: Target) -> Made {
+fn verdict(
+    table: &Table<'_>,
+    block: &Block,
+    target: Target,
+    runs: bool,
+) -> Made {
     let Target { pid, pidfd } = target;
-    if block.failed == 0 && block.reached >= first_exec(table) {
+    if runs {
         return Made::Running { pid, pidfd, sure: false };
+    }
+    if forked::is_another(block) {
+        return forked::verdict(block, first_exec(table), target);
     }
     // Another thread may have waited for it.
     let ended = wait(target, Kind::Any, true).ok().flatten();

@@ -98,6 +98,17 @@ pub(crate) fn group(pid: u32) -> i64 {
     unsafe { syscall(libc::SYS_getpgid, [pid.into(), 0, 0, 0, 0, 0]) }
 }
 
+/// Time that goes on at the same pace whatever happens to the clock, in
+/// nanoseconds.
+pub(crate) fn now() -> i64 {
+    let mut time = Timespec { sec: 0, nsec: 0 };
+    let clock = u64::from(libc::CLOCK_MONOTONIC.unsigned_abs());
+    let at = (&raw mut time).expose_provenance() as u64;
+    // SAFETY: clause 1 of `syscall`: the call writes one timespec.
+    unsafe { syscall(libc::SYS_clock_gettime, [clock, at, 0, 0, 0, 0]) };
+    time.sec * 1_000_000_000 + time.nsec
+}
+
 /// A soft limit of this process, `u64::MAX` if there is none.
 pub(crate) fn limit(of: Limit) -> Result<u64, Errno> {
     let mut both = [u64::MAX; 2];

@@ -114,9 +114,25 @@ pub(crate) fn peek(
     target: Target,
     kind: Kind,
 ) -> Result<Option<Ended>, Errno> {
-    let how = kind.flag() | libc::WNOWAIT;
-    by_descriptor(target, how, false).unwrap_or_else(|| {
-        waitid(libc::P_PID, target.pid.get().into(), how, false)
+    look(target, kind.flag(), false)
+}
+
+/// As `peek`, once it has ended.
+pub(crate) fn await_end(
+    target: Target,
+    kind: Kind,
+) -> Result<Option<Ended>, Errno> {
+    look(target, kind.flag(), true)
+}
+
+fn look(
+    target: Target,
+    how: i32,
+    block: bool,
+) -> Result<Option<Ended>, Errno> {
+    let how = how | libc::WNOWAIT;
+    by_descriptor(target, how, block).unwrap_or_else(|| {
+        waitid(libc::P_PID, target.pid.get().into(), how, block)
     })
 }
 
@@ -174,11 +190,8 @@ pub(crate) fn keeps_its_number(target: Target) -> bool {
 /// The signal that a child is stopped by, if it is; that stays to be waited
 /// for.
 pub(crate) fn stopped(target: Target) -> Option<i32> {
-    let how = Kind::Any.flag() | libc::WSTOPPED | libc::WNOWAIT;
-    let seen = by_descriptor(target, how, false).unwrap_or_else(|| {
-        waitid(libc::P_PID, target.pid.get().into(), how, false)
-    });
-    let seen = seen.ok().flatten();
+    let how = Kind::Any.flag() | libc::WSTOPPED;
+    let seen = look(target, how, false).ok().flatten();
     let seen = seen.filter(|seen| seen.code == libc::CLD_STOPPED);
     seen.map(|seen| seen.status)
 }

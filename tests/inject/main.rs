@@ -46,6 +46,8 @@ struct Call {
     image: bool,
     /// Whether the image does without it.
     spare: bool,
+    /// Whether it is there to tell who has come through the hooks.
+    hook: bool,
 }
 
 impl Call {
@@ -80,7 +82,10 @@ impl Call {
             at => at >= lent && lends.contains(&nr),
         };
         let image = image && engine == Engine::Isolated;
-        Call { n, nr, first, last, image, spare }
+        let who = [libc::SYS_set_robust_list, libc::SYS_gettid];
+        let watch = first && engine == Engine::Copied;
+        let hook = who.contains(&nr) && !image && !watch;
+        Call { n, nr, first, last, image, spare, hook }
     }
 }
 
@@ -91,6 +96,7 @@ fn step(call: Call, case: &Case) -> Step {
     let chroot = case.name == "chroot";
     match nr {
         _ if call.image => Step::Image,
+        _ if call.hook => Step::PreExec,
         libc::SYS_set_robust_list | libc::SYS_gettid => Step::RobustList,
         libc::SYS_close_range => Step::CloseRange,
         // The first is the proof that the table is the child's own.

@@ -83,10 +83,17 @@ impl Command {
     /// process uses. Almost everything that hooks are written for is an
     /// option of [`Command`], at no such cost.
     ///
+    /// A function may fork and let the parent half call `_exit(0)`, as
+    /// `daemon(3)` does: the program then runs in the fork, if that returns
+    /// from its function within a second, and the [`Child`](crate::Child) is
+    /// the parent half. [`Launch::confirmed`](crate::Launch::confirmed) is
+    /// false then.
+    ///
     /// # Errors
     ///
     /// [`Step::PreExec`](crate::Step::PreExec): with the function's errno; if
-    /// it panics; if it ends the child, by `_exit(0)` as well as by a signal.
+    /// it panics; if it ends the child, by `_exit(0)` as well as by a signal
+    /// (after a second, in which a fork of it may come).
     ///
     /// # Safety
     ///
@@ -126,6 +133,7 @@ impl Command {
 
     /// As [`Command::pre_exec`], but in this process's own memory, while the
     /// calling thread sleeps: it costs nothing that grows with the process.
+    /// A fork that returns from the function ends at once.
     ///
     /// # Errors
     ///

@@ -24,7 +24,6 @@ const MARK: u64 = 4;
 /// the plan's hooks follow.
 const CLOSER: u64 = 0;
 const MARKER: u64 = 1;
-const HOOKS: u64 = 2;
 
 /// The rows of a plan in one shape, in memory that is given. Addresses are
 /// still places in the plan's words.
@@ -154,14 +153,7 @@ impl Rows {
             Op::ClearHandlers => self.clear_handlers(),
             Op::DefaultSignal(signal) => self.default_signal(signal),
             Op::Gate => self.gate(),
-            Op::Hook(n) => {
-                let mask = u64::from(slot::MASK_AT);
-                let args = [HOOKS + u64::from(n), mask];
-                let row = self.push(local::HOOK, &args);
-                row.slots = 0b10;
-                // A panic's mark is no errno.
-                row.check = Check::Equal;
-            }
+            Op::Hook(n) => self.hook(n, plan, shape),
             Op::Name => self.name(),
             Op::SignalMask => self.signal_mask(plan, shape),
             Op::ListenPid => self.listen_pid(),
@@ -178,15 +170,20 @@ impl Rows {
     }
 
     pub(super) fn watch(&mut self, plan: &Plan) {
+        self.register();
+        if !plan.before.is_empty() {
+            self.hold_gate();
+        }
+    }
+
+    /// The kernel wakes the parent at this process's exec or death.
+    pub(super) fn register(&mut self) {
         let head = u64::from(slot::HEAD_AT);
         let args = [head, ROBUST_HEAD_SIZE];
         self.call(libc::SYS_set_robust_list, &args).slots = 0b1;
         let taken = self.call(libc::SYS_gettid, &[]);
         taken.store = slot::WORD;
         taken.or = FUTEX_WAITERS;
-        if !plan.before.is_empty() {
-            self.hold_gate();
-        }
     }
 
     /// The second row proves the first (a filter can make it a call without

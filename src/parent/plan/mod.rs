@@ -6,6 +6,7 @@ pub(crate) mod fds;
 mod files;
 mod gate;
 pub(crate) mod given;
+mod hooks;
 mod identity;
 pub(crate) mod image;
 mod jobserver;

@@ -1,0 +1,179 @@
+//! Forks: hooks that do what they should not, or what only a fork knows.
+//! They close everything, leave the rest to a process of their own, or come
+//! too late: spawn returns at once, and nothing runs after an error.
+#![allow(unsafe_code, reason = "hooks that fork and close")]
+
+mod util;
+
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::process::ExitStatusExt;
+use std::time::{Duration, Instant};
+
+use offshoot::{Command, Engine, Errno, HookContext, Step};
+use util::clean::is;
+use util::{NO_IMAGE, alone, each_of, has_children};
+
+type Hook = fn(&mut HookContext<'_>) -> Result<(), Errno>;
+
+/// Those that have hooks in memory of their own.
+const COPIES: [Engine; 2] = [Engine::Copied, Engine::Pipe];
+
+fn hooked(program: &str, engine: Engine, hook: Hook) -> Command {
+    let mut command = Command::new(program);
+    command.engine(engine);
+    match engine {
+        // SAFETY: the hooks make system calls only.
+        Engine::Suspended => unsafe { command.pre_exec_shared(hook) },
+        // SAFETY: as above.
+        _ => unsafe { command.pre_exec(hook) },
+    };
+    command
+}
+
+fn close_all(_: &mut HookContext<'_>) -> Result<(), Errno> {
+    // SAFETY: closes what this process has beside 0 to 2.
+    unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0) };
+    Ok(())
+}
+
+fn cover_all(context: &mut HookContext<'_>) -> Result<(), Errno> {
+    (3..64).try_for_each(|fd| context.dup2(0, fd))
+}
+
+/// 0 in the fork. By a raw call, as nothing of libc's is needed.
+fn fork() -> i64 {
+    let flags = libc::c_long::from(libc::SIGCHLD);
+    // SAFETY: a clone without memory or a stack of its own is a fork.
+    unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) }
+}
+
+/// As `daemon(3)`.
+fn leave(context: &mut HookContext<'_>) -> Result<(), Errno> {
+    if fork() != 0 {
+        // SAFETY: ends the parent half.
+        unsafe { libc::_exit(0) };
+    }
+    context.setsid()
+}
+
+fn leave_and_close(context: &mut HookContext<'_>) -> Result<(), Errno> {
+    leave(context)?;
+    close_all(context)
+}
+
+fn leave_late(context: &mut HookContext<'_>) -> Result<(), Errno> {
+    leave(context)?;
+    // SAFETY: sleeps.
+    unsafe { libc::usleep(2_500_000) };
+    Ok(())
+}
+
+fn leave_and_fail(context: &mut HookContext<'_>) -> Result<(), Errno> {
+    leave(context)?;
+    Err(Errno::from_raw_os_error(libc::EXDEV))
+}
+
+/// The parent half stays until the fork is gone.
+fn stay(_: &mut HookContext<'_>) -> Result<(), Errno> {
+    if fork() != 0 {
+        let mut status = 0;
+        // SAFETY: writes one int.
+        unsafe { libc::wait(&mut status) };
+        // SAFETY: ends the parent half.
+        unsafe { libc::_exit(7) };
+    }
+    Ok(())
+}
+
+/// Runs what says where it ran, and reads that to the end, when nobody is
+/// left who could.
+fn said(mut command: Command) -> (Result<i32, offshoot::Error>, String) {
+    let (read, write) = rustix::pipe::pipe().unwrap();
+    rustix::io::fcntl_setfd(&read, rustix::io::FdFlags::CLOEXEC).unwrap();
+    command.args(["-c", "echo ran"]).stdout(write);
+    let made = command.spawn();
+    drop(command);
+    let mut text = String::new();
+    File::from(read).read_to_string(&mut text).unwrap();
+    let code = made.map(|mut child| child.wait().unwrap().code().unwrap());
+    (code, text)
+}
+
+#[test]
+fn a_hook_may_close_whatever_is_open() {
+    let name = "a_hook_may_close_whatever_is_open";
+    let _alone = alone();
+    if !util::inside(name, &[]) {
+        return;
+    }
+    each_of(&NO_IMAGE, |engine| {
+        let all: [(Hook, usize); 2] = [(close_all, 40), (cover_all, 5)];
+        for (hook, times) in all {
+            for _ in 0..times {
+                let begun = Instant::now();
+                let mut sleep = hooked("/bin/sleep", engine, hook);
+                let mut child = sleep.arg("60").spawn().unwrap();
+                assert!(begun.elapsed() < Duration::from_secs(30), "{engine}");
+                child.kill().unwrap();
+                let status = child.wait().unwrap();
+                assert_eq!(status.signal(), Some(libc::SIGKILL), "{engine}");
+                let lost = hooked("/no/such/program", engine, hook).spawn();
+                let error = lost.map(drop).unwrap_err();
+                let lost = Some("/no/such/program");
+                is(&error, Step::Exec, lost, libc::ENOENT);
+                assert!(!has_children(), "{engine}");
+            }
+        }
+    });
+}
+
+/// Who detaches does so: the child that was made has ended, and the program
+/// is a process of its own.
+#[test]
+fn a_hook_may_leave_the_rest_to_a_fork_in_memory_of_its_own() {
+    let name = "a_hook_may_leave_the_rest_to_a_fork_in_memory_of_its_own";
+    let _alone = alone();
+    if !util::inside(name, &[]) {
+        return;
+    }
+    each_of(&COPIES, |engine| {
+        for (hook, code) in
+            [(leave as Hook, 0), (leave_and_close, 0), (stay, 7)]
+        {
+            for _ in 0..20 {
+                let (made, text) = said(hooked("/bin/sh", engine, hook));
+                assert_eq!(made.unwrap(), code, "{engine}");
+                assert_eq!(text, "ran\n", "{engine}");
+            }
+            let (made, text) = said(hooked("/no/such", engine, hook));
+            is(&made.unwrap_err(), Step::Exec, Some("/no/such"), libc::ENOENT);
+            assert_eq!(text, "");
+            assert!(!has_children(), "{engine}");
+        }
+        let (made, _) = said(hooked("/bin/sh", engine, leave_and_fail));
+        is(&made.unwrap_err(), Step::PreExec, None, libc::EXDEV);
+        assert!(!has_children(), "{engine}");
+    });
+}
+
+/// In the parent's memory a fork has a copy of the block: it ends, and so
+/// does one that comes too late.
+#[test]
+fn nothing_runs_after_the_error_of_a_hook_that_forked() {
+    let name = "nothing_runs_after_the_error_of_a_hook_that_forked";
+    let _alone = alone();
+    if !util::inside(name, &[]) {
+        return;
+    }
+    let shared = (Engine::Suspended, leave as Hook);
+    let late = COPIES.map(|engine| (engine, leave_late as Hook));
+    for (engine, hook) in [shared].into_iter().chain(late) {
+        let (made, text) = said(hooked("/bin/sh", engine, hook));
+        let error = made.unwrap_err();
+        assert_eq!(error.step(), Step::PreExec, "{engine} {error}");
+        assert!(error.to_string().contains("exited with 0"), "{error}");
+        assert_eq!(text, "", "{engine}");
+        assert!(!has_children(), "{engine}");
+    }
+}
