@@ -129,6 +129,7 @@ fn a_name_that_is_too_long_is_nowhere_as_in_std() {
 /// A path is no name.
 #[test]
 fn a_path_may_be_longer_than_a_name_whatever_is_searched() {
+    let _alone = alone();
     let dir = fixture("long-path");
     let good = dir.join("good").display().to_string();
     let long = format!("{good}{}/{X}", "/.".repeat(200));
