@@ -4,8 +4,8 @@
 //! *A spawn is a tiny program that the parent compiles and the child runs.*
 //! The builder collects wishes; the plan turns them into a list of steps and
 //! checks each once; each step becomes rows of one table of system calls; the
-//! child goes down that table in a few dozen instructions of assembly, in the
-//! parent's own memory, and execs. If a row fails, its step, operand and
+//! child goes down that table in under a hundred instructions of assembly, in
+//! the parent's own memory, and execs. If a row fails, its step, operand and
 //! errno come back.
 //!
 //! ```
@@ -19,7 +19,8 @@
 //! # Ok::<(), offshoot::Error>(())
 //! ```
 //!
-//! Linux 5.9 or newer, on x86-64 and aarch64.
+//! Linux on x86-64 or aarch64; best from 5.9 on, with fallbacks for what is
+//! missing (docs/kernels.md in the repository).
 
 #![no_std]
 // The import tells the room; examples and tests may name std.

@@ -111,7 +111,8 @@ const ASK: Ask<'_> = Ask {
 fn held_against(rows: &[Call], text: &[u8], results: &[i64]) -> Left {
     let model = held_suspended(rows, text, results);
     let table = Table::new(rows, text, &[], &[]).expect("a sound table");
-    let (made, real) = copied::launch(&table, Block::new(), ASK);
+    let mut real = Block::new();
+    let made = copied::launch(&table, &mut real, ASK);
     assert_eq!(left(exit_code(made), &real), model, "copied: {rows:#?}");
     model
 }
@@ -426,7 +427,8 @@ fn a_row_calls_a_function_with_its_data_and_two_arguments() {
         let table = Table::new(&rows, b"", &[], &entries).unwrap();
         let mut shared = Block::new();
         let made = suspended::launch(&table, &mut shared, ASK);
-        let (other, copied) = copied::launch(&table, Block::new(), ASK);
+        let mut copied = Block::new();
+        let other = copied::launch(&table, &mut copied, ASK);
         assert_eq!(exit_code(made), exit_code(other));
         assert_eq!(left(0, &shared), left(0, &copied));
         assert_eq!(shared.failed, u32::from(data == 9));

@@ -1,10 +1,11 @@
 //! The oracle: each wish through std and through us, with one reporter as
 //! the child, gives the same report. The differences that there are stand in
-//! docs/compare.md and nowhere else.
+//! docs/compare.md and nowhere else; tests/differences.rs shows them.
 #![allow(unsafe_code, reason = "hooks are compared too")]
 
 mod util;
 
+use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -318,6 +319,55 @@ fn a_report_does_not_change_with_the_signals_of_other_processes() {
     other.kill().unwrap();
     other.wait().unwrap();
     assert_eq!(before, after);
+}
+
+/// The changes of the environment that both builders list.
+#[test]
+fn changes_of_the_environment_are_listed_as_by_std() {
+    macro_rules! listed {
+        (|$c:ident| $body:expr) => {{
+            let mut $c = process::Command::new("x");
+            let _ = $body;
+            let std =
+                $c.get_envs().map(|(k, v)| (k.into(), v.map(Into::into)));
+            let std: Vec<(OsString, Option<OsString>)> = std.collect();
+            let mut $c = Command::new("x");
+            let _ = $body;
+            let ours =
+                $c.get_envs().map(|(k, v)| (k.into(), v.map(Into::into)));
+            assert_eq!(std, ours.collect::<Vec<_>>(), stringify!($body));
+        }};
+    }
+    listed!(|c| c.env("A", "1").env("B", "2").env("A", "3"));
+    listed!(|c| c.env("A", "1").env_remove("A"));
+    listed!(|c| c.env_remove("A").env("A", "1"));
+    listed!(|c| c.env("A", "1").env_clear());
+    listed!(|c| c.env_remove("A").env_clear());
+    listed!(|c| c.env_clear().env("A", "1"));
+    listed!(|c| c.env_clear().env_remove("A"));
+    listed!(|c| c.env_clear().env("A", "1").env_remove("A"));
+    listed!(|c| c.env_remove("A").env_clear().env_remove("B"));
+}
+
+/// A directory that only root may enter, and a child that is nobody: both
+/// enter it with the new ids.
+#[test]
+fn the_directory_is_entered_with_the_new_ids_as_by_std() {
+    let _alone = alone();
+    if !root() {
+        let name = "the_directory_is_entered_with_the_new_ids_as_by_std";
+        return util::skip(name, "only root has other ids to change to");
+    }
+    let dir = scratch("roots-own");
+    fs::set_permissions(&dir, fs::Permissions::from_mode(0o700)).unwrap();
+    let mut std = process::Command::new("/bin/true");
+    let std = std.uid(65534).current_dir(&dir).spawn().map(drop);
+    assert_eq!(std.unwrap_err().raw_os_error(), Some(libc::EACCES));
+    let mut ours = Command::new("/bin/true");
+    let ours = ours.uid(65534).current_dir(&dir).spawn().map(drop);
+    let ours = ours.unwrap_err();
+    assert_eq!(ours.step(), offshoot::Step::Chdir);
+    assert_eq!(ours.raw_os_error(), Some(libc::EACCES));
 }
 
 /// The rows of docs/compare.md: each names a test that shows it.

@@ -72,29 +72,29 @@ fn ids(engine: Engine) {
 /// What a spawn may use, by the engine: the limit of a build with
 /// optimizations and of one without, in bytes. std's own builder uses 2,000.
 const ROWS: [(&str, [usize; 2], Work); 8] = [
-    ("builder", [8 << 10, 16 << 10], || {
+    ("builder", [8 << 10, 20 << 10], || {
         assert!(Command::new("true").status().unwrap().success());
     }),
-    ("builder, output", [8 << 10, 16 << 10], || {
+    ("builder, output", [8 << 10, 20 << 10], || {
         assert!(Command::new("true").output().unwrap().status.success());
     }),
-    ("prepared", [8 << 10, 16 << 10], || {
+    ("prepared", [8 << 10, 20 << 10], || {
         let prepared = Command::new("/bin/true").prepare().unwrap();
         assert!(prepared.spawn().unwrap().wait().unwrap().success());
     }),
-    ("pipes", [8 << 10, 16 << 10], || {
+    ("pipes", [8 << 10, 20 << 10], || {
         let mut cat = Command::new("/bin/cat");
         cat.stdin(Stdio::piped()).stdout(Stdio::piped()).current_dir("/");
         let child = cat.spawn().unwrap();
         assert!(child.wait_with_output().unwrap().status.success());
     }),
-    ("not found", [8 << 10, 16 << 10], || {
+    ("not found", [8 << 10, 20 << 10], || {
         let mut command = Command::new("no-such-program");
         command.spawn().map(drop).unwrap_err();
     }),
-    ("isolated", [8 << 10, 20 << 10], || ids(Engine::Isolated)),
-    ("copied", [12 << 10, 28 << 10], || ids(Engine::Copied)),
-    ("pipe", [12 << 10, 28 << 10], || ids(Engine::Pipe)),
+    ("isolated", [10 << 10, 24 << 10], || ids(Engine::Isolated)),
+    ("copied", [10 << 10, 24 << 10], || ids(Engine::Copied)),
+    ("pipe", [10 << 10, 24 << 10], || ids(Engine::Pipe)),
 ];
 
 #[test]

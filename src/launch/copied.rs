@@ -34,13 +34,13 @@ const LAST_WAIT: i64 = 640_000_000;
 /// runs the program or is gone.
 pub(crate) fn launch(
     table: &Table<'_>,
-    block: Block,
+    block: &mut Block,
     ask: Ask<'_>,
-) -> (Made, Block) {
+) -> Made {
     let ask = ask.with(CloneFlags::COPIED);
     let mut shared = match Shared::new(block) {
         Ok(shared) => shared,
-        Err(errno) => return (Made::Refused(errno), block),
+        Err(errno) => return Made::Refused(errno),
     };
     let at = shared.at();
     seat(shared.block(), at, ask);
@@ -58,13 +58,14 @@ pub(crate) fn launch(
     set_signal_mask(mask);
     let Some(pid) = Pid::new(made) else {
         let errno = Errno::of(made).unwrap_or(Errno(libc::EINVAL));
-        return (Made::Refused(errno), shared.read());
+        return Made::Refused(errno);
     };
     let pidfd = shared.half(pidfd).load(Ordering::Relaxed);
     let pidfd = descriptor(pidfd.into()).or_else(|| pidfd_open(pid));
     let target = Target { pid, pidfd };
     if !gate::pass(&shared, ask.gate, target, || ended(target)) {
-        return (Made::Stopped { pidfd }, shared.read());
+        *block = shared.read();
+        return Made::Stopped { pidfd };
     }
     await_word(shared.half(slot::WORD), is_free, || {
         resume(target);
@@ -74,13 +75,12 @@ pub(crate) fn launch(
         // It has the word by now, which its death frees as well.
         await_word(shared.half(slot::WORD), is_free, || false);
     }
-    let mut block = shared.read();
-    forked::settle(&mut block);
-    let made = match forked::is_another(&block) {
-        true => forked::verdict(&block, first_exec(table), target),
-        false => verdict(table, &block, pid, pidfd),
-    };
-    (made, block)
+    *block = shared.read();
+    forked::settle(block);
+    match forked::is_another(block) {
+        true => forked::verdict(block, first_exec(table), target),
+        false => verdict(table, block, pid, pidfd),
+    }
 }
 
 /// Whether the kernel has let go of the word.

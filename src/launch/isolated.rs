@@ -47,7 +47,7 @@ pub(crate) fn launch(
     inside: Inside,
 ) -> Made {
     let ask = ask.with(CloneFlags::SUSPENDED);
-    page.fill(*block);
+    page.fill(block);
     let there = usize::try_from(sheet::PAGE).unwrap_or_default();
     seat(page.block(), ptr::without_provenance_mut(there), ask);
     seat_name(page.block());
@@ -87,9 +87,7 @@ pub(crate) fn launch(
     }
     // Not the page's own: the child may write there.
     let apart = block.slot(slot::APART) != 0;
-    let (made, left) = program(page, target, inside, apart);
-    *block = left;
-    made
+    program(page, target, block, inside, apart)
 }
 
 /// The words of an image that execs in its second thread: one more that it
@@ -111,9 +109,10 @@ fn seat_words(block: &mut Block, base: *mut Block, ask: Ask<'_>) {
 fn program(
     page: &Shared,
     target: Target,
+    block: &mut Block,
     inside: Inside,
     apart: bool,
-) -> (Made, Block) {
+) -> Made {
     let Target { pid, pidfd } = target;
     let word = if apart { slot::BELL } else { slot::WORD };
     let let_go = |n| is_free(page.half(n).load(Ordering::Acquire));
@@ -122,12 +121,12 @@ fn program(
         resume(target);
         ended(target)
     });
-    let block = page.read();
+    *block = page.read();
     if block.failed != 0 {
         // A failed image is an ordinary child: another thread may have
         // waited for it. What it said stands in the page.
         let _ = wait(target, Kind::Any, true);
-        return (failed(&block, pidfd), block);
+        return failed(block, pidfd);
     }
     let died = || {
         let row = block.reached.max(inside.first);
@@ -138,20 +137,19 @@ fn program(
     if apart {
         // The first thread may have marked its last row later.
         let word = block.slot(slot::EXECED) & u64::from(u32::MAX);
-        let made = match u32::try_from(word).is_ok_and(is_free) {
+        return match u32::try_from(word).is_ok_and(is_free) {
             true => running(true),
             false => died(),
         };
-        return (made, block);
     }
     if block.reached < inside.exec {
-        return (died(), block);
+        return died();
     }
     // The word says that its memory is gone, by exec or by death.
-    match became(target, &block) {
-        Some(true) => (running(true), block),
-        Some(false) => (died(), block),
-        None => (running(false), block),
+    match became(target, block) {
+        Some(true) => running(true),
+        Some(false) => died(),
+        None => running(false),
     }
 }
 

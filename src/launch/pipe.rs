@@ -33,16 +33,16 @@ const LAST_WAIT: i64 = 16_000_000;
 /// pipe's writing end, which is close-on-exec, is closed in the child.
 pub(crate) fn launch(
     table: &Table<'_>,
-    block: Block,
+    block: &mut Block,
     ask: Ask<'_>,
     pipe: (OwnedFd, OwnedFd),
-) -> (Made, Block) {
+) -> Made {
     let (ours, theirs) = pipe;
     let flags = CloneFlags::empty();
     let ask = Ask { maker: Maker::Clone, flags, ..ask };
     let mut shared = match Shared::new(block) {
         Ok(shared) => shared,
-        Err(errno) => return (Made::Refused(errno), block),
+        Err(errno) => return Made::Refused(errno),
     };
     let at = shared.at();
     seat(shared.block(), at, ask);
@@ -59,17 +59,18 @@ pub(crate) fn launch(
     mem::drop(theirs);
     let Some(pid) = Pid::new(made) else {
         let errno = Errno::of(made).unwrap_or(Errno(libc::EINVAL));
-        return (Made::Refused(errno), shared.read());
+        return Made::Refused(errno);
     };
     let pidfd = pidfd_open(pid);
     let target = Target { pid, pidfd };
     if !gate::pass(&shared, ask.gate, target, || ended(target)) {
-        return (Made::Stopped { pidfd }, shared.read());
+        *block = shared.read();
+        return Made::Stopped { pidfd };
     }
     let runs = await_exec(&shared, table, target, &ours);
-    let mut block = shared.read();
-    forked::settle(&mut block);
-    (verdict(table, &block, target, runs), block)
+    *block = shared.read();
+    forked::settle(block);
+    verdict(table, block, target, runs)
 }
 
 /// Waits until the child has exec'd, has failed a row or has ended: whether

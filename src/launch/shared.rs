@@ -28,7 +28,7 @@ pub(crate) struct Shared(NonNull<Block>);
 unsafe impl Send for Shared {}
 
 impl Shared {
-    pub(super) fn new(block: Block) -> Result<Shared, Errno> {
+    pub(super) fn new(block: &Block) -> Result<Shared, Errno> {
         // SAFETY: a fresh mapping, at an address of the kernel's choice,
         // takes nobody's memory.
         let at = unsafe {
@@ -43,12 +43,12 @@ impl Shared {
         // SAFETY: a fresh mapping, at an address of the kernel's choice,
         // takes nobody's memory.
         let at = unsafe { mmap(null, PAGE, PROT, shared, file, 0) };
-        Shared::mapped(at, Block::new())
+        Shared::mapped(at, &Block::new())
     }
 
     fn mapped(
         at: Result<*mut c_void, Failure>,
-        block: Block,
+        block: &Block,
     ) -> Result<Shared, Errno> {
         let at = at.map_err(|e| Errno(e.raw_os_error()))?;
         let at =
@@ -59,11 +59,11 @@ impl Shared {
     }
 
     /// Puts a block there, before there is a child.
-    pub(super) fn fill(&mut self, block: Block) {
+    pub(super) fn fill(&mut self, block: &Block) {
         // SAFETY: the mapping is page-aligned, writable, ours alone (clause 2
         // of this folder: no child uses it now), and at least as long as a
         // block (asserted above).
-        unsafe { self.0.write(block) };
+        unsafe { self.0.write(*block) };
     }
 
     /// Where both processes find the block.

@@ -16,6 +16,7 @@ use super::std::{
     fs::File,
     os::unix::{ffi::OsStrExt, fs::FileExt},
     path::{Path, PathBuf},
+    vec,
 };
 
 /// How many files the kernel looks at, each the interpreter of the one
@@ -127,10 +128,10 @@ fn loader(file: &File, head: &[u8]) -> Option<PathBuf> {
         file.read_exact_at(row, place).ok()?;
         if word(row, 0)? == INTERP {
             let len = usize::try_from(number(row, places.len)?).ok()?;
-            let mut name = [0u8; 4096];
-            let name = name.get_mut(..len)?;
-            file.read_exact_at(name, number(row, places.place)?).ok()?;
-            let end = memchr::memchr(0, name).unwrap_or(len);
+            // PATH_MAX, as the kernel has it.
+            let mut name = vec![0; Some(len).filter(|len| *len <= 4096)?];
+            file.read_exact_at(&mut name, number(row, places.place)?).ok()?;
+            let end = memchr::memchr(0, &name).unwrap_or(len);
             let name = OsStr::from_bytes(name.get(..end)?);
             return Some(PathBuf::from(name));
         }

@@ -78,7 +78,13 @@ impl Command {
     /// # Ok::<(), offshoot::Error>(())
     /// ```
     pub fn env_remove<K: AsRef<OsStr>>(&mut self, key: K) -> &mut Command {
-        self.wishes.env.insert(key.as_ref().to_os_string(), None);
+        let key = key.as_ref();
+        // With nothing inherited there is nothing to leave out.
+        if self.wishes.env_clear {
+            self.wishes.env.remove(key);
+        } else {
+            self.wishes.env.insert(key.to_os_string(), None);
+        }
         self
     }
 

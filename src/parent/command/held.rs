@@ -13,6 +13,7 @@ use crate::parent::plan::shape::Shape;
 use crate::parent::plan::{Plan, stdio_step};
 use crate::parent::reserve::{Low, lift};
 use crate::parent::std::{
+    boxed::Box,
     format,
     fs::{File, OpenOptions},
     io,
@@ -60,9 +61,10 @@ pub(super) type Unimaged = (&'static str, i32);
 impl Held {
     /// Opens, checks and copies. The plan's numbers are those to use from
     /// here on.
-    pub(super) fn new(plan: &mut Plan) -> Result<Held, Error> {
+    pub(super) fn new(plan: &mut Plan) -> Result<Box<Held>, Error> {
         let targets = plan.targets();
-        let mut held = Held { targets, cut: 3, above: 3, ..Held::default() };
+        let held = Held { targets, cut: 3, above: 3, ..Held::default() };
+        let mut held = Box::new(held);
         // Before anything is opened: it could take a closed one's number.
         let limit = open(plan)?;
         for op in &plan.ops {

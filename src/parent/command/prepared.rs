@@ -92,7 +92,7 @@ struct Spawn<'a> {
 pub struct Prepared {
     pub(super) plan: Box<Plan>,
     pub(super) first: Lowered,
-    pub(super) held: Held,
+    pub(super) held: Box<Held>,
     /// A descriptor above those that are held, for the proof.
     pub(super) canary: Option<Low>,
     /// The thread that has made it, and whether others may use it.
@@ -159,7 +159,7 @@ impl Prepared {
 
     pub(super) fn bound(
         mut plan: Box<Plan>,
-        mut held: Held,
+        mut held: Box<Held>,
     ) -> Result<Prepared, Error> {
         plan.words.bind();
         let first = match Lowered::new(&plan, plan.shape, &held) {
@@ -249,6 +249,8 @@ impl Prepared {
         self.spawn()?.wait_with_output()
     }
 
+    /// In a frame of its own: `once` needs it for a second try only.
+    #[inline(never)]
     fn start(
         &self,
         ends: Ends,
@@ -389,26 +391,11 @@ fn launch(
         (Engine::Suspended | Engine::Isolated, _) => {
             suspended::launch(table, block, ask)
         }
-        (Engine::Copied | Engine::Pipe, _) => {
-            launch_copy(table, block, ask, extra.pipe.take())
-        }
+        (Engine::Copied | Engine::Pipe, _) => match extra.pipe.take() {
+            Some(ends) => pipe::launch(table, block, ask, ends),
+            None => copied::launch(table, block, ask),
+        },
     }
-}
-
-/// In a frame of its own, as it holds a second block.
-#[inline(never)]
-fn launch_copy(
-    table: &Table<'_>,
-    block: &mut Block,
-    ask: Ask<'_>,
-    pipe: Option<(OwnedFd, OwnedFd)>,
-) -> Made {
-    let (made, left) = match pipe {
-        Some(ends) => pipe::launch(table, *block, ask, ends),
-        None => copied::launch(table, *block, ask),
-    };
-    *block = left;
-    made
 }
 
 /// Takes ownership of the descriptor that a launch made. Where 0 to 2 were

@@ -111,11 +111,14 @@ impl Command {
     /// ```
     /// use offshoot::Command;
     ///
+    /// /// As `libc::RLIMIT_NOFILE`.
+    /// const RLIMIT_NOFILE: u32 = 7;
+    ///
     /// let mut sh = Command::new("sh");
     /// sh.args(["-c", "ulimit -n"]);
     /// // SAFETY: the hook makes one system call through its context.
     /// unsafe {
-    ///     sh.pre_exec(|context| context.setrlimit(7, 99, 99)); // NOFILE
+    ///     sh.pre_exec(|context| context.setrlimit(RLIMIT_NOFILE, 99, 99));
     /// }
     /// assert_eq!(sh.output()?.stdout, b"99\n");
     /// # Ok::<(), offshoot::Error>(())

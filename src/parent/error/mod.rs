@@ -84,8 +84,10 @@ struct Inner {
 
 /// What went wrong, and at which step.
 ///
-/// One pointer wide, `Send + Sync + 'static`. Converts into [`io::Error`]
-/// with the same kind, keeping itself as the source.
+/// One pointer wide, `Send + Sync + 'static`. Converts into [`io::Error`], by
+/// `?` too, with the same kind and text. That has no `raw_os_error()`, as it
+/// keeps a number or an error: [`io::Error::get_ref`] is this error, with its
+/// number, where `source()` is not.
 ///
 /// # Examples
 ///
@@ -101,6 +103,10 @@ struct Inner {
 ///     error.to_string(),
 ///     r#"chdir "/nope": No such file or directory (os error 2)"#
 /// );
+/// // Where it has become an io::Error:
+/// let io = std::io::Error::from(error);
+/// let inside = io.get_ref().and_then(|e| e.downcast_ref::<offshoot::Error>());
+/// assert_eq!(inside.and_then(|e| e.raw_os_error()), Some(2));
 /// ```
 pub struct Error(Box<Inner>);
 

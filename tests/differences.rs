@@ -1,0 +1,296 @@
+//! Differences: what docs/compare.md lists, done through std and through us
+//! in one test each. What both do alike is in tests/oracle.rs.
+#![allow(unsafe_code, reason = "wrappers and an environ of one's own")]
+
+mod util;
+
+use std::error::Error as _;
+use std::ffi::{c_char, c_int, c_void};
+use std::os::unix::process::CommandExt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{env, io, mem, process, ptr};
+
+use offshoot::{Command, Error, Groups, Step};
+use util::mirror::{ASK, Report, descriptors};
+use util::{alone, inside, program, scratch};
+
+/// The same words for both builders, and what they report.
+macro_rules! reports {
+    (|$c:ident| $body:expr) => {{
+        let exe = env::current_exe().unwrap();
+        let mut $c = process::Command::new(&exe);
+        $c.args([ASK, "-"]);
+        let _ = $body;
+        let std = Report::parse(&$c.output().unwrap().stdout);
+        let mut $c = Command::new(&exe);
+        $c.args([ASK, "-"]);
+        let _ = $body;
+        (std, Report::parse(&$c.output().unwrap().stdout))
+    }};
+}
+
+/// The same words for both builders, and their errors.
+macro_rules! errors {
+    ($program:expr, |$c:ident| $body:expr) => {{
+        let mut $c = process::Command::new($program);
+        let _ = $body;
+        let std = $c.spawn().map(drop).unwrap_err();
+        let mut $c = Command::new($program);
+        let _ = $body;
+        (std, $c.spawn().map(drop).unwrap_err())
+    }};
+}
+
+fn root() -> bool {
+    // SAFETY: asks for a number.
+    unsafe { libc::geteuid() == 0 }
+}
+
+#[test]
+fn the_errno_of_an_error_that_has_become_an_io_error_is_inside_it() {
+    fn spawn(directory: &str) -> io::Result<()> {
+        Command::new("/bin/true").current_dir(directory).spawn()?;
+        Ok(())
+    }
+    let (std, _) = errors!("/bin/true", |c| c.current_dir("/nope"));
+    let ours = spawn("/nope").unwrap_err();
+    assert_eq!(std.kind(), ours.kind());
+    assert_eq!(std.raw_os_error(), Some(libc::ENOENT));
+    assert_eq!(ours.raw_os_error(), None, "std keeps a number or an error");
+    let inside = ours.get_ref().and_then(|e| e.downcast_ref::<Error>());
+    let inside = inside.expect("our own error");
+    assert_eq!(inside.raw_os_error(), Some(libc::ENOENT));
+    assert_eq!(inside.step(), Step::Chdir);
+    assert_eq!(inside.to_string(), ours.to_string());
+    // io::Error gives the source of what it holds, not what it holds.
+    assert!(ours.source().is_none() && inside.source().is_none());
+}
+
+#[test]
+fn an_empty_program_or_directory_is_refused_where_std_finds_none() {
+    for case in ["program", "directory"] {
+        let (std, ours) = match case {
+            "program" => errors!("", |c| &mut c),
+            _ => errors!("/bin/true", |c| c.current_dir("")),
+        };
+        assert_eq!(std.raw_os_error(), Some(libc::ENOENT), "{case}");
+        assert_eq!(ours.kind(), io::ErrorKind::InvalidInput, "{ours}");
+        assert_eq!(ours.raw_os_error(), None, "{ours}");
+    }
+}
+
+#[test]
+fn a_user_id_of_all_ones_is_refused_by_name_where_std_says_einval() {
+    let (std, ours) = errors!("/bin/true", |c| c.uid(u32::MAX));
+    assert_eq!(std.raw_os_error(), Some(libc::EINVAL));
+    assert_eq!(ours.kind(), std.kind());
+    assert_eq!(ours.step(), Step::Uid);
+    let (std, ours) = errors!("/bin/true", |c| c.gid(u32::MAX));
+    assert_eq!(std.raw_os_error(), Some(libc::EINVAL));
+    assert_eq!(ours.kind(), std.kind());
+    assert_eq!(ours.step(), Step::Gid);
+}
+
+/// std reaches execvp where it forks, and execvp has a shell run what has no
+/// format.
+#[test]
+fn what_has_no_format_is_never_given_to_a_shell_unasked() {
+    let _alone = alone();
+    let path = scratch("no-format").join("script");
+    program(&path, b"exit 7\n");
+    let hook = || Ok(());
+    let (std, ours) = errors!(&path, |c| &mut c);
+    assert_eq!(std.raw_os_error(), Some(libc::ENOEXEC));
+    assert_eq!(ours.raw_os_error(), Some(libc::ENOEXEC));
+    let mut forked = process::Command::new(&path);
+    // SAFETY: the hook does nothing.
+    unsafe { forked.pre_exec(hook) };
+    assert_eq!(forked.status().unwrap().code(), Some(7));
+    let mut hooked = Command::new(&path);
+    // SAFETY: the hook does nothing.
+    unsafe { hooked.pre_exec(|_| Ok(())) };
+    let error = hooked.spawn().map(drop).unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(libc::ENOEXEC), "{error}");
+    assert_eq!(hooked.shell_fallback(true).status().unwrap().code(), Some(7));
+    // SAFETY: asks for a number.
+    let own = unsafe { libc::geteuid() };
+    let mut forked = process::Command::new(&path);
+    assert_eq!(forked.uid(own).status().unwrap().code(), Some(7));
+    let error = Command::new(&path).uid(own).spawn().map(drop).unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(libc::ENOEXEC), "{error}");
+    let error = Command::new(&path).exec();
+    assert_eq!(error.raw_os_error(), Some(libc::ENOEXEC), "{error}");
+    const STD: &str = "OFFSHOOT_EXEC_BY_STD";
+    let name = "what_has_no_format_is_never_given_to_a_shell_unasked";
+    if env::var_os(STD).is_some() {
+        panic!("{}", process::Command::new(&path).exec());
+    }
+    let mut again = process::Command::new(env::current_exe().unwrap());
+    let again = again.args(["--exact", name]).env(STD, "1");
+    let again = again.env("TMPDIR", scratch("exec-by-std")).output().unwrap();
+    assert_eq!(again.status.code(), Some(7), "{again:?}");
+}
+
+/// An environ as some launchers make it.
+#[test]
+fn strange_entries_of_environ_are_passed_on_as_far_as_std_reads_them() {
+    let name =
+        "strange_entries_of_environ_are_passed_on_as_far_as_std_reads_them";
+    let _alone = alone();
+    if !inside(name, &[]) {
+        return;
+    }
+    unsafe extern "C" {
+        static mut environ: *const *const c_char;
+    }
+    let entries = [c"A=1".as_ptr(), c"odd".as_ptr(), c"A=2".as_ptr()];
+    let list = [entries[0], entries[1], entries[2], ptr::null()];
+    // SAFETY: no other thread of this process changes its environment.
+    let before = unsafe { environ };
+    // SAFETY: no other thread reads its environment; the list outlives this.
+    unsafe { environ = list.as_ptr() };
+    let (std, ours) = reports!(|c| &mut c);
+    assert_eq!(std.all("env"), ["A=1", "odd", "A=2"], "environ as it is");
+    assert_eq!(ours.all("env"), ["A=1", "A=2"], "what std reads of it");
+    // Where one is changed, std makes a map of what it reads.
+    let (std, ours) = reports!(|c| c.env("B", "3"));
+    assert_eq!(std.all("env"), ["A=2", "B=3"]);
+    assert_eq!(ours.all("env"), ["A=1", "A=2", "B=3"]);
+    let (std, ours) = reports!(|c| c.env("A", "3"));
+    assert_eq!((std.all("env"), ours.all("env")), (vec!["A=3"], vec!["A=3"]));
+    // SAFETY: as above; its first list is there as long as the process.
+    unsafe { environ = before };
+}
+
+#[test]
+fn each_child_has_a_descriptor_here_until_it_is_dropped() {
+    let name = "each_child_has_a_descriptor_here_until_it_is_dropped";
+    let _alone = alone();
+    if !inside(name, &[]) {
+        return;
+    }
+    let before = descriptors().len();
+    let mut std = process::Command::new("/bin/true").spawn().unwrap();
+    assert_eq!(descriptors().len(), before);
+    let mut ours = Command::new("/bin/true").spawn().unwrap();
+    assert_eq!(descriptors().len(), before + 1);
+    assert!(ours.wait().unwrap().success() && std.wait().unwrap().success());
+    assert_eq!(descriptors().len(), before + 1, "after the wait too");
+    drop(ours);
+    assert_eq!(descriptors().len(), before);
+}
+
+static WRAPPED: AtomicUsize = AtomicUsize::new(0);
+static FORKS: AtomicUsize = AtomicUsize::new(0);
+
+type Spawn = unsafe extern "C" fn(
+    *mut libc::pid_t,
+    *const c_char,
+    *const c_void,
+    *const c_void,
+    *const *mut c_char,
+    *const *mut c_char,
+) -> c_int;
+
+/// In the place of libc's, as a library of LD_PRELOAD puts its own there.
+///
+/// # Safety
+///
+/// As `posix_spawnp(3)`.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn posix_spawnp(
+    pid: *mut libc::pid_t,
+    file: *const c_char,
+    actions: *const c_void,
+    attr: *const c_void,
+    argv: *const *mut c_char,
+    envp: *const *mut c_char,
+) -> c_int {
+    WRAPPED.fetch_add(1, Ordering::SeqCst);
+    // SAFETY: asks the linker for libc's own.
+    let next =
+        unsafe { libc::dlsym(libc::RTLD_NEXT, c"posix_spawnp".as_ptr()) };
+    assert!(!next.is_null());
+    // SAFETY: libc's function of this name has this type.
+    let next = unsafe { mem::transmute::<*mut c_void, Spawn>(next) };
+    // SAFETY: what this was called with.
+    unsafe { next(pid, file, actions, attr, argv, envp) }
+}
+
+#[test]
+fn wrappers_of_libc_and_its_fork_handlers_see_nothing_of_a_spawn() {
+    let name = "wrappers_of_libc_and_its_fork_handlers_see_nothing_of_a_spawn";
+    let _alone = alone();
+    if !inside(name, &[]) {
+        return;
+    }
+    extern "C" fn forked() {
+        FORKS.fetch_add(1, Ordering::SeqCst);
+    }
+    unsafe extern "C" {
+        fn pthread_atfork(
+            prepare: Option<extern "C" fn()>,
+            parent: Option<extern "C" fn()>,
+            child: Option<extern "C" fn()>,
+        ) -> c_int;
+    }
+    // SAFETY: the function adds to an atomic.
+    let done = unsafe { pthread_atfork(Some(forked), None, None) };
+    assert_eq!(done, 0);
+    let seen = || {
+        let wrapped = WRAPPED.swap(0, Ordering::SeqCst);
+        (wrapped, FORKS.swap(0, Ordering::SeqCst))
+    };
+    assert!(process::Command::new("/bin/true").status().unwrap().success());
+    assert_eq!(seen(), (1, 0), "std calls posix_spawnp");
+    let mut forks = process::Command::new("/bin/true");
+    // SAFETY: the hook does nothing.
+    unsafe { forks.pre_exec(|| Ok(())) };
+    assert!(forks.status().unwrap().success());
+    assert_eq!(seen(), (0, 1), "and forks where there is a hook");
+    let mut ours = Command::new("/bin/true");
+    assert!(ours.status().unwrap().success());
+    // SAFETY: the hook does nothing.
+    unsafe { ours.pre_exec(|_| Ok(())) };
+    assert!(ours.status().unwrap().success());
+    assert_eq!(seen(), (0, 0));
+}
+
+/// A thread with three user ids of its own: setuid(2), which std calls,
+/// changes one of them where there is no privilege.
+#[test]
+fn all_user_ids_become_the_one_that_was_asked_for() {
+    let name = "all_user_ids_become_the_one_that_was_asked_for";
+    let _alone = alone();
+    if !root() {
+        return util::skip(name, "only root has other ids to change to");
+    }
+    let words = ["Uid", "/proc/self/status"];
+    let ids = |text: Vec<u8>| -> Vec<u32> {
+        let text = String::from_utf8(text).unwrap();
+        text.split_whitespace().skip(1).map(|n| n.parse().unwrap()).collect()
+    };
+    let thread = move || {
+        // SAFETY: changes this thread's ids only.
+        let done =
+            unsafe { libc::syscall(libc::SYS_setresuid, 1000, 2000, 3000) };
+        assert_eq!(done, 0);
+        let mut std = process::Command::new("/bin/grep");
+        let std = std.args(words).uid(3000).output().unwrap();
+        assert_eq!(ids(std.stdout), [1000, 3000, 3000, 3000]);
+        let mut ours = Command::new("/bin/grep");
+        ours.args(words).uid(3000).groups(Groups::keep());
+        assert_eq!(ids(ours.output().unwrap().stdout), [3000; 4]);
+    };
+    std::thread::spawn(thread).join().unwrap();
+}
+
+/// What is refused before anything is made has a kind, and no errno that a
+/// kernel gave.
+#[test]
+fn impossible_values_are_refused_before_there_is_a_child() {
+    let (std, ours) = errors!("/bin/true", |c| c.process_group(-1));
+    assert_eq!(std.raw_os_error(), Some(libc::EINVAL));
+    assert_eq!(ours.kind(), std.kind());
+    assert_eq!(ours.step(), Step::ProcessGroup);
+}
