@@ -152,6 +152,7 @@ pub(crate) const CASES: &[Case] = &[
 /// How each step shows in a plan. A control group is added by the harness,
 /// where there is one.
 pub(crate) const MARKS: &[(&str, &str)] = &[
+    ("BlockSigsys", "sigprocmask      SIGSYS"),
     ("Watch", "set_robust_list"),
     ("CloseRange", "nothing else, verified"),
     ("MarkRange", "-> close-on-exec"),
@@ -177,7 +178,7 @@ pub(crate) const MARKS: &[(&str, &str)] = &[
     ("Gate", "ends with the parent"),
     ("Hook", "the caller's function"),
     ("Name", "marks that exec takes away"),
-    ("SignalMask", "sigprocmask"),
+    ("SignalMask", "sigprocmask      the caller's"),
     ("ListenPid", "LISTEN_PID"),
     ("Exec", "execve "),
     ("ExecFd", "execveat"),
