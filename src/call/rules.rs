@@ -93,6 +93,7 @@ pub(super) const RULES: &[Rule] = &[
     plain(libc::SYS_close),
     reads(libc::SYS_write, 0b10, Reach::Counted(2, 1)),
     reads(libc::SYS_chdir, 0b1, Reach::String),
+    reads(libc::SYS_faccessat, 0b10, Reach::String),
     plain(libc::SYS_fchdir),
     plain(libc::SYS_getpid),
     plain(libc::SYS_setsid),

@@ -125,9 +125,9 @@ fn step(call: Call, case: &Case) -> Step {
             Step::BeforeExec
         }
         libc::SYS_rt_sigaction => Step::SignalAction,
-        libc::SYS_rt_sigprocmask | libc::SYS_rt_sigtimedwait => {
-            Step::SignalMask
-        }
+        libc::SYS_rt_sigprocmask
+        | libc::SYS_rt_sigtimedwait
+        | libc::SYS_faccessat => Step::SignalMask,
         libc::SYS_execve | libc::SYS_execveat => Step::Exec,
         other => panic!("a child made system call {other}"),
     }
@@ -143,7 +143,9 @@ fn wanted(call: Call, errno: i32, case: &Case, root: bool) -> Want {
         // It waits again.
         libc::SYS_futex if last && errno == libc::EINTR => Want::Runs,
         // Closing what may be closed already, and taking a stop.
-        libc::SYS_close | libc::SYS_rt_sigtimedwait => Want::Runs,
+        libc::SYS_close | libc::SYS_rt_sigtimedwait | libc::SYS_faccessat => {
+            Want::Runs
+        }
         // The list of descriptors serves.
         libc::SYS_close_range if missing && first => Want::Runs,
         // So does the path in /proc.

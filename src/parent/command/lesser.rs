@@ -52,15 +52,18 @@ pub(super) fn lesser(
                 instead: "/bin/sh",
             })
         }
-        // An error of the call goes on; only SIGSYS comes here.
-        Op::SignalMask
-            if is_call(lowered, row, libc::SYS_rt_sigtimedwait)
-                && !shape.keeps_stops =>
-        {
+        Op::SignalMask if !shape.keeps_stops => {
+            // An error of these goes on; only SIGSYS comes here.
+            let calls = [
+                (libc::SYS_rt_sigtimedwait, "rt_sigtimedwait"),
+                (libc::SYS_faccessat, "faccessat"),
+            ];
+            let call = |(nr, _): &&_| is_call(lowered, row, *nr);
+            let (_, feature) = *calls.iter().find(call)?;
             Some(Lesser {
                 shape: Shape { keeps_stops: true, ..shape },
                 change: Change::KeepStops,
-                feature: "rt_sigtimedwait",
+                feature,
                 instead: "stops that stay pending",
             })
         }

@@ -4,8 +4,9 @@ use super::Plan;
 use super::lower::Rows;
 use super::method::Engine;
 use super::shape::Shape;
+use super::signals::GONE;
 use super::words::Words;
-use crate::call::{Call, Check, onward, slot};
+use crate::call::{Call, Check, ROW, local, onward, slot};
 use crate::op::Str;
 use crate::sys::Errno;
 
@@ -22,7 +23,7 @@ impl Rows {
             Some(_) => (Words::SHELL, plan.words.shell_argv(nth)),
             None => (path, plan.argvs.get(nth).copied().unwrap_or(0)),
         };
-        let store = self.result();
+        let store = self.result_of(nth);
         let args = [u64::from(path.start), argv, 0];
         let row = self.call(libc::SYS_execve, &args);
         row.texts = 0b001;
@@ -44,6 +45,22 @@ impl Rows {
             }
         }
         environment(row, 2, plan, shape);
+    }
+
+    /// The slot for the result of an exec. Where the file was looked for and is
+    /// not there, that stands in it, and the exec is left out.
+    fn result_of(&mut self, nth: usize) -> u8 {
+        let (from, count) = self.looked_for;
+        let known = u8::try_from(nth).ok().filter(|n| *n < count);
+        let Some(nth) = known else { return self.result() };
+        let store = from + nth;
+        let gone = self.push(local::VALUE, &[store.into()]);
+        gone.slots = 0b1;
+        gone.check = Check::Skip;
+        gone.want = GONE;
+        gone.hop = ROW;
+        gone.store = store;
+        store
     }
 
     pub(super) fn exec_fd(&mut self, place: u16, plan: &Plan, shape: Shape) {

@@ -34,7 +34,7 @@ pub(crate) fn lower(
 ) -> Vec<Call> {
     let some = if shape.engine == Engine::Isolated { 36 } else { 12 };
     rows.reserve(some);
-    let mut rows = Rows { rows, free: slot::FREE };
+    let mut rows = Rows { rows, free: slot::FREE, looked_for: (0, 0) };
     let last = plan.steps(shape).last().map(|(n, _)| n);
     let mut files = 0;
     for (n, op) in plan.steps(shape) {
@@ -77,6 +77,8 @@ pub(crate) fn bind(rows: &mut [Call], text: u64, lists: u64, entries: u64) {
 pub(super) struct Rows {
     pub(super) rows: Vec<Call>,
     free: u8,
+    /// The first slot of what is known of files before exec, and how many.
+    pub(super) looked_for: (u8, u8),
 }
 
 impl Rows {
@@ -97,6 +99,15 @@ impl Rows {
         self.rows.push(Call::new(nr, all));
         let last = self.rows.len() - 1;
         &mut self.rows[last]
+    }
+
+    /// Slots for so many results, or as many as there are: the first, and how
+    /// many.
+    pub(super) fn results(&mut self, count: usize) -> (u8, u8) {
+        let (from, left) = (self.free, slot::COUNT - self.free);
+        let count = u8::try_from(count).map_or(left, |n| n.min(left));
+        self.free += count;
+        (from, count)
     }
 
     /// A slot for a result that the parent reads; once they are used up,

@@ -1,5 +1,6 @@
 //! Opening: what the text of every plan begins with, and where it stands.
 
+use super::signals::GONE;
 use super::words::Words;
 use crate::op::Str;
 use crate::parent::std::vec::Vec;
@@ -13,13 +14,15 @@ const _: () = assert!(SIG_DFL.len() as u64 == SIGACTION_SIZE);
 const SIGSYS: u64 = 1 << (libc::SIGSYS - 1);
 
 /// Zeros, which are `SIG_DFL` as a `struct sigaction`, an empty string and no
-/// time; then a set of signals, an errno, another set, "0", the shell's path,
+/// time; then a set of signals, an errno, another set,
+/// another errno, "0", the shell's path,
 /// and "/".
 pub(super) fn opening(text: &mut Vec<u8>) {
     text.extend_from_slice(&SIG_DFL);
     text.extend_from_slice(&STOPS.to_le_bytes());
     text.extend_from_slice(&(-i64::from(libc::EAGAIN)).to_le_bytes());
     text.extend_from_slice(&SIGSYS.to_le_bytes());
+    text.extend_from_slice(&GONE.to_le_bytes());
     text.extend_from_slice(b"0\0/bin/sh\0/\0");
 }
 
@@ -36,13 +39,16 @@ impl Words {
     /// The place of a signal set: SIGSYS.
     pub(crate) const SIGSYS: Str = Str { start: 48, len: 8 };
 
+    /// The place of the result of a call for a file that is not there.
+    pub(crate) const GONE: Str = Str { start: 56, len: 8 };
+
     /// The place of "0".
-    pub(crate) const ZERO: Str = Str { start: 56, len: 1 };
+    pub(crate) const ZERO: Str = Str { start: 64, len: 1 };
 
     /// What runs a file that the kernel has no format for, as `execvp(3)`
     /// has it.
-    pub(crate) const SHELL: Str = Str { start: 58, len: 7 };
+    pub(crate) const SHELL: Str = Str { start: 66, len: 7 };
 
     /// The place of "/".
-    pub(crate) const ROOT: Str = Str { start: 66, len: 1 };
+    pub(crate) const ROOT: Str = Str { start: 74, len: 1 };
 }

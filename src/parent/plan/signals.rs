@@ -5,7 +5,12 @@ use super::lower::Rows;
 use super::shape::Shape;
 use super::words::Words;
 use crate::call::{Call, Check, ROW, local, slot};
+use crate::op::Op;
 use crate::sys::abi::SIGSET_SIZE;
+use crate::sys::bits;
+
+/// What a call says of a file that is not there.
+pub(super) const GONE: u64 = bits(-(libc::ENOENT as i64));
 
 impl Rows {
     pub(super) fn block_sigsys(&mut self) {
@@ -72,8 +77,42 @@ impl Rows {
         row
     }
 
+    /// Looks for the files of a search while signals are blocked, up to the
+    /// first that is there: each exec of one that is not comes back, and a
+    /// stop that has arrived by then would hold the caller. `faccessat` says
+    /// ENOENT where exec does. Whatever else it says, exec finds out.
+    fn look_for_files(&mut self, plan: &Plan, shape: Shape) {
+        let files = || {
+            plan.steps(shape).filter_map(|(_, op)| match op {
+                Op::Exec(path) => Some(path),
+                _ => None,
+            })
+        };
+        let (from, count) = self.results(files().count().saturating_sub(1));
+        let here = bits(i64::from(libc::AT_FDCWD));
+        for (n, path) in (0..count).zip(files()) {
+            let args = [here, u64::from(path.start), 0];
+            let look = self.call(libc::SYS_faccessat, &args);
+            look.texts = 0b10;
+            look.check = Check::May;
+            look.store = slot::STOP;
+            let gone = u64::from(Words::GONE.start);
+            let args = [slot::STOP_AT.into(), gone, 8];
+            let there = self.push(local::COMPARE, &args);
+            (there.slots, there.texts) = (0b01, 0b10);
+            there.check = Check::Skip;
+            there.want = 1;
+            there.hop = (1 + 3 * u16::from(count - n - 1)) * ROW;
+            let note = self.push(local::VALUE, &[GONE]);
+            note.check = Check::May;
+            note.store = from + n;
+        }
+        self.looked_for = (from, count);
+    }
+
     pub(super) fn signal_mask(&mut self, plan: &Plan, shape: Shape) {
         if plan.takes_stops(shape) {
+            self.look_for_files(plan, shape);
             self.take_stops();
         }
         let how = u64::from(libc::SIG_SETMASK.unsigned_abs());

@@ -410,9 +410,9 @@ mod tests {
         words.bind();
         assert!(words.names().eq(["PATH"]));
         let (text, _) = words.places();
-        assert_eq!(words.lists(), [text + 68, text + 71, 0, text + 72, 0]);
+        assert_eq!(words.lists(), [text + 76, text + 79, 0, text + 80, 0]);
         assert_eq!(words.envp(), 24);
-        assert_eq!(words.bytes(Str { start: 68, len: 2 }), b"sh");
+        assert_eq!(words.bytes(Str { start: 76, len: 2 }), b"sh");
         assert_eq!(words.bytes(Words::ZERO), b"0");
         assert_eq!(words.bytes(Words::SHELL), b"/bin/sh");
         assert_eq!(words.bytes(Words::ROOT), b"/");
