@@ -15,7 +15,7 @@ use std::time::Duration;
 use offshoot::{Child, Command, Engine, Error, Memory, Stdio, Step};
 use util::clean::{clean, is};
 use util::filter::{self, Fate};
-use util::{alone, program, scratch, skip};
+use util::{alone, elf, program, scratch, skip};
 
 /// How long a spawn may take; one that loops takes longer.
 const SOON: Duration = Duration::from_secs(30);
@@ -170,4 +170,51 @@ fn an_init_is_made_once_where_a_filter_refuses_what_is_best() {
             assert_eq!(output.stdout, b"1\n", "{nr} {memory:?}");
         }
     }
+}
+
+/// What has worked in one thread is refused to another by its filter.
+#[test]
+fn what_works_in_another_thread_is_not_taken_for_granted() {
+    let name = "what_works_in_another_thread_is_not_taken_for_granted";
+    let _alone = alone();
+    if !is_ready(name) {
+        return;
+    }
+    for memory in [Memory::Auto, Memory::Private] {
+        let mut sh = shell(None);
+        sh.memory(memory);
+        sh.spawn().and_then(Child::wait_with_output).unwrap();
+        let sh = || sh.spawn().and_then(Child::wait_with_output);
+        let test = || first_of_a_namespace(sh);
+        let missing = fate(libc::ENOSYS);
+        let made = filter::with(libc::SYS_close_range, missing, test);
+        assert_eq!(made.unwrap().stdout, b"1\n", "{memory:?}");
+    }
+}
+
+/// The kernel makes an init's id, then finds no number for its pidfd: there is
+/// no second clone to do without.
+#[test]
+fn an_init_is_made_once_where_no_number_is_free() {
+    let name = "an_init_is_made_once_where_no_number_is_free";
+    let _alone = alone();
+    if !is_ready(name) {
+        return;
+    }
+    let path = scratch("full-init").join("seven");
+    program(&path, &elf::seven());
+    let full = |limit| {
+        let limit = libc::rlimit { rlim_cur: limit, rlim_max: 4096 };
+        // SAFETY: reads one rlimit.
+        unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) };
+    };
+    let mut child = first_of_a_namespace(|| {
+        let mut command = Command::new(&path);
+        full(0);
+        let made = command.spawn();
+        full(4096);
+        made.unwrap()
+    });
+    assert!(child.pidfd().is_none());
+    assert_eq!(child.wait().unwrap().code(), Some(7));
 }

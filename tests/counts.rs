@@ -130,7 +130,7 @@ fn a_default_spawn_and_wait_takes_six_calls_here_and_six_there() {
     let name = "a_default_spawn_and_wait_takes_six_calls_here_and_six_there";
     let counted = traced(name, || {
         let prepared = Command::new("/bin/true").prepare().unwrap();
-        // The first of a process asks once more: whether the child will be
+        // The first of a thread asks once more: whether the child will be
         // an init.
         prepared.spawn().unwrap().wait().unwrap();
         mark();

@@ -4,9 +4,9 @@
 
 mod util;
 
-use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 
-use offshoot::{Command, Engine, Launch, Memory, Step};
+use offshoot::{Command, Engine, Launch, Memory, Method, Step};
 use util::clean::{clean, spawn};
 use util::filter::{self, Fate};
 use util::{alone, each_engine, each_of, elf, program, scratch};
@@ -15,14 +15,13 @@ static PARENT: AtomicI32 = AtomicI32::new(0);
 static HERE: AtomicUsize = AtomicUsize::new(0);
 static STRAY: AtomicUsize = AtomicUsize::new(0);
 
-/// What Chromium's and Android's handlers do: the call is ENOSYS.
-extern "C" fn answer(
-    _: libc::c_int,
-    _: *mut libc::siginfo_t,
-    context: *mut libc::c_void,
-) {
+/// A filter has trapped a call.
+const SYS_SECCOMP: libc::c_int = 1;
+
+/// The call's result is ENOSYS.
+fn missing(context: *mut libc::c_void) {
     let context = context.cast::<libc::ucontext_t>();
-    // SAFETY: the kernel has given this handler a ucontext.
+    // SAFETY: the kernel has given the handler a ucontext.
     let context = unsafe { &mut (*context).uc_mcontext };
     let missing = -libc::ENOSYS;
     #[cfg(target_arch = "x86_64")]
@@ -32,6 +31,18 @@ extern "C" fn answer(
     #[cfg(target_arch = "aarch64")]
     {
         context.regs[0] = i64::from(missing).cast_unsigned();
+    }
+}
+
+/// What Chromium's and Android's handlers do.
+extern "C" fn answer(
+    _: libc::c_int,
+    info: *mut libc::siginfo_t,
+    context: *mut libc::c_void,
+) {
+    // SAFETY: the kernel has given this handler a siginfo.
+    if unsafe { (*info).si_code } == SYS_SECCOMP {
+        missing(context);
     }
     // SAFETY: asks for a number.
     let own = unsafe { libc::syscall(libc::SYS_getpid) };
@@ -170,4 +181,47 @@ fn a_hook_that_dies_of_sigsys_has_died_of_it() {
         assert_eq!(error.raw_os_error(), None, "{error}");
         assert_eq!(error.signal(), Some(libc::SIGSYS), "{error}");
     });
+}
+
+/// Sent by somebody, not by a filter.
+#[test]
+fn a_sigsys_that_is_sent_runs_no_handler_in_a_child() {
+    let name = "a_sigsys_that_is_sent_runs_no_handler_in_a_child";
+    let _alone = alone();
+    if !util::inside(name, &util::own_pids()) {
+        return;
+    }
+    // SAFETY: this process leaves the group of whoever runs the tests.
+    assert_eq!(unsafe { libc::setpgid(0, 0) }, 0);
+    install_handler();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::SeqCst) {
+                std::thread::sleep(std::time::Duration::from_micros(50));
+                // SAFETY: the group of this process, which has a handler; its
+                // children are the test's.
+                unsafe { libc::kill(0, libc::SIGSYS) };
+            }
+        });
+        for engine in [Engine::Suspended, Engine::Copied] {
+            let method = match engine {
+                Engine::Suspended => Method::Vfork,
+                _ => Method::Fork,
+            };
+            for _ in 0..400 {
+                let mut command = Command::new("/bin/true");
+                match command.method(method).spawn() {
+                    Ok(mut child) => drop(child.wait()),
+                    // It came before exec.
+                    Err(error) => {
+                        assert_eq!(error.signal(), Some(libc::SIGSYS));
+                        assert_eq!(error.raw_os_error(), None, "{error}");
+                    }
+                }
+            }
+        }
+        done.store(true, Ordering::SeqCst);
+    });
+    assert_eq!(STRAY.load(Ordering::SeqCst), 0);
 }

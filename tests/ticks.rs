@@ -91,3 +91,30 @@ fn a_tick_does_not_keep_a_spawn_from_seeing_that_its_child_is_dead() {
     ticker.join().unwrap();
     assert!(!util::has_children());
 }
+
+/// Without futexes the wait is a slower one, and ends all the same.
+#[test]
+fn a_refused_futex_does_not_keep_a_dead_child_from_being_seen() {
+    let name = "a_refused_futex_does_not_keep_a_dead_child_from_being_seen";
+    let _alone = alone();
+    if !util::inside(name, &[]) {
+        return;
+    }
+    for errno in [libc::ENOSYS, libc::EPERM, libc::EINVAL] {
+        each_of(&[Engine::Copied, Engine::Isolated], |engine| {
+            let (send, receive) = std::sync::mpsc::channel();
+            thread::spawn(move || {
+                let mut command = Command::new("/bin/true");
+                command.engine(engine);
+                // Locks of std's take one too.
+                let fate = Fate::Errno(u16::try_from(errno).unwrap());
+                filter::install(libc::SYS_set_robust_list, Fate::Kill);
+                filter::install(libc::SYS_futex, fate);
+                let failed = command.spawn().is_err();
+                send.send(failed).unwrap();
+            });
+            let failed = receive.recv_timeout(SOON).expect("it spins");
+            assert!(failed, "{engine}");
+        });
+    }
+}

@@ -9,6 +9,8 @@
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
+use rustix::event::{Timespec, poll};
+
 use super::shared::Shared;
 use super::stops::resume;
 use super::{Ask, Made, address, descriptor, first_exec, forked, gate};
@@ -20,7 +22,7 @@ use crate::sys::call::{
     block_signals, futex_wait, pidfd_open, set_signal_mask,
 };
 use crate::sys::wait::{Kind, Target, peek};
-use crate::sys::{CloneFlags, Errno, Pid};
+use crate::sys::{CloneFlags, Errno, Maker, Pid};
 
 /// `FUTEX_OWNER_DIED`: the kernel let go of the word.
 const OWNER_DIED: u32 = 0x4000_0000;
@@ -47,7 +49,7 @@ pub(crate) fn launch(
     let mut args = CloneArgs::default();
     let pidfd = pidfd_slot(ask);
     let (nr, arguments) = make(ask, &mut args, address(at, pidfd), 0);
-    let mask = block_signals();
+    let mask = block_signals(ask.maker == Maker::Clone);
     shared.block().set(slot::MASK, mask);
     // SAFETY: clause 1 of `enter`: clone3 or clone without a stack, what it
     // reads in this frame and the pidfd's slot in the mapping. Clause 2:
@@ -101,17 +103,29 @@ pub(super) fn await_word(
         if is_over(value) {
             return;
         }
-        let waited = futex_wait(word, value, limit);
-        let late = waited == Err(Errno(libc::ETIMEDOUT));
-        // A wait that is interrupted begins anew with its whole time, so
-        // that a timer of the caller's could keep it from ever ending.
-        if (late || waited == Err(Errno(libc::EINTR))) && ended() {
+        let Err(Errno(errno)) = futex_wait(word, value, limit) else {
+            continue;
+        };
+        match errno {
+            // The word is another by now.
+            libc::EAGAIN => continue,
+            libc::ETIMEDOUT => limit = (limit * 2).min(LAST_WAIT),
+            // A wait that is interrupted begins anew with its whole time, so
+            // that a timer of the caller's could keep it from ever ending.
+            libc::EINTR => {}
+            // A filter refuses it.
+            _ => pause(),
+        }
+        if ended() {
             return;
         }
-        if late {
-            limit = (limit * 2).min(LAST_WAIT);
-        }
     }
+}
+
+/// Sleeps for a millisecond where there is no futex to sleep by.
+fn pause() {
+    let limit = Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
+    let _ = poll(&mut [], Some(&limit));
 }
 
 /// Whether the child has ended or exec'd, without taking it from `verdict`.

@@ -26,7 +26,7 @@ use crate::sys::abi::CloneArgs;
 use crate::sys::call::{block_signals, is_ending, lives, pidfd_open};
 use crate::sys::call::{reaped_status, set_signal_mask};
 use crate::sys::wait::{Kind, Target, keeps_its_number, peek, wait};
-use crate::sys::{CloneFlags, Errno, Pid, bits, safe};
+use crate::sys::{CloneFlags, Errno, Maker, Pid, bits, safe};
 
 /// Which rows of the plan run in the image: its first, and the first that
 /// runs the program.
@@ -57,7 +57,7 @@ pub(crate) fn launch(
     let mut args = CloneArgs::default();
     let pidfd = pidfd_slot(ask);
     let (nr, arguments) = make(ask, &mut args, address(at, pidfd), 0);
-    let mask = block_signals();
+    let mask = block_signals(ask.maker == Maker::Clone);
     page.block().set(slot::MASK, mask);
     let at: *mut Block = block;
     // SAFETY: clause 1 of `enter`: clone3 or clone without a stack, what it

@@ -16,10 +16,12 @@
 //!    address space makes its own too, is never written.
 //! 5. **Signals are blocked from before the clone**, all but SIGSYS, which a
 //!    filter may send to the parent for the clone itself. The child has no
-//!    handler for it (CLEAR_SIGHAND), or blocks it in its first row. So no
-//!    handler of the parent can run in the child; its own mask is set by a
-//!    row, after all handlers are gone (by CLEAR_SIGHAND, or rows of their
-//!    own).
+//!    handler for it (CLEAR_SIGHAND); or it is left unblocked only under a
+//!    filter, and blocked by the child's first row: there a handler for
+//!    SIGSYS runs in the child if somebody sends it that signal before. No
+//!    other handler of the parent can run in the child; its own mask is set
+//!    by a row, after all handlers are gone (by CLEAR_SIGHAND, or rows of
+//!    their own).
 //! 6. **Functions keep to the block.** An [`Entry`](crate::call::Entry) that
 //!    a row calls is valid in this process and its copies for as long as the
 //!    table is borrowed, and writes through what it is given only.

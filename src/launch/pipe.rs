@@ -48,7 +48,7 @@ pub(crate) fn launch(
     seat(shared.block(), at, ask);
     let signal = bits(i64::from(libc::SIGCHLD));
     let (nr, arguments) = make(ask, &mut CloneArgs::default(), 0, signal);
-    let mask = block_signals();
+    let mask = block_signals(true);
     shared.block().set(slot::MASK, mask);
     // SAFETY: clause 1 of `enter`: clone without a stack and without
     // addresses. Clause 2: no VM, so the child has copies of the table; the

@@ -8,7 +8,7 @@ use crate::child::enter;
 use crate::sys::abi::CloneArgs;
 use crate::sys::call::{block_signals, set_signal_mask};
 use crate::sys::wait::Target;
-use crate::sys::{CloneFlags, Errno, Pid};
+use crate::sys::{CloneFlags, Errno, Maker, Pid};
 
 /// Makes a child that walks `table` and returns when it runs the program or
 /// is gone. The caller's slots stand in `block` already.
@@ -23,7 +23,7 @@ pub(crate) fn launch(
     let mut args = CloneArgs::default();
     let pidfd = pidfd_slot(ask);
     let (nr, arguments) = make(ask, &mut args, address(at, pidfd), 0);
-    let mask = block_signals();
+    let mask = block_signals(ask.maker == Maker::Clone);
     block.set(slot::MASK, mask);
     let at: *mut Block = block;
     // SAFETY: clause 1 of `enter`: clone3 or clone without a stack, what it

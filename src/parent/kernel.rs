@@ -29,6 +29,14 @@ thread_local! {
     static REFUSED: Cell<Refused> = const {
         Cell::new(Refused { clone3: None, close_range: None, mrelease: false })
     };
+    static PROVEN: Cell<Proven> = const {
+        Cell::new(Proven {
+            close_range: false,
+            mark_range: false,
+            execveat: false,
+            image: false,
+        })
+    };
 }
 
 pub(crate) fn refused() -> Refused {
@@ -42,8 +50,8 @@ pub(crate) fn note(change: impl FnOnce(&mut Refused)) {
     REFUSED.set(refused);
 }
 
-/// What has worked in this process, so that it need not be asked whether it
-/// may be tried.
+/// What has worked in this thread, so that it need not be asked whether it
+/// may be tried: as with what is refused, filters are a thread's.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Proven {
     pub(crate) close_range: bool,
@@ -53,30 +61,19 @@ pub(crate) struct Proven {
     pub(crate) image: bool,
 }
 
-/// The same, a bit each.
-static PROVEN: AtomicU8 = AtomicU8::new(0);
-
 pub(crate) fn proven() -> Proven {
-    let bits = PROVEN.load(Ordering::Relaxed);
-    let has = |n: u8| bits & (1 << n) != 0;
-    Proven {
-        close_range: has(0),
-        mark_range: has(1),
-        execveat: has(2),
-        image: has(3),
-    }
+    PROVEN.get()
 }
 
 /// Takes note of what a launch has proven.
 pub(crate) fn prove(works: Proven) {
-    let Proven { close_range, mark_range, execveat, image } = works;
-    let all = [close_range, mark_range, execveat, image];
-    let bits = (0..).zip(all).map(|(n, works)| u8::from(works) << n).sum();
-    let known = PROVEN.load(Ordering::Relaxed);
-    // Others write their bits into the same line of the cache.
-    if known | bits != known {
-        PROVEN.fetch_or(bits, Ordering::Relaxed);
-    }
+    let known = PROVEN.get();
+    PROVEN.set(Proven {
+        close_range: known.close_range | works.close_range,
+        mark_range: known.mark_range | works.mark_range,
+        execveat: known.execveat | works.execveat,
+        image: known.image | works.image,
+    });
 }
 
 /// Whether the next child of this thread is the first process of a PID

@@ -14,9 +14,12 @@ use super::{Errno, Pid, bits};
 const BLOCKABLE: u64 = !(1 << (libc::SIGSYS - 1));
 
 /// Blocks the signals of the calling thread and returns its mask before.
-/// SIGSYS stays as it is.
-pub(crate) fn block_signals() -> u64 {
-    change_signal_mask(libc::SIG_BLOCK, BLOCKABLE)
+/// SIGSYS stays as it is; where the child will have the handlers of this
+/// process for a moment (`inherits`), only under a filter.
+pub(crate) fn block_signals(inherits: bool) -> u64 {
+    let all = inherits && !is_filtered();
+    let which = if all { u64::MAX } else { BLOCKABLE };
+    change_signal_mask(libc::SIG_BLOCK, which)
 }
 
 /// Sets the calling thread's mask and returns the one before.

@@ -105,6 +105,10 @@ impl Attempt {
         if !self.may_lack_pidfd {
             return None;
         }
+        self.without_pidfd(errno)
+    }
+
+    pub(super) fn without_pidfd(&mut self, errno: i32) -> Option<Try> {
         let again = self.budget.change(Change::NoPidfd)?;
         self.told_of("CLONE_PIDFD", errno, "the process id");
         self.pidfd = false;

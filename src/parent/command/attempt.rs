@@ -21,6 +21,8 @@ use crate::sys::call::{capabilities, saved_ids_are_effective};
 use crate::sys::wait::others_reap;
 use crate::sys::{CloneFlags, Maker};
 
+use rustix::event::{EventfdFlags, eventfd};
+
 /// One try of a spawn.
 pub(super) struct Attempt {
     pub(super) shape: Shape,
@@ -133,11 +135,18 @@ impl Attempt {
         if !(image || range || by_fd) || !kernel::next_is_init() {
             return;
         }
+        // The kernel makes the process id before it looks for a number for
+        // the pidfd.
+        let full = eventfd(0, EventfdFlags::CLOEXEC).err();
+        if let Some(errno) = full {
+            let _ = self.without_pidfd(errno.raw_os_error());
+        }
         if image {
             self.told_of("isolated", 0, "copied, as the child is an init");
             self.shape.engine = Engine::Copied;
         }
-        if range {
+        // A list of descriptors is read by one more.
+        if range && full.is_none() {
             self.take(listed(self.shape), 0);
         }
         if by_fd {

@@ -13,6 +13,7 @@ use crate::parent::plan::given::Given;
 use crate::parent::plan::stdio_step;
 use crate::parent::std::{ffi::OsStr, format, string::ToString};
 use crate::sys::Errno;
+use crate::sys::call::is_filtered;
 use crate::sys::wait::Ended;
 
 impl Prepared {
@@ -171,6 +172,8 @@ pub(super) fn is_trapped(
     ended: Option<Ended>,
 ) -> bool {
     let sigsys = ended.and_then(Ended::signal) == Some(libc::SIGSYS);
+    // Without a filter somebody has sent it.
+    let sigsys = sigsys && is_filtered();
     let row = lowered.row(row).filter(|row| row.nr != local::HOOK);
     sigsys && row.is_some()
 }

@@ -137,10 +137,12 @@ impl Command {
     /// Exec ends all other threads. Until then they run on, and see what the
     /// steps do: a number that is given another file ([`Command::fd`],
     /// [`Command::stdin`]) has that for them too, until exec fails and it is
-    /// put back. What another thread has closed or opened there meanwhile is
-    /// left as it is; a descriptor that it opens meanwhile may stay marked
-    /// close-on-exec. (Only what it closes or opens at such a number in the
-    /// microseconds between backup and step is not seen.)
+    /// put back; a spawn by another thread that uses such a number meanwhile
+    /// uses that file. So give nothing a number that other threads use. What
+    /// another thread closes or opens at such a number after the step is left
+    /// as it is, but not what it closes or opens between the backup and the
+    /// step, a few microseconds before: there its file is lost. A descriptor
+    /// that it opens meanwhile may stay marked close-on-exec.
     ///
     /// Ids and groups change for all threads, by libc's [`setresuid(2)`] and
     /// its fellows, as in std. Each of these is done for all threads or for

@@ -69,7 +69,9 @@ struct Spawn<'a> {
 /// `unshare(CLONE_FILES)` may spawn it as long as it has not closed its
 /// copies of them, or given their numbers to other files: else that is EBADF
 /// of the option, and nothing is passed on. The thread that has prepared it
-/// is not asked. Whichever thread drops it closes nothing else.
+/// is not asked. Dropped by a thread that has closed its copies, it closes
+/// none of its own; a descriptor that was given by value is closed by its
+/// number there, as any `OwnedFd` is.
 ///
 /// # Examples
 ///
@@ -344,7 +346,12 @@ impl Prepared {
         let blame = || self.blame(lowered, made, &block, group);
         Err(match (next, made) {
             (None, _) => Failure::ForGood(blame()),
-            (Some(right), Made::Refused(_)) => Failure::Once(right, None),
+            // The kernel has made the process id before it finds no number for
+            // the pidfd, which counts as a child where it is an init.
+            (Some(right), Made::Refused(errno)) => {
+                let full = [libc::EMFILE, libc::ENFILE].contains(&errno.0);
+                Failure::Once(right, full.then(blame))
+            }
             (Some(right), _) => Failure::Once(right, Some(blame())),
         })
     }

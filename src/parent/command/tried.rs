@@ -137,8 +137,14 @@ impl Prepared {
         if there {
             return made;
         }
-        let status = pidfd.and_then(reaped_status);
-        Made::Died { row, ended: status.map(Ended::of), pidfd }
+        // An image that exits says why: one that just exited was the program,
+        // which may have removed its own file.
+        match pidfd.and_then(reaped_status).map(Ended::of) {
+            Some(ended) if ended.signal().is_some() => {
+                Made::Died { row, ended: Some(ended), pidfd }
+            }
+            _ => made,
+        }
     }
 
     /// Every candidate with the errno that its row left, if it was run.

@@ -30,8 +30,11 @@ impl Rows {
     /// user namespace is any order. But a call that a filter made one without
     /// effect leaves what was there: so none come first, and then as many as
     /// the list has, however long it is.
-    pub(super) fn setgroups(&mut self, list: Str, count: u32) {
-        if count > 0 {
+    ///
+    /// In this process none are given up first: should the list be refused,
+    /// they are to be what they were.
+    pub(super) fn setgroups(&mut self, list: Str, count: u32, here: bool) {
+        if count > 0 && !here {
             self.call(libc::SYS_setgroups, &[0, 0]);
             self.count_groups(0);
         }

@@ -153,7 +153,9 @@ impl Rows {
             }
             Op::Chroot(dir) => self.chroot(dir, plan),
             Op::ClearGroups { uid, gid } => self.clear_groups(uid, gid),
-            Op::Setgroups { list, count } => self.setgroups(list, count),
+            Op::Setgroups { list, count } => {
+                self.setgroups(list, count, shape.here);
+            }
             Op::Setgid(gid) => self.setgid(gid),
             Op::Setuid(uid) => self.setuid(uid),
             Op::Chdir(path) => self.chdir(path),

@@ -3,7 +3,7 @@
 use super::Wishes;
 use super::shape::Shape;
 use crate::parent::error::{Error, Step};
-use crate::parent::std::{fmt, format};
+use crate::parent::std::{ffi::OsString, fmt, format};
 use crate::sys::Maker;
 
 /// The way in which a child was made.
@@ -182,6 +182,7 @@ pub(super) fn choose(wishes: &Wishes, here: bool) -> Result<Shape, Error> {
                         "inherit_unlisted_fds" => {
                             "an image could take the number of one"
                         }
+                        "program" => "there it would be the image itself",
                         _ => "it runs in a copy of the parent's memory",
                     };
                     return refuse(Step::Memory, option, why);
@@ -245,10 +246,20 @@ impl Wishes {
             () if here => Some("exec"),
             () if self.method == Method::Fork => Some("method"),
             () if !self.hooks.is_empty() => Some("pre_exec"),
+            // There it is the image.
+            () if self.names_itself() => Some("program"),
             // Two numbers are an image's own, whatever is there.
             () if self.unlisted => Some("inherit_unlisted_fds"),
             () => None,
         }
+    }
+
+    /// Whether the program is the one of whoever runs it.
+    fn names_itself(&self) -> bool {
+        let own = ["/proc/self/exe", "/proc/thread-self/exe"];
+        let is = |program: &OsString| own.iter().any(|own| program == own);
+        let mut others = self.candidates.iter().flatten();
+        self.image.is_none() && (is(&self.program) || others.any(is))
     }
 
     /// An option that asks for shared memory.
