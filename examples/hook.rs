@@ -4,7 +4,7 @@
 
 use offshoot::{Command, Errno, Error, HookContext, Stdio};
 
-/// Raises the soft limit of open files to the hard one's neighbour, and gives
+/// Sets both limits of open files to 200, and gives
 /// the program a copy of its standard error as descriptor 9.
 fn prepare(context: &mut HookContext<'_>) -> Result<(), Errno> {
     context.setrlimit(libc::RLIMIT_NOFILE, 200, 200)?;

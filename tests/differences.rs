@@ -6,6 +6,7 @@ mod util;
 
 use std::error::Error as _;
 use std::ffi::{c_char, c_int, c_void};
+use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{env, io, mem, process, ptr};
@@ -293,4 +294,56 @@ fn impossible_values_are_refused_before_there_is_a_child() {
     assert_eq!(std.raw_os_error(), Some(libc::EINVAL));
     assert_eq!(ours.kind(), std.kind());
     assert_eq!(ours.step(), Step::ProcessGroup);
+}
+
+#[test]
+fn a_changed_environment_keeps_its_order_where_std_sorts_it() {
+    let name = "a_changed_environment_keeps_its_order_where_std_sorts_it";
+    if !inside(name, &[]) {
+        return;
+    }
+    let (std, ours) = reports!(|c| c.env("B", "4"));
+    let names = |report: &Report| -> Vec<String> {
+        let all = report.all("env");
+        let name = |pair: &&str| pair.split('=').next().unwrap().to_string();
+        all.iter().map(|pair| name(&pair.as_ref())).collect()
+    };
+    let (std, ours) = (names(&std), names(&ours));
+    let sorted = |mut all: Vec<String>| {
+        all.sort();
+        all
+    };
+    assert_eq!(std, sorted(std.clone()), "std sorts");
+    assert_eq!(sorted(std), sorted(ours.clone()), "the same variables");
+    let own: Vec<String> = env::vars().map(|(name, _)| name).collect();
+    let kept: Vec<&String> = ours.iter().filter(|n| *n != "B").collect();
+    assert_eq!(kept, own.iter().collect::<Vec<_>>(), "the parent's order");
+}
+
+#[test]
+fn a_path_through_a_descriptor_of_the_parents_leads_nowhere_here() {
+    let file = std::fs::File::open("/bin/true").unwrap();
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    assert!(process::Command::new(&path).status().unwrap().success());
+    let error = Command::new(&path).spawn().unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(libc::ENOENT), "{error}");
+    let status = Command::from_fd(file).status().unwrap();
+    assert!(status.success(), "what is meant has an option");
+}
+
+#[test]
+fn impossible_names_are_refused_where_std_removes_nothing() {
+    for name in ["A=B", ""] {
+        let mut std = process::Command::new("/bin/true");
+        assert!(std.env_remove(name).status().unwrap().success());
+        let error = Command::new("/bin/true").env_remove(name).spawn();
+        assert_eq!(error.unwrap_err().step(), Step::Env);
+    }
+    // A NUL that is taken back: std remembers it.
+    let mut std = process::Command::new("/bin/true");
+    let error = std.current_dir("a\0b").current_dir("/").status();
+    assert_eq!(error.unwrap_err().kind(), io::ErrorKind::InvalidInput);
+    let mut ours = Command::new("/bin/true");
+    ours.current_dir("a\0b").current_dir("/");
+    assert!(ours.status().unwrap().success());
 }

@@ -211,3 +211,19 @@ fn a_socket_is_passed_with_the_childs_own_id() {
     let null = rustix::io::fcntl_dupfd_cloexec(null, 20).unwrap();
     golden("listen", command.env_clear().listen_fds_named([("a", null)]));
 }
+
+/// The README shows what `cargo run --example explain` prints.
+#[test]
+fn the_readme_shows_the_plan_that_its_example_prints() {
+    let mut tar = command("tar");
+    tar.arg("-x").current_dir("/srv");
+    tar.stdin(Stdio::null()).stdout(Stdio::piped());
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let readme = fs::read_to_string(root.join("README.md")).unwrap();
+    let block = readme.split("```text\n").nth(1).unwrap();
+    let block = block.split("```").next().unwrap();
+    let shown: Vec<&str> = block.lines().map(str::trim).collect();
+    let plan = tar.plan().unwrap().to_string();
+    let want: Vec<&str> = plan.lines().map(str::trim).collect();
+    assert_eq!(shown[..want.len()], want);
+}

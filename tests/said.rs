@@ -198,7 +198,7 @@ fn an_interpreter_that_only_root_may_execute_is_named() {
     let _alone = alone();
     // SAFETY: asks for a number.
     if unsafe { libc::geteuid() } != 0 {
-        return util::skip(name, "it takes a user other than root");
+        return util::skip(name, "only root has another user to become");
     }
     let dir = scratch("roots");
     let at = dir.join("sh");

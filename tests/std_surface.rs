@@ -361,3 +361,10 @@ fn arguments_and_variables_can_be_read_from_both_ends() {
     assert_eq!(envs.next(), Some(("X".as_ref(), Some("1".as_ref()))));
     assert_eq!(envs.len(), 1);
 }
+
+#[test]
+fn a_stdio_may_be_caught_with_as_std_s() {
+    fn safe<T: std::panic::UnwindSafe + std::panic::RefUnwindSafe>(_: &T) {}
+    safe(&std::process::Stdio::null());
+    safe(&offshoot::Stdio::null());
+}

@@ -5,6 +5,7 @@ use super::std::{
     fmt,
     fs::OpenOptions,
     os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd},
+    panic::{RefUnwindSafe, UnwindSafe},
     path::PathBuf,
     sync::Arc,
 };
@@ -186,6 +187,10 @@ impl Stdio {
 /// assert!(ls.status()?.success());
 /// # Ok::<(), io::Error>(())
 /// ```
+// As std's is: what is asked of the handle that it keeps is its number.
+impl UnwindSafe for Stdio {}
+impl RefUnwindSafe for Stdio {}
+
 impl<T: AsFd + Send + Sync + 'static> From<T> for Stdio {
     fn from(handle: T) -> Stdio {
         Stdio(Source::Given(Lent::Owned(Arc::new(handle))))

@@ -235,7 +235,8 @@ impl fmt::Debug for Hidden {
 /// shell variable can have gets `...`. [`Command::to_shell_line`] has the
 /// values.
 ///
-/// bash itself sets PWD, OLDPWD, SHLVL and `_` for what it runs. Programs that
+/// bash itself sets PWD, OLDPWD, SHLVL and `_` for what it runs, and with an
+/// `arg0` the variables that are its own (IFS, PS4, BASH_VERSION). Programs that
 /// are a descriptor or bytes have no name that a shell could run.
 ///
 /// `{:#?}` shows the fields that were set, a line each, as std's does; the
