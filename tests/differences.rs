@@ -306,7 +306,7 @@ fn a_changed_environment_keeps_its_order_where_std_sorts_it() {
     let names = |report: &Report| -> Vec<String> {
         let all = report.all("env");
         let name = |pair: &&str| pair.split('=').next().unwrap().to_string();
-        all.iter().map(|pair| name(pair)).collect()
+        all.iter().map(name).collect()
     };
     let (std, ours) = (names(&std), names(&ours));
     let sorted = |mut all: Vec<String>| {
