@@ -244,9 +244,10 @@ pub(crate) mod slot {
     /// kernel has the call and a filter lets it through. 1 if the child is
     /// not to make it.
     pub(crate) const ENDING: u8 = 65;
-    /// Not 0: an image execs in its second thread. Its word is then let go
-    /// of at death only, as exec gives the thread another id; this one, which
-    /// holds that id, at exec only; and whoever waits at the third, which
+    /// Not 0: an image execs in a second thread, which has a robust list of
+    /// its own. `SECOND` holds the thread's id, so that the kernel lets go of
+    /// it at death only, as exec gives the thread the first one's; `EXECED`,
+    /// which holds that id, at exec only; and whoever waits at `BELL`, which
     /// stays 0, is woken at both.
     pub(crate) const APART: u8 = 66;
     pub(crate) const EXECED: u8 = 67;
@@ -261,23 +262,31 @@ pub(crate) mod slot {
     /// Not 0 once the parent waits for no fork any more.
     pub(crate) const GIVEN_UP: u8 = 74;
     pub(crate) const GIVEN_UP_AT: u8 = 75;
+    pub(crate) const SECOND: u8 = 76;
+    pub(crate) const SECOND_NODE: u8 = 77;
+    pub(crate) const SECOND_HEAD: u8 = 78;
+    pub(crate) const SECOND_HEAD_AT: u8 = 81;
+    /// 1 until the second thread has gone: the first sleeps here.
+    pub(crate) const PEER: u8 = 82;
+    pub(crate) const PEER_AT: u8 = 83;
     /// The first that lowering hands out.
-    pub(crate) const FREE: u8 = 76;
+    pub(crate) const FREE: u8 = 84;
     /// How many there are.
-    pub(crate) const COUNT: u8 = 140;
+    pub(crate) const COUNT: u8 = 148;
 
     /// Those that rows may write, beside the free ones.
-    pub(crate) const WRITTEN: [u8; 11] = [
+    pub(crate) const WRITTEN: [u8; 12] = [
         SINK, WORD, DIGITS, GATE, TOLD, PROBE, STOP, ENDING, EXECED, BEFORE,
-        AFTER,
+        AFTER, SECOND,
     ];
 
     const _: () = assert!(GATE_NODE - GATE == NODE - WORD);
     const _: () = assert!(EXECED_NODE - EXECED == NODE - WORD);
+    const _: () = assert!(SECOND_NODE - SECOND == NODE - WORD);
 
     /// Which slots hold the address of which, and how many bytes may be read
     /// or written there.
-    pub(crate) const ADDRESSES: [(u8, u8, u64); 15] = [
+    pub(crate) const ADDRESSES: [(u8, u8, u64); 17] = [
         (MASK_AT, MASK, 8),
         (HEAD_AT, HEAD, 24),
         (IDS_AT, IDS, 8),
@@ -293,6 +302,8 @@ pub(crate) mod slot {
         (BEFORE_AT, BEFORE, 8),
         (AFTER_AT, AFTER, 8),
         (GIVEN_UP_AT, GIVEN_UP, 8),
+        (SECOND_HEAD_AT, SECOND_HEAD, 24),
+        (PEER_AT, PEER, 8 * (PEER_AT - PEER + 1) as u64),
     ];
 }
 
@@ -303,7 +314,7 @@ pub(crate) mod gate {
     pub(crate) const OPEN: u32 = 0x2000_0001;
 }
 
-/// What one launch has of its own: 1,144 bytes on the caller's stack, or in a
+/// What one launch has of its own: 1,208 bytes on the caller's stack, or in a
 /// page that both processes map.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(8))]
@@ -325,7 +336,7 @@ const _: () = assert!(offset_of!(Block, failed) == 4);
 const _: () = assert!(offset_of!(Block, denied) == 8);
 const _: () = assert!(offset_of!(Block, result) == 16);
 const _: () = assert!(offset_of!(Block, slots) == 24);
-const _: () = assert!(size_of::<Block>() == 1144);
+const _: () = assert!(size_of::<Block>() == 1208);
 
 impl Block {
     pub(crate) const fn new() -> Block {

@@ -122,7 +122,7 @@ pub(super) const RULES: &[Rule] = &[
     plain(libc::SYS_getppid),
     only(libc::SYS_process_mrelease, NOBODY),
     Rule { private: true, ..only(libc::SYS_clone, SECOND) },
-    Rule { private: true, ..plain(libc::SYS_exit) },
+    Rule { private: true, ..writes(libc::SYS_set_tid_address, 0b1, ID) },
     Rule { reads: 0b1001, reach: TIME, ..only(libc::SYS_futex, WAIT) },
     Rule { reads: 0b1, reach: TIME, ..only(libc::SYS_futex, WAKE) },
     reads(libc::SYS_chroot, 0b1, Reach::String),

@@ -23,7 +23,7 @@ use super::{pidfd_slot, seat, seat_name, shared::Shared, verdict};
 use crate::call::{Block, Table, sheet, slot};
 use crate::child::enter;
 use crate::sys::abi::CloneArgs;
-use crate::sys::call::{block_signals, is_ending, lives, pidfd_open};
+use crate::sys::call::{block_signals, end, is_ending, lives, pidfd_open};
 use crate::sys::call::{reaped_status, set_signal_mask};
 use crate::sys::wait::{Kind, Target, keeps_its_number, peek, wait};
 use crate::sys::{CloneFlags, Errno, Maker, Pid, bits, safe};
@@ -51,7 +51,7 @@ pub(crate) fn launch(
     let there = usize::try_from(sheet::PAGE).unwrap_or_default();
     seat(page.block(), ptr::without_provenance_mut(there), ask);
     seat_name(page.block());
-    seat_words(page.block(), ptr::without_provenance_mut(there), ask);
+    seat_words(page.block(), ptr::without_provenance_mut(there));
     let at: *mut Block = block;
     seat(block, at, ask);
     let mut args = CloneArgs::default();
@@ -90,19 +90,22 @@ pub(crate) fn launch(
     program(page, target, block, inside, apart)
 }
 
-/// The words of an image that execs in its second thread: one more that it
-/// holds, and one that it is about to take for ever, which the kernel wakes
-/// at in any case.
-fn seat_words(block: &mut Block, base: *mut Block, ask: Ask<'_>) {
+/// The words of an image that execs in a second thread: two that this one
+/// holds; and one that either thread is about to take for ever, which the
+/// kernel wakes at in any case.
+fn seat_words(block: &mut Block, base: *mut Block) {
     if block.slot(slot::APART) == 0 {
         return;
     }
-    let gated = ask.gate.is_some();
-    let last = if gated { slot::GATE_NODE } else { slot::NODE };
-    block.set(last, address(base, slot::EXECED_NODE));
-    block.set(slot::EXECED_NODE, address(base, slot::HEAD));
-    let apart = slot::NODE - slot::WORD;
-    block.set(slot::HEAD + 2, address(base, slot::BELL + apart));
+    let at = |n| address(base, n);
+    block.set(slot::SECOND_HEAD, at(slot::SECOND_NODE));
+    block.set(slot::SECOND_NODE, at(slot::EXECED_NODE));
+    block.set(slot::EXECED_NODE, at(slot::SECOND_HEAD));
+    block.set(slot::SECOND_HEAD + 1, block.slot(slot::HEAD + 1));
+    let bell = at(slot::BELL + (slot::NODE - slot::WORD));
+    block.set(slot::HEAD + 2, bell);
+    block.set(slot::SECOND_HEAD + 2, bell);
+    block.set(slot::PEER, 1);
 }
 
 /// Waits for the image to have become the program, or to be gone.
@@ -115,8 +118,11 @@ fn program(
 ) -> Made {
     let Target { pid, pidfd } = target;
     let word = if apart { slot::BELL } else { slot::WORD };
-    let let_go = |n| is_free(page.half(n).load(Ordering::Acquire));
-    let over = |_| let_go(slot::WORD) || let_go(slot::EXECED);
+    let half = |n| page.half(n).load(Ordering::Acquire);
+    let let_go = |n| is_free(half(n));
+    // The first thread's death is that of all, unless the second ends it.
+    let all = || let_go(slot::WORD) && half(slot::SECOND) == 0;
+    let over = |_| all() || let_go(slot::SECOND) || let_go(slot::EXECED);
     await_word(page.half(word), over, || {
         resume(target);
         ended(target)
@@ -124,7 +130,11 @@ fn program(
     *block = page.read();
     if block.failed != 0 {
         // A failed image is an ordinary child: another thread may have
-        // waited for it. What it said stands in the page.
+        // waited for it. What it said stands in the page. Should a filter
+        // let it end one thread only, the other is ended here.
+        if apart {
+            let _ = end(target);
+        }
         let _ = wait(target, Kind::Any, true);
         return failed(block, pidfd);
     }
@@ -134,10 +144,10 @@ fn program(
         Made::Died { row, ended, pidfd }
     };
     let running = |sure| Made::Running { pid, pidfd, sure };
-    if apart {
+    let read = |n| block.slot(n) & u64::from(u32::MAX);
+    if apart && read(slot::SECOND) != 0 {
         // The first thread may have marked its last row later.
-        let word = block.slot(slot::EXECED) & u64::from(u32::MAX);
-        return match u32::try_from(word).is_ok_and(is_free) {
+        return match u32::try_from(read(slot::EXECED)).is_ok_and(is_free) {
             true => running(true),
             false => died(),
         };

@@ -8,6 +8,8 @@ pub enum Fate {
     Errno(u16),
     /// The process that makes it is killed (SIGSYS).
     Kill,
+    /// The thread that makes it is killed (SIGSYS), and no other one.
+    Thread,
     /// It does not happen, and its thread gets SIGSYS.
     Trap,
 }
@@ -185,6 +187,7 @@ pub fn install(nr: libc::c_long, fate: Fate) {
     let fate = match fate {
         Fate::Errno(errno) => libc::SECCOMP_RET_ERRNO | u32::from(errno),
         Fate::Kill => libc::SECCOMP_RET_KILL_PROCESS,
+        Fate::Thread => libc::SECCOMP_RET_KILL_THREAD,
         Fate::Trap => libc::SECCOMP_RET_TRAP,
     };
     load(&mut [

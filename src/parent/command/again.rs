@@ -150,8 +150,15 @@ impl Attempt {
         if nr == Some(MRELEASE) {
             return self.after_ask();
         }
-        if nr == Some(number(libc::SYS_clone)) {
-            // No second thread may be made (RLIMIT_NPROC).
+        let thread = [
+            libc::SYS_set_tid_address,
+            libc::SYS_futex,
+            libc::SYS_clone,
+            libc::SYS_set_robust_list,
+        ];
+        let thread = nr.is_some_and(|nr| thread.map(number).contains(&nr));
+        if thread && op == Some(Op::Name) {
+            // No second thread may be made (RLIMIT_NPROC, a filter).
             self.apart = false;
             return self.budget.change(Change::OneThread);
         }

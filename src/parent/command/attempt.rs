@@ -65,7 +65,7 @@ impl Attempt {
             kept: None,
             cut: 3,
             rights: [0; 3],
-            apart: others_reap(),
+            apart: plan.execs_apart() && others_reap(),
             pidfd: true,
             may_lack_pidfd: true,
             budget: Budget::default(),

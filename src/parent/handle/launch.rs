@@ -145,7 +145,8 @@ impl Launch {
     ///   and it was reaped by another thread, or by the kernel as SIGCHLD is
     ///   ignored, and this process had not seen anybody do so before (from
     ///   then on such an exec is known), or may not make one more thread
-    ///   (`RLIMIT_NPROC`, `pids.max`);
+    ///   (`RLIMIT_NPROC`, `pids.max`), or the command has a `before_exec`,
+    ///   whose child has one thread;
     /// - of the engine isolated before Linux 5.15 or under a filter that
     ///   refuses `process_mrelease`, if `FUTEX_TRYLOCK_PI` is refused too (a
     ///   kernel without `CONFIG_FUTEX_PI`) and there is no `/proc`;

@@ -167,7 +167,7 @@ impl Rows {
             Op::DefaultSignal(signal) => self.default_signal(signal),
             Op::Gate => self.gate(),
             Op::Hook(n) => self.hook(n, plan, shape),
-            Op::Name => self.name(),
+            Op::Name => self.name(plan),
             Op::SignalMask => self.signal_mask(plan, shape),
             Op::ListenPid => self.listen_pid(),
             Op::ExecFd(place) => self.exec_fd(place, plan, shape),

@@ -5,7 +5,7 @@ use super::Plan;
 use super::lower::Rows;
 use super::words::Words;
 use crate::call::{Check, ROW, local, slot};
-use crate::sys::abi::{CAPS_SIZE, FUTEX_WAITERS, THREAD};
+use crate::sys::abi::{CAPS_SIZE, FUTEX_WAITERS, ROBUST_HEAD_SIZE, THREAD};
 use crate::sys::bits;
 
 impl Rows {
@@ -43,7 +43,6 @@ impl Rows {
     }
 
     pub(super) fn arrive(&mut self, plan: &Plan) {
-        self.apart();
         self.watch(plan);
         self.personality(slot::PERSONALITY);
         let [page, _] = plan.lent.map(u64::from);
@@ -60,21 +59,49 @@ impl Rows {
         same.check = Check::Equal;
     }
 
-    /// Goes on in a second thread, and ends the first, if the parent wants
-    /// to know exec from death for sure: 25 us.
+    /// Goes on in a second thread, if the parent wants to know exec from
+    /// death for sure: 25 us.
+    ///
+    /// The first one sleeps until exec ends it: it is what `/proc/self` and
+    /// `/dev/fd` are about, and exec looks up its files before. A filter may
+    /// kill the second one alone, and then the first goes on in its place,
+    /// to meet the same end. What both need of the kernel is called before
+    /// there are two, so that neither fails where the other goes on.
     fn apart(&mut self) {
+        let peer = u64::from(slot::PEER_AT);
+        let wait = u64::from(libc::FUTEX_WAIT.unsigned_abs());
+        let other = bits(-i64::from(libc::EAGAIN));
         let wanted = self.push(local::VALUE, &[slot::APART.into()]);
         wanted.slots = 0b1;
         wanted.check = Check::Skip;
-        wanted.hop = 3 * ROW;
-        // The id that exec will give the second thread.
-        let taken = self.call(libc::SYS_getpid, &[]);
-        taken.store = slot::EXECED;
-        taken.or = FUTEX_WAITERS;
+        wanted.hop = 8 * ROW;
+        self.call(libc::SYS_set_tid_address, &[peer]).slots = 0b1;
+        let has_wait = self.call(libc::SYS_futex, &[peer, wait, 0]);
+        has_wait.slots = 0b1;
+        has_wait.check = Check::Equal;
+        has_wait.want = other;
         let second = self.call(libc::SYS_clone, &[THREAD]);
         second.check = Check::Skip;
-        second.hop = ROW;
-        self.call(libc::SYS_exit, &[0]);
+        second.hop = 2 * ROW;
+        let sleeps = self.call(libc::SYS_futex, &[peer, wait, 1]);
+        sleeps.slots = 0b1;
+        sleeps.check = Check::Until;
+        sleeps.want = other;
+        let alone = self.push(local::VALUE, &[0]);
+        alone.check = Check::Skip;
+        alone.hop = 3 * ROW;
+        let head = u64::from(slot::SECOND_HEAD_AT);
+        let args = [head, ROBUST_HEAD_SIZE];
+        self.call(libc::SYS_set_robust_list, &args).slots = 0b1;
+        // The id that exec will give the second thread: the first one's.
+        let taken = self.push(local::VALUE, &[slot::WORD.into()]);
+        taken.slots = 0b1;
+        taken.store = slot::EXECED;
+        // Last: from here on the second thread's death is seen.
+        let own = self.call(libc::SYS_set_tid_address, &[peer]);
+        own.slots = 0b1;
+        own.store = slot::SECOND;
+        own.or = FUTEX_WAITERS;
     }
 
     /// Makes a call that the parent wants to make, where a filter may kill
@@ -103,11 +130,14 @@ impl Rows {
 
     /// What an image is not and a program is: without a name of its own
     /// making, and dumpable.
-    pub(super) fn name(&mut self) {
+    pub(super) fn name(&mut self, plan: &Plan) {
         let option = u64::from(libc::PR_SET_DUMPABLE.unsigned_abs());
         self.call(libc::SYS_prctl, &[option, 0]);
         let option = u64::from(libc::PR_SET_NAME.unsigned_abs());
         let args = [option, u64::from(slot::COMM_AT)];
         self.call(libc::SYS_prctl, &args).slots = 0b10;
+        if plan.execs_apart() {
+            self.apart();
+        }
     }
 }

@@ -81,6 +81,14 @@ impl Plan {
         sleeps && !shape.keeps_stops && !self.ops.contains(&Op::Setsid)
     }
 
+    /// Whether an image of this plan may exec in a second thread. Not where
+    /// the parent has done something to the first: a tracer and a counter of
+    /// events (`perf_event_open`) stay with that one, and the policies
+    /// `SCHED_DEADLINE` and `SCHED_RESET_ON_FORK` are not given to a second.
+    pub(crate) fn execs_apart(&self) -> bool {
+        self.before.is_empty()
+    }
+
     /// Whether any step needs a descriptor above 2 of the parent's.
     pub(crate) fn keeps(&self, shape: Shape) -> bool {
         let own = matches!(shape.engine, Engine::Pipe | Engine::Isolated);
