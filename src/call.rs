@@ -253,26 +253,27 @@ pub(crate) mod slot {
     pub(crate) const EXECED: u8 = 67;
     pub(crate) const EXECED_NODE: u8 = 68;
     pub(crate) const BELL: u8 = 69;
-    /// The thread that comes to the first hook, and the one that has come
-    /// through the last: another, if a hook has forked.
+    /// The thread that comes to the first hook.
     pub(crate) const BEFORE: u8 = 70;
-    pub(crate) const BEFORE_AT: u8 = 71;
-    pub(crate) const AFTER: u8 = 72;
-    pub(crate) const AFTER_AT: u8 = 73;
-    /// Not 0 once the parent waits for no fork any more.
-    pub(crate) const GIVEN_UP: u8 = 74;
-    pub(crate) const GIVEN_UP_AT: u8 = 75;
-    pub(crate) const SECOND: u8 = 76;
-    pub(crate) const SECOND_NODE: u8 = 77;
-    pub(crate) const SECOND_HEAD: u8 = 78;
-    pub(crate) const SECOND_HEAD_AT: u8 = 81;
+    /// Whose affair the launch is from its hooks on: the thread that has come
+    /// through the last of them or has failed in one, whichever is first of
+    /// the child and the forks that a hook has made; or nobody's, as the
+    /// parent waits no more. Claimed (`sys::claim`), never stored.
+    pub(crate) const OWNER: u8 = 71;
+    pub(crate) const OWNER_AT: u8 = 72;
+    /// Not 0 once that thread goes on from there, and holds the word.
+    pub(crate) const AFTER: u8 = 73;
+    pub(crate) const SECOND: u8 = 74;
+    pub(crate) const SECOND_NODE: u8 = 75;
+    pub(crate) const SECOND_HEAD: u8 = 76;
+    pub(crate) const SECOND_HEAD_AT: u8 = 79;
     /// 1 until the second thread has gone: the first sleeps here.
-    pub(crate) const PEER: u8 = 82;
-    pub(crate) const PEER_AT: u8 = 83;
+    pub(crate) const PEER: u8 = 80;
+    pub(crate) const PEER_AT: u8 = 81;
     /// The first that lowering hands out.
-    pub(crate) const FREE: u8 = 84;
+    pub(crate) const FREE: u8 = 82;
     /// How many there are.
-    pub(crate) const COUNT: u8 = 148;
+    pub(crate) const COUNT: u8 = 146;
 
     /// Those that rows may write, beside the free ones.
     pub(crate) const WRITTEN: [u8; 12] = [
@@ -286,7 +287,7 @@ pub(crate) mod slot {
 
     /// Which slots hold the address of which, and how many bytes may be read
     /// or written there.
-    pub(crate) const ADDRESSES: [(u8, u8, u64); 17] = [
+    pub(crate) const ADDRESSES: [(u8, u8, u64); 15] = [
         (MASK_AT, MASK, 8),
         (HEAD_AT, HEAD, 24),
         (IDS_AT, IDS, 8),
@@ -299,9 +300,7 @@ pub(crate) mod slot {
         (PARENT_AT, PARENT, 8),
         (TOLD_AT, TOLD, 8),
         (STOP_AT, STOP, 8),
-        (BEFORE_AT, BEFORE, 8),
-        (AFTER_AT, AFTER, 8),
-        (GIVEN_UP_AT, GIVEN_UP, 8),
+        (OWNER_AT, OWNER, 8),
         (SECOND_HEAD_AT, SECOND_HEAD, 24),
         (PEER_AT, PEER, 8 * (PEER_AT - PEER + 1) as u64),
     ];
@@ -314,7 +313,7 @@ pub(crate) mod gate {
     pub(crate) const OPEN: u32 = 0x2000_0001;
 }
 
-/// What one launch has of its own: 1,208 bytes on the caller's stack, or in a
+/// What one launch has of its own: 1,192 bytes on the caller's stack, or in a
 /// page that both processes map.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(8))]
@@ -336,7 +335,7 @@ const _: () = assert!(offset_of!(Block, failed) == 4);
 const _: () = assert!(offset_of!(Block, denied) == 8);
 const _: () = assert!(offset_of!(Block, result) == 16);
 const _: () = assert!(offset_of!(Block, slots) == 24);
-const _: () = assert!(size_of::<Block>() == 1208);
+const _: () = assert!(size_of::<Block>() == 1192);
 
 impl Block {
     pub(crate) const fn new() -> Block {

@@ -316,6 +316,7 @@ fn unsafe_stands_in_rooms_that_say_why() {
     let rooms = [
         "child",
         "child::closer",
+        "child::through",
         "launch::suspended",
         "launch::copied",
         "launch::gate",
@@ -325,6 +326,7 @@ fn unsafe_stands_in_rooms_that_say_why() {
         "launch::shared",
         "sys::arch",
         "sys::call",
+        "sys::claim",
         "sys::fds",
         "sys::forks",
         "sys::ids",

@@ -10,6 +10,7 @@
 )]
 
 pub(crate) mod closer;
+pub(crate) mod through;
 
 use core::arch::global_asm;
 use core::mem::{offset_of, size_of};

@@ -13,7 +13,7 @@ use rustix::event::{Timespec, poll};
 
 use super::shared::Shared;
 use super::stops::resume;
-use super::{Ask, Made, address, descriptor, first_exec, forked, gate};
+use super::{Ask, Made, address, descriptor, forked, gate};
 use super::{make, pidfd_slot, seat, verdict};
 use crate::call::{Block, Table, slot};
 use crate::child::enter;
@@ -69,20 +69,22 @@ pub(crate) fn launch(
         *block = shared.read();
         return Made::Stopped { pidfd };
     }
-    await_word(shared.half(slot::WORD), is_free, || {
+    let word = shared.half(slot::WORD);
+    await_word(word, is_free, || {
         resume(target);
-        ended(target)
+        // Of a fork that has failed while the child lives.
+        ended(target) || shared.read().failed != 0
     });
     if forked::leaves(&shared, target) {
-        // It has the word by now, which its death frees as well.
-        await_word(shared.half(slot::WORD), is_free, || false);
+        await_word(word, is_free, || shared.read().failed != 0);
     }
     *block = shared.read();
-    forked::settle(block);
-    match forked::is_another(block) {
-        true => forked::verdict(block, first_exec(table), target),
-        false => verdict(table, block, pid, pidfd),
+    if !forked::is_another(block) {
+        return verdict(table, block, pid, pidfd);
     }
+    let made = forked::verdict(&shared, target);
+    *block = shared.read();
+    made
 }
 
 /// Whether the kernel has let go of the word.
@@ -123,7 +125,7 @@ pub(super) fn await_word(
 }
 
 /// Sleeps for a millisecond where there is no futex to sleep by.
-fn pause() {
+pub(super) fn pause() {
     let limit = Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
     let _ = poll(&mut [], Some(&limit));
 }

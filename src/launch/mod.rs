@@ -44,7 +44,7 @@ use core::cell::Cell;
 use crate::call::{Block, Entry, LISTEN, Table, number, slot};
 pub(crate) use crate::child::image_code;
 
-use crate::child::closer;
+use crate::child::{closer, through};
 use crate::sys::abi::CloneArgs;
 use crate::sys::arch::clone_arguments;
 use crate::sys::call::pidfd_open;
@@ -53,8 +53,10 @@ use crate::sys::wait::{Ended, Kind, Target, peek, wait};
 use crate::sys::{CloneFlags, Errno, Maker, Pid, bits};
 use gate::Gate;
 
-/// What plans call to close descriptors, or to mark them, one by one.
-pub(crate) const CLOSERS: [Entry; 2] = [closer::CLOSE, closer::MARK];
+/// What plans call: to close descriptors or to mark them, one by one, and
+/// to let one process through the hooks.
+pub(crate) const ENTRIES: [Entry; 4] =
+    [closer::CLOSE, closer::MARK, through::FIRST, through::CHILD];
 
 /// How a launch ended, seen from the parent. `pidfd` is a descriptor that
 /// nobody owns yet: whoever takes a `Made` closes it or keeps it. Rows are
@@ -274,7 +276,7 @@ fn verdict(
         other => other,
     };
     let gone = || {
-        row < first_exec(table)
+        !forked::came(block, first_exec(table))
             && matches!(peek(target, Kind::Any), Err(Errno(libc::ECHILD)))
     };
     match ended {

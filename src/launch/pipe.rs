@@ -69,8 +69,12 @@ pub(crate) fn launch(
     }
     let runs = await_exec(&shared, table, target, &ours);
     *block = shared.read();
-    forked::settle(block);
-    verdict(table, block, target, runs)
+    if runs || !forked::is_another(block) {
+        return verdict(block, target, runs);
+    }
+    let made = forked::verdict(&shared, target);
+    *block = shared.read();
+    made
 }
 
 /// Waits until the child has exec'd, has failed a row or has ended: whether
@@ -94,36 +98,38 @@ fn await_exec(
         }
         // First whether it is there, then what it has left.
         let over = peek(target, Kind::Any);
-        let mut block = shared.read();
-        forked::settle(&mut block);
-        let begun = block.reached >= exec;
+        let block = shared.read();
+        let begun = forked::came(&block, exec);
         let other = forked::is_another(&block);
-        let execd =
-            || has_execd(target.pid).filter(|_| keeps_its_number(target));
+        if block.failed != 0 || other && !forked::goes_on(&block) {
+            return false;
+        }
+        let execd = || match other {
+            true => forked::has_execd(&block, target),
+            false => {
+                has_execd(target.pid).filter(|_| keeps_its_number(target))
+            }
+        };
         gone = over != Ok(None);
         let runs = match open {
-            _ if block.failed != 0 => return false,
-            true if other => false,
-            false if other => {
-                let execd = forked::has_execd(&block, target);
-                execd.unwrap_or(begun && late)
-            }
+            false if other => execd().unwrap_or(late),
             false if hooked => execd().unwrap_or(begun && late),
             false => begun,
+            // The half of a child that has forked may hold it for long.
             true => late && execd() == Some(true),
         };
         // One that has failed meanwhile may have left no trace but this.
         if runs && shared.read().failed == 0 {
             return true;
         }
-        let leaves = || forked::may_go_on(&block, over.ok().flatten());
-        let over = match (other, gone) {
-            (true, _) => !open && patience.ends(),
-            (false, false) => false,
-            (false, true) => !(leaves() && forked::comes(shared)),
-        };
-        if over {
-            return begun;
+        if other {
+            if !open && patience.ends() {
+                return true;
+            }
+        } else if gone && forked::is_inside(&block) {
+            forked::close(shared, over.ok().flatten());
+        } else if gone {
+            return execd().unwrap_or(begun) && begun;
         }
     }
 }
@@ -151,18 +157,10 @@ fn news(
     !late
 }
 
-fn verdict(
-    table: &Table<'_>,
-    block: &Block,
-    target: Target,
-    runs: bool,
-) -> Made {
+fn verdict(block: &Block, target: Target, runs: bool) -> Made {
     let Target { pid, pidfd } = target;
     if runs {
         return Made::Running { pid, pidfd, sure: false };
-    }
-    if forked::is_another(block) {
-        return forked::verdict(block, first_exec(table), target);
     }
     // Another thread may have waited for it.
     let ended = wait(target, Kind::Any, true).ok().flatten();

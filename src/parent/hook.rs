@@ -13,6 +13,7 @@ use super::std::{
 };
 use crate::call::Entry;
 use crate::sys::Errno;
+use crate::sys::claim::{CLOSED, claim_or_end, gettid};
 use crate::sys::safe::{self, Disposition, MaskChange};
 
 type Function =
@@ -63,8 +64,9 @@ impl fmt::Debug for Hook {
 /// # Safety
 ///
 /// `data` is that of an entry of a live hook, `mask` the address of the
-/// launch's mask slot, and nobody else uses that slot.
-unsafe extern "C" fn run(data: u64, mask: u64, _: u64) -> i64 {
+/// launch's mask slot, and nobody else uses that slot; `owner` is that of its
+/// owner slot, or 0.
+unsafe extern "C" fn run(data: u64, mask: u64, owner: u64) -> i64 {
     let narrow = |n: u64| usize::try_from(n).unwrap_or_default();
     let data =
         core::ptr::with_exposed_provenance::<Box<Function>>(narrow(data));
@@ -74,15 +76,22 @@ unsafe extern "C" fn run(data: u64, mask: u64, _: u64) -> i64 {
     // SAFETY: the caller's word: 8 aligned bytes, for this call only.
     let mask = unsafe { &mut *mask };
     let mut context = HookContext { mask, here: PhantomData };
-    match catch_unwind(AssertUnwindSafe(|| function(&mut context))) {
-        Ok(Ok(())) => 0,
-        Ok(Err(errno)) => -i64::from(errno.raw_os_error()),
-        Err(payload) => {
-            // Dropping it could run anything.
-            core::mem::forget(payload);
-            PANICKED
-        }
+    let failed =
+        match catch_unwind(AssertUnwindSafe(|| function(&mut context))) {
+            Ok(Ok(())) => return 0,
+            Ok(Err(errno)) => -i64::from(errno.raw_os_error()),
+            Err(payload) => {
+                // Dropping it could run anything.
+                core::mem::forget(payload);
+                PANICKED
+            }
+        };
+    if owner != 0 {
+        // The program runs in another process by now, or never will.
+        // SAFETY: the caller's word.
+        unsafe { claim_or_end(owner, gettid(), CLOSED) };
     }
+    failed
 }
 
 /// What a hook may use: the async-signal-safe calls, made without libc. None

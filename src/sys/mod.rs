@@ -6,6 +6,7 @@
 pub(crate) mod abi;
 pub(crate) mod arch;
 pub(crate) mod call;
+pub(crate) mod claim;
 pub(crate) mod fds;
 mod flags;
 pub(crate) mod forks;

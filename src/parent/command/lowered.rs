@@ -5,7 +5,7 @@ use core::mem;
 use super::held::Held;
 use super::page::{Image, keep_rows, spare_rows};
 use crate::call::{Call, Entry, Table, number};
-use crate::launch::CLOSERS;
+use crate::launch::ENTRIES;
 use crate::launch::isolated::Inside;
 use crate::op::Op;
 use crate::parent::error::{Cause, Error, Step};
@@ -51,7 +51,7 @@ impl Lowered {
         }
         let mut entries = Vec::new();
         if shape.listed || !plan.hooks.is_empty() {
-            entries.extend(CLOSERS);
+            entries.extend(ENTRIES);
             entries.extend(plan.hooks.iter().map(|hook| hook.entry()));
         }
         let enters = |row: &Call| {

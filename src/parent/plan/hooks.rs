@@ -1,27 +1,30 @@
-//! Hooks: the rows that call functions, and those that find out whether a
-//! function has left the rest to a fork of the child.
+//! Hooks: the rows that call functions, and the one that lets a single
+//! process go on from there, as a function may have forked.
 
 use super::Plan;
 use super::lower::Rows;
 use super::method::Engine;
 use super::shape::Shape;
-use super::words::Words;
 use crate::call::{Check, local, slot};
 
-/// The place of the first hook among the plan's entries.
-const HOOKS: u64 = 2;
+/// The places of the entries that let through whoever is first, or the child
+/// alone.
+const FIRST: u64 = 2;
+const CHILD: u64 = 3;
 
-/// The bytes of a thread's id.
-const ID: u64 = 4;
+/// The place of the first hook among the plan's entries.
+const HOOKS: u64 = 4;
 
 impl Rows {
     pub(super) fn hook(&mut self, n: u16, plan: &Plan, shape: Shape) {
         if n == 0 && !shape.here {
             self.call(libc::SYS_gettid, &[]).store = slot::BEFORE;
         }
-        let mask = u64::from(slot::MASK_AT);
-        let row = self.push(local::HOOK, &[HOOKS + u64::from(n), mask]);
-        row.slots = 0b10;
+        let [mask, owner] = [slot::MASK_AT, slot::OWNER_AT].map(u64::from);
+        let owner = if shape.here { 0 } else { owner };
+        let args = [HOOKS + u64::from(n), mask, owner];
+        let row = self.push(local::HOOK, &args);
+        row.slots = if shape.here { 0b010 } else { 0b110 };
         // A panic's mark is no errno.
         row.check = Check::Equal;
         if usize::from(n) + 1 == plan.hooks.len() && !shape.here {
@@ -29,31 +32,19 @@ impl Rows {
         }
     }
 
-    /// Whoever comes through the last hook says so. A fork shares the page of
-    /// a copied child: the parent waits for it, or has said that it does so
-    /// no more. In memory shared with the parent a fork has a copy of the
-    /// block, and nobody would know what becomes of it: it ends here.
+    /// Whoever comes through the last hook claims the launch, unless another
+    /// process has, or the parent has said that nobody may. A fork shares the
+    /// page of a copied child. In memory shared with the parent it has a copy
+    /// of the block, and nobody would know what becomes of it: it ends here.
     fn go_on(&mut self, shape: Shape) {
+        let shares = shape.engine == Engine::Suspended;
+        let entry = if shares { CHILD } else { FIRST };
+        let args = [entry, slot::OWNER_AT.into(), slot::BEFORE.into()];
+        self.push(local::HOOK, &args).slots = 0b110;
         if shape.engine == Engine::Copied {
             self.register();
-            let who = self.push(local::VALUE, &[slot::WORD.into()]);
-            (who.slots, who.store) = (0b1, slot::AFTER);
-        } else {
-            let who = self.call(libc::SYS_gettid, &[]);
-            who.store = slot::AFTER;
         }
-        let same = if shape.engine == Engine::Suspended {
-            let args = [slot::BEFORE_AT, slot::AFTER_AT].map(u64::from);
-            let same = self.push(local::COMPARE, &[args[0], args[1], ID]);
-            same.slots = 0b11;
-            same
-        } else {
-            let zeros = u64::from(Words::ZEROS.start);
-            let args = [slot::GIVEN_UP_AT.into(), zeros, ID];
-            let same = self.push(local::COMPARE, &args);
-            (same.slots, same.texts) = (0b01, 0b10);
-            same
-        };
-        same.check = Check::Equal;
+        let through = self.push(local::VALUE, &[slot::OWNER.into()]);
+        (through.slots, through.store) = (0b1, slot::AFTER);
     }
 }
