@@ -1,16 +1,14 @@
 //! What this system says of itself, asked only where the answer decides.
 
 use core::cell::Cell;
+use core::ffi::CStr;
 use core::sync::atomic::{AtomicU8, Ordering};
 
 use memchr::memmem;
+use rustix::fs::{Access, AtFlags, CWD, accessat};
+use rustix::io::Errno;
 
-use super::std::{
-    env,
-    fs::{self, File},
-    io::Read,
-    thread_local,
-};
+use super::std::{env, fs::File, io::Read, thread_local};
 use crate::sys::call::clone3_probe;
 
 /// What the kernel, or a filter, is known to refuse, by the errno it gave.
@@ -83,12 +81,12 @@ pub(crate) fn prove(works: Proven) {
 ///
 /// [`pid_namespaces(7)`]: https://man7.org/linux/man-pages/man7/pid_namespaces.7.html
 pub(crate) fn next_is_init() -> bool {
-    let missing = |path| {
-        let found = fs::metadata(path);
-        found.is_err_and(|e| e.raw_os_error() == Some(libc::ENOENT))
+    let missing = |path: &CStr| {
+        let none = AtFlags::empty();
+        accessat(CWD, path, Access::EXISTS, none) == Err(Errno::NOENT)
     };
-    missing("/proc/thread-self/ns/pid_for_children")
-        && !missing("/proc/thread-self/ns/pid")
+    missing(c"/proc/thread-self/ns/pid_for_children")
+        && !missing(c"/proc/thread-self/ns/pid")
 }
 
 /// Whether clone3 itself is missing or blocked, where a clone3 with these

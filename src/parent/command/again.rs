@@ -21,6 +21,8 @@ const MRELEASE: u32 = number(libc::SYS_process_mrelease);
 impl Attempt {
     /// Changes what can be changed after a failure; nothing, if the spawn has
     /// failed for good.
+    #[cold]
+    #[inline(never)]
     pub(super) fn after(
         &mut self,
         prepared: &Prepared,
@@ -227,6 +229,8 @@ impl Attempt {
 
     /// Without a page or an image this launch has a copied child, if anybody
     /// may choose.
+    #[cold]
+    #[inline(never)]
     pub(super) fn does_without(
         &mut self,
         prepared: &Prepared,

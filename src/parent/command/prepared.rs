@@ -144,19 +144,18 @@ impl Prepared {
         // Rather a pidfd than an image, which takes a descriptor too.
         let image = prepared.first.image.is_some();
         let spare = image && prepared.plan.any_engine;
-        match prepared.run(&ends, group.as_ref(), !spare) {
-            Err(error) if spare && error.is_full() => {
+        let mut made = prepared.run(&ends, group.as_ref(), !spare);
+        if let Err(error) = &made {
+            if spare && error.is_full() {
                 prepared.first.image = None;
                 let errno = error.raw_os_error().unwrap_or_default();
                 prepared.held.unimaged = Some(("isolated", errno));
                 prepared.plan.shape.engine = Engine::Copied;
-                prepared.start(ends, group.as_ref())
-            }
-            made => {
-                prepared.first.give_back();
-                Ok(ends.child(made?))
+                made = prepared.run(&ends, group.as_ref(), true);
             }
         }
+        prepared.first.give_back();
+        Ok(ends.child(made?))
     }
 
     pub(super) fn bound(

@@ -112,6 +112,7 @@ impl Prepared {
 
     /// A child that somebody else has reaped in the middle of an exec, of a
     /// file that is not there: it died before it ran anything.
+    #[inline(never)]
     pub(super) fn doubt(
         &self,
         lowered: &Lowered,
