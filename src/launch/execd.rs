@@ -14,6 +14,17 @@ const FLAGS: usize = 6;
 /// Whether a child that nobody has waited for has exec'd since it was made;
 /// `None` if that cannot be read.
 pub(super) fn has_execd(pid: Pid) -> Option<bool> {
+    let mut stat = [0u8; 256];
+    let stat = read(pid, b"/stat", &mut stat)?;
+    flags_in(stat).map(|flags| flags & NO_EXEC == 0)
+}
+
+/// What a file of `/proc/PID` says, as far as there is room.
+pub(super) fn read<'a>(
+    pid: Pid,
+    file: &[u8],
+    bytes: &'a mut [u8],
+) -> Option<&'a [u8]> {
     let mut path = [0u8; 32];
     let mut digits = [0u8; 10];
     let (mut n, mut from) = (pid.get(), digits.len());
@@ -22,17 +33,16 @@ pub(super) fn has_execd(pid: Pid) -> Option<bool> {
         *digits.get_mut(from)? = b'0' + u8::try_from(n % 10).ok()?;
         n /= 10;
     }
-    let parts = [b"/proc/", digits.get(from..)?, b"/stat"];
+    let parts = [b"/proc/", digits.get(from..)?, file];
     for (to, byte) in path.iter_mut().zip(parts.into_iter().flatten()) {
         *to = *byte;
     }
     let path = CStr::from_bytes_until_nul(&path).ok()?;
     let flags = libc::O_RDONLY | libc::O_CLOEXEC;
     let file = safe::open(path, flags, 0).ok()?;
-    let mut stat = [0u8; 256];
-    let read = safe::read(file, &mut stat);
+    let read = safe::read(file, bytes);
     let _ = safe::close(file);
-    flags_in(stat.get(..read.ok()?)?).map(|flags| flags & NO_EXEC == 0)
+    bytes.get(..read.ok()?)
 }
 
 fn flags_in(stat: &[u8]) -> Option<u64> {

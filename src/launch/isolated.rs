@@ -8,7 +8,6 @@
 //! further than a row's number that is looked up.
 #![allow(unsafe_code, reason = "the door of this engine")]
 
-use core::ffi::CStr;
 use core::ptr;
 use core::sync::atomic::Ordering;
 
@@ -17,7 +16,7 @@ use rustix::fd::BorrowedFd;
 
 use super::copied::{await_word, is_free};
 use super::stops::resume;
-use super::{Ask, Made, address, descriptor, ended, failed};
+use super::{Ask, Made, address, descriptor, ended, execd, failed};
 use super::{first_exec, gate, make};
 use super::{pidfd_slot, seat, seat_name, shared::Shared, verdict};
 use crate::call::{Block, Table, sheet, slot};
@@ -26,7 +25,7 @@ use crate::sys::abi::CloneArgs;
 use crate::sys::call::{block_signals, end, is_ending, lives, pidfd_open};
 use crate::sys::call::{reaped_status, set_signal_mask};
 use crate::sys::wait::{Kind, Target, keeps_its_number, peek, wait};
-use crate::sys::{CloneFlags, Errno, Maker, Pid, bits, safe};
+use crate::sys::{CloneFlags, Errno, Maker, Pid, bits};
 
 /// Which rows of the plan run in the image: its first, and the first that
 /// runs the program.
@@ -245,26 +244,8 @@ fn has_exited(target: Target) -> bool {
 /// Whether a process still has the name that its image gave it; `None` if
 /// that cannot be read.
 fn is_named(pid: Pid, block: &Block) -> Option<bool> {
-    let mut path = [0u8; 32];
-    let mut digits = [0u8; 10];
-    let (mut n, mut from) = (pid.get(), digits.len());
-    while n > 0 {
-        from = from.checked_sub(1)?;
-        *digits.get_mut(from)? = b'0' + u8::try_from(n % 10).ok()?;
-        n /= 10;
-    }
-    let parts = [b"/proc/", digits.get(from..)?, b"/comm"];
-    let all = parts.into_iter().flatten();
-    for (to, byte) in path.iter_mut().zip(all) {
-        *to = *byte;
-    }
-    let path = CStr::from_bytes_until_nul(&path).ok()?;
-    let flags = libc::O_RDONLY | libc::O_CLOEXEC;
-    let file = safe::open(path, flags, 0).ok()?;
     let mut name = [0u8; 32];
-    let read = safe::read(file, &mut name);
-    let _ = safe::close(file);
-    let name = name.get(..read.ok()?)?.strip_suffix(b"\n")?;
+    let name = execd::read(pid, b"/comm", &mut name)?.strip_suffix(b"\n")?;
     let word = |n| u128::from(block.slot(slot::COMM + n));
     let own = (word(0) | word(1) << 64).to_le_bytes();
     let len = own.iter().position(|byte| *byte == 0)?;
