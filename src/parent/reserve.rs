@@ -7,7 +7,7 @@
 use core::mem;
 use core::time::Duration;
 
-use rustix::io::{DupFlags, Errno, dup3, fcntl_dupfd_cloexec};
+use rustix::io::{DupFlags, Errno, fcntl_dupfd_cloexec};
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::error::{Error, Step};
@@ -24,7 +24,8 @@ use super::std::{
 use super::table::Home;
 use crate::sys::abi::Limit;
 use crate::sys::call::limit;
-use crate::sys::fds::Inode;
+pub(crate) use crate::sys::fds::dup_above as lift;
+use crate::sys::fds::{Inode, put_over};
 use crate::sys::forks::Owner;
 
 /// The kernel copies whole words of the table: 64 descriptors.
@@ -369,22 +370,7 @@ fn number(fd: &impl AsRawFd) -> u32 {
     fd.as_raw_fd().unsigned_abs()
 }
 
-/// A copy at the first free number that is `least` or above. EINVAL says
-/// that `least` is not below RLIMIT_NOFILE: none is free there.
-pub(crate) fn lift(fd: impl AsFd, least: RawFd) -> Result<OwnedFd, Errno> {
-    fcntl_dupfd_cloexec(fd, least).map_err(|e| match e {
-        Errno::INVAL => Errno::MFILE,
-        e => e,
-    })
-}
-
 /// Makes `to` a copy of `fd`, at its own number, in one step.
 fn replace(fd: BorrowedFd<'_>, to: &mut OwnedFd) -> Result<(), Errno> {
-    loop {
-        match dup3(fd, to, DupFlags::CLOEXEC) {
-            // EBUSY: another thread is opening a file at that number.
-            Err(Errno::INTR | Errno::BUSY) => {}
-            done => return done,
-        }
-    }
+    put_over(fd, to, DupFlags::CLOEXEC)
 }

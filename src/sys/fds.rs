@@ -78,7 +78,14 @@ pub(crate) fn set_cloexec(number: u32, on: bool) -> Result<(), Errno> {
 /// A close-on-exec copy at the first free number that is `least` or above.
 pub(crate) fn copy(number: u32, least: u32) -> Result<OwnedFd, Errno> {
     let least = i32::try_from(least).map_err(|_| Errno::MFILE)?;
-    let fd = borrow(number).ok_or(Errno::BADF)?;
+    dup_above(borrow(number).ok_or(Errno::BADF)?, least)
+}
+
+/// The same of a descriptor.
+pub(crate) fn dup_above(
+    fd: impl AsFd,
+    least: RawFd,
+) -> Result<OwnedFd, Errno> {
     fcntl_dupfd_cloexec(fd, least).map_err(|e| match e {
         // `least` is not below RLIMIT_NOFILE.
         Errno::INVAL => Errno::MFILE,
@@ -98,8 +105,17 @@ pub(crate) fn put(
     // SAFETY: an owner is needed for the call alone; it is not dropped, so
     // nothing is closed by it.
     let mut to = ManuallyDrop::new(unsafe { OwnedFd::from_raw_fd(to) });
+    put_over(fd, &mut to, flags)
+}
+
+/// Makes `to` a copy of `fd`, at its own number, in one step.
+pub(crate) fn put_over(
+    fd: BorrowedFd<'_>,
+    to: &mut OwnedFd,
+    flags: DupFlags,
+) -> Result<(), Errno> {
     loop {
-        match dup3(fd, &mut to, flags) {
+        match dup3(fd, to, flags) {
             // EBUSY: another thread is opening a file at that number.
             Err(Errno::INTR | Errno::BUSY) => {}
             done => return done,

@@ -60,7 +60,7 @@ impl Rows {
     }
 
     /// Goes on in a second thread, if the parent wants to know exec from
-    /// death for sure: 25 us.
+    /// death for sure. What that costs stands in docs/gotchas.md.
     ///
     /// The first one sleeps until exec ends it: it is what `/proc/self` and
     /// `/dev/fd` are about, and exec looks up its files before. A filter may
