@@ -7,12 +7,12 @@
 //! [`Block`] of its own, and a mask in the row says which arguments are slot
 //! numbers. A row writes nowhere else.
 
+pub(crate) mod helper_table;
 mod rules;
-pub(crate) mod sheet;
 mod table;
 
-pub(crate) use sheet::Sheet;
-pub(crate) use table::{Flaw, Table};
+pub(crate) use helper_table::HelperTable;
+pub(crate) use table::{Table, VerifyError};
 
 use core::mem::{align_of, offset_of, size_of};
 
@@ -58,14 +58,14 @@ pub(crate) mod local {
 /// engines that run in this process's memory or a copy of it.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
-pub(crate) struct Entry {
+pub(crate) struct Callback {
     pub(crate) run: unsafe extern "C" fn(u64, u64, u64) -> i64,
     pub(crate) data: u64,
 }
 
-const _: () = assert!(size_of::<Entry>() == 16);
-const _: () = assert!(offset_of!(Entry, run) == 0);
-const _: () = assert!(offset_of!(Entry, data) == 8);
+const _: () = assert!(size_of::<Callback>() == 16);
+const _: () = assert!(offset_of!(Callback, run) == 0);
+const _: () = assert!(offset_of!(Callback, data) == 8);
 
 /// One row. The walker reads it by the offsets asserted below.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -177,13 +177,13 @@ pub(crate) mod slot {
     /// Takes results that nobody reads.
     pub(crate) const SINK: u8 = 0;
     /// A descriptor that must be gone once the table is our own.
-    pub(crate) const CANARY: u8 = 1;
+    pub(crate) const PROBE_FD: u8 = 1;
     /// The child's pidfd, if the canary is another descriptor.
     pub(crate) const PIDFD: u8 = 2;
     /// The signal mask of the caller.
     pub(crate) const MASK: u8 = 3;
     /// The first descriptor that no row needs.
-    pub(crate) const CUT: u8 = 4;
+    pub(crate) const SOURCE_END: u8 = 4;
     /// The last descriptor below it, 0 if none is above what is kept.
     pub(crate) const LAST: u8 = 5;
     /// The descriptors that become 0, 1 and 2.
@@ -218,8 +218,8 @@ pub(crate) mod slot {
     pub(crate) const CAPS: u8 = 47;
     pub(crate) const CAPS_AT: u8 = 50;
     /// The descriptors of the image, and of the page that it maps.
-    pub(crate) const IMAGE: u8 = 51;
-    pub(crate) const PAGE: u8 = 52;
+    pub(crate) const HELPER: u8 = 51;
+    pub(crate) const STATUS_PAGE: u8 = 52;
     /// The word of the gate, and its node: a second lock of the robust list,
     /// as far apart as the first, until the child waits there.
     pub(crate) const GATE: u8 = 53;
@@ -235,7 +235,7 @@ pub(crate) mod slot {
     pub(crate) const FLAT: u8 = 60;
     pub(crate) const PERSONALITY: u8 = 61;
     /// A copy of the child's pidfd above the cut, where the pidfd is below.
-    pub(crate) const PROBE: u8 = 62;
+    pub(crate) const PROBE_COPY: u8 = 62;
     /// The stop signal that was pending in the child and that it has taken,
     /// or an errno.
     pub(crate) const STOP: u8 = 63;
@@ -277,8 +277,8 @@ pub(crate) mod slot {
 
     /// Those that rows may write, beside the free ones.
     pub(crate) const WRITTEN: [u8; 12] = [
-        SINK, WORD, DIGITS, GATE, TOLD, PROBE, STOP, ENDING, EXECED, BEFORE,
-        AFTER, SECOND,
+        SINK, WORD, DIGITS, GATE, TOLD, PROBE_COPY, STOP, ENDING, EXECED,
+        BEFORE, AFTER, SECOND,
     ];
 
     const _: () = assert!(GATE_NODE - GATE == NODE - WORD);

@@ -42,15 +42,18 @@ mod child;
 mod launch;
 #[cfg(test)]
 mod model;
-mod op;
 mod parent;
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 mod readme {}
 mod sys;
 
-pub use parent::cgroup::Cgroup;
-pub use parent::command::prepared::Prepared;
+pub use parent::command::cgroup::Cgroup;
+pub use parent::command::groups::Groups;
+pub use parent::command::hook::HookContext;
+pub use parent::command::method::{Engine, Memory, Method};
+pub use parent::command::path_search::PathSearch;
+pub use parent::command::stdio::Stdio;
 pub use parent::command::{Command, CommandArgs, CommandEnvs};
 pub use parent::error::{Candidate, Error, Step};
 pub use parent::handle::Child;
@@ -60,14 +63,10 @@ pub use parent::handle::pidfd::PidFd;
 pub use parent::handle::{
     ChildStderr, ChildStdin, ChildStdout, ExitStatus, Output,
 };
-pub use parent::hook::HookContext;
-pub use parent::identity::Groups;
-pub use parent::image::self_exe_is_sealed;
 pub use parent::plan::Plan;
-pub use parent::plan::method::{Engine, Memory, Method};
-pub use parent::plan::path::PathSearch;
 pub use parent::reserve::reserve_fds;
-pub use parent::stdio::Stdio;
+pub use parent::sealed_memfd::self_exe_is_sealed;
+pub use parent::spawn::prepared::Prepared;
 pub use sys::safe::{Disposition, MaskChange};
 pub use sys::{CloneFlags, Errno};
 

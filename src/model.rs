@@ -17,11 +17,11 @@ use std::vec::Vec;
 use std::{panic, thread, vec};
 
 use crate::call::{
-    Block, Call, Check, Entry, ROW, Table, local, number, onward, slot,
+    Block, Call, Callback, Check, ROW, Table, local, number, onward, slot,
 };
-use crate::launch::{Ask, Made, copied, here, suspended};
+use crate::launch::{LaunchArgs, Outcome, copied, exec_in_place, suspended};
 use crate::sys::wait::Ended;
-use crate::sys::{self, CloneFlags, Maker, bits};
+use crate::sys::{self, CloneCall, CloneFlags, bits};
 
 /// Where the text and the block lie, for addresses in arguments.
 struct Memory<'a> {
@@ -54,7 +54,7 @@ fn walk(
         nr => kernel(nr, args),
     };
     let cell = UnsafeCell::new(*block);
-    let code = here::walk(rows, &cell, &mut kernel);
+    let code = exec_in_place::walk(rows, &cell, &mut kernel);
     *block = cell.into_inner();
     code.map_or(127, |code| code as i32)
 }
@@ -92,11 +92,11 @@ fn left(code: i32, block: &Block) -> Left {
     }
 }
 
-const ASK: Ask<'_> = Ask {
-    maker: Maker::Clone3,
+const ASK: LaunchArgs<'_> = LaunchArgs {
+    clone_call: CloneCall::Clone3,
     flags: CloneFlags::empty(),
     without: CloneFlags::empty(),
-    canary: None,
+    probe_fd: None,
     cgroup: None,
     tids: &[],
     environ: None,
@@ -136,14 +136,14 @@ fn held_suspended(rows: &[Call], text: &[u8], results: &[i64]) -> Left {
 }
 
 #[allow(unsafe_code, reason = "a launch leaves its descriptor to us")]
-fn exit_code(made: Made) -> i32 {
+fn exit_code(made: Outcome) -> i32 {
     if let Some(pidfd) = made.pidfd() {
         // SAFETY: nobody else has taken the number.
         drop(unsafe { OwnedFd::from_raw_fd(pidfd) });
     }
     match made {
-        Made::Failed { .. } => 127,
-        Made::Died { ended: Some(Ended { status, .. }), .. } => status,
+        Outcome::Failed { .. } => 127,
+        Outcome::Died { ended: Some(Ended { status, .. }), .. } => status,
         other => panic!("{other:?}"),
     }
 }
@@ -412,19 +412,19 @@ fn a_row_calls_a_function_with_its_data_and_two_arguments() {
     extern "C" fn run(data: u64, at: u64, more: u64) -> i64 {
         let at = core::ptr::with_exposed_provenance_mut::<u64>(at as usize);
         // Uses the stack, as any function may.
-        let words = core::hint::black_box([data; 40]);
+        let strings = core::hint::black_box([data; 40]);
         // SAFETY: the row gives the address of the mask's slot.
-        unsafe { at.write(words[7] ^ more) };
-        -i64::from(words[39] == 9) * 5
+        unsafe { at.write(strings[7] ^ more) };
+        -i64::from(strings[39] == 9) * 5
     }
     for data in [8, 9] {
-        let entries = [Entry { run, data }];
-        let at = entries.as_ptr().expose_provenance() as u64;
+        let callbacks = [Callback { run, data }];
+        let at = callbacks.as_ptr().expose_provenance() as u64;
         let mask = u64::from(slot::MASK_AT);
         let row = Call::new(local::HOOK, [at, mask, 0x100, 0, 0, 0]);
         let hook = Call { slots: 0b10, check: Check::Equal, ..row };
         let rows = table(vec![hook, value(6, Check::Must, 0, FREE)]);
-        let table = Table::new(&rows, b"", &[], &entries).unwrap();
+        let table = Table::new(&rows, b"", &[], &callbacks).unwrap();
         let mut shared = Block::new();
         let made = suspended::launch(&table, &mut shared, ASK);
         let mut copied = Block::new();

@@ -88,7 +88,7 @@ fn child(
         return Err(format!("{status}"));
     }
     let report = Report::parse(&fs::read(path).map_err(|e| e.to_string())?);
-    Ok((report.fds(), child.launch().made_canary()))
+    Ok((report.fds(), child.launch().extra_probe_fd()))
 }
 
 fn limit(descriptors: u64) {

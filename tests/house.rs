@@ -11,59 +11,38 @@ use std::path::{Path, PathBuf};
 /// Who may look into whom. A room looks into itself freely. `model` is the
 /// walker's model, compiled for tests only.
 const STAIRS: &[(&str, &[&str])] = &[
-    ("lib", &["call", "child", "launch", "model", "op", "parent", "sys"]),
+    ("lib", &["call", "child", "launch", "model", "parent", "sys"]),
     ("sys", &[]),
-    ("op", &[]),
     ("call", &["sys"]),
     ("child", &["call", "sys"]),
     ("launch", &["call", "child", "sys"]),
     ("model", &["call", "child", "launch", "sys"]),
     ("parent", &[]),
     ("parent/error", &["call", "sys"]),
-    ("parent/cgroup", &["parent/error"]),
-    ("parent/gate", &["parent/error", "sys"]),
-    ("parent/hook", &["call", "sys"]),
-    ("parent/identity", &[]),
-    ("parent/image", &["sys"]),
-    ("parent/kernel", &["sys"]),
-    ("parent/program", &["parent/image"]),
-    ("parent/reserve", &["parent/error", "parent/table", "sys"]),
-    ("parent/stdio", &[]),
-    ("parent/table", &["sys"]),
+    ("parent/support", &["sys"]),
+    ("parent/fd_table", &["sys"]),
+    ("parent/sealed_memfd", &["sys"]),
+    ("parent/reserve", &["parent/error", "parent/fd_table", "sys"]),
+    ("parent/command", &["call", "parent/error", "sys"]),
+    ("parent/plan", &["call", "parent/command", "parent/error", "sys"]),
     (
-        "parent/plan",
-        &[
-            "call",
-            "op",
-            "parent/cgroup",
-            "parent/error",
-            "parent/gate",
-            "parent/hook",
-            "parent/identity",
-            "parent/stdio",
-            "sys",
-        ],
+        "parent/options",
+        &["parent/command", "parent/error", "parent/plan", "sys"],
     ),
-    ("parent/handle", &["parent/error", "parent/plan", "sys"]),
+    ("parent/handle", &["parent/command", "parent/error", "sys"]),
     (
-        "parent/command",
+        "parent/spawn",
         &[
             "call",
             "launch",
-            "op",
-            "parent/cgroup",
+            "parent/command",
             "parent/error",
-            "parent/gate",
+            "parent/fd_table",
             "parent/handle",
-            "parent/hook",
-            "parent/identity",
-            "parent/image",
-            "parent/kernel",
             "parent/plan",
-            "parent/program",
             "parent/reserve",
-            "parent/stdio",
-            "parent/table",
+            "parent/sealed_memfd",
+            "parent/support",
             "sys",
         ],
     ),
@@ -245,12 +224,12 @@ fn a_wrong_arrow_is_found() {
     };
     let cases = [
         ("child", "use crate::parent::plan::Plan;", 1),
-        ("child", "use crate::{call::Call, launch::{self, Made}};", 1),
+        ("child", "use crate::{call::Call, launch::{self, Outcome}};", 1),
         ("sys::call", "use super::super::child::enter;", 1),
         ("sys::call", "use super::{Errno, abi::{A, B}};", 0),
         ("parent::plan::lower", "fn f() { crate::launch::go() }", 1),
-        ("parent::plan::lower", "use super::words::Words;", 0),
-        ("parent::handle", "use super::command::Command;", 1),
+        ("parent::plan::lower", "use super::strings::StringTable;", 0),
+        ("parent::handle", "use super::spawn::verbs::X;", 1),
         ("launch::copied", "use crate::parent::std::vec::Vec;", 1),
         ("attic", "", 1),
     ];
@@ -315,12 +294,12 @@ fn no_file_is_too_long_to_be_one_idea() {
 fn unsafe_stands_in_rooms_that_say_why() {
     let rooms = [
         "child",
-        "child::closer",
+        "child::closefrom_fallback",
         "child::through",
         "launch::suspended",
         "launch::copied",
         "launch::gate",
-        "launch::here",
+        "launch::exec_in_place",
         "launch::isolated",
         "launch::pipe",
         "launch::shared",
@@ -328,17 +307,17 @@ fn unsafe_stands_in_rooms_that_say_why() {
         "sys::call",
         "sys::claim",
         "sys::fds",
-        "sys::forks",
+        "sys::fork_detection",
         "sys::ids",
         "sys::safe",
         "sys::wait",
-        "parent::command::fds",
-        "parent::command::held",
-        "parent::command::prepared",
-        "parent::command::session",
+        "parent::options::descriptors",
+        "parent::spawn::source_fds",
+        "parent::spawn::prepared",
+        "parent::options::session",
         "parent::handle::pidfd",
-        "parent::hook",
-        "parent::stdio",
+        "parent::command::hook",
+        "parent::command::stdio",
         "call",
         "model",
     ];
@@ -362,7 +341,8 @@ fn unsafe_stands_in_rooms_that_say_why() {
 
 /// The variants of `Op`.
 fn ops() -> Vec<String> {
-    let text = fs::read_to_string(root().join("src/op.rs")).unwrap();
+    let text =
+        fs::read_to_string(root().join("src/parent/plan/op.rs")).unwrap();
     let body = text.split("pub(crate) enum Op {").nth(1).unwrap();
     let body = body.split("\n}").next().unwrap();
     let name = |line: &str| {
@@ -390,8 +370,8 @@ fn every_op_has_all_that_belongs_to_a_step() {
     let source = |path: &str| fs::read_to_string(root().join(path)).unwrap();
     let order = source("src/parent/plan/order.rs");
     let lower = source("src/parent/plan/lower.rs");
-    let show = source("src/parent/plan/show.rs");
-    let setters = all_text("src/parent/command");
+    let show = source("src/parent/plan/display.rs");
+    let setters = all_text("src/parent");
     let tests = all_text("tests");
     let ops = ops();
     assert!(ops.len() >= 8, "{ops:?}");

@@ -323,7 +323,7 @@ fn a_page_that_was_kept_costs_no_second_child() {
         assert_eq!(child.launch().engine(), Engine::Isolated);
         assert!(child.launch().confirmed());
         // One is made for a child that begins anew.
-        assert!(!child.launch().made_canary());
+        assert!(!child.launch().extra_probe_fd());
     };
     let hole = File::open("/dev/null").unwrap();
     let prepared = command().prepare().unwrap();

@@ -3,11 +3,11 @@
 use core::fmt;
 
 use super::rules::{RULES, Reach, Rule};
-use super::{Call, Check, Entry, ROW, local, number, slot};
+use super::{Call, Callback, Check, ROW, local, number, slot};
 
 /// What is wrong with a table: a mistake of ours, never of the user's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Flaw {
+pub(crate) enum VerifyError {
     Empty,
     Long,
     Row(u16),
@@ -16,15 +16,19 @@ pub(crate) enum Flaw {
     List,
 }
 
-impl fmt::Display for Flaw {
+impl fmt::Display for VerifyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Flaw::Row(n) => write!(f, "row {n} of the table is not sound"),
-            Flaw::Long => f.write_str("the table has over 65,534 rows"),
-            Flaw::Empty => f.write_str("the table is empty"),
-            Flaw::End => f.write_str("the table does not end in exec or exit"),
-            Flaw::Text => f.write_str("the text does not end in NUL"),
-            Flaw::List => f.write_str("a list holds a foreign address"),
+            VerifyError::Row(n) => {
+                write!(f, "row {n} of the table is not sound")
+            }
+            VerifyError::Long => f.write_str("the table has over 65,534 rows"),
+            VerifyError::Empty => f.write_str("the table is empty"),
+            VerifyError::End => {
+                f.write_str("the table does not end in exec or exit")
+            }
+            VerifyError::Text => f.write_str("the text does not end in NUL"),
+            VerifyError::List => f.write_str("a list holds a foreign address"),
         }
     }
 }
@@ -55,7 +59,7 @@ pub(crate) struct Table<'a> {
 pub(super) struct Memory {
     pub(super) text: (u64, u64),
     pub(super) lists: (u64, u64),
-    pub(super) entries: (u64, u64),
+    pub(super) callbacks: (u64, u64),
     /// Whether it is the child's own.
     pub(super) private: bool,
     /// An address in lists that is none of the text.
@@ -68,15 +72,15 @@ impl<'a> Table<'a> {
         rows: &'a [Call],
         text: &'a [u8],
         lists: &'a [u64],
-        entries: &'a [Entry],
-    ) -> Result<Table<'a>, Flaw> {
+        callbacks: &'a [Callback],
+    ) -> Result<Table<'a>, VerifyError> {
         if !matches!(text.last(), None | Some(0)) {
-            return Err(Flaw::Text);
+            return Err(VerifyError::Text);
         }
         let memory = Memory {
             text: span(text),
             lists: span(lists),
-            entries: span(entries),
+            callbacks: span(callbacks),
             private: false,
             also: None,
         };
@@ -100,18 +104,18 @@ pub(super) fn verify(
     first: u16,
     lists: &[u64],
     memory: &Memory,
-) -> Result<(), Flaw> {
-    let last = rows.last().ok_or(Flaw::Empty)?;
+) -> Result<(), VerifyError> {
+    let last = rows.last().ok_or(VerifyError::Empty)?;
     if rows.len() + usize::from(first) > usize::from(u16::MAX) {
-        return Err(Flaw::Long);
+        return Err(VerifyError::Long);
     }
     let in_text = |at: u64| at.wrapping_sub(memory.text.0) < memory.text.1;
     let known = |at: u64| at == 0 || in_text(at) || memory.also == Some(at);
     if !lists.iter().all(|at| known(*at)) {
-        return Err(Flaw::List);
+        return Err(VerifyError::List);
     }
     if !matches!(lists.last(), None | Some(0)) {
-        return Err(Flaw::List);
+        return Err(VerifyError::List);
     }
     for (n, row) in (1u16..).zip(rows) {
         let next = usize::from(n) + usize::from(row.hop / ROW);
@@ -119,13 +123,13 @@ pub(super) fn verify(
         let whole = row.hop % ROW == 0;
         let own = row.row == first + n - 1 && whole && stays;
         if !own || !sound(row, memory) {
-            return Err(Flaw::Row(n));
+            return Err(VerifyError::Row(n));
         }
     }
     let exit = last.nr == number(libc::SYS_exit_group);
     let ends = (exit || environment(last).is_some()) && last.hop == 0;
     if !ends || last.check != Check::Must {
-        return Err(Flaw::End);
+        return Err(VerifyError::End);
     }
     Ok(())
 }
@@ -176,8 +180,10 @@ fn argument(
     let (read, written) = (rule.reads & bit != 0, rule.writes & bit != 0);
     let address = read || written;
     if row.nr == local::HOOK && i == 0 {
-        let at = arg.wrapping_sub(memory.entries.0);
-        return row.slots & bit == 0 && at < memory.entries.1 && at % 16 == 0;
+        let at = arg.wrapping_sub(memory.callbacks.0);
+        return row.slots & bit == 0
+            && at < memory.callbacks.1
+            && at % 16 == 0;
     }
     if row.slots & bit != 0 {
         if i >= 4 || arg >= u64::from(slot::COUNT) {
@@ -229,15 +235,15 @@ fn reach(row: &Call, rule: &Rule, room: u64) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Flaw, Table};
-    use crate::call::{Call, Check, Entry, ROW, local, number, slot};
+    use super::{Table, VerifyError};
+    use crate::call::{Call, Callback, Check, ROW, local, number, slot};
 
     const EXIT: u32 = number(libc::SYS_exit_group);
     const CHDIR: u32 = number(libc::SYS_chdir);
     const TEXT: &[u8] = b"/srv\0tail\0";
 
     /// What a table of this row and an exit is refused for.
-    fn refused(row: Call) -> Option<Flaw> {
+    fn refused(row: Call) -> Option<VerifyError> {
         let exit = Call { row: 2, ..Call::new(EXIT, [0; 6]) };
         let row = Call { row: 1, ..row };
         Table::new(&[row, exit], TEXT, &[], &[]).err()
@@ -253,12 +259,12 @@ mod tests {
     fn a_string_of_the_text_is_taken_and_nothing_outside_it() {
         assert_eq!(refused(chdir(0)), None);
         assert_eq!(refused(chdir(TEXT.len() - 1)), None);
-        assert_eq!(refused(chdir(TEXT.len())), Some(Flaw::Row(1)));
-        assert_eq!(refused(chdir(usize::MAX)), Some(Flaw::Row(1)));
+        assert_eq!(refused(chdir(TEXT.len())), Some(VerifyError::Row(1)));
+        assert_eq!(refused(chdir(usize::MAX)), Some(VerifyError::Row(1)));
         let bare = Call { texts: 0, ..chdir(0) };
-        assert_eq!(refused(bare), Some(Flaw::Row(1)), "not declared");
+        assert_eq!(refused(bare), Some(VerifyError::Row(1)), "not declared");
         let list = Call { texts: 0, lists: 1, ..chdir(0) };
-        assert_eq!(refused(list), Some(Flaw::Row(1)), "in no list");
+        assert_eq!(refused(list), Some(VerifyError::Row(1)), "in no list");
     }
 
     #[test]
@@ -280,9 +286,12 @@ mod tests {
     fn only_listed_calls_may_run() {
         for nr in [libc::SYS_munmap, libc::SYS_mmap, libc::SYS_kill] {
             let row = Call::new(number(nr), [0; 6]);
-            assert_eq!(refused(row), Some(Flaw::Row(1)));
+            assert_eq!(refused(row), Some(VerifyError::Row(1)));
         }
-        assert_eq!(refused(Call::new(u32::MAX, [0; 6])), Some(Flaw::Row(1)));
+        assert_eq!(
+            refused(Call::new(u32::MAX, [0; 6])),
+            Some(VerifyError::Row(1))
+        );
     }
 
     #[test]
@@ -312,7 +321,11 @@ mod tests {
             assert_eq!(refused(row).is_none(), room >= 24, "{held}");
         }
         let late = Call { slots: 0b10000, ..Call::new(local::VALUE, [0; 6]) };
-        assert_eq!(refused(late), Some(Flaw::Row(1)), "the fifth argument");
+        assert_eq!(
+            refused(late),
+            Some(VerifyError::Row(1)),
+            "the fifth argument"
+        );
     }
 
     #[test]
@@ -320,18 +333,21 @@ mod tests {
         let value = Call::new(local::VALUE, [0; 6]);
         let hop = |hop| Call { hop, check: Check::Skip, ..value };
         assert_eq!(refused(hop(0)), None);
-        assert_eq!(refused(hop(ROW)), Some(Flaw::Row(1)));
-        assert_eq!(refused(hop(8)), Some(Flaw::Row(1)), "not a row");
+        assert_eq!(refused(hop(ROW)), Some(VerifyError::Row(1)));
+        assert_eq!(refused(hop(8)), Some(VerifyError::Row(1)), "not a row");
         let end = |row: Call| {
             Table::new(&[Call { row: 1, ..row }], TEXT, &[], &[]).err()
         };
-        assert_eq!(end(value), Some(Flaw::End));
+        assert_eq!(end(value), Some(VerifyError::End));
         let soft = Call { check: Check::May, ..Call::new(EXIT, [0; 6]) };
-        assert_eq!(end(soft), Some(Flaw::End));
-        assert_eq!(Table::new(&[], TEXT, &[], &[]).err(), Some(Flaw::Empty));
+        assert_eq!(end(soft), Some(VerifyError::End));
+        assert_eq!(
+            Table::new(&[], TEXT, &[], &[]).err(),
+            Some(VerifyError::Empty)
+        );
         let late = [Call { row: 2, ..Call::new(EXIT, [0; 6]) }];
         let found = Table::new(&late, TEXT, &[], &[]).err();
-        assert_eq!(found, Some(Flaw::Row(1)), "not its own place");
+        assert_eq!(found, Some(VerifyError::Row(1)), "not its own place");
     }
 
     #[test]
@@ -341,9 +357,9 @@ mod tests {
         let new =
             |text, lists: &[u64]| Table::new(&exit, text, lists, &[]).err();
         assert_eq!(new(TEXT, &[at, at + 5, 0]), None);
-        assert_eq!(new(TEXT, &[at, at + 5]), Some(Flaw::List));
-        assert_eq!(new(TEXT, &[at + 10, 0]), Some(Flaw::List));
-        assert_eq!(new(&TEXT[..4], &[]), Some(Flaw::Text));
+        assert_eq!(new(TEXT, &[at, at + 5]), Some(VerifyError::List));
+        assert_eq!(new(TEXT, &[at + 10, 0]), Some(VerifyError::List));
+        assert_eq!(new(&TEXT[..4], &[]), Some(VerifyError::Text));
     }
 
     #[test]
@@ -355,16 +371,24 @@ mod tests {
             let row = Call { slots: 0b10, ..row };
             assert_eq!(refused(row).is_none(), sound, "{count}");
             let counted = Call { slots: 0b11, ..row };
-            assert_eq!(refused(counted), Some(Flaw::Row(1)), "not literal");
+            assert_eq!(
+                refused(counted),
+                Some(VerifyError::Row(1)),
+                "not literal"
+            );
         }
         let at = TEXT.as_ptr().addr() as u64;
         let text = Call::new(nr, [1, at, 0, 0, 0, 0]);
         let text = Call { texts: 0b10, ..text };
-        assert_eq!(refused(text), Some(Flaw::Row(1)), "written text");
+        assert_eq!(refused(text), Some(VerifyError::Row(1)), "written text");
         let none = Call::new(nr, [0; 6]);
         assert_eq!(refused(none), None, "NULL");
         let compare = Call::new(local::COMPARE, [0; 6]);
-        assert_eq!(refused(compare), Some(Flaw::Row(1)), "NULL, read here");
+        assert_eq!(
+            refused(compare),
+            Some(VerifyError::Row(1)),
+            "NULL, read here"
+        );
     }
 
     #[test]
@@ -372,8 +396,8 @@ mod tests {
         extern "C" fn nothing(_: u64, _: u64, _: u64) -> i64 {
             0
         }
-        let entries = [Entry { run: nothing, data: 0 }; 2];
-        let at = entries.as_ptr().addr() as u64;
+        let callbacks = [Callback { run: nothing, data: 0 }; 2];
+        let at = callbacks.as_ptr().addr() as u64;
         for (arg, sound) in
             [(at, true), (at + 16, true), (at + 8, false), (at + 32, false)]
         {
@@ -382,7 +406,7 @@ mod tests {
                 Call { row: 1, ..row },
                 Call { row: 2, ..Call::new(EXIT, [0; 6]) },
             ];
-            let found = Table::new(&rows, TEXT, &[], &entries);
+            let found = Table::new(&rows, TEXT, &[], &callbacks);
             assert_eq!(found.is_ok(), sound, "{}", arg - at);
         }
     }

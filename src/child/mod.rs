@@ -9,7 +9,7 @@
     reason = "the one jump into the assembly, and its bytes"
 )]
 
-pub(crate) mod closer;
+pub(crate) mod closefrom_fallback;
 pub(crate) mod through;
 
 use core::arch::global_asm;
@@ -26,13 +26,13 @@ global_asm!(include_str!("aarch64.s"), options(raw));
 // The names carry the version: two versions of the crate in one program
 // must not meet in the linker.
 unsafe extern "C" {
-    fn offshoot_0_1_enter(door: *const Door) -> isize;
+    fn offshoot_0_1_enter(door: *const ChildEntry) -> isize;
     static offshoot_0_1_image: u8;
     static offshoot_0_1_image_end: u8;
 }
 
 /// What an image runs: the walker once more, as bytes, with its beginning.
-pub(crate) fn image_code() -> &'static [u8] {
+pub(crate) fn helper_code() -> &'static [u8] {
     let from = &raw const offshoot_0_1_image;
     let len = (&raw const offshoot_0_1_image_end).addr() - from.addr();
     // SAFETY: the two labels enclose bytes of the assembly in .rodata, which
@@ -44,17 +44,17 @@ pub(crate) fn image_code() -> &'static [u8] {
 /// child, then what the child walks.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
-pub(crate) struct Door {
+pub(crate) struct ChildEntry {
     nr: u64,
     args: [u64; 5],
     rows: u64,
     block: u64,
 }
 
-const _: () = assert!(size_of::<Door>() == 64);
-const _: () = assert!(offset_of!(Door, args) == 8);
-const _: () = assert!(offset_of!(Door, rows) == 48);
-const _: () = assert!(offset_of!(Door, block) == 56);
+const _: () = assert!(size_of::<ChildEntry>() == 64);
+const _: () = assert!(offset_of!(ChildEntry, args) == 8);
+const _: () = assert!(offset_of!(ChildEntry, rows) == 48);
+const _: () = assert!(offset_of!(ChildEntry, block) == 56);
 
 /// Makes a child by system call `nr` and has it walk `table`. Returns, in
 /// the parent alone, the child's process id or a negative errno.
@@ -76,7 +76,7 @@ pub(crate) unsafe fn enter(
 ) -> i64 {
     let rows = table.rows().as_ptr().expose_provenance() as u64;
     let block = block.expose_provenance() as u64;
-    let door = Door { nr, args, rows, block };
+    let door = ChildEntry { nr, args, rows, block };
     // SAFETY: clauses 1 to 4 are the caller's; the table is verified, which
     // is what the walker asks of it. The parent's side of the entry keeps
     // the C calling convention, and the child never returns from it.

@@ -2,15 +2,15 @@
 //! One does; any other ends there.
 #![allow(unsafe_code, reason = "the word is reached by its address")]
 
-use crate::call::Entry;
+use crate::call::Callback;
 use crate::sys::bits;
 use crate::sys::claim::{claim_or_end, end, gettid};
 
 /// Lets through whoever is first.
-pub(crate) const FIRST: Entry = Entry { run: first, data: 0 };
+pub(crate) const FIRST: Callback = Callback { run: first, data: 0 };
 
 /// Lets the child through, no fork.
-pub(crate) const CHILD: Entry = Entry { run: child, data: 0 };
+pub(crate) const CHILD: Callback = Callback { run: child, data: 0 };
 
 /// # Safety
 ///

@@ -13,7 +13,7 @@ use rustix::event::{Timespec, poll};
 
 use super::shared::Shared;
 use super::stops::resume;
-use super::{Ask, Made, address, descriptor, forked, gate};
+use super::{LaunchArgs, Outcome, address, descriptor, forked, gate};
 use super::{make, pidfd_slot, seat, verdict};
 use crate::call::{Block, Table, slot};
 use crate::child::enter;
@@ -22,7 +22,7 @@ use crate::sys::call::{
     block_signals, futex_wait, pidfd_open, set_signal_mask,
 };
 use crate::sys::wait::{Kind, Target, peek};
-use crate::sys::{CloneFlags, Errno, Maker, Pid};
+use crate::sys::{CloneCall, CloneFlags, Errno, Pid};
 
 /// `FUTEX_OWNER_DIED`: the kernel let go of the word.
 const OWNER_DIED: u32 = 0x4000_0000;
@@ -37,19 +37,19 @@ const LAST_WAIT: i64 = 640_000_000;
 pub(crate) fn launch(
     table: &Table<'_>,
     block: &mut Block,
-    ask: Ask<'_>,
-) -> Made {
+    ask: LaunchArgs<'_>,
+) -> Outcome {
     let ask = ask.with(CloneFlags::COPIED);
     let mut shared = match Shared::new(block) {
         Ok(shared) => shared,
-        Err(errno) => return Made::Refused(errno),
+        Err(errno) => return Outcome::Refused(errno),
     };
     let at = shared.at();
     seat(shared.block(), at, ask);
     let mut args = CloneArgs::default();
     let pidfd = pidfd_slot(ask);
     let (nr, arguments) = make(ask, &mut args, address(at, pidfd), 0);
-    let mask = block_signals(ask.maker == Maker::Clone);
+    let mask = block_signals(ask.clone_call == CloneCall::Clone);
     shared.block().set(slot::MASK, mask);
     // SAFETY: clause 1 of `enter`: clone3 or clone without a stack, what it
     // reads in this frame and the pidfd's slot in the mapping. Clause 2:
@@ -60,14 +60,14 @@ pub(crate) fn launch(
     set_signal_mask(mask);
     let Some(pid) = Pid::new(made) else {
         let errno = Errno::of(made).unwrap_or(Errno(libc::EINVAL));
-        return Made::Refused(errno);
+        return Outcome::Refused(errno);
     };
     let pidfd = shared.half(pidfd).load(Ordering::Relaxed);
     let pidfd = descriptor(pidfd.into()).or_else(|| pidfd_open(pid));
     let target = Target { pid, pidfd };
     if !gate::pass(&shared, ask.gate, target, || ended(target)) {
         *block = shared.read();
-        return Made::Stopped { pidfd };
+        return Outcome::Stopped { pidfd };
     }
     let word = shared.half(slot::WORD);
     await_word(word, is_free, || {

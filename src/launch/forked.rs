@@ -10,7 +10,7 @@
 
 use super::copied::pause;
 use super::shared::Shared;
-use super::{Made, execd, failed};
+use super::{Outcome, execd, failed};
 use crate::call::{Block, slot};
 use crate::sys::call::{end, futex_wait, now};
 use crate::sys::claim::{CLOSED, claim};
@@ -131,7 +131,7 @@ fn look(shared: &Shared, n: u8) {
 
 /// What became of a launch that is a fork's affair: nobody can wait for that.
 /// Of a failure nothing is left.
-pub(super) fn verdict(shared: &Shared, target: Target) -> Made {
+pub(super) fn verdict(shared: &Shared, target: Target) -> Outcome {
     // It has claimed to have failed before it says where.
     let until = now() + LIMIT;
     let says = |block: &Block| block.failed != 0 || goes_on(block);
@@ -141,12 +141,12 @@ pub(super) fn verdict(shared: &Shared, target: Target) -> Made {
     let block = shared.read();
     let Target { pid, pidfd } = target;
     if goes_on(&block) {
-        return Made::Running { pid, pidfd, sure: false };
+        return Outcome::Running { pid, pidfd, confirmed: false };
     }
     let _ = end(target);
     let _ = wait(target, Kind::Any, true);
     match block.failed {
-        0 => Made::Died { row: block.reached, ended: None, pidfd },
+        0 => Outcome::Died { row: block.reached, ended: None, pidfd },
         _ => failed(&block, pidfd),
     }
 }

@@ -16,16 +16,16 @@ use rustix::fd::BorrowedFd;
 
 use super::copied::{await_word, is_free};
 use super::stops::resume;
-use super::{Ask, Made, address, descriptor, ended, execd, failed};
+use super::{LaunchArgs, Outcome, address, descriptor, ended, execd, failed};
 use super::{first_exec, gate, make};
 use super::{pidfd_slot, seat, seat_name, shared::Shared, verdict};
-use crate::call::{Block, Table, sheet, slot};
+use crate::call::{Block, Table, helper_table, slot};
 use crate::child::enter;
 use crate::sys::abi::CloneArgs;
 use crate::sys::call::{block_signals, end, is_ending, lives, pidfd_open};
 use crate::sys::call::{reaped_status, set_signal_mask};
 use crate::sys::wait::{Kind, Target, keeps_its_number, peek, wait};
-use crate::sys::{CloneFlags, Errno, Maker, Pid, bits};
+use crate::sys::{CloneCall, CloneFlags, Errno, Pid, bits};
 
 /// Which rows of the plan run in the image: its first, and the first that
 /// runs the program.
@@ -41,13 +41,13 @@ pub(crate) struct Inside {
 pub(crate) fn launch(
     table: &Table<'_>,
     block: &mut Block,
-    ask: Ask<'_>,
+    ask: LaunchArgs<'_>,
     page: &mut Shared,
     inside: Inside,
-) -> Made {
+) -> Outcome {
     let ask = ask.with(CloneFlags::SUSPENDED);
     page.fill(block);
-    let there = usize::try_from(sheet::PAGE).unwrap_or_default();
+    let there = usize::try_from(helper_table::STATUS_PAGE).unwrap_or_default();
     seat(page.block(), ptr::without_provenance_mut(there), ask);
     seat_name(page.block());
     seat_words(page.block(), ptr::without_provenance_mut(there));
@@ -56,7 +56,7 @@ pub(crate) fn launch(
     let mut args = CloneArgs::default();
     let pidfd = pidfd_slot(ask);
     let (nr, arguments) = make(ask, &mut args, address(at, pidfd), 0);
-    let mask = block_signals(ask.maker == Maker::Clone);
+    let mask = block_signals(ask.clone_call == CloneCall::Clone);
     page.block().set(slot::MASK, mask);
     let at: *mut Block = block;
     // SAFETY: clause 1 of `enter`: clone3 or clone without a stack, what it
@@ -67,7 +67,9 @@ pub(crate) fn launch(
     let made = unsafe { enter(nr, arguments, table, at) };
     set_signal_mask(mask);
     let Some(pid) = Pid::new(made) else {
-        return Made::Refused(Errno::of(made).unwrap_or(Errno(libc::EINVAL)));
+        return Outcome::Refused(
+            Errno::of(made).unwrap_or(Errno(libc::EINVAL)),
+        );
     };
     let pidfd = descriptor(block.slot(pidfd));
     // A child that came to its exec is the image, or the page stays as it
@@ -76,13 +78,13 @@ pub(crate) fn launch(
     let (pid, pidfd) = match entered {
         true => (pid, pidfd.or_else(|| pidfd_open(pid))),
         false => match verdict(table, block, pid, pidfd) {
-            Made::Running { pid, pidfd, .. } => (pid, pidfd),
+            Outcome::Running { pid, pidfd, .. } => (pid, pidfd),
             other => return other,
         },
     };
     let target = Target { pid, pidfd };
     if !gate::pass(page, ask.gate, target, || ended(target)) {
-        return Made::Stopped { pidfd };
+        return Outcome::Stopped { pidfd };
     }
     // Not the page's own: the child may write there.
     let apart = block.slot(slot::APART) != 0;
@@ -114,14 +116,16 @@ fn program(
     block: &mut Block,
     inside: Inside,
     apart: bool,
-) -> Made {
+) -> Outcome {
     let Target { pid, pidfd } = target;
     let word = if apart { slot::BELL } else { slot::WORD };
     let half = |n| page.half(n).load(Ordering::Acquire);
-    let let_go = |n| is_free(half(n));
+    let release_cached = |n| is_free(half(n));
     // The first thread's death is that of all, unless the second ends it.
-    let all = || let_go(slot::WORD) && half(slot::SECOND) == 0;
-    let over = |_| all() || let_go(slot::SECOND) || let_go(slot::EXECED);
+    let all = || release_cached(slot::WORD) && half(slot::SECOND) == 0;
+    let over = |_| {
+        all() || release_cached(slot::SECOND) || release_cached(slot::EXECED)
+    };
     await_word(page.half(word), over, || {
         resume(target);
         ended(target)
@@ -140,9 +144,9 @@ fn program(
     let died = || {
         let row = block.reached.max(inside.first);
         let ended = wait(target, Kind::Any, true).ok().flatten();
-        Made::Died { row, ended, pidfd }
+        Outcome::Died { row, ended, pidfd }
     };
-    let running = |sure| Made::Running { pid, pidfd, sure };
+    let running = |confirmed| Outcome::Running { pid, pidfd, confirmed };
     let read = |n| block.slot(n) & u64::from(u32::MAX);
     if apart && read(slot::SECOND) != 0 {
         // The first thread may have marked its last row later.

@@ -29,10 +29,10 @@
 //! Absent here: retries, pipes, files, allocation. Those are the parent's.
 
 pub(crate) mod copied;
+pub(crate) mod exec_in_place;
 mod execd;
 mod forked;
 pub(crate) mod gate;
-pub(crate) mod here;
 pub(crate) mod isolated;
 pub(crate) mod pipe;
 pub(crate) mod shared;
@@ -41,30 +41,34 @@ pub(crate) mod suspended;
 
 use core::cell::Cell;
 
-use crate::call::{Block, Entry, LISTEN, Table, number, slot};
-pub(crate) use crate::child::image_code;
+use crate::call::{Block, Callback, LISTEN, Table, number, slot};
+pub(crate) use crate::child::helper_code;
 
-use crate::child::{closer, through};
+use crate::child::{closefrom_fallback, through};
 use crate::sys::abi::CloneArgs;
 use crate::sys::arch::clone_arguments;
 use crate::sys::call::pidfd_open;
 use crate::sys::safe::getpid;
 use crate::sys::wait::{Ended, Kind, Target, peek, wait};
-use crate::sys::{CloneFlags, Errno, Maker, Pid, bits};
+use crate::sys::{CloneCall, CloneFlags, Errno, Pid, bits};
 use gate::Gate;
 
 /// What plans call: to close descriptors or to mark them, one by one, and
 /// to let one process through the hooks.
-pub(crate) const ENTRIES: [Entry; 4] =
-    [closer::CLOSE, closer::MARK, through::FIRST, through::CHILD];
+pub(crate) const CALLBACKS: [Callback; 4] = [
+    closefrom_fallback::CLOSE,
+    closefrom_fallback::MARK,
+    through::FIRST,
+    through::CHILD,
+];
 
 /// How a launch ended, seen from the parent. `pidfd` is a descriptor that
 /// nobody owns yet: whoever takes a `Made` closes it or keeps it. Rows are
 /// counted from 1; 0 is before the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Made {
+pub(crate) enum Outcome {
     /// The program runs; `sure` if the kernel has said so.
-    Running { pid: Pid, pidfd: Option<i32>, sure: bool },
+    Running { pid: Pid, pidfd: Option<i32>, confirmed: bool },
     /// The kernel made no child.
     Refused(Errno),
     /// A row failed; the child is gone and reaped.
@@ -75,29 +79,29 @@ pub(crate) enum Made {
     Stopped { pidfd: Option<i32> },
 }
 
-impl Made {
+impl Outcome {
     /// The descriptor that came with the child.
     pub(crate) fn pidfd(self) -> Option<i32> {
         match self {
-            Made::Refused(_) => None,
-            Made::Running { pidfd, .. }
-            | Made::Failed { pidfd, .. }
-            | Made::Died { pidfd, .. }
-            | Made::Stopped { pidfd } => pidfd,
+            Outcome::Refused(_) => None,
+            Outcome::Running { pidfd, .. }
+            | Outcome::Failed { pidfd, .. }
+            | Outcome::Died { pidfd, .. }
+            | Outcome::Stopped { pidfd } => pidfd,
         }
     }
 }
 
 /// What is asked of the kernel beside the table.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Ask<'a> {
-    pub(crate) maker: Maker,
+pub(crate) struct LaunchArgs<'a> {
+    pub(crate) clone_call: CloneCall,
     pub(crate) flags: CloneFlags,
     /// Flags that the engine does without.
     pub(crate) without: CloneFlags,
     /// A descriptor above the cut, or none: then the child's pidfd serves,
     /// as it is made above the pipes unless numbers below were free.
-    pub(crate) canary: Option<i32>,
+    pub(crate) probe_fd: Option<i32>,
     /// The control group that the child is born in.
     pub(crate) cgroup: Option<i32>,
     /// The child's process ids, the innermost namespace's first.
@@ -108,11 +112,11 @@ pub(crate) struct Ask<'a> {
     pub(crate) gate: Option<Gate<'a>>,
 }
 
-impl<'a> Ask<'a> {
+impl<'a> LaunchArgs<'a> {
     /// With an engine's own flags, as far as the call has them.
-    fn with(self, own: CloneFlags) -> Ask<'a> {
+    fn with(self, own: CloneFlags) -> LaunchArgs<'a> {
         let flags = self.flags.union(own).difference(self.without);
-        Ask { flags: flags.within(self.maker), ..self }
+        LaunchArgs { flags: flags.within(self.clone_call), ..self }
     }
 }
 
@@ -170,9 +174,9 @@ fn seat_name(block: &mut Block) {
 
 /// Fills the slots that every launch has. `base` is where the child finds
 /// the block.
-fn seat(block: &mut Block, base: *mut Block, ask: Ask<'_>) {
-    if let Some(canary) = ask.canary {
-        block.set(slot::CANARY, bits(i64::from(canary)));
+fn seat(block: &mut Block, base: *mut Block, ask: LaunchArgs<'_>) {
+    if let Some(probe_fd) = ask.probe_fd {
+        block.set(slot::PROBE_FD, bits(i64::from(probe_fd)));
     }
     // An older kernel ignores CLONE_PIDFD and writes nothing.
     block.set(pidfd_slot(ask), bits(-1));
@@ -195,8 +199,8 @@ fn seat(block: &mut Block, base: *mut Block, ask: Ask<'_>) {
 }
 
 /// Where the kernel writes the pidfd, as a slot.
-fn pidfd_slot(ask: Ask<'_>) -> u8 {
-    if ask.canary.is_some() { slot::PIDFD } else { slot::CANARY }
+fn pidfd_slot(ask: LaunchArgs<'_>) -> u8 {
+    if ask.probe_fd.is_some() { slot::PIDFD } else { slot::PROBE_FD }
 }
 
 /// The address of a slot of the block at `base`.
@@ -212,14 +216,14 @@ fn address(base: *mut Block, n: u8) -> u64 {
 /// death raises no SIGCHLD and only a wait with `__WCLONE` sees it; exec
 /// makes it SIGCHLD.
 fn make(
-    ask: Ask<'_>,
+    ask: LaunchArgs<'_>,
     args: &mut CloneArgs,
     pidfd: u64,
     signal: u64,
 ) -> (u64, [u64; 5]) {
     let flags = ask.flags.bits();
     let pidfd = if ask.flags.contains(CloneFlags::PIDFD) { pidfd } else { 0 };
-    if ask.maker == Maker::Clone {
+    if ask.clone_call == CloneCall::Clone {
         let nr = u64::from(number(libc::SYS_clone));
         return (nr, clone_arguments(flags | signal, 0, pidfd, 0, 0));
     }
@@ -263,7 +267,7 @@ fn verdict(
     block: &Block,
     pid: Pid,
     pidfd: Option<i32>,
-) -> Made {
+) -> Outcome {
     let row = block.reached;
     let pidfd = pidfd.or_else(|| pidfd_open(pid));
     let target = Target { pid, pidfd };
@@ -280,13 +284,15 @@ fn verdict(
             && matches!(peek(target, Kind::Any), Err(Errno(libc::ECHILD)))
     };
     match ended {
-        Ok(Some(ended)) => Made::Died { row, ended: Some(ended), pidfd },
+        Ok(Some(ended)) => Outcome::Died { row, ended: Some(ended), pidfd },
         Err(Errno(libc::ECHILD)) if gone() => {
-            Made::Died { row, ended: None, pidfd }
+            Outcome::Died { row, ended: None, pidfd }
         }
-        Err(Errno(libc::ECHILD)) => Made::Running { pid, pidfd, sure: true },
+        Err(Errno(libc::ECHILD)) => {
+            Outcome::Running { pid, pidfd, confirmed: true }
+        }
         // A filter refuses every wait there is.
-        Ok(None) | Err(_) => Made::Running { pid, pidfd, sure: false },
+        Ok(None) | Err(_) => Outcome::Running { pid, pidfd, confirmed: false },
     }
 }
 
@@ -295,7 +301,7 @@ fn ended(target: Target) -> bool {
     matches!(peek(target, Kind::Any), Ok(Some(_)) | Err(Errno(libc::ECHILD)))
 }
 
-fn failed(block: &Block, pidfd: Option<i32>) -> Made {
+fn failed(block: &Block, pidfd: Option<i32>) -> Outcome {
     let Block { failed: row, result, denied, .. } = *block;
-    Made::Failed { row, result, denied, pidfd }
+    Outcome::Failed { row, result, denied, pidfd }
 }

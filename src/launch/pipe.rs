@@ -16,13 +16,15 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use super::execd::has_execd;
 use super::shared::Shared;
 use super::stops::resume;
-use super::{Ask, Made, ended, failed, first_exec, forked, gate, make, seat};
+use super::{
+    LaunchArgs, Outcome, ended, failed, first_exec, forked, gate, make, seat,
+};
 use crate::call::{Block, Table, local, slot};
 use crate::child::enter;
 use crate::sys::abi::CloneArgs;
 use crate::sys::call::{block_signals, pidfd_open, set_signal_mask};
 use crate::sys::wait::{Kind, Target, keeps_its_number, peek, wait};
-use crate::sys::{CloneFlags, Errno, Maker, Pid, bits};
+use crate::sys::{CloneCall, CloneFlags, Errno, Pid, bits};
 
 /// How long the first look waits for news, in nanoseconds; each that has none
 /// doubles it, up to the last.
@@ -34,15 +36,15 @@ const LAST_WAIT: i64 = 16_000_000;
 pub(crate) fn launch(
     table: &Table<'_>,
     block: &mut Block,
-    ask: Ask<'_>,
+    ask: LaunchArgs<'_>,
     pipe: (OwnedFd, OwnedFd),
-) -> Made {
+) -> Outcome {
     let (ours, theirs) = pipe;
     let flags = CloneFlags::empty();
-    let ask = Ask { maker: Maker::Clone, flags, ..ask };
+    let ask = LaunchArgs { clone_call: CloneCall::Clone, flags, ..ask };
     let mut shared = match Shared::new(block) {
         Ok(shared) => shared,
-        Err(errno) => return Made::Refused(errno),
+        Err(errno) => return Outcome::Refused(errno),
     };
     let at = shared.at();
     seat(shared.block(), at, ask);
@@ -59,13 +61,13 @@ pub(crate) fn launch(
     mem::drop(theirs);
     let Some(pid) = Pid::new(made) else {
         let errno = Errno::of(made).unwrap_or(Errno(libc::EINVAL));
-        return Made::Refused(errno);
+        return Outcome::Refused(errno);
     };
     let pidfd = pidfd_open(pid);
     let target = Target { pid, pidfd };
     if !gate::pass(&shared, ask.gate, target, || ended(target)) {
         *block = shared.read();
-        return Made::Stopped { pidfd };
+        return Outcome::Stopped { pidfd };
     }
     let runs = await_exec(&shared, table, target, &ours);
     *block = shared.read();
@@ -157,15 +159,15 @@ fn news(
     !late
 }
 
-fn verdict(block: &Block, target: Target, runs: bool) -> Made {
+fn verdict(block: &Block, target: Target, runs: bool) -> Outcome {
     let Target { pid, pidfd } = target;
     if runs {
-        return Made::Running { pid, pidfd, sure: false };
+        return Outcome::Running { pid, pidfd, confirmed: false };
     }
     // Another thread may have waited for it.
     let ended = wait(target, Kind::Any, true).ok().flatten();
     match block.failed {
-        0 => Made::Died { row: block.reached, ended, pidfd },
+        0 => Outcome::Died { row: block.reached, ended, pidfd },
         _ => failed(block, pidfd),
     }
 }

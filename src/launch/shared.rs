@@ -14,8 +14,8 @@ use crate::call::Block;
 use crate::sys::Errno;
 
 /// The size of the mapping: one page of any size holds a block.
-pub(crate) const PAGE: usize = 4096;
-const _: () = assert!(size_of::<Block>() <= PAGE);
+pub(crate) const PAGE_SIZE: usize = 4096;
+const _: () = assert!(size_of::<Block>() <= PAGE_SIZE);
 
 const PROT: ProtFlags = ProtFlags::READ.union(ProtFlags::WRITE);
 
@@ -32,7 +32,7 @@ impl Shared {
         // SAFETY: a fresh mapping, at an address of the kernel's choice,
         // takes nobody's memory.
         let at = unsafe {
-            mmap_anonymous(ptr::null_mut(), PAGE, PROT, MapFlags::SHARED)
+            mmap_anonymous(ptr::null_mut(), PAGE_SIZE, PROT, MapFlags::SHARED)
         };
         Shared::mapped(at, block)
     }
@@ -42,7 +42,7 @@ impl Shared {
         let (null, shared) = (ptr::null_mut(), MapFlags::SHARED);
         // SAFETY: a fresh mapping, at an address of the kernel's choice,
         // takes nobody's memory.
-        let at = unsafe { mmap(null, PAGE, PROT, shared, file, 0) };
+        let at = unsafe { mmap(null, PAGE_SIZE, PROT, shared, file, 0) };
         Shared::mapped(at, &Block::new())
     }
 
@@ -101,6 +101,6 @@ impl Drop for Shared {
     fn drop(&mut self) {
         // SAFETY: the mapping is ours, of this length, and no reference to
         // it outlives `self`.
-        let _ = unsafe { munmap(self.0.as_ptr().cast(), PAGE) };
+        let _ = unsafe { munmap(self.0.as_ptr().cast(), PAGE_SIZE) };
     }
 }

@@ -2,28 +2,30 @@
 #![allow(unsafe_code, reason = "the door of this engine")]
 
 use super::stops::pass_on;
-use super::{Ask, Made, address, descriptor, make, pidfd_slot, seat, verdict};
+use super::{
+    LaunchArgs, Outcome, address, descriptor, make, pidfd_slot, seat, verdict,
+};
 use crate::call::{Block, Table, slot};
 use crate::child::enter;
 use crate::sys::abi::CloneArgs;
 use crate::sys::call::{block_signals, set_signal_mask};
 use crate::sys::wait::Target;
-use crate::sys::{CloneFlags, Errno, Maker, Pid};
+use crate::sys::{CloneCall, CloneFlags, Errno, Pid};
 
 /// Makes a child that walks `table` and returns when it runs the program or
 /// is gone. The caller's slots stand in `block` already.
 pub(crate) fn launch(
     table: &Table<'_>,
     block: &mut Block,
-    ask: Ask<'_>,
-) -> Made {
+    ask: LaunchArgs<'_>,
+) -> Outcome {
     let ask = ask.with(CloneFlags::SUSPENDED);
     let at: *mut Block = block;
     seat(block, at, ask);
     let mut args = CloneArgs::default();
     let pidfd = pidfd_slot(ask);
     let (nr, arguments) = make(ask, &mut args, address(at, pidfd), 0);
-    let mask = block_signals(ask.maker == Maker::Clone);
+    let mask = block_signals(ask.clone_call == CloneCall::Clone);
     block.set(slot::MASK, mask);
     let at: *mut Block = block;
     // SAFETY: clause 1 of `enter`: clone3 or clone without a stack, what it
@@ -40,6 +42,8 @@ pub(crate) fn launch(
     set_signal_mask(mask);
     match pid {
         Some(pid) => verdict(table, block, pid, pidfd),
-        None => Made::Refused(Errno::of(made).unwrap_or(Errno(libc::EINVAL))),
+        None => {
+            Outcome::Refused(Errno::of(made).unwrap_or(Errno(libc::EINVAL)))
+        }
     }
 }

@@ -5,17 +5,13 @@
 
 extern crate std;
 
-pub(crate) mod cgroup;
 pub(crate) mod command;
 pub(crate) mod error;
-pub(crate) mod gate;
+mod fd_table;
 pub(crate) mod handle;
-pub(crate) mod hook;
-pub(crate) mod identity;
-pub(crate) mod image;
-pub(crate) mod kernel;
+mod options;
 pub(crate) mod plan;
-pub(crate) mod program;
 pub(crate) mod reserve;
-pub(crate) mod stdio;
-pub(crate) mod table;
+pub(crate) mod sealed_memfd;
+pub(crate) mod spawn;
+mod support;

@@ -11,6 +11,7 @@ use rustix::io::{DupFlags, Errno, fcntl_dupfd_cloexec};
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::error::{Error, Step};
+use super::fd_table::TableOwner;
 use super::std::{
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
     string::ToString,
@@ -21,12 +22,11 @@ use super::std::{
     thread,
     vec::Vec,
 };
-use super::table::Home;
 use crate::sys::abi::Limit;
 use crate::sys::call::limit;
-pub(crate) use crate::sys::fds::dup_above as lift;
+pub(crate) use crate::sys::fds::dup_above;
 use crate::sys::fds::{Inode, put_over};
-use crate::sys::forks::Owner;
+use crate::sys::fork_detection::Owner;
 
 /// The kernel copies whole words of the table: 64 descriptors.
 const WORD: u32 = 64;
@@ -124,12 +124,12 @@ fn own_reserve() -> Option<MutexGuard<'static, Reserve>> {
 
 /// No other thread takes a number or gives one back while this lives: one
 /// that does waits for it.
-pub(crate) struct Hold {
+pub(crate) struct Lock {
     _reserve: Option<MutexGuard<'static, Reserve>>,
 }
 
-pub(crate) fn hold() -> Hold {
-    Hold { _reserve: above().map(|_| reserve()) }
+pub(crate) fn lock_caches() -> Lock {
+    Lock { _reserve: above().map(|_| reserve()) }
 }
 
 /// Keeps `count` more descriptor numbers for what children are given: the
@@ -188,7 +188,7 @@ pub fn reserve_fds(count: usize) -> Result<(), Error> {
         reserve.leave();
     }
     let refused = |why| {
-        let error = Error::told(Step::ReserveFds, libc::EMFILE, why);
+        let error = Error::explained(Step::ReserveFds, libc::EMFILE, why);
         Err(error.with(count.to_string()))
     };
     match reserve.wants(count) {
@@ -242,7 +242,7 @@ impl Reserve {
         let mut made = (0..count).map(copy).collect::<Result<Vec<_>, _>>()?;
         let highest = made.iter().chain(&self.idle).map(AsRawFd::as_raw_fd);
         let highest = highest.max().unwrap_or(3);
-        let idle = lift(&idle, highest.saturating_add(1))?;
+        let idle = dup_above(&idle, highest.saturating_add(1))?;
         self.file = Inode::of(&idle);
         let file = self.file.map_or([0; 2], |f| [f.device, f.number]);
         for (to, from) in FILE.iter().zip(file) {
@@ -262,23 +262,26 @@ impl Reserve {
 ///
 /// Dropped in a thread whose table does not have it, it is left as it is.
 #[derive(Debug)]
-pub(crate) struct Low {
+pub(crate) struct ReservedFd {
     fd: Option<OwnedFd>,
     /// The file that stood at the number, if that is reserved.
     leased: Option<Inode>,
-    home: Home,
+    home: TableOwner,
 }
 
-impl From<OwnedFd> for Low {
-    fn from(fd: OwnedFd) -> Low {
-        Low { fd: Some(fd), leased: None, home: Home::here() }
+impl From<OwnedFd> for ReservedFd {
+    fn from(fd: OwnedFd) -> ReservedFd {
+        ReservedFd { fd: Some(fd), leased: None, home: TableOwner::here() }
     }
 }
 
-impl Low {
+impl ReservedFd {
     /// A copy of a descriptor at a reserved number that is none of `taken`,
     /// which is sorted; `None` if the number it has is as good.
-    pub(crate) fn lease(fd: BorrowedFd<'_>, taken: &[u32]) -> Option<Low> {
+    pub(crate) fn acquire(
+        fd: BorrowedFd<'_>,
+        taken: &[u32],
+    ) -> Option<ReservedFd> {
         let own = number(&fd);
         if own < WORD {
             return None;
@@ -302,7 +305,8 @@ impl Low {
         drop(reserve);
         let moved = replace(fd, &mut free);
         // From here on the number goes back as this is dropped.
-        let low = Low { fd: Some(free), leased, home: Home::here() };
+        let low =
+            ReservedFd { fd: Some(free), leased, home: TableOwner::here() };
         moved.is_ok().then_some(low)
     }
 
@@ -314,7 +318,7 @@ impl Low {
     }
 
     /// As `note`, of another descriptor of the same file.
-    pub(crate) fn note_as(&self, other: &Low) {
+    pub(crate) fn note_as(&self, other: &ReservedFd) {
         self.home.note_as(&other.home);
     }
 
@@ -342,7 +346,7 @@ impl Low {
     }
 }
 
-impl Drop for Low {
+impl Drop for ReservedFd {
     fn drop(&mut self) {
         let Some(mut fd) = self.fd.take() else { return };
         if !self.home.may_close(&fd) {

@@ -5,7 +5,7 @@
 
 use core::fmt;
 
-use super::Maker;
+use super::CloneCall;
 
 bitflags::bitflags! {
     /// The flags of [`clone3(2)`], as [`Launch::flags`] reports them.
@@ -42,10 +42,10 @@ impl CloneFlags {
         CloneFlags::PIDFD.union(CloneFlags::CLEAR_SIGHAND);
 
     /// These flags, as far as the call knows them.
-    pub(crate) fn within(self, maker: Maker) -> CloneFlags {
-        match maker {
-            Maker::Clone3 => self,
-            Maker::Clone => self.difference(CloneFlags::CLONE3),
+    pub(crate) fn within(self, clone_call: CloneCall) -> CloneFlags {
+        match clone_call {
+            CloneCall::Clone3 => self,
+            CloneCall::Clone => self.difference(CloneFlags::CLONE3),
         }
     }
 

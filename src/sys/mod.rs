@@ -9,7 +9,7 @@ pub(crate) mod call;
 pub(crate) mod claim;
 pub(crate) mod fds;
 mod flags;
-pub(crate) mod forks;
+pub(crate) mod fork_detection;
 pub(crate) mod ids;
 pub(crate) mod safe;
 pub(crate) mod wait;
@@ -49,18 +49,18 @@ impl Pid {
 
 /// The system call that makes a child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Maker {
+pub(crate) enum CloneCall {
     /// clone3 (Linux 5.3).
     Clone3,
     /// The legacy clone: no flag above 32 bits, no set_tid, no cgroup.
     Clone,
 }
 
-impl Maker {
+impl CloneCall {
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Maker::Clone3 => "clone3",
-            Maker::Clone => "clone",
+            CloneCall::Clone3 => "clone3",
+            CloneCall::Clone => "clone",
         }
     }
 }

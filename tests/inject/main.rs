@@ -341,7 +341,8 @@ fn mark(op: &str) -> &'static str {
 #[test]
 fn every_op_is_in_the_corpus_in_every_engine_that_may_run_it() {
     let _alone = alone();
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/op.rs");
+    let source =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("src/parent/plan/op.rs");
     let source = fs::read_to_string(source).unwrap();
     let body = source.split("pub(crate) enum Op {").nth(1).unwrap();
     let body = body.split("\n}").next().unwrap();
@@ -358,8 +359,10 @@ fn every_op_is_in_the_corpus_in_every_engine_that_may_run_it() {
         // Which engines may run a step, and with which the others refuse.
         let engines: &[Engine] = match op {
             "JoinCgroup" => continue, // a test of its own
-            "Watch" => &[Engine::Copied],
-            "Lend" | "Enter" | "Arrive" | "Name" => &[Engine::Isolated],
+            "RobustList" => &[Engine::Copied],
+            "PassHelperFds" | "ExecHelper" | "HelperInit" | "MarkHelper" => {
+                &[Engine::Isolated]
+            }
             // The isolated engine has a legacy clone as a fallback only.
             "BlockSigsys" | "MarkRange" | "ClearHandlers" | "Hook" => {
                 &util::NO_IMAGE

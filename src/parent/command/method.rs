@@ -1,142 +1,119 @@
-//! How the child is made: call, memory, lookup, control group, process ids.
+//! `Engine`, `Method` and `Memory`: the ways of making a child, by name.
 
-use super::Command;
-use crate::parent::cgroup::Cgroup;
-use crate::parent::plan::method::{Memory, Method};
-use crate::parent::plan::path::PathSearch;
-use crate::parent::std::vec::Vec;
+use crate::parent::std::fmt;
 
-impl Command {
-    /// Which system call makes the child. A named method works or says why
-    /// not; [`Method::Auto`] falls back, and [`Launch`](crate::Launch) says
-    /// so.
+/// The way in which a child was made.
+///
+/// # Examples
+///
+/// ```
+/// use offshoot::{Command, Engine};
+///
+/// let mut child = Command::new("/bin/true").spawn()?;
+/// assert_eq!(child.launch().engine(), Engine::Suspended);
+/// child.wait()?;
+/// # Ok::<(), offshoot::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Engine {
+    /// The child runs in the caller's memory while the caller sleeps, until
+    /// exec or death. The time it takes does not depend on how much memory
+    /// the caller has.
+    Suspended,
+    /// As suspended, up to a first exec: of a small program in memory that
+    /// holds the rest of the steps and makes them in memory of its own. For
+    /// ids and whatever else must not run in the caller's memory; the time
+    /// does not depend on how much of that there is. The caller's wait takes
+    /// signals from that exec on.
     ///
-    /// # Errors
+    /// A spawn that fails after that exec raises SIGCHLD, as the child is an
+    /// ordinary one then; what failed is known whoever waits for it.
+    Isolated,
+    /// The child runs in a copy of the caller's memory. The time it takes
+    /// grows with that memory: about 40 ms a GiB. The caller's wait takes
+    /// signals.
+    Copied,
+    /// As copied, but by a plain clone whose exec is told by the end of a
+    /// pipe: for emulators that honour nothing else. A thread that forks
+    /// without exec meanwhile delays it, a failed child raises SIGCHLD, and
+    /// [`Launch::confirmed`] is false.
     ///
-    /// [`Step::Method`](crate::Step::Method), naming the option that the
-    /// method cannot serve; [`Step::Clone`](crate::Step::Clone) with the
-    /// kernel's errno (ENOSYS: no clone3).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use offshoot::{Command, Method, Step};
-    ///
-    /// let mut whoami = Command::new("whoami");
-    /// let error = whoami.uid(1).method(Method::Vfork).spawn().unwrap_err();
-    /// assert_eq!(error.step(), Step::Method);
-    /// assert_eq!(error.operand().unwrap(), "uid");
-    /// ```
-    pub fn method(&mut self, method: Method) -> &mut Command {
-        self.wishes.method = method;
-        self
+    /// [`Launch::confirmed`]: crate::Launch::confirmed
+    Pipe,
+}
+
+impl Engine {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Engine::Suspended => "suspended",
+            Engine::Isolated => "isolated",
+            Engine::Copied => "copied",
+            Engine::Pipe => "pipe",
+        }
     }
+}
 
-    /// Whether the child may run in this process's memory until exec.
-    ///
-    /// # Errors
-    ///
-    /// [`Step::Memory`](crate::Step::Memory), naming the option or method
-    /// that needs the other kind.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use offshoot::{Command, Memory};
-    ///
-    /// let mut true_ = Command::new("true");
-    /// assert!(true_.memory(Memory::Private).status()?.success());
-    /// # Ok::<(), offshoot::Error>(())
-    /// ```
-    pub fn memory(&mut self, memory: Memory) -> &mut Command {
-        self.wishes.memory = memory;
-        self
+impl fmt::Display for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
     }
+}
 
-    /// Where a program whose name has no slash is looked for.
-    ///
-    /// # Errors
-    ///
-    /// [`Step::PathSearch`](crate::Step::PathSearch) for a directory with a
-    /// colon or a NUL byte.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use offshoot::{Command, PathSearch};
-    ///
-    /// let mut env = Command::new("env");
-    /// env.env_clear().path_search(PathSearch::Parent);
-    /// assert_eq!(env.output()?.stdout, b"");
-    /// # Ok::<(), offshoot::Error>(())
-    /// ```
-    pub fn path_search(&mut self, search: PathSearch) -> &mut Command {
-        self.wishes.path_search = search;
-        self
-    }
+/// Which system call makes the child. `Auto` takes whatever works, the best
+/// first; the others work or say why not.
+///
+/// See [`clone(2)`].
+///
+/// [`clone(2)`]: https://man7.org/linux/man-pages/man2/clone.2.html
+///
+/// # Examples
+///
+/// ```
+/// use offshoot::{Command, Engine, Method};
+///
+/// let mut child = Command::new("/bin/true").method(Method::Fork).spawn()?;
+/// assert_eq!(child.launch().call(), "clone");
+/// assert_eq!(child.launch().engine(), Engine::Copied);
+/// child.wait()?;
+/// # Ok::<(), offshoot::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Method {
+    /// clone3, else clone, in shared memory wherever the options allow it.
+    #[default]
+    Auto,
+    /// clone as fork makes it: a copy of the memory.
+    Fork,
+    /// clone as vfork makes it: shared memory, the caller asleep.
+    Vfork,
+    /// clone3 (Linux 5.3), with either memory.
+    Clone3,
+}
 
-    /// The control group (version 2) that the child is born in, from its
-    /// first instruction. Where the kernel cannot do that (before Linux
-    /// 5.7, or clone3 is blocked) the child enters it by itself before exec;
-    /// [`Launch::cgroup`](crate::Launch::cgroup) says which.
-    ///
-    /// A child of a frozen group is made with memory of its own, so that
-    /// signals reach the caller; it runs, and the call returns, when the
-    /// group is thawed.
-    ///
-    /// # Errors
-    ///
-    /// [`Step::Cgroup`](crate::Step::Cgroup) with the directory and:
-    ///
-    /// | errno | why |
-    /// | --- | --- |
-    /// | ENOENT, ENODEV | there is no such directory, or it was removed |
-    /// | EBADF | it is no control group, or of version 1 |
-    /// | EBUSY | it has controllers enabled for groups below it |
-    /// | EOPNOTSUPP | it is threaded, or in an invalid domain |
-    /// | EACCES | it is not delegated to the caller |
-    /// | EAGAIN | it has as many processes as its pids.max allows |
-    ///
-    /// See [`cgroups(7)`].
-    ///
-    /// [`cgroups(7)`]: https://man7.org/linux/man-pages/man7/cgroups.7.html
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use offshoot::{Command, Step};
-    ///
-    /// let error = Command::new("make").cgroup("/tmp").spawn().unwrap_err();
-    /// assert_eq!(error.step(), Step::Cgroup);
-    /// assert_eq!(error.operand().unwrap(), "/tmp");
-    /// ```
-    pub fn cgroup(&mut self, group: impl Into<Cgroup>) -> &mut Command {
-        self.wishes.cgroup = Some(group.into());
-        self
-    }
-
-    /// The child's process id, in each PID namespace that it is in, the
-    /// innermost first (Linux 5.5).
-    ///
-    /// # Errors
-    ///
-    /// [`Step::SetTid`](crate::Step::SetTid): refused for a number that is
-    /// not above 0, more than 32 of them, and a method that has no clone3;
-    /// else EEXIST, if a process has that id; EPERM, without
-    /// CAP_CHECKPOINT_RESTORE; EINVAL, if there are fewer namespaces
-    /// ([`clone(2)`]).
-    ///
-    /// [`clone(2)`]: https://man7.org/linux/man-pages/man2/clone.2.html
-    ///
-    /// # Examples
-    ///
-    /// ```no_run
-    /// let child = offshoot::Command::new("restored").set_tid([4711]).spawn()?;
-    /// assert_eq!(child.id(), 4711);
-    /// # Ok::<(), offshoot::Error>(())
-    /// ```
-    pub fn set_tid(&mut self, ids: impl Into<Vec<i32>>) -> &mut Command {
-        self.wishes.set_tid = ids.into();
-        self
-    }
+/// Whether the child may run in the parent's memory until exec.
+///
+/// # Examples
+///
+/// ```
+/// use offshoot::{Command, Engine, Memory};
+///
+/// let mut true_ = Command::new("/bin/true");
+/// let mut child = true_.memory(Memory::Private).spawn()?;
+/// assert_ne!(child.launch().engine(), Engine::Suspended);
+/// child.wait()?;
+/// # Ok::<(), offshoot::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Memory {
+    /// Shared where the options allow it, else private.
+    #[default]
+    Auto,
+    /// Shared: the cost does not depend on the parent's size.
+    Shared,
+    /// Private: nothing that the child does before exec reaches the parent,
+    /// and signals reach the caller meanwhile.
+    Private,
 }

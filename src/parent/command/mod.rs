@@ -1,37 +1,23 @@
 //! `Command`: the wishes. Setters never fail and make no system call.
 
-mod again;
-mod attempt;
-mod blame;
-mod canary;
-mod changes;
-mod ends;
-mod env;
-mod fds;
-mod files;
-mod gate;
-mod held;
-mod here;
-mod identity;
-mod launch;
-mod lesser;
-mod lowered;
-mod method;
-mod page;
-pub(crate) mod prepared;
-mod program;
-mod reason;
-mod session;
-mod shell;
-mod show;
-mod tried;
-mod undo;
+pub(crate) mod cgroup;
+pub(crate) mod fd_request;
+mod getters;
+pub(crate) mod groups;
+pub(crate) mod hook;
+pub(crate) mod method;
+pub(crate) mod options;
+pub(crate) mod parent_hook;
+pub(crate) mod path_search;
+pub(crate) mod program_source;
+mod shell_line;
+pub(crate) mod stdio;
 
-pub use show::{CommandArgs, CommandEnvs};
+pub use getters::{CommandArgs, CommandEnvs};
 
-use super::plan::Wishes;
-use super::plan::method::Engine;
-use super::std::ffi::{OsStr, OsString};
+use options::Options;
+
+use super::std::ffi::OsStr;
 
 /// A program to start, and how.
 ///
@@ -57,7 +43,7 @@ use super::std::ffi::{OsStr, OsString};
 /// [`std::process::Command`]: https://doc.rust-lang.org/std/process/struct.Command.html
 #[derive(Clone)]
 pub struct Command {
-    pub(crate) wishes: Wishes,
+    pub(crate) options: Options,
 }
 
 impl Command {
@@ -78,72 +64,7 @@ impl Command {
     #[must_use]
     pub fn new<S: AsRef<OsStr>>(program: S) -> Command {
         let program = program.as_ref().to_os_string();
-        Command { wishes: Wishes { program, ..Wishes::default() } }
-    }
-
-    /// Adds one argument, passed as it is: nothing is split or expanded.
-    ///
-    /// One argument may have 131,071 bytes; all of them, with the
-    /// environment, about a quarter of `RLIMIT_STACK`. More is an error of
-    /// [`Step::Exec`](crate::Step::Exec) with E2BIG ([`execve(2)`]). A NUL
-    /// byte is an error of [`Step::Arg`](crate::Step::Arg).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let output = offshoot::Command::new("echo").arg("a  *").output()?;
-    /// assert_eq!(output.stdout, b"a  *\n");
-    /// # Ok::<(), offshoot::Error>(())
-    /// ```
-    ///
-    /// [`execve(2)`]: https://man7.org/linux/man-pages/man2/execve.2.html
-    pub fn arg<S: AsRef<OsStr>>(&mut self, arg: S) -> &mut Command {
-        self.wishes.args.push(arg.as_ref().to_os_string());
-        self
-    }
-
-    /// Adds arguments, as [`Command::arg`] does one.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let mut expr = offshoot::Command::new("expr");
-    /// assert_eq!(expr.args(["6", "*", "7"]).output()?.stdout, b"42\n");
-    /// # Ok::<(), offshoot::Error>(())
-    /// ```
-    pub fn args<I, S>(&mut self, args: I) -> &mut Command
-    where
-        I: IntoIterator<Item = S>,
-        S: AsRef<OsStr>,
-    {
-        let owned = |arg: S| -> OsString { arg.as_ref().to_os_string() };
-        self.wishes.args.extend(args.into_iter().map(owned));
-        self
-    }
-
-    /// The name that the program sees as its own, its argument 0, in place
-    /// of the one that it was found by.
-    ///
-    /// A NUL byte is an error of [`Step::Arg0`](crate::Step::Arg0).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let mut sh = offshoot::Command::new("/bin/sh");
-    /// sh.arg0("mysh").args(["-c", "echo $0"]);
-    /// assert_eq!(sh.output()?.stdout, b"mysh\n");
-    /// # Ok::<(), offshoot::Error>(())
-    /// ```
-    pub fn arg0<S: AsRef<OsStr>>(&mut self, arg: S) -> &mut Command {
-        self.wishes.arg0 = Some(arg.as_ref().to_os_string());
-        self
-    }
-
-    /// Which engine is to be used, for tests and measurements.
-    #[doc(hidden)]
-    pub fn engine(&mut self, engine: Engine) -> &mut Command {
-        self.wishes.engine = Some(engine);
-        self
+        Command { options: Options { program, ..Options::default() } }
     }
 }
 

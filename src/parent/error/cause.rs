@@ -1,7 +1,7 @@
 //! Cause: why a step failed, in words and as a number.
 
 use super::names::Named;
-use crate::call::Flaw;
+use crate::call::VerifyError;
 use crate::parent::std::{fmt, io, string::ToString};
 use crate::sys::wait::Ended;
 
@@ -14,7 +14,7 @@ pub(crate) enum Cause {
     #[error("{}", io::Error::from_raw_os_error(*.0))]
     Os(i32),
     #[error("{}: {}", io::Error::from_raw_os_error(*.0), .1)]
-    Told(i32, &'static str),
+    Explained(i32, &'static str),
     #[error("{0}")]
     Given(io::Error),
     #[error("it panicked")]
@@ -35,14 +35,14 @@ pub(crate) enum Cause {
     #[error("somebody else took the exit status, and it is lost")]
     StatusLost,
     #[error("{0}: a mistake in offshoot itself")]
-    Flaw(Flaw),
+    VerifyError(VerifyError),
 }
 
 impl Cause {
     /// The error number of a system call, or of a function that failed.
     pub(super) fn errno(&self) -> Option<i32> {
         match self {
-            Cause::Os(errno) | Cause::Told(errno, _) => Some(*errno),
+            Cause::Os(errno) | Cause::Explained(errno, _) => Some(*errno),
             Cause::Given(error) => error.raw_os_error(),
             Cause::Trapped => Some(libc::ENOSYS),
             _ => None,
@@ -53,7 +53,7 @@ impl Cause {
     pub(super) fn nearest(&self) -> i32 {
         match self {
             Cause::Os(errno)
-            | Cause::Told(errno, _)
+            | Cause::Explained(errno, _)
             | Cause::Refused(_, errno) => *errno,
             Cause::Given(error) => {
                 error.raw_os_error().unwrap_or(libc::EINVAL)
@@ -65,13 +65,13 @@ impl Cause {
             Cause::Trapped => libc::ENOSYS,
             Cause::Panicked => libc::ECANCELED,
             Cause::Untrue(_) => libc::EIO,
-            Cause::Flaw(_) => libc::EINVAL,
+            Cause::VerifyError(_) => libc::EINVAL,
         }
     }
 
     pub(super) fn kind(&self) -> io::ErrorKind {
         match self {
-            Cause::Os(errno) | Cause::Told(errno, _) => {
+            Cause::Os(errno) | Cause::Explained(errno, _) => {
                 io::Error::from_raw_os_error(*errno).kind()
             }
             Cause::Given(error) => error.kind(),
@@ -86,7 +86,7 @@ impl fmt::Debug for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let says = self.to_string();
         match self {
-            Cause::Os(errno) | Cause::Told(errno, _) => {
+            Cause::Os(errno) | Cause::Explained(errno, _) => {
                 f.debug_tuple("Os").field(&Named(*errno)).field(&says).finish()
             }
             Cause::Trapped => {

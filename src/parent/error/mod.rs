@@ -137,8 +137,12 @@ impl Error {
     }
 
     /// With what the number means here.
-    pub(crate) fn told(step: Step, errno: i32, why: &'static str) -> Error {
-        Error::new(step, Cause::Told(errno, why))
+    pub(crate) fn explained(
+        step: Step,
+        errno: i32,
+        why: &'static str,
+    ) -> Error {
+        Error::new(step, Cause::Explained(errno, why))
     }
 
     /// From std, which may have refused by itself.

@@ -1,8 +1,8 @@
 //! `Launch`: what was used to make a child.
 
-use crate::parent::plan::method::Engine;
+use crate::parent::command::method::Engine;
 use crate::parent::std::{fmt, io};
-use crate::sys::{CloneFlags, Maker};
+use crate::sys::{CloneCall, CloneFlags};
 
 /// How a child was made, as [`Child::launch`] tells.
 ///
@@ -27,12 +27,12 @@ use crate::sys::{CloneFlags, Maker};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Launch {
     pub(crate) engine: Engine,
-    pub(crate) maker: Maker,
+    pub(crate) clone_call: CloneCall,
     pub(crate) flags: CloneFlags,
     pub(crate) cgroup: Option<CgroupEntry>,
     pub(crate) busy: u32,
-    pub(crate) canary: bool,
-    pub(crate) sure: bool,
+    pub(crate) extra_probe_fd: bool,
+    pub(crate) confirmed: bool,
     pub(crate) fallbacks: Fallbacks,
 }
 
@@ -101,7 +101,7 @@ impl Launch {
     /// The system call that made the child: `clone3` or `clone`.
     #[must_use]
     pub fn call(&self) -> &'static str {
-        self.maker.name()
+        self.clone_call.name()
     }
 
     /// The flags it was given.
@@ -133,8 +133,8 @@ impl Launch {
     /// Whether a descriptor was made for the proof that the child's table is
     /// its own. Else the child's pidfd served.
     #[must_use]
-    pub fn made_canary(&self) -> bool {
-        self.canary
+    pub fn extra_probe_fd(&self) -> bool {
+        self.extra_probe_fd
     }
 
     /// Whether the kernel itself has said that the program runs. False, and
@@ -153,7 +153,7 @@ impl Launch {
     /// - where a filter refuses every wait there is.
     #[must_use]
     pub fn confirmed(&self) -> bool {
-        self.sure
+        self.confirmed
     }
 }
 

@@ -1,83 +1,84 @@
 //! Emit: how wishes become each step, and which wishes are refused.
 
-use super::Draft;
-use super::given::{Given, Image};
-use super::method::Engine;
-use crate::op::Op;
+use super::PlanBuilder;
+use super::source_fd::SourceFd;
+use crate::parent::command::groups::Setting;
+use crate::parent::command::method::Engine;
+use crate::parent::command::program_source::ProgramSource;
 use crate::parent::error::{Error, Step};
-use crate::parent::identity::Wish;
+use crate::parent::plan::op::Op;
 use crate::parent::std::string::ToString;
 
 pub(super) type Emitted = Result<(), Error>;
 
-pub(super) fn block_sigsys(draft: &mut Draft<'_>) -> Emitted {
-    draft.push(Op::BlockSigsys);
+pub(super) fn block_sigsys(builder: &mut PlanBuilder<'_>) -> Emitted {
+    builder.push(Op::BlockSigsys);
     Ok(())
 }
 
-pub(super) fn watch(draft: &mut Draft<'_>) -> Emitted {
-    draft.push(Op::Watch);
+pub(super) fn watch(builder: &mut PlanBuilder<'_>) -> Emitted {
+    builder.push(Op::RobustList);
     Ok(())
 }
 
 /// Whether descriptors stay open until exec: for functions that use them,
 /// and for this process itself should its exec fail.
-pub(super) fn marks(draft: &Draft<'_>) -> bool {
-    draft.plan.shape.here || !draft.wishes.hooks.is_empty()
+pub(super) fn marks(builder: &PlanBuilder<'_>) -> bool {
+    builder.plan.strategy.in_place || !builder.options.hooks.is_empty()
 }
 
-pub(super) fn close_range(draft: &mut Draft<'_>) -> Emitted {
-    if !marks(draft) && !draft.wishes.unlisted {
-        draft.push(Op::CloseRange);
+pub(super) fn close_range(builder: &mut PlanBuilder<'_>) -> Emitted {
+    if !marks(builder) && !builder.options.unlisted {
+        builder.push(Op::CloseRange);
     }
     Ok(())
 }
 
-pub(super) fn mark_range(draft: &mut Draft<'_>) -> Emitted {
-    if marks(draft) && !draft.wishes.unlisted {
-        draft.push(Op::MarkRange);
+pub(super) fn mark_range(builder: &mut PlanBuilder<'_>) -> Emitted {
+    if marks(builder) && !builder.options.unlisted {
+        builder.push(Op::MarkRange);
     }
     Ok(())
 }
 
-pub(super) fn join_cgroup(draft: &mut Draft<'_>) -> Emitted {
-    if draft.wishes.cgroup.is_some() {
-        draft.push(Op::JoinCgroup);
+pub(super) fn join_cgroup(builder: &mut PlanBuilder<'_>) -> Emitted {
+    if builder.options.cgroup.is_some() {
+        builder.push(Op::JoinCgroup);
     }
     Ok(())
 }
 
 /// The steps that only an image makes, where a plan may be run by one.
-pub(super) fn lend(draft: &mut Draft<'_>) -> Emitted {
-    draft.in_image(Op::Lend);
+pub(super) fn lend(builder: &mut PlanBuilder<'_>) -> Emitted {
+    builder.in_image(Op::PassHelperFds);
     Ok(())
 }
 
-pub(super) fn enter(draft: &mut Draft<'_>) -> Emitted {
-    draft.in_image(Op::Enter);
+pub(super) fn enter(builder: &mut PlanBuilder<'_>) -> Emitted {
+    builder.in_image(Op::ExecHelper);
     Ok(())
 }
 
-pub(super) fn arrive(draft: &mut Draft<'_>) -> Emitted {
-    draft.in_image(Op::Arrive);
+pub(super) fn arrive(builder: &mut PlanBuilder<'_>) -> Emitted {
+    builder.in_image(Op::HelperInit);
     Ok(())
 }
 
-pub(super) fn name(draft: &mut Draft<'_>) -> Emitted {
-    draft.in_image(Op::Name);
+pub(super) fn name(builder: &mut PlanBuilder<'_>) -> Emitted {
+    builder.in_image(Op::MarkHelper);
     Ok(())
 }
 
-impl Draft<'_> {
+impl PlanBuilder<'_> {
     fn in_image(&mut self, op: Op) {
-        if self.plan.shape.engine == Engine::Isolated {
+        if self.plan.strategy.engine == Engine::Isolated {
             self.push(op);
         }
     }
 }
 
-pub(super) fn chroot(draft: &mut Draft<'_>) -> Emitted {
-    if let Some(dir) = &draft.wishes.chroot {
+pub(super) fn chroot(builder: &mut PlanBuilder<'_>) -> Emitted {
+    if let Some(dir) = &builder.options.chroot {
         let refuse = |errno, why| {
             let error = Error::refused_as(Step::Chroot, errno, why);
             Err(error.with(dir.as_os_str()))
@@ -85,48 +86,48 @@ pub(super) fn chroot(draft: &mut Draft<'_>) -> Emitted {
         if dir.as_os_str().is_empty() {
             return refuse(libc::ENOENT, "it is empty");
         }
-        if draft.wishes.current_dir_fd.is_some() {
+        if builder.options.current_dir_fd.is_some() {
             return refuse(libc::EINVAL, "current_dir_fd leads out of it");
         }
-        let dir = draft.word(Step::Chroot, dir.as_os_str())?;
-        draft.push(Op::Chroot(dir));
+        let dir = builder.word(Step::Chroot, dir.as_os_str())?;
+        builder.push(Op::Chroot(dir));
     }
     Ok(())
 }
 
-pub(super) fn setsid(draft: &mut Draft<'_>) -> Emitted {
-    if draft.wishes.setsid {
-        if draft.wishes.process_group.is_some() {
+pub(super) fn setsid(builder: &mut PlanBuilder<'_>) -> Emitted {
+    if builder.options.setsid {
+        if builder.options.process_group.is_some() {
             let why = "a session's leader cannot change its process group";
             let error = Error::refused(Step::Setsid, why);
             return Err(error.with("process_group"));
         }
-        draft.push(Op::Setsid);
+        builder.push(Op::Setsid);
     }
     Ok(())
 }
 
-pub(super) fn setpgid(draft: &mut Draft<'_>) -> Emitted {
-    if let Some(group) = draft.wishes.process_group {
+pub(super) fn setpgid(builder: &mut PlanBuilder<'_>) -> Emitted {
+    if let Some(group) = builder.options.process_group {
         let Ok(wanted) = u32::try_from(group) else {
             let why = "a process group is 0 or above";
             let error = Error::refused(Step::ProcessGroup, why);
             return Err(error.with(group.to_string()));
         };
-        draft.push(Op::Setpgid(wanted));
+        builder.push(Op::Setpgid(wanted));
     }
     Ok(())
 }
 
-pub(super) fn umask(draft: &mut Draft<'_>) -> Emitted {
-    if let Some(mask) = draft.wishes.umask {
+pub(super) fn umask(builder: &mut PlanBuilder<'_>) -> Emitted {
+    if let Some(mask) = builder.options.umask {
         if mask > 0o777 {
             let why = "a mask has nine bits, 0o777 at most";
             let error = Error::refused(Step::Umask, why);
             let shown = crate::parent::std::format!("{mask:#o}");
             return Err(error.with(shown));
         }
-        draft.push(Op::Umask(mask));
+        builder.push(Op::Umask(mask));
     }
     Ok(())
 }
@@ -140,12 +141,12 @@ fn id(step: Step, id: Option<u32>) -> Result<Option<u32>, Error> {
     Ok(id)
 }
 
-pub(super) fn clear_groups(draft: &mut Draft<'_>) -> Emitted {
-    let uid = id(Step::Uid, draft.wishes.uid)?;
-    let gid = id(Step::Gid, draft.wishes.gid)?;
-    let silent = draft.wishes.groups.0 == Wish::Silent;
+pub(super) fn clear_groups(builder: &mut PlanBuilder<'_>) -> Emitted {
+    let uid = id(Step::Uid, builder.options.uid)?;
+    let gid = id(Step::Gid, builder.options.gid)?;
+    let silent = builder.options.groups.0 == Setting::Silent;
     if silent && (uid.is_some() || gid.is_some()) {
-        draft.push(Op::ClearGroups { uid, gid });
+        builder.push(Op::ClearGroups { uid, gid });
     }
     Ok(())
 }
@@ -153,8 +154,8 @@ pub(super) fn clear_groups(draft: &mut Draft<'_>) -> Emitted {
 /// `NGROUPS_MAX`.
 const MOST_GROUPS: usize = 65536;
 
-pub(super) fn setgroups(draft: &mut Draft<'_>) -> Emitted {
-    if let Wish::Set(list) = &draft.wishes.groups.0 {
+pub(super) fn setgroups(builder: &mut PlanBuilder<'_>) -> Emitted {
+    if let Setting::Set(list) = &builder.options.groups.0 {
         let mut list = list.clone();
         // As the kernel keeps them, each as often as it is there.
         list.sort_unstable();
@@ -164,26 +165,26 @@ pub(super) fn setgroups(draft: &mut Draft<'_>) -> Emitted {
             return Err(Error::refused(Step::Groups, why));
         }
         let count = u32::try_from(list.len()).unwrap_or(u32::MAX);
-        let list = draft.plan.words.numbers(&list);
+        let list = builder.plan.strings.numbers(&list);
         let list = list.map_err(|why| why.of(Step::Groups, ""))?;
-        draft.push(Op::Setgroups { list, count });
+        builder.push(Op::Setgroups { list, count });
     }
     Ok(())
 }
 
-pub(super) fn setgid(draft: &mut Draft<'_>) -> Emitted {
-    draft.plan.ops.extend(draft.wishes.gid.map(Op::Setgid));
+pub(super) fn setgid(builder: &mut PlanBuilder<'_>) -> Emitted {
+    builder.plan.ops.extend(builder.options.gid.map(Op::Setgid));
     Ok(())
 }
 
-pub(super) fn setuid(draft: &mut Draft<'_>) -> Emitted {
-    draft.plan.ops.extend(draft.wishes.uid.map(Op::Setuid));
+pub(super) fn setuid(builder: &mut PlanBuilder<'_>) -> Emitted {
+    builder.plan.ops.extend(builder.options.uid.map(Op::Setuid));
     Ok(())
 }
 
-pub(super) fn chdir(draft: &mut Draft<'_>) -> Emitted {
-    if let Some(dir) = &draft.wishes.current_dir {
-        if draft.wishes.current_dir_fd.is_some() {
+pub(super) fn chdir(builder: &mut PlanBuilder<'_>) -> Emitted {
+    if let Some(dir) = &builder.options.current_dir {
+        if builder.options.current_dir_fd.is_some() {
             let why = "current_dir_fd names the directory too";
             return Err(Error::refused(Step::CurrentDir, why).with(dir));
         }
@@ -193,79 +194,82 @@ pub(super) fn chdir(draft: &mut Draft<'_>) -> Emitted {
             let error = Error::refused_as(Step::CurrentDir, libc::ENOENT, why);
             return Err(error.with(dir));
         }
-        let dir = draft.word(Step::CurrentDir, dir)?;
-        draft.push(Op::Chdir(dir));
+        let dir = builder.word(Step::CurrentDir, dir)?;
+        builder.push(Op::Chdir(dir));
     }
     Ok(())
 }
 
-pub(super) fn fchdir(draft: &mut Draft<'_>) -> Emitted {
-    if let Some(dir) = &draft.wishes.current_dir_fd {
-        let place = draft.hold(Given::held(Step::CurrentDirFd, dir))?;
-        draft.push(Op::Fchdir(place));
+pub(super) fn fchdir(builder: &mut PlanBuilder<'_>) -> Emitted {
+    if let Some(dir) = &builder.options.current_dir_fd {
+        let place =
+            builder.lock_caches(SourceFd::held(Step::CurrentDirFd, dir))?;
+        builder.push(Op::Fchdir(place));
     }
     Ok(())
 }
 
-pub(super) fn clear_handlers(draft: &mut Draft<'_>) -> Emitted {
-    draft.push(Op::ClearHandlers);
+pub(super) fn clear_handlers(builder: &mut PlanBuilder<'_>) -> Emitted {
+    builder.push(Op::ClearHandlers);
     Ok(())
 }
 
 /// Rust's runtime ignores SIGPIPE, and what is ignored stays so over exec;
 /// std gives children the default back, and so do we.
-pub(super) fn default_signal(draft: &mut Draft<'_>) -> Emitted {
+pub(super) fn default_signal(builder: &mut PlanBuilder<'_>) -> Emitted {
     let signal = libc::SIGPIPE.unsigned_abs();
-    draft.push(Op::DefaultSignal(u8::try_from(signal).unwrap_or_default()));
+    builder.push(Op::DefaultSignal(u8::try_from(signal).unwrap_or_default()));
     Ok(())
 }
 
-pub(super) fn gate(draft: &mut Draft<'_>) -> Emitted {
-    if !draft.wishes.before.is_empty() {
-        if draft.plan.shape.here {
+pub(super) fn gate(builder: &mut PlanBuilder<'_>) -> Emitted {
+    if !builder.options.before.is_empty() {
+        if builder.plan.strategy.in_place {
             let why = "no process is made";
             return Err(Error::refused(Step::BeforeExec, why));
         }
-        draft.push(Op::Gate);
+        builder.push(Op::Gate);
     }
     Ok(())
 }
 
-pub(super) fn hook(draft: &mut Draft<'_>) -> Emitted {
-    let count = u16::try_from(draft.wishes.hooks.len());
+pub(super) fn hook(builder: &mut PlanBuilder<'_>) -> Emitted {
+    let count = u16::try_from(builder.options.hooks.len());
     let count = count.map_err(|_| {
         let why = "there are over 65,535 of them";
         Error::refused_as(Step::PreExec, libc::E2BIG, why)
     })?;
-    draft.plan.ops.extend((0..count).map(Op::Hook));
+    builder.plan.ops.extend((0..count).map(Op::Hook));
     Ok(())
 }
 
-pub(super) fn signal_mask(draft: &mut Draft<'_>) -> Emitted {
-    draft.push(Op::SignalMask);
+pub(super) fn signal_mask(builder: &mut PlanBuilder<'_>) -> Emitted {
+    builder.push(Op::SignalMask);
     Ok(())
 }
 
-pub(super) fn listen_pid(draft: &mut Draft<'_>) -> Emitted {
-    if draft.wishes.listen.is_some() {
-        draft.push(Op::ListenPid);
+pub(super) fn listen_pid(builder: &mut PlanBuilder<'_>) -> Emitted {
+    if builder.options.listen.is_some() {
+        builder.push(Op::ListenPid);
     }
     Ok(())
 }
 
-pub(super) fn exec_fd(draft: &mut Draft<'_>) -> Emitted {
-    draft.plan.ops.extend(draft.plan.program_fd.map(Op::ExecFd));
+pub(super) fn exec_fd(builder: &mut PlanBuilder<'_>) -> Emitted {
+    builder.plan.ops.extend(builder.plan.program_fd.map(Op::ExecFd));
     Ok(())
 }
 
 /// The program's descriptor, noted before the steps that must not close it.
-pub(super) fn image(draft: &mut Draft<'_>) -> Emitted {
-    let Some(image) = &draft.wishes.image else { return Ok(()) };
+pub(super) fn image(builder: &mut PlanBuilder<'_>) -> Emitted {
+    let Some(image) = &builder.options.image else { return Ok(()) };
     let by = image.step();
     let given = match image {
-        Image::Fd(fd) => Given::held(by, fd),
-        Image::Bytes(_) | Image::Own => Given::new(0, None, by),
+        ProgramSource::Fd(fd) => SourceFd::held(by, fd),
+        ProgramSource::Bytes(_) | ProgramSource::Own => {
+            SourceFd::new(0, None, by)
+        }
     };
-    draft.plan.program_fd = Some(draft.hold(given)?);
+    builder.plan.program_fd = Some(builder.lock_caches(given)?);
     Ok(())
 }

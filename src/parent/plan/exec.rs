@@ -2,12 +2,12 @@
 
 use super::Plan;
 use super::lower::Rows;
-use super::method::Engine;
-use super::shape::Shape;
 use super::signals::GONE;
-use super::words::Words;
+use super::strategy::Strategy;
+use super::strings::StringTable;
 use crate::call::{Call, Check, ROW, local, onward, slot};
-use crate::op::Str;
+use crate::parent::command::method::Engine;
+use crate::parent::plan::op::Str;
 use crate::sys::Errno;
 
 impl Rows {
@@ -16,11 +16,11 @@ impl Rows {
         &mut self,
         (path, nth): (Str, usize),
         plan: &Plan,
-        shape: Shape,
+        strategy: Strategy,
         last: bool,
     ) {
-        let (path, argv) = match shape.shell {
-            Some(_) => (Words::SHELL, plan.words.shell_argv(nth)),
+        let (path, argv) = match strategy.shell {
+            Some(_) => (StringTable::SHELL, plan.strings.shell_argv(nth)),
             None => (path, plan.argvs.get(nth).copied().unwrap_or(0)),
         };
         let store = self.result_of(nth);
@@ -44,7 +44,7 @@ impl Rows {
                 row.or = !0xFF;
             }
         }
-        environment(row, 2, plan, shape);
+        environment(row, 2, plan, strategy);
     }
 
     /// The slot for the result of an exec. Where the file was looked for and is
@@ -63,22 +63,27 @@ impl Rows {
         store
     }
 
-    pub(super) fn exec_fd(&mut self, place: u16, plan: &Plan, shape: Shape) {
+    pub(super) fn exec_fd(
+        &mut self,
+        place: u16,
+        plan: &Plan,
+        strategy: Strategy,
+    ) {
         let store = self.result();
-        let row = if shape.by_path {
+        let row = if strategy.no_execveat {
             let path = u64::from(plan.proc_path.start);
             let row = self.call(libc::SYS_execve, &[path, 0, 0]);
             (row.texts, row.lists) = (0b001, 0b010);
-            environment(row, 2, plan, shape);
+            environment(row, 2, plan, strategy);
             row
         } else {
             let fd = u64::from(plan.place(place));
-            let empty = u64::from(Words::ZEROS.start);
+            let empty = u64::from(StringTable::ZEROS.start);
             let flags = u64::from(libc::AT_EMPTY_PATH.unsigned_abs());
             let args = [fd, empty, 0, 0, flags];
             let row = self.call(libc::SYS_execveat, &args);
             (row.texts, row.lists) = (0b0010, 0b0100);
-            environment(row, 3, plan, shape);
+            environment(row, 3, plan, strategy);
             row
         };
         row.store = store;
@@ -87,11 +92,11 @@ impl Rows {
 
 /// The argument of an exec that is its environment: that of the plan, or one
 /// of the launch's own.
-fn environment(row: &mut Call, n: usize, plan: &Plan, shape: Shape) {
+fn environment(row: &mut Call, n: usize, plan: &Plan, strategy: Strategy) {
     // In an image it is the same for every launch: the block has its place.
-    let own = plan.listens && shape.engine != Engine::Isolated;
+    let own = plan.listens && strategy.engine != Engine::Isolated;
     if let Some(arg) = row.args.get_mut(n) {
-        *arg = if own { slot::ENVIRON.into() } else { plan.words.envp() };
+        *arg = if own { slot::ENVIRON.into() } else { plan.strings.envp() };
     }
     if own {
         row.slots |= 1 << n;

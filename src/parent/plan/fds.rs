@@ -15,13 +15,13 @@ use crate::parent::std::{
 
 /// One descriptor of the child's: its number, and that of its source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Wire {
+pub(crate) struct FdMapping {
     pub(crate) to: u32,
     /// `None` if the source is made later: at a number that is no target.
     pub(crate) from: Option<u32>,
 }
 
-impl Wire {
+impl FdMapping {
     /// A descriptor that stays what it is needs no place in the order.
     fn moves(self) -> Option<(u32, Option<u32>)> {
         (self.from != Some(self.to)).then_some((self.to, self.from))
@@ -42,7 +42,7 @@ pub(crate) struct Order {
 /// Orders wires whose targets all differ, so that each source is read before
 /// it is written over. In time, n log n; the lowest target goes first where
 /// it may.
-pub(crate) fn order(wires: &[Wire]) -> Order {
+pub(crate) fn order(wires: &[FdMapping]) -> Order {
     let mut order = Order::default();
     let mut left = BTreeMap::new();
     for (n, wire) in wires.iter().enumerate() {

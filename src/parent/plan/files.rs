@@ -1,10 +1,11 @@
 //! Files: what is tried as the program, in order.
 
-use super::Draft;
+use super::PlanBuilder;
 use super::emit::Emitted;
-use super::path::{self, PathSearch};
-use crate::op::Op;
+use super::path;
+use crate::parent::command::path_search::PathSearch;
 use crate::parent::error::{Error, Step};
+use crate::parent::plan::op::Op;
 use crate::parent::std::{
     ffi::{OsStr, OsString},
     os::unix::ffi::OsStrExt,
@@ -18,32 +19,32 @@ const MOST: usize = 30_000;
 /// `NAME_MAX`: libc looks for no longer name either.
 const LONGEST_NAME: usize = 255;
 
-pub(super) fn exec(draft: &mut Draft<'_>) -> Emitted {
-    let wishes = draft.wishes;
-    if draft.plan.program_fd.is_some() {
-        if wishes.shell_fallback {
+pub(super) fn exec(builder: &mut PlanBuilder<'_>) -> Emitted {
+    let options = builder.options;
+    if builder.plan.program_fd.is_some() {
+        if options.shell_fallback {
             let why = "a shell needs the program's path";
             return Err(Error::refused(Step::ShellFallback, why));
         }
         return Ok(());
     }
-    match &wishes.candidates {
-        None => draft.files(&wishes.program, Step::Program)?,
-        Some(all) => candidates(draft, all)?,
+    match &options.candidates {
+        None => builder.files(&options.program, Step::Program)?,
+        Some(all) => candidates(builder, all)?,
     }
     // Steps before these name no file.
-    if !draft.plan.ops.iter().any(|op| matches!(op, Op::Exec(_))) {
+    if !builder.plan.ops.iter().any(|op| matches!(op, Op::Exec(_))) {
         let why = "there is no directory to look for it in";
-        let error = Error::told(Step::Exec, libc::ENOENT, why);
-        return Err(error.with(&wishes.program));
+        let error = Error::explained(Step::Exec, libc::ENOENT, why);
+        return Err(error.with(&options.program));
     }
     Ok(())
 }
 
 /// Each of several names; a program sees the one that it was found by.
-fn candidates(draft: &mut Draft<'_>, all: &[OsString]) -> Emitted {
-    let named = draft.wishes.arg0.is_some();
-    draft.plan.each = true;
+fn candidates(builder: &mut PlanBuilder<'_>, all: &[OsString]) -> Emitted {
+    let named = builder.options.arg0.is_some();
+    builder.plan.each = true;
     for (n, name) in all.iter().enumerate() {
         if name.is_empty() {
             let why = "one of them is empty";
@@ -52,13 +53,13 @@ fn candidates(draft: &mut Draft<'_>, all: &[OsString]) -> Emitted {
         }
         let mut argv = 0;
         if n > 0 && !named {
-            let at = draft.word(Step::Candidates, name)?;
-            argv = draft.plan.words.argv_of(at);
+            let at = builder.word(Step::Candidates, name)?;
+            argv = builder.plan.strings.argv_of(at);
         }
-        let before = draft.plan.ops.len();
-        draft.files(name, Step::Candidates)?;
-        let tried = draft.plan.argvs.len() + draft.plan.ops.len() - before;
-        draft.plan.argvs.resize(tried, argv);
+        let before = builder.plan.ops.len();
+        builder.files(name, Step::Candidates)?;
+        let tried = builder.plan.argvs.len() + builder.plan.ops.len() - before;
+        builder.plan.argvs.resize(tried, argv);
         if tried > MOST {
             return Err(too_many(Step::Candidates, name));
         }
@@ -74,22 +75,22 @@ fn too_many(by: Step, name: &OsStr) -> Error {
     Error::refused_as(by, libc::E2BIG, why).with(name)
 }
 
-impl Draft<'_> {
+impl PlanBuilder<'_> {
     /// The files that a name may be: itself, or one in each directory.
     fn files(&mut self, name: &OsStr, by: Step) -> Emitted {
-        let search = &self.wishes.path_search;
+        let search = &self.options.path_search;
         let slash = memchr::memchr(b'/', name.as_bytes()).is_some();
-        let first = name == self.wishes.program;
+        let first = name == self.options.program;
         if slash && first && !matches!(search, PathSearch::Dirs(_)) {
             // Nothing is searched, and the text has the name already.
             return self.file(&[], name, by);
         }
-        let path = self.plan.words.path();
-        let path = path.map(|at| Vec::from(self.plan.words.bytes(at)));
+        let path = self.plan.strings.path();
+        let path = path.map(|at| Vec::from(self.plan.strings.bytes(at)));
         let path = search.path(path)?;
         if path.is_some() && !slash && name.len() > LONGEST_NAME {
             let why = "a file's name has 255 bytes at most";
-            let error = Error::told(Step::Exec, libc::ENAMETOOLONG, why);
+            let error = Error::explained(Step::Exec, libc::ENAMETOOLONG, why);
             return Err(error.with(name));
         }
         let tried = path::candidates(name.as_bytes(), path.as_deref());
@@ -101,17 +102,17 @@ impl Draft<'_> {
 
     /// One of them, made of parts; of none where it is the program's name.
     fn file(&mut self, parts: &[&[u8]], name: &OsStr, by: Step) -> Emitted {
-        let words = &mut self.plan.words;
+        let strings = &mut self.plan.strings;
         let at = match parts {
             [] => self.plan.program,
-            parts => words.put(parts).map_err(|why| why.of(by, name))?,
+            parts => strings.put(parts).map_err(|why| why.of(by, name))?,
         };
-        if self.wishes.shell_fallback {
+        if self.options.shell_fallback {
             // It would take a dash for an option.
-            let dash = words.bytes(at).starts_with(b"-");
-            let dotted = dash.then(|| words.put(&[b"./", name.as_bytes()]));
+            let dash = strings.bytes(at).starts_with(b"-");
+            let dotted = dash.then(|| strings.put(&[b"./", name.as_bytes()]));
             let dotted = dotted.transpose().map_err(|why| why.of(by, name))?;
-            words.shell(dotted.unwrap_or(at));
+            strings.shell(dotted.unwrap_or(at));
         }
         self.push(Op::Exec(at));
         Ok(())

@@ -55,9 +55,9 @@ impl Rows {
 #[cfg(test)]
 mod tests {
     use crate::call::{Block, local, number};
-    use crate::launch::here::walk;
+    use crate::launch::exec_in_place::walk;
+    use crate::parent::command::method::Engine;
     use crate::parent::plan::lower::lower;
-    use crate::parent::plan::method::Engine;
     use crate::parent::std::vec::Vec;
 
     const GETPPID: u32 = number(libc::SYS_getppid);
@@ -70,7 +70,7 @@ mod tests {
         let mut command = crate::Command::new("/bin/true");
         command.engine(Engine::Copied).before_exec(|_, _| Ok(()));
         let plan = command.plan().unwrap();
-        let rows = lower(&plan, plan.shape, Vec::new());
+        let rows = lower(&plan, plan.strategy, Vec::new());
         let (mut made, mut waits) = (Vec::new(), [-4i64, 0, -11].into_iter());
         let mut kernel = |nr: u32, args: [u64; 6]| {
             made.push(nr);

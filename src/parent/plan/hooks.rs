@@ -3,9 +3,9 @@
 
 use super::Plan;
 use super::lower::Rows;
-use super::method::Engine;
-use super::shape::Shape;
+use super::strategy::Strategy;
 use crate::call::{Check, local, slot};
+use crate::parent::command::method::Engine;
 
 /// The places of the entries that let through whoever is first, or the child
 /// alone.
@@ -16,19 +16,19 @@ const CHILD: u64 = 3;
 const HOOKS: u64 = 4;
 
 impl Rows {
-    pub(super) fn hook(&mut self, n: u16, plan: &Plan, shape: Shape) {
-        if n == 0 && !shape.here {
+    pub(super) fn hook(&mut self, n: u16, plan: &Plan, strategy: Strategy) {
+        if n == 0 && !strategy.in_place {
             self.call(libc::SYS_gettid, &[]).store = slot::BEFORE;
         }
         let [mask, owner] = [slot::MASK_AT, slot::OWNER_AT].map(u64::from);
-        let owner = if shape.here { 0 } else { owner };
+        let owner = if strategy.in_place { 0 } else { owner };
         let args = [HOOKS + u64::from(n), mask, owner];
         let row = self.push(local::HOOK, &args);
-        row.slots = if shape.here { 0b010 } else { 0b110 };
+        row.slots = if strategy.in_place { 0b010 } else { 0b110 };
         // A panic's mark is no errno.
         row.check = Check::Equal;
-        if usize::from(n) + 1 == plan.hooks.len() && !shape.here {
-            self.go_on(shape);
+        if usize::from(n) + 1 == plan.hooks.len() && !strategy.in_place {
+            self.go_on(strategy);
         }
     }
 
@@ -36,12 +36,12 @@ impl Rows {
     /// process has, or the parent has said that nobody may. A fork shares the
     /// page of a copied child. In memory shared with the parent it has a copy
     /// of the block, and nobody would know what becomes of it: it ends here.
-    fn go_on(&mut self, shape: Shape) {
-        let shares = shape.engine == Engine::Suspended;
-        let entry = if shares { CHILD } else { FIRST };
-        let args = [entry, slot::OWNER_AT.into(), slot::BEFORE.into()];
+    fn go_on(&mut self, strategy: Strategy) {
+        let shares = strategy.engine == Engine::Suspended;
+        let callback = if shares { CHILD } else { FIRST };
+        let args = [callback, slot::OWNER_AT.into(), slot::BEFORE.into()];
         self.push(local::HOOK, &args).slots = 0b110;
-        if shape.engine == Engine::Copied {
+        if strategy.engine == Engine::Copied {
             self.register();
         }
         let through = self.push(local::VALUE, &[slot::OWNER.into()]);

@@ -3,7 +3,7 @@
 
 use super::lower::Rows;
 use crate::call::{Check, ROW, local, slot};
-use crate::op::Str;
+use crate::parent::plan::op::Str;
 use crate::sys::bits;
 
 impl Rows {

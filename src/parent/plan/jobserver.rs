@@ -1,10 +1,10 @@
 //! Jobserver: the pipe that make's variables name by its two numbers.
 
-use super::given::Wanted;
-use super::words::Words;
+use super::strings::StringTable;
+use crate::parent::command::fd_request::FdRequest;
+use crate::parent::command::stdio::FdArg;
 use crate::parent::error::Step;
 use crate::parent::std::vec::Vec;
-use crate::parent::stdio::Lent;
 use crate::sys::fds::{Pipe, pipe};
 
 /// Who names a jobserver: cargo, for build scripts; make; makes of old.
@@ -15,14 +15,14 @@ const OPTIONS: [&[u8]; 2] = [b"--jobserver-auth=", b"--jobserver-fds="];
 
 /// The descriptors of each jobserver that the environment names and that is
 /// there, at their own numbers.
-pub(super) fn found(words: &Words) -> Vec<Wanted> {
-    let mut found: Vec<Wanted> = Vec::new();
-    let values = NAMES.iter().filter_map(|name| words.value(name));
+pub(super) fn found(strings: &StringTable) -> Vec<FdRequest> {
+    let mut found: Vec<FdRequest> = Vec::new();
+    let values = NAMES.iter().filter_map(|name| strings.value(name));
     for (read, write) in values.filter_map(named).filter(is_there) {
         for number in [read, write] {
             if found.iter().all(|wanted| wanted.target != number) {
-                let (from, by) = (Lent::Raw(number), Step::InheritJobserver);
-                found.push(Wanted { target: number, from, by });
+                let (from, by) = (FdArg::Raw(number), Step::InheritJobserver);
+                found.push(FdRequest { target: number, from, by });
             }
         }
     }
@@ -34,9 +34,9 @@ pub(super) fn found(words: &Words) -> Vec<Wanted> {
 /// opens by itself, and for numbers below zero, which say that a recipe is
 /// not to have the jobserver.
 fn named(flags: &[u8]) -> Option<(i32, i32)> {
-    let words = flags.split(|byte| byte.is_ascii_whitespace());
-    let words = words.take_while(|word| *word != b"--");
-    let values = words.filter_map(|word| {
+    let strings = flags.split(|byte| byte.is_ascii_whitespace());
+    let strings = strings.take_while(|word| *word != b"--");
+    let values = strings.filter_map(|word| {
         OPTIONS.iter().find_map(|option| word.strip_prefix(*option))
     });
     let text = core::str::from_utf8(values.last()?).ok()?;

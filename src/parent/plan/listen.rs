@@ -1,7 +1,7 @@
 //! Listen: the variables by which a program finds the sockets it was given.
 
-use super::Wishes;
-use super::words::Words;
+use super::strings::StringTable;
+use crate::parent::command::options::Options;
 use crate::parent::error::{Error, Step};
 use crate::parent::std::{
     ffi::OsStr,
@@ -24,12 +24,12 @@ pub(super) fn is_ours(key: &OsStr) -> bool {
 
 /// Puts the variables first; the child itself fills in the first of them.
 pub(super) fn environment(
-    words: &mut Words,
-    wishes: &Wishes,
+    strings: &mut StringTable,
+    options: &Options,
     names: &[Option<String>],
 ) -> Result<(), Error> {
     // Whoever removes one has what is wanted: a value of ours.
-    let mut set = wishes.env.iter().filter(|(_, value)| value.is_some());
+    let mut set = options.env.iter().filter(|(_, value)| value.is_some());
     if let Some((key, _)) = set.find(|(key, _)| is_ours(key)) {
         let why = "env names that variable too";
         return Err(Error::refused(Step::ListenFds, why).with(key));
@@ -49,7 +49,7 @@ pub(super) fn environment(
         (b"LISTEN_FDNAMES", list.as_bytes(), named),
     ];
     for (name, value, _) in all.into_iter().filter(|(.., set)| *set) {
-        let put = words.inherited(name, value);
+        let put = strings.inherited(name, value);
         put.map_err(|why| why.of(Step::ListenFds, ""))?;
     }
     Ok(())

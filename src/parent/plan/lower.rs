@@ -1,15 +1,15 @@
 //! Lowering: steps become rows of system calls. Pure, safe Rust.
 
 use crate::call::{Call, Check, ROW, local, number, slot};
-use crate::op::{Op, Role, Str};
+use crate::parent::plan::op::{Op, Role, Str};
 use crate::parent::std::vec::Vec;
 use crate::sys::abi::{FUTEX_WAITERS, ROBUST_HEAD_SIZE};
 use crate::sys::bits;
 
-use super::method::Engine;
-use super::shape::Shape;
-use super::words::Words;
+use super::strategy::Strategy;
+use super::strings::StringTable;
 use super::{Plan, fds};
+use crate::parent::command::method::Engine;
 
 /// The highest descriptor number that `close_range` takes.
 const LAST_FD: u64 = u32::MAX as u64;
@@ -29,25 +29,25 @@ const MARKER: u64 = 1;
 /// still places in the plan's words.
 pub(crate) fn lower(
     plan: &Plan,
-    shape: Shape,
+    strategy: Strategy,
     mut rows: Vec<Call>,
 ) -> Vec<Call> {
-    let some = if shape.engine == Engine::Isolated { 36 } else { 12 };
+    let some = if strategy.engine == Engine::Isolated { 36 } else { 12 };
     rows.reserve(some);
     let mut rows = Rows { rows, free: slot::FREE, looked_for: (0, 0) };
-    let last = plan.steps(shape).last().map(|(n, _)| n);
+    let last = plan.steps(strategy).last().map(|(n, _)| n);
     let mut files = 0;
-    for (n, op) in plan.steps(shape) {
+    for (n, op) in plan.steps(strategy) {
         let from = rows.rows.len();
         match op {
             Op::Exec(path) => {
-                if shape.shell.is_some() {
+                if strategy.shell.is_some() {
                     files = plan.nth_candidate(n);
                 }
-                rows.exec((path, files), plan, shape, last == Some(n));
+                rows.exec((path, files), plan, strategy, last == Some(n));
                 files += 1;
             }
-            _ => rows.step(op, plan, shape),
+            _ => rows.step(op, plan, strategy),
         }
         for row in rows.rows.iter_mut().skip(from) {
             row.step = u16::try_from(n).unwrap_or(u16::MAX);
@@ -60,7 +60,7 @@ pub(crate) fn lower(
 }
 
 /// Turns places into addresses.
-pub(crate) fn bind(rows: &mut [Call], text: u64, lists: u64, entries: u64) {
+pub(crate) fn bind(rows: &mut [Call], text: u64, lists: u64, callbacks: u64) {
     for row in rows {
         for (i, arg) in row.args.iter_mut().enumerate() {
             if row.texts & (1 << i) != 0 {
@@ -68,7 +68,7 @@ pub(crate) fn bind(rows: &mut [Call], text: u64, lists: u64, entries: u64) {
             } else if row.lists & (1 << i) != 0 {
                 *arg += lists;
             } else if row.nr == local::HOOK && i == 0 {
-                *arg = entries + 16 * *arg;
+                *arg = callbacks + 16 * *arg;
             }
         }
     }
@@ -121,16 +121,16 @@ impl Rows {
         slot
     }
 
-    fn step(&mut self, op: Op, plan: &Plan, shape: Shape) {
+    fn step(&mut self, op: Op, plan: &Plan, strategy: Strategy) {
         match op {
             Op::BlockSigsys => self.block_sigsys(),
-            Op::Watch => self.watch(plan),
-            Op::CloseRange if shape.listed => {
-                let (kept, cut) = cut(plan, shape);
+            Op::RobustList => self.watch(plan),
+            Op::CloseRange if strategy.no_close_range => {
+                let (kept, cut) = cut(plan, strategy);
                 self.list(CLOSER, cut, LAST_FD).slots = kept << 1;
             }
-            Op::CloseRange => self.close_range(plan, shape),
-            Op::MarkRange if shape.listed => {
+            Op::CloseRange => self.close_range(plan, strategy),
+            Op::MarkRange if strategy.no_close_range => {
                 self.list(MARKER, 3, LAST_FD);
             }
             Op::MarkRange => {
@@ -139,11 +139,11 @@ impl Rows {
             }
             Op::JoinCgroup => self.join_cgroup(),
             Op::Dup { to, role } => self.dup(to, role, plan),
-            Op::Close { to } => self.close(to.into(), shape),
-            Op::Lend => self.lend(plan),
-            Op::CloseGaps => self.close_gaps(plan, shape),
-            Op::Enter => self.enter(plan),
-            Op::Arrive => self.arrive(plan),
+            Op::Close { to } => self.close(to.into(), strategy),
+            Op::PassHelperFds => self.lend(plan),
+            Op::CloseGaps => self.close_gaps(plan, strategy),
+            Op::ExecHelper => self.enter(plan),
+            Op::HelperInit => self.arrive(plan),
             Op::Setsid => drop(self.call(libc::SYS_setsid, &[])),
             Op::Setpgid(group) => {
                 self.call(libc::SYS_setpgid, &[0, group.into()]);
@@ -154,7 +154,7 @@ impl Rows {
             Op::Chroot(dir) => self.chroot(dir, plan),
             Op::ClearGroups { uid, gid } => self.clear_groups(uid, gid),
             Op::Setgroups { list, count } => {
-                self.setgroups(list, count, shape.here);
+                self.setgroups(list, count, strategy.in_place);
             }
             Op::Setgid(gid) => self.setgid(gid),
             Op::Setuid(uid) => self.setuid(uid),
@@ -166,11 +166,11 @@ impl Rows {
             Op::ClearHandlers => self.clear_handlers(),
             Op::DefaultSignal(signal) => self.default_signal(signal),
             Op::Gate => self.gate(),
-            Op::Hook(n) => self.hook(n, plan, shape),
-            Op::Name => self.name(plan),
-            Op::SignalMask => self.signal_mask(plan, shape),
+            Op::Hook(n) => self.hook(n, plan, strategy),
+            Op::MarkHelper => self.name(plan),
+            Op::SignalMask => self.signal_mask(plan, strategy),
             Op::ListenPid => self.listen_pid(),
-            Op::ExecFd(place) => self.exec_fd(place, plan, shape),
+            Op::ExecFd(place) => self.exec_fd(place, plan, strategy),
             // In `lower`, which knows what comes after.
             Op::Exec(_) => {}
         }
@@ -178,8 +178,8 @@ impl Rows {
 
     /// A walk over the list of open descriptors, where there is no
     /// `close_range` (before Linux 5.9, or refused).
-    fn list(&mut self, entry: u64, from: u64, to: u64) -> &mut Call {
-        self.push(local::HOOK, &[entry, from, to])
+    fn list(&mut self, callback: u64, from: u64, to: u64) -> &mut Call {
+        self.push(local::HOOK, &[callback, from, to])
     }
 
     pub(super) fn watch(&mut self, plan: &Plan) {
@@ -205,24 +205,24 @@ impl Rows {
     ///
     /// Where it is there, it may be the pidfd, at a number below the cut that
     /// was free in the parent: then a copy of it above the cut decides.
-    fn close_range(&mut self, plan: &Plan, shape: Shape) {
-        let flags = if plan.shares(shape) { UNSHARE } else { 0 };
-        let (kept, cut) = cut(plan, shape);
+    fn close_range(&mut self, plan: &Plan, strategy: Strategy) {
+        let flags = if plan.shares(strategy) { UNSHARE } else { 0 };
+        let (kept, cut) = cut(plan, strategy);
         let args = [cut, LAST_FD, flags];
         let getfd = u64::from(libc::F_GETFD.unsigned_abs());
         let copy = u64::from(libc::F_DUPFD_CLOEXEC.unsigned_abs());
-        let canary = u64::from(slot::CANARY);
+        let probe_fd = u64::from(slot::PROBE_FD);
         self.call(libc::SYS_close_range, &args).slots = kept;
-        let proof = self.call(libc::SYS_fcntl, &[canary, getfd]);
+        let proof = self.call(libc::SYS_fcntl, &[probe_fd, getfd]);
         proof.slots = 0b1;
         proof.check = Check::Skip;
         proof.want = bits(-i64::from(libc::EBADF));
         proof.hop = 3 * ROW;
-        let copied = self.call(libc::SYS_fcntl, &[canary, copy, cut]);
+        let copied = self.call(libc::SYS_fcntl, &[probe_fd, copy, cut]);
         copied.slots = 0b1 | kept << 2;
-        copied.store = slot::PROBE;
+        copied.store = slot::PROBE_COPY;
         self.call(libc::SYS_close_range, &args).slots = kept;
-        let probe = u64::from(slot::PROBE);
+        let probe = u64::from(slot::PROBE_COPY);
         let proof = self.call(libc::SYS_fcntl, &[probe, getfd]);
         proof.slots = 0b1;
         proof.check = Check::Equal;
@@ -232,7 +232,7 @@ impl Rows {
     /// "0" is the writer itself.
     fn join_cgroup(&mut self) {
         let group = u64::from(slot::CGROUP);
-        let zero = u64::from(Words::ZERO.start);
+        let zero = u64::from(StringTable::ZERO.start);
         let row = self.call(libc::SYS_write, &[group, zero, 1]);
         row.slots = 0b1;
         row.texts = 0b10;
@@ -259,8 +259,8 @@ impl Rows {
 
     /// In place exec closes it, and this process has it still if that fails.
     /// It may be closed already.
-    fn close(&mut self, to: u64, shape: Shape) {
-        let row = if shape.here {
+    fn close(&mut self, to: u64, strategy: Strategy) {
+        let row = if strategy.in_place {
             let setfd = u64::from(libc::F_SETFD.unsigned_abs());
             let cloexec = u64::from(libc::FD_CLOEXEC.unsigned_abs());
             self.call(libc::SYS_fcntl, &[to, setfd, cloexec])
@@ -270,8 +270,8 @@ impl Rows {
         row.check = Check::May;
     }
 
-    fn close_gaps(&mut self, plan: &Plan, shape: Shape) {
-        for (from, to) in fds::gaps(&plan.kept(shape)) {
+    fn close_gaps(&mut self, plan: &Plan, strategy: Strategy) {
+        for (from, to) in fds::gaps(&plan.kept(strategy)) {
             let from = u64::from(from);
             let last = to.is_none();
             let to = u64::from(to.unwrap_or(slot::LAST.into()));
@@ -282,7 +282,7 @@ impl Rows {
                 some.check = Check::Skip;
                 some.hop = ROW;
             }
-            if shape.listed {
+            if strategy.no_close_range {
                 let slots = if last { 0b100 } else { 0 };
                 self.list(CLOSER, from, to).slots = slots;
             } else {
@@ -301,13 +301,13 @@ impl Rows {
         self.call(libc::SYS_chroot, &args).texts = 0b1;
         let enters = |op: &Op| match *op {
             Op::Chdir(dir) => {
-                plan.words.get(dir).as_encoded_bytes().starts_with(b"/")
+                plan.strings.get(dir).as_encoded_bytes().starts_with(b"/")
             }
             _ => false,
         };
         // This process may go on, if that fails.
-        if plan.shape.here || !plan.ops.iter().any(enters) {
-            self.chdir(Words::ROOT);
+        if plan.strategy.in_place || !plan.ops.iter().any(enters) {
+            self.chdir(StringTable::ROOT);
         }
     }
 
@@ -329,6 +329,10 @@ impl Rows {
 
 /// Where descriptors begin that no step needs: the mask for a slot, and the
 /// slot or the number.
-fn cut(plan: &Plan, shape: Shape) -> (u8, u64) {
-    if plan.keeps(shape) { (0b1, u64::from(slot::CUT)) } else { (0, 3) }
+fn cut(plan: &Plan, strategy: Strategy) -> (u8, u64) {
+    if plan.keeps(strategy) {
+        (0b1, u64::from(slot::SOURCE_END))
+    } else {
+        (0, 3)
+    }
 }

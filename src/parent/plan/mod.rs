@@ -1,99 +1,47 @@
 //! Plan: wishes become a list of steps, each checked once.
 
+mod display;
 mod emit;
 mod exec;
+mod fd_steps;
 pub(crate) mod fds;
 mod files;
+mod fixed_strings;
 mod gate;
-pub(crate) mod given;
+pub(crate) mod helper_layout;
+mod helper_steps;
 mod hooks;
 mod identity;
-pub(crate) mod image;
 mod jobserver;
 pub(crate) mod listen;
 pub(crate) mod lower;
 pub(crate) mod method;
-mod opening;
+pub(crate) mod op;
 mod order;
 pub(crate) mod path;
-mod phases;
-pub(crate) mod room;
-pub(crate) mod shape;
-mod show;
+pub(crate) mod row_limit;
 mod signals;
-mod wires;
-pub(crate) mod words;
+pub(crate) mod source_fd;
+pub(crate) mod strategy;
+pub(crate) mod strings;
 
-use super::cgroup::Cgroup;
+use super::command::cgroup::Cgroup;
+use super::command::hook::Hook;
+use super::command::method::Engine;
+use super::command::options::Options;
+use super::command::parent_hook::ParentHook;
+use super::command::program_source::ProgramSource;
+use super::command::stdio::Source;
 use super::error::{Error, Step};
-use super::gate::Before;
-use super::hook::Hook;
-use super::identity::Groups;
 use super::std::{
-    boxed::Box,
-    collections::BTreeMap,
-    env,
-    ffi::{OsStr, OsString},
-    os::fd::OwnedFd,
-    os::unix::ffi::OsStrExt,
-    path::PathBuf,
-    string::String,
-    sync::Arc,
-    vec::Vec,
+    boxed::Box, env, ffi::OsStr, os::unix::ffi::OsStrExt, vec::Vec,
 };
-use super::stdio::{Source, Stdio};
-use crate::op::{Op, Str};
 use crate::sys::abi::CAPS_HEADER;
 
-use given::{Given, Image, Wanted};
-use method::{Engine, Memory, Method};
-use path::PathSearch;
-use shape::Shape;
-use words::Words;
-
-/// What the builder has been told. Plain data; nothing is checked yet.
-#[derive(Clone, Default)]
-pub(crate) struct Wishes {
-    pub(crate) program: OsString,
-    /// What is tried in its place, each in turn; it is the first of them.
-    pub(crate) candidates: Option<Vec<OsString>>,
-    pub(crate) arg0: Option<OsString>,
-    pub(crate) args: Vec<OsString>,
-    pub(crate) env_clear: bool,
-    /// Set, or removed where the value is `None`.
-    pub(crate) env: BTreeMap<OsString, Option<OsString>>,
-    /// The whole environment, entry by entry.
-    pub(crate) env_exact: Option<Vec<OsString>>,
-    pub(crate) current_dir: Option<PathBuf>,
-    pub(crate) current_dir_fd: Option<Arc<OwnedFd>>,
-    pub(crate) chroot: Option<PathBuf>,
-    pub(crate) stdio: [Option<Stdio>; 3],
-    pub(crate) fds: Vec<Wanted>,
-    pub(crate) unlisted: bool,
-    /// Whether make's jobserver is passed on.
-    pub(crate) jobserver: bool,
-    /// The names of the sockets from 3 up.
-    pub(crate) listen: Option<Vec<Option<String>>>,
-    /// What the program is run from, if that is no path.
-    pub(crate) image: Option<Image>,
-    pub(crate) script_fd: Option<i32>,
-    pub(crate) shell_fallback: bool,
-    pub(crate) process_group: Option<i32>,
-    pub(crate) setsid: bool,
-    pub(crate) umask: Option<u32>,
-    pub(crate) uid: Option<u32>,
-    pub(crate) gid: Option<u32>,
-    pub(crate) groups: Groups,
-    pub(crate) hooks: Vec<Hook>,
-    /// What this process does with a child that waits.
-    pub(crate) before: Vec<Before>,
-    pub(crate) cgroup: Option<Cgroup>,
-    pub(crate) set_tid: Vec<i32>,
-    pub(crate) path_search: PathSearch,
-    pub(crate) method: Method,
-    pub(crate) memory: Memory,
-    pub(crate) engine: Option<Engine>,
-}
+use op::{Op, Str};
+use source_fd::SourceFd;
+use strategy::Strategy;
+use strings::StringTable;
 
 /// The program that the child runs before it becomes the one asked for.
 ///
@@ -120,24 +68,24 @@ pub(crate) struct Wishes {
 #[must_use = "it does nothing by itself"]
 pub struct Plan {
     /// The best way to launch it.
-    pub(crate) shape: Shape,
+    pub(crate) strategy: Strategy,
     /// Whether another call may serve, and another engine.
     pub(crate) any_method: bool,
     pub(crate) any_engine: bool,
     /// The steps of every shape.
     pub(crate) ops: Vec<Op>,
-    pub(crate) words: Words,
+    pub(crate) strings: StringTable,
     pub(crate) stdio: [Source; 3],
     /// The caller's descriptors; steps name them by their place.
-    pub(crate) given: Vec<Given>,
+    pub(crate) given: Vec<SourceFd>,
     /// Which of them is the program.
     pub(crate) program_fd: Option<u16>,
-    pub(crate) image: Option<Image>,
+    pub(crate) image: Option<ProgramSource>,
     /// Where an image finds its page and itself, known once all else is.
-    pub(crate) lent: [u32; 2],
+    pub(crate) helper_fds: [u32; 2],
     /// What `capget` reads for it, and the places of its argv and envp.
     pub(crate) caps_header: Str,
-    pub(crate) image_lists: (u64, u64),
+    pub(crate) helper_lists: (u64, u64),
     /// Its path in `/proc`, known once it is open.
     pub(crate) proc_path: Str,
     /// Whether the next file is tried after any error; the places of the
@@ -150,14 +98,14 @@ pub struct Plan {
     pub(crate) listens: bool,
     pub(crate) program: Str,
     pub(crate) hooks: Vec<Hook>,
-    pub(crate) before: Vec<Before>,
+    pub(crate) before: Vec<ParentHook>,
     pub(crate) cgroup: Option<Cgroup>,
     pub(crate) set_tid: Vec<i32>,
 }
 
 /// A plan in the making: what the rows of the order table read and write.
-pub(crate) struct Draft<'a> {
-    wishes: &'a Wishes,
+pub(crate) struct PlanBuilder<'a> {
+    options: &'a Options,
     plan: Box<Plan>,
 }
 
@@ -166,57 +114,57 @@ impl Plan {
     /// `here` is for steps that run in this process. In a box, as by value it
     /// would stand in several frames of the caller's stack at once.
     pub(crate) fn compile(
-        wishes: &Wishes,
+        options: &Options,
         default: impl Fn(usize) -> Source,
         here: bool,
     ) -> Result<Box<Plan>, Error> {
-        let stdio = given::standard(wishes, default)?;
-        let shape = method::choose(wishes, here)?;
+        let stdio = source_fd::standard(options, default)?;
+        let strategy = method::choose(options, here)?;
         // Before any memory of our own: std makes two small strings of each
         // variable, and glibc merges the small pieces that the last ones
         // left, one by one, when a large one is asked for first.
-        let whole = wishes.env_clear || wishes.env_exact.is_some();
+        let whole = options.env_clear || options.env_exact.is_some();
         let own = (!whole).then(env::vars_os);
-        let mut words = Words::new();
-        let program = words.program(wishes)?;
-        words.environment(wishes, own)?;
+        let mut strings = StringTable::new();
+        let program = strings.program(options)?;
+        strings.environment(options, own)?;
         let plan = Box::new(Plan {
-            shape,
-            any_method: wishes.any_method(),
-            any_engine: wishes.any_engine(),
+            strategy,
+            any_method: options.any_method(),
+            any_engine: options.any_engine(),
             ops: Vec::with_capacity(24),
-            words,
+            strings,
             stdio,
             given: Vec::new(),
             program_fd: None,
-            image: wishes.image.clone(),
-            lent: [0; 2],
-            caps_header: Words::ZEROS,
-            image_lists: (0, 0),
-            proc_path: Words::ZEROS,
+            image: options.image.clone(),
+            helper_fds: [0; 2],
+            caps_header: StringTable::ZEROS,
+            helper_lists: (0, 0),
+            proc_path: StringTable::ZEROS,
             each: false,
             argvs: Vec::new(),
-            shell_fallback: wishes.shell_fallback,
-            listens: wishes.listen.is_some(),
+            shell_fallback: options.shell_fallback,
+            listens: options.listen.is_some(),
             program,
-            hooks: wishes.hooks.clone(),
-            before: wishes.before.clone(),
-            cgroup: wishes.cgroup.clone(),
-            set_tid: wishes.set_tid.clone(),
+            hooks: options.hooks.clone(),
+            before: options.before.clone(),
+            cgroup: options.cgroup.clone(),
+            set_tid: options.set_tid.clone(),
         });
-        let mut draft = Draft { wishes, plan };
-        emit::image(&mut draft)?;
+        let mut builder = PlanBuilder { options, plan };
+        emit::image(&mut builder)?;
         for row in order::ORDER {
-            (row.emit)(&mut draft)?;
+            (row.emit)(&mut builder)?;
         }
-        if shape.engine == Engine::Isolated {
-            let header = draft.plan.words.numbers(&CAPS_ARGUMENT);
+        if strategy.engine == Engine::Isolated {
+            let header = builder.plan.strings.numbers(&CAPS_ARGUMENT);
             let header = header.map_err(|why| why.of(Step::Image, ""));
-            draft.plan.caps_header = header?;
-            draft.plan.image_lists = draft.plan.words.image_lists();
+            builder.plan.caps_header = header?;
+            builder.plan.helper_lists = builder.plan.strings.helper_lists();
         }
-        draft.plan.has_room()?;
-        Ok(draft.plan)
+        builder.plan.has_room()?;
+        Ok(builder.plan)
     }
 
     /// The number of one of the caller's descriptors.
@@ -226,7 +174,7 @@ impl Plan {
 
     /// Where the child has it while it is needed.
     pub(crate) fn place(&self, place: u16) -> u32 {
-        self.given.get(usize::from(place)).map_or(0, Given::place)
+        self.given.get(usize::from(place)).map_or(0, SourceFd::place)
     }
 
     /// How many candidates stand before this step.
@@ -236,13 +184,13 @@ impl Plan {
     }
 }
 
-impl Draft<'_> {
+impl PlanBuilder<'_> {
     fn push(&mut self, op: Op) {
         self.plan.ops.push(op);
     }
 
     fn word(&mut self, step: Step, word: &OsStr) -> Result<Str, Error> {
-        let put = self.plan.words.put(&[word.as_bytes()]);
+        let put = self.plan.strings.put(&[word.as_bytes()]);
         put.map_err(|why| why.of(step, word))
     }
 }
@@ -259,11 +207,11 @@ pub(crate) fn stdio_step(n: u8) -> Step {
     }
 }
 
-impl Words {
+impl StringTable {
     /// The program and its arguments: argv.
-    fn program(&mut self, wishes: &Wishes) -> Result<Str, Error> {
-        let program = wishes.program.as_os_str();
-        let (by, why) = match &wishes.candidates {
+    fn program(&mut self, options: &Options) -> Result<Str, Error> {
+        let program = options.program.as_os_str();
+        let (by, why) = match &options.candidates {
             None => (Step::Program, "it is empty"),
             Some(all) if all.is_empty() => (Step::Candidates, "there is none"),
             Some(_) => (Step::Candidates, "one of them is empty"),
@@ -272,16 +220,16 @@ impl Words {
             let error = Error::refused_as(by, libc::ENOENT, why);
             return Err(error.with(program));
         }
-        let name = match &wishes.arg0 {
+        let name = match &options.arg0 {
             None => self.argument(program.as_bytes()),
             Some(_) => self.put(&[program.as_bytes()]),
         };
         let name = name.map_err(|why| why.of(by, program))?;
-        if let Some(arg0) = &wishes.arg0 {
+        if let Some(arg0) = &options.arg0 {
             let put = self.argument(arg0.as_bytes());
             put.map_err(|why| why.of(Step::Arg0, arg0))?;
         }
-        for arg in &wishes.args {
+        for arg in &options.args {
             let put = self.argument(arg.as_bytes());
             put.map_err(|why| why.of(Step::Arg, arg))?;
         }
@@ -292,30 +240,30 @@ impl Words {
     /// The environment: what the process has now, but for what was changed.
     fn environment(
         &mut self,
-        wishes: &Wishes,
+        options: &Options,
         own: Option<env::VarsOs>,
     ) -> Result<(), Error> {
-        if let Some(entries) = &wishes.env_exact {
-            return self.exact(wishes, entries);
+        if let Some(callbacks) = &options.env_exact {
+            return self.exact(options, callbacks);
         }
-        if let Some(names) = &wishes.listen {
-            listen::environment(self, wishes, names)?;
+        if let Some(names) = &options.listen {
+            listen::environment(self, options, names)?;
         }
         for (key, value) in own.into_iter().flatten() {
             let changed =
-                !wishes.env.is_empty() && wishes.env.contains_key(&key);
-            let ours = wishes.listen.is_some() && listen::is_ours(&key);
+                !options.env.is_empty() && options.env.contains_key(&key);
+            let ours = options.listen.is_some() && listen::is_ours(&key);
             if !changed && !ours {
                 let put = self.inherited(key.as_bytes(), value.as_bytes());
                 put.map_err(|why| why.of(Step::Env, key))?;
             }
         }
-        for (key, value) in &wishes.env {
+        for (key, value) in &options.env {
             let bytes = key.as_bytes();
             let why = match memchr::memchr(b'=', bytes) {
                 _ if bytes.is_empty() => "the name is empty",
                 Some(_) => "the name contains '='",
-                None if memchr::memchr(0, bytes).is_some() => words::NUL,
+                None if memchr::memchr(0, bytes).is_some() => strings::NUL,
                 None => {
                     if let Some(value) = value {
                         self.variable(key, value)?;

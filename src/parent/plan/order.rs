@@ -1,14 +1,14 @@
 //! The order of the child's steps: a table with a reason a row.
 
-use super::Draft;
-use super::{emit, files, wires};
+use super::PlanBuilder;
+use super::{emit, fd_steps, files};
 use crate::parent::error::Error;
 
 /// One row: which step, how wishes become it, and why it stands here.
 pub(super) struct Row {
     #[cfg_attr(not(test), expect(dead_code, reason = "read by the tests"))]
     pub(super) op: &'static str,
-    pub(super) emit: fn(&mut Draft<'_>) -> Result<(), Error>,
+    pub(super) emit: fn(&mut PlanBuilder<'_>) -> Result<(), Error>,
     #[cfg_attr(not(test), expect(dead_code, reason = "read by people"))]
     pub(super) why: &'static str,
 }
@@ -22,7 +22,7 @@ pub(super) const ORDER: &[Row] = &[
               would run in the child",
     },
     Row {
-        op: "Watch",
+        op: "RobustList",
         emit: emit::watch,
         why: "before anything that can fail, so that the parent always wakes",
     },
@@ -45,33 +45,33 @@ pub(super) const ORDER: &[Row] = &[
     },
     Row {
         op: "Dup",
-        emit: wires::dup,
+        emit: fd_steps::dup,
         why: "after the table is the child's own, before its gaps are closed",
     },
     Row {
         op: "Close",
-        emit: wires::close,
+        emit: fd_steps::close,
         why: "after the copies that may be made of it",
     },
     Row {
-        op: "Lend",
+        op: "PassHelperFds",
         emit: emit::lend,
         why: "after the last step that reads a descriptor of the parent's, \
               whose numbers these may take",
     },
     Row {
         op: "CloseGaps",
-        emit: wires::close_gaps,
+        emit: fd_steps::close_gaps,
         why: "after the last step that needs a descriptor of the parent's",
     },
     Row {
-        op: "Enter",
+        op: "ExecHelper",
         emit: emit::enter,
         why: "as soon as the descriptors are the child's: what follows wants \
               memory of its own",
     },
     Row {
-        op: "Arrive",
+        op: "HelperInit",
         emit: emit::arrive,
         why: "before anything else in the image that can fail, so that the \
               parent always wakes",
@@ -150,7 +150,7 @@ pub(super) const ORDER: &[Row] = &[
         why: "after all that it may want to change, as std has it",
     },
     Row {
-        op: "Name",
+        op: "MarkHelper",
         emit: emit::name,
         why: "last but for the mask: from here on a death looks like exec",
     },

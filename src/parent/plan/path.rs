@@ -1,55 +1,15 @@
 //! PATH: a bare name becomes the list of files that exec tries. Pure, but
 //! for the parent's own PATH where that is asked for.
 
+use crate::parent::command::path_search::PathSearch;
 use crate::parent::error::{Error, Step};
-use crate::parent::std::{
-    env, os::unix::ffi::OsStrExt, path::PathBuf, vec::Vec,
-};
+use crate::parent::std::{env, os::unix::ffi::OsStrExt, vec::Vec};
 
-use super::words::NUL;
+use super::strings::NUL;
 
 /// Where a program is looked for when there is no PATH: what
 /// `confstr(_CS_PATH)` says and std uses.
 const DEFAULT: &[u8] = b"/bin:/usr/bin";
-
-/// Where a program whose name has no slash is looked for. Without a PATH it
-/// is `/bin` and `/usr/bin`. Entries that are empty or not absolute are not
-/// searched: they mean whatever directory the child happens to be in.
-///
-/// The child tries the files in order. It goes on after ENOENT, ENOTDIR,
-/// ENAMETOOLONG, and what a file system that is gone gives (ENODEV, ESTALE,
-/// ETIMEDOUT); it remembers EACCES and goes on; any other error ends the
-/// search and is reported (ELOOP, ENOEXEC, E2BIG). Where none could be run,
-/// EACCES is reported if there was one, else the last that was not
-/// ENAMETOOLONG. A name of over 255 bytes is not looked for: ENAMETOOLONG.
-/// [`Error::candidates`] has the files that were tried.
-///
-/// [`Error::candidates`]: crate::Error::candidates
-///
-/// # Examples
-///
-/// ```
-/// use offshoot::{Command, PathSearch};
-///
-/// let mut ls = Command::new("ls");
-/// ls.path_search(PathSearch::Dirs(vec!["/bin".into()])).arg("/dev/null");
-/// assert_eq!(ls.output()?.stdout, b"/dev/null\n");
-/// # Ok::<(), offshoot::Error>(())
-/// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum PathSearch {
-    /// In the PATH of the child's environment, as std has it: the parent's,
-    /// unless set or removed on the builder.
-    #[default]
-    Child,
-    /// In the parent's PATH, whatever the child's is.
-    Parent,
-    /// In these directories.
-    Dirs(Vec<PathBuf>),
-    /// Nowhere: the name is a path, from the child's directory.
-    Never,
-}
 
 impl PathSearch {
     /// The PATH to search, or `None` for no search; `child` is the child's.
@@ -99,8 +59,8 @@ pub(crate) fn candidates<'a>(
         Some(path) if memchr::memchr(b'/', program).is_none() => path,
         _ => return Vec::from([[program, b"", b""]]),
     };
-    let entries = path.split(|byte| *byte == b':');
-    let absolute = entries.filter(|entry| entry.starts_with(b"/"));
+    let callbacks = path.split(|byte| *byte == b':');
+    let absolute = callbacks.filter(|callback| callback.starts_with(b"/"));
     absolute
         .map(|dir| {
             let slash: &[u8] = if dir.ends_with(b"/") { b"" } else { b"/" };

@@ -2,10 +2,10 @@
 
 use super::Plan;
 use super::lower::Rows;
-use super::shape::Shape;
-use super::words::Words;
+use super::strategy::Strategy;
+use super::strings::StringTable;
 use crate::call::{Call, Check, ROW, local, slot};
-use crate::op::Op;
+use crate::parent::plan::op::Op;
 use crate::sys::abi::SIGSET_SIZE;
 use crate::sys::bits;
 
@@ -15,13 +15,13 @@ pub(super) const GONE: u64 = bits(-(libc::ENOENT as i64));
 impl Rows {
     pub(super) fn block_sigsys(&mut self) {
         let how = u64::from(libc::SIG_BLOCK.unsigned_abs());
-        let set = u64::from(Words::SIGSYS.start);
+        let set = u64::from(StringTable::SIGSYS.start);
         let args = [how, set, 0, SIGSET_SIZE];
         self.call(libc::SYS_rt_sigprocmask, &args).texts = 0b10;
     }
 
     pub(super) fn default_signal(&mut self, signal: u8) {
-        let zeros = u64::from(Words::ZEROS.start);
+        let zeros = u64::from(StringTable::ZEROS.start);
         let args = [u64::from(signal), zeros, 0, SIGSET_SIZE];
         self.call(libc::SYS_rt_sigaction, &args).texts = 0b10;
     }
@@ -58,7 +58,8 @@ impl Rows {
     /// it leaves things as they are.
     fn take_stops(&mut self) {
         self.take_stop().store = slot::STOP;
-        let args = [slot::STOP_AT.into(), u64::from(Words::NONE.start), 8];
+        let args =
+            [slot::STOP_AT.into(), u64::from(StringTable::NONE.start), 8];
         let none = self.push(local::COMPARE, &args);
         (none.slots, none.texts) = (0b01, 0b10);
         none.check = Check::Skip;
@@ -68,8 +69,8 @@ impl Rows {
     }
 
     fn take_stop(&mut self) -> &mut Call {
-        let set = u64::from(Words::STOPS.start);
-        let now = u64::from(Words::ZEROS.start);
+        let set = u64::from(StringTable::STOPS.start);
+        let now = u64::from(StringTable::ZEROS.start);
         let args = [set, 0, now, SIGSET_SIZE];
         let row = self.call(libc::SYS_rt_sigtimedwait, &args);
         row.texts = 0b101;
@@ -81,9 +82,9 @@ impl Rows {
     /// first that is there: each exec of one that is not comes back, and a
     /// stop that has arrived by then would hold the caller. `faccessat` says
     /// ENOENT where exec does. Whatever else it says, exec finds out.
-    fn look_for_files(&mut self, plan: &Plan, shape: Shape) {
+    fn look_for_files(&mut self, plan: &Plan, strategy: Strategy) {
         let files = || {
-            plan.steps(shape).filter_map(|(_, op)| match op {
+            plan.steps(strategy).filter_map(|(_, op)| match op {
                 Op::Exec(path) => Some(path),
                 _ => None,
             })
@@ -96,7 +97,7 @@ impl Rows {
             look.texts = 0b10;
             look.check = Check::May;
             look.store = slot::STOP;
-            let gone = u64::from(Words::GONE.start);
+            let gone = u64::from(StringTable::GONE.start);
             let args = [slot::STOP_AT.into(), gone, 8];
             let there = self.push(local::COMPARE, &args);
             (there.slots, there.texts) = (0b01, 0b10);
@@ -110,9 +111,9 @@ impl Rows {
         self.looked_for = (from, count);
     }
 
-    pub(super) fn signal_mask(&mut self, plan: &Plan, shape: Shape) {
-        if plan.takes_stops(shape) {
-            self.look_for_files(plan, shape);
+    pub(super) fn signal_mask(&mut self, plan: &Plan, strategy: Strategy) {
+        if plan.takes_stops(strategy) {
+            self.look_for_files(plan, strategy);
             self.take_stops();
         }
         let how = u64::from(libc::SIG_SETMASK.unsigned_abs());

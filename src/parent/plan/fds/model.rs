@@ -6,7 +6,7 @@
 
 pub(crate) mod bytes;
 
-use super::{Order, Wire, gaps, order, outside};
+use super::{FdMapping, Order, gaps, order, outside};
 use crate::parent::std::{
     collections::{BTreeMap, BTreeSet},
     vec::Vec,
@@ -68,10 +68,10 @@ struct Refused(u32);
 
 impl Case {
     /// What is asked for, in the planner's words.
-    fn wires(&self) -> Vec<Wire> {
+    fn wires(&self) -> Vec<FdMapping> {
         let wire = |&(to, from): &(u32, Origin)| match from {
-            Origin::Number(from) => Wire { to, from: Some(from) },
-            Origin::Early(_) | Origin::Late(_) => Wire { to, from: None },
+            Origin::Number(from) => FdMapping { to, from: Some(from) },
+            Origin::Early(_) | Origin::Late(_) => FdMapping { to, from: None },
         };
         self.wires.iter().map(wire).collect()
     }
@@ -177,7 +177,7 @@ impl<'a> Table<'a> {
 
     /// `Held::settle`: a new descriptor, which the kernel puts anywhere,
     /// moves to a number that is no target.
-    fn settle(&mut self, begin: u32, id: Id) -> u32 {
+    fn move_off_targets(&mut self, begin: u32, id: Id) -> u32 {
         let mut at = self.open(begin, id);
         let mut least = 3;
         while self.targets.binary_search(&at).is_ok() {
@@ -198,7 +198,9 @@ impl<'a> Table<'a> {
         for (n, (_, from)) in case.wires.iter().enumerate() {
             numbers.push(match from {
                 Origin::Number(from) => *from,
-                Origin::Early(begin) => self.settle(*begin, Id::Made(n)),
+                Origin::Early(begin) => {
+                    self.move_off_targets(*begin, Id::Made(n))
+                }
                 Origin::Late(_) => 0,
             });
         }
@@ -209,7 +211,7 @@ impl<'a> Table<'a> {
             }
             if order.copied.contains(&n) {
                 assert!(order.copies.contains(from), "{order:?} {case:?}");
-                numbers[n] = self.settle(3, Id::Caller(*from));
+                numbers[n] = self.move_off_targets(3, Id::Caller(*from));
             }
         }
         let mut held = Vec::new();
@@ -218,13 +220,13 @@ impl<'a> Table<'a> {
             let lost = self.targets.contains(from);
             let id = Id::Caller(*from);
             let copy = lost || !cloexec;
-            let at = if copy { self.settle(3, id) } else { *from };
+            let at = if copy { self.move_off_targets(3, id) } else { *from };
             held.push((at, *from));
         }
         for (n, (_, from)) in case.wires.iter().enumerate() {
             let Origin::Late(begin) = from else { continue };
             self.open(3, Id::Ours);
-            numbers[n] = self.settle(*begin, Id::Made(n));
+            numbers[n] = self.move_off_targets(*begin, Id::Made(n));
         }
         Ok((self, numbers, held))
     }

@@ -1,0 +1,201 @@
+//! Here: the rows run in this process, by a walker in Rust, for `exec`.
+//!
+//! The same walker on a fake kernel is the model that the assembly is held
+//! against, row kind by row kind (`src/model.rs`).
+#![allow(unsafe_code, reason = "the rows are system calls")]
+
+use core::cell::UnsafeCell;
+use core::{ptr, slice};
+
+use super::{Environ, LaunchArgs, seat};
+use crate::call::{Block, Call, Callback, Check, ROW, Table, local, slot};
+use crate::sys::arch::syscall;
+use crate::sys::call::signal_mask;
+use crate::sys::{CloneCall, CloneFlags, Errno, bits, ids, number};
+
+/// Runs the rows from place `from` on, counted from 1, in this process.
+/// Returns only if one of them fails, which stands in the block then. What
+/// earlier rows have left in the block is still there.
+///
+/// System calls and functions write the block by the addresses that it
+/// holds, so no reference to it lives while one is made.
+pub(crate) fn run(
+    table: &Table<'_>,
+    from: u16,
+    block: &UnsafeCell<Block>,
+    environ: Option<Environ<'_>>,
+) {
+    let ask = LaunchArgs {
+        clone_call: CloneCall::Clone,
+        flags: CloneFlags::empty(),
+        without: CloneFlags::empty(),
+        probe_fd: None,
+        cgroup: None,
+        tids: &[],
+        environ,
+        gate: None,
+    };
+    Place(block).change(|block, at| {
+        seat(block, at, ask);
+        block.set(slot::MASK, signal_mask());
+        (block.failed, block.denied) = (0, 0);
+    });
+    let before = usize::from(from).saturating_sub(1);
+    let rows = table.rows().get(before..).unwrap_or_default();
+    walk(rows, block, &mut kernel);
+}
+
+/// One row of a verified table, made for real.
+fn kernel(nr: u32, args: [u64; 6]) -> i64 {
+    match nr {
+        local::COMPARE => {
+            i64::from(bytes(args[0], args[2]) != bytes(args[1], args[2]))
+        }
+        local::HOOK => hook(args),
+        // SAFETY: clause 1 of this folder: a verified row of this process's
+        // own table, whose addresses lie in the plan or in `run`'s block.
+        nr => match unsafe { ids::change(i64::from(nr), args) } {
+            Some(result) => result,
+            // SAFETY: clause 1 of this folder, for the calls that are left.
+            None => unsafe { syscall(i64::from(nr), args) },
+        },
+    }
+}
+
+fn bytes<'a>(at: u64, len: u64) -> &'a [u8] {
+    let narrow = |n: u64| usize::try_from(n).unwrap_or_default();
+    let at = ptr::with_exposed_provenance::<u8>(narrow(at));
+    // SAFETY: clause 1 of this folder: the row was verified to compare so
+    // many bytes of the plan or the block, which nobody writes meanwhile.
+    unsafe { slice::from_raw_parts(at, narrow(len)) }
+}
+
+fn hook(args: [u64; 6]) -> i64 {
+    let at = usize::try_from(args[0]).unwrap_or_default();
+    let at = ptr::with_exposed_provenance::<Callback>(at);
+    // SAFETY: clause 5 of `Table`: the address is that of an entry that the
+    // table borrows.
+    let Callback { run, data } = unsafe { at.read() };
+    // SAFETY: clause 6 of this folder.
+    unsafe { run(data, args[1], args[2]) }
+}
+
+/// The block that a walk uses. Between two calls it is reached as any other
+/// memory; over a call nothing borrows it.
+#[derive(Clone, Copy)]
+struct Place<'a>(&'a UnsafeCell<Block>);
+
+impl Place<'_> {
+    /// `act` makes no row's call, and is given the address for those that do.
+    fn change<T>(self, act: impl FnOnce(&mut Block, *mut Block) -> T) -> T {
+        let at = self.0.get();
+        // SAFETY: clause 2 of this folder: the cell is not shared between
+        // threads, and what writes it by an address is a row's call, of
+        // which none is being made: this borrow ends before the next.
+        act(unsafe { &mut *at }, at)
+    }
+}
+
+/// Goes down the rows as the assembly does. Returns where a row fails, or
+/// with the code that an exit row has.
+pub(crate) fn walk(
+    rows: &[Call],
+    block: &UnsafeCell<Block>,
+    kernel: &mut dyn FnMut(u32, [u64; 6]) -> i64,
+) -> Option<u64> {
+    let block = Place(block);
+    let mut at = 0;
+    loop {
+        let row = rows.get(at)?;
+        let args = block.change(|block, _| {
+            block.reached = u32::from(row.row);
+            arguments(row, block)
+        });
+        if i64::from(row.nr) == libc::SYS_exit_group {
+            return Some(args[0]);
+        }
+        let result = match row.nr {
+            local::VALUE => number(args[0]),
+            local::DECIMAL => decimal(args[0]),
+            nr => kernel(nr, args),
+        };
+        let next = block.change(|block, _| after(row, block, result));
+        match next {
+            Next::Again => {}
+            Next::Row(n) => at += n,
+            Next::Failed => return None,
+        }
+    }
+}
+
+/// What the walker does after a row.
+enum Next {
+    Again,
+    /// Goes on so many rows.
+    Row(usize),
+    Failed,
+}
+
+/// Stores a row's result and looks at it.
+fn after(row: &Call, block: &mut Block, result: i64) -> Next {
+    block.set(row.store, bits(result) | row.or);
+    let error = (-4095..0).contains(&result);
+    let wanted = bits(result) == row.want;
+    let mut skipped = 0;
+    let fails = match row.check {
+        Check::Must => error,
+        Check::May => false,
+        Check::Equal => !wanted,
+        Check::Exec if !error || onward(row, result) => false,
+        Check::Exec if result == -i64::from(libc::EACCES) => {
+            block.denied = u32::from(row.row);
+            false
+        }
+        Check::Exec => true,
+        Check::Until if wanted => false,
+        Check::Until if !error || result == -i64::from(libc::EINTR) => {
+            return Next::Again;
+        }
+        Check::Until => true,
+        Check::Skip if wanted => {
+            skipped = usize::from(row.hop / ROW);
+            false
+        }
+        Check::Skip => error,
+    };
+    if fails {
+        block.result = result;
+        block.failed = u32::from(row.row);
+        return Next::Failed;
+    }
+    Next::Row(1 + skipped)
+}
+
+/// Whether the next candidate is tried after this result of one.
+fn onward(row: &Call, result: i64) -> bool {
+    let errno = Errno::of(result).map_or(0, |errno| errno.0.unsigned_abs());
+    let all = u128::from(row.or) << 64 | u128::from(row.want);
+    errno < 128 && all & (1 << errno) != 0
+}
+
+fn arguments(row: &Call, block: &Block) -> [u64; 6] {
+    let mut args = row.args;
+    for (i, arg) in (0u8..4).zip(&mut args) {
+        if row.slots & (1 << i) != 0 {
+            *arg = block.slot(u8::try_from(*arg).unwrap_or(slot::SINK));
+        }
+    }
+    args
+}
+
+/// Up to seven digits, the first in the lowest byte.
+fn decimal(n: u64) -> i64 {
+    let (mut n, mut digits) = (n & u64::from(u32::MAX), 0);
+    loop {
+        digits = digits << 8 | (b'0' as u64 + n % 10);
+        n /= 10;
+        if n == 0 {
+            return number(digits);
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! `Cgroup`: the control group that a child is born in.
+
+use core::fmt;
+
+use rustix::fs::fstatfs;
+
+use crate::parent::error::{Error, Step};
+use crate::parent::std::{
+    fs::{self, File, OpenOptions},
+    io,
+    os::fd::{AsFd, AsRawFd, OwnedFd},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    string::String,
+    sync::Arc,
+};
+
+/// A control group (version 2), by its directory ([`cgroups(7)`]).
+///
+/// [`cgroups(7)`]: https://man7.org/linux/man-pages/man7/cgroups.7.html
+///
+/// # Examples
+///
+/// ```no_run
+/// use offshoot::{Cgroup, Command};
+///
+/// let group = Cgroup::from("/sys/fs/cgroup/jobs/1");
+/// Command::new("make").cgroup(group).spawn()?;
+/// # Ok::<(), offshoot::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Cgroup(Setting);
+
+#[derive(Clone)]
+enum Setting {
+    Path(Arc<Path>),
+    Open(Arc<OwnedFd>),
+}
+
+impl fmt::Debug for Cgroup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Setting::Path(path) => write!(f, "{path:?}"),
+            Setting::Open(fd) => write!(f, "{fd:?}"),
+        }
+    }
+}
+
+impl From<&Path> for Cgroup {
+    fn from(path: &Path) -> Cgroup {
+        Cgroup(Setting::Path(path.into()))
+    }
+}
+
+impl From<PathBuf> for Cgroup {
+    fn from(path: PathBuf) -> Cgroup {
+        Cgroup(Setting::Path(path.into()))
+    }
+}
+
+impl From<&str> for Cgroup {
+    fn from(path: &str) -> Cgroup {
+        Path::new(path).into()
+    }
+}
+
+impl From<OwnedFd> for Cgroup {
+    /// An open directory of a control group, `O_PATH` or not.
+    fn from(fd: OwnedFd) -> Cgroup {
+        Cgroup(Setting::Open(Arc::new(fd)))
+    }
+}
+
+impl From<File> for Cgroup {
+    fn from(file: File) -> Cgroup {
+        OwnedFd::from(file).into()
+    }
+}
+
+/// The magic numbers of the two versions' file systems, from `statfs(2)`.
+const CGROUP2: i64 = 0x6367_7270;
+const CGROUP1: i64 = 0x0027_E0EB;
+
+/// A control group that is open for one spawn, and was looked at.
+pub(crate) struct Group {
+    directory: Directory,
+    name: PathBuf,
+}
+
+enum Directory {
+    Own(OwnedFd),
+    Given(Arc<OwnedFd>),
+}
+
+impl Cgroup {
+    /// What plans and errors call it.
+    pub(crate) fn name(&self) -> PathBuf {
+        match &self.0 {
+            Setting::Path(path) => path.to_path_buf(),
+            Setting::Open(fd) => {
+                let fd = fd.as_raw_fd();
+                let own =
+                    crate::parent::std::format!("/proc/thread-self/fd/{fd}");
+                fs::read_link(&own).unwrap_or_else(|_| own.into())
+            }
+        }
+    }
+
+    /// What a plan shows, asking the system nothing.
+    pub(crate) fn shown(&self) -> Option<&Path> {
+        match &self.0 {
+            Setting::Path(path) => Some(path),
+            Setting::Open(_) => None,
+        }
+    }
+
+    /// Opens the directory and makes sure that it is a version 2 group.
+    pub(crate) fn open(&self) -> Result<Group, Error> {
+        let name = self.name();
+        let fail =
+            |errno| Error::os(Step::Cgroup, errno).with(name.as_os_str());
+        let directory = match &self.0 {
+            Setting::Open(fd) => Directory::Given(Arc::clone(fd)),
+            Setting::Path(path) => {
+                let mut options = OpenOptions::new();
+                options.read(true);
+                options.custom_flags(libc::O_PATH | libc::O_DIRECTORY);
+                let open: io::Result<File> = options.open(path);
+                let open = open.map_err(|e| {
+                    Error::io(Step::Cgroup, &e).with(name.as_os_str())
+                })?;
+                Directory::Own(open.into())
+            }
+        };
+        let group = Group { directory, name: name.clone() };
+        let system = fstatfs(group.fd().as_fd());
+        let system = system.map_err(|e| fail(e.raw_os_error()))?;
+        let why = match system.f_type {
+            CGROUP2 => return Ok(group),
+            CGROUP1 => "a control group of version 1 cannot be entered so",
+            _ => "it is no control group",
+        };
+        Err(Error::explained(Step::Cgroup, libc::EBADF, why).with(&name))
+    }
+}
+
+impl Group {
+    fn fd(&self) -> &OwnedFd {
+        match &self.directory {
+            Directory::Own(fd) => fd,
+            Directory::Given(fd) => fd,
+        }
+    }
+
+    pub(crate) fn number(&self) -> i32 {
+        self.fd().as_raw_fd()
+    }
+
+    fn path(&self, file: &str) -> PathBuf {
+        let number = self.number();
+        crate::parent::std::format!("/proc/thread-self/fd/{number}/{file}")
+            .into()
+    }
+
+    fn read(&self, file: &str) -> Option<String> {
+        fs::read_to_string(self.path(file)).ok()
+    }
+
+    /// Whether what enters it stops at once. The root has no such file.
+    pub(crate) fn frozen(&self) -> bool {
+        let events = self.read("cgroup.events").unwrap_or_default();
+        events.lines().any(|line| line == "frozen 1")
+    }
+
+    /// The file that a process enters by, open for writing.
+    pub(crate) fn procs(&self) -> Result<File, Error> {
+        let file =
+            OpenOptions::new().write(true).open(self.path("cgroup.procs"));
+        file.map_err(|e| match e.raw_os_error() {
+            Some(errno) => self.refused(errno),
+            None => Error::io(Step::Cgroup, &e).with(&self.name),
+        })
+    }
+
+    /// The error that a clone or a write into this group was refused with.
+    pub(crate) fn refused(&self, errno: i32) -> Error {
+        let why = match errno {
+            libc::ENOENT | libc::ENODEV => "it was removed",
+            libc::EBUSY => "it has controllers enabled for groups in it",
+            libc::EOPNOTSUPP => "it is threaded, or in an invalid domain",
+            libc::EACCES | libc::EPERM => "it is not delegated to the caller",
+            libc::EAGAIN => "it has as many processes as pids.max allows",
+            _ => return Error::os(Step::Cgroup, errno).with(&self.name),
+        };
+        Error::explained(Step::Cgroup, errno, why).with(&self.name)
+    }
+
+    /// Whether a refused clone is this group's doing, as far as its files
+    /// tell: most errors of a clone have other causes too.
+    pub(crate) fn is_cause_of(&self, errno: i32) -> bool {
+        match errno {
+            libc::EBADF
+            | libc::EBUSY
+            | libc::EOPNOTSUPP
+            | libc::EACCES
+            | libc::ENOENT
+            | libc::ENODEV => true,
+            libc::EAGAIN => self.full(),
+            _ => false,
+        }
+    }
+
+    fn full(&self) -> bool {
+        let number = |file| self.read(file)?.trim().parse::<u64>().ok();
+        match (number("pids.current"), number("pids.max")) {
+            (Some(now), Some(most)) => now >= most,
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,343 @@
+//! What a command was told: std's getters, and its fields as `{:#?}` shows
+//! them.
+
+use core::{iter::FusedIterator, slice};
+
+use super::Command;
+use super::shell_line::{Line, name_of};
+use crate::parent::command::options::Options;
+use crate::parent::std::{
+    collections::btree_map,
+    ffi::{OsStr, OsString},
+    fmt,
+    path::Path,
+    string::{String, ToString},
+    vec::Vec,
+};
+
+impl Command {
+    /// The program.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert_eq!(offshoot::Command::new("ls").get_program(), "ls");
+    /// ```
+    #[must_use]
+    pub fn get_program(&self) -> &OsStr {
+        &self.options.program
+    }
+
+    /// What [`Command::candidates`] was given, of which the program is the
+    /// first; nothing for any other command.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pager = offshoot::Command::candidates(["less", "more"]);
+    /// assert_eq!(pager.get_program(), "less");
+    /// assert!(pager.get_candidates().eq(["less", "more"]));
+    /// ```
+    pub fn get_candidates(&self) -> CommandArgs<'_> {
+        CommandArgs(
+            self.options.candidates.as_deref().unwrap_or_default().iter(),
+        )
+    }
+
+    /// The whole environment, if [`Command::env_exact`] was given one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut ls = offshoot::Command::new("ls");
+    /// assert!(ls.get_env_exact().is_none());
+    /// ls.env_exact(["B=1", "A=1"]);
+    /// assert!(ls.get_env_exact().unwrap().eq(["B=1", "A=1"]));
+    /// ```
+    pub fn get_env_exact(
+        &self,
+    ) -> Option<impl ExactSizeIterator<Item = &OsStr>> {
+        let all = self.options.env_exact.as_ref()?;
+        Some(all.iter().map(OsString::as_os_str))
+    }
+
+    /// The arguments, without the program's name.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut ls = offshoot::Command::new("ls");
+    /// assert!(ls.arg("-l").get_args().eq(["-l"]));
+    /// ```
+    pub fn get_args(&self) -> CommandArgs<'_> {
+        CommandArgs(self.options.args.iter())
+    }
+
+    /// The variables that were set, and those that were removed (`None`), by
+    /// name. What is inherited is not among them.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut ls = offshoot::Command::new("ls");
+    /// ls.env("A", "1").env_remove("B");
+    /// let all: Vec<_> = ls.get_envs().collect();
+    /// assert_eq!(all[0], ("A".as_ref(), Some("1".as_ref())));
+    /// assert_eq!(all[1], ("B".as_ref(), None));
+    /// ```
+    pub fn get_envs(&self) -> CommandEnvs<'_> {
+        CommandEnvs(self.options.env.iter())
+    }
+
+    /// Whether the environment begins empty.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut ls = offshoot::Command::new("ls");
+    /// assert!(ls.env_clear().get_env_clear());
+    /// ```
+    #[must_use]
+    pub fn get_env_clear(&self) -> bool {
+        self.options.env_clear
+    }
+
+    /// The directory, if one was given.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut ls = offshoot::Command::new("ls");
+    /// assert_eq!(ls.get_current_dir(), None);
+    /// assert_eq!(ls.current_dir("/").get_current_dir().unwrap(), "/");
+    /// ```
+    #[must_use]
+    pub fn get_current_dir(&self) -> Option<&Path> {
+        self.options.current_dir.as_deref()
+    }
+
+    /// The line that `{:?}` prints, with the values of variables in it: for
+    /// whoever runs it again, not for a log.
+    ///
+    /// Directory, environment, argument 0, program and arguments, for bash:
+    /// see [`Command`'s `Debug`](Command#impl-Debug-for-Command).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut ls = offshoot::Command::new("ls");
+    /// ls.arg("my file").env("LC_ALL", "C").env_remove("LS_COLORS");
+    /// let line = "env -u LS_COLORS LC_ALL=C ls 'my file'";
+    /// assert_eq!(ls.to_shell_line(), line);
+    /// ```
+    #[must_use]
+    pub fn to_shell_line(&self) -> String {
+        Line { options: &self.options, values: true }.to_string()
+    }
+}
+
+/// The arguments of a command: see [`Command::get_args`].
+#[derive(Clone)]
+#[must_use = "iterators are lazy"]
+pub struct CommandArgs<'a>(slice::Iter<'a, OsString>);
+
+impl<'a> Iterator for CommandArgs<'a> {
+    type Item = &'a OsStr;
+
+    fn next(&mut self) -> Option<&'a OsStr> {
+        self.0.next().map(OsString::as_os_str)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.0.size_hint()
+    }
+}
+
+impl DoubleEndedIterator for CommandArgs<'_> {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        self.0.next_back().map(OsString::as_os_str)
+    }
+}
+
+impl ExactSizeIterator for CommandArgs<'_> {}
+impl FusedIterator for CommandArgs<'_> {}
+
+impl fmt::Debug for CommandArgs<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.clone()).finish()
+    }
+}
+
+/// The variables that a command sets and removes: see [`Command::get_envs`].
+///
+/// `{:?}` shows their names, and no value.
+#[derive(Clone)]
+#[must_use = "iterators are lazy"]
+pub struct CommandEnvs<'a>(btree_map::Iter<'a, OsString, Option<OsString>>);
+
+/// One of them.
+type Variable<'a> = (&'a OsStr, Option<&'a OsStr>);
+
+fn variable<'a>(
+    (key, value): (&'a OsString, &'a Option<OsString>),
+) -> Variable<'a> {
+    (key, value.as_deref())
+}
+
+impl<'a> Iterator for CommandEnvs<'a> {
+    type Item = (&'a OsStr, Option<&'a OsStr>);
+
+    fn next(&mut self) -> Option<Variable<'a>> {
+        self.0.next().map(variable)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.0.size_hint()
+    }
+}
+
+impl DoubleEndedIterator for CommandEnvs<'_> {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        self.0.next_back().map(variable)
+    }
+}
+
+impl ExactSizeIterator for CommandEnvs<'_> {}
+impl FusedIterator for CommandEnvs<'_> {}
+
+impl fmt::Debug for CommandEnvs<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hidden = |(key, value): Variable<'_>| {
+            (key.to_os_string(), value.map(|_| Hidden))
+        };
+        f.debug_map().entries(self.clone().map(hidden)).finish()
+    }
+}
+
+/// In the place of a value.
+struct Hidden;
+
+impl fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("..")
+    }
+}
+
+/// A line for a shell: directory, environment, argument 0, program and
+/// arguments, and nothing of the other options. Words are quoted where a
+/// shell would change them; bytes that are not text, and control characters,
+/// come as `$'\033'`, which bash, ksh and zsh read (POSIX has it since 2024).
+/// bash takes it whatever was set; another shell unless there is an
+/// [`arg0`](Command::arg0).
+///
+/// The value of a variable is not in it, as the line may end in a log:
+/// `A="$A"` takes it from the shell that runs the line, and a name that no
+/// shell variable can have gets `...`. [`Command::to_shell_line`] has the
+/// values.
+///
+/// bash itself sets PWD, OLDPWD, SHLVL and `_` for what it runs, and with an
+/// `arg0` the variables that are its own (IFS, PS4, BASH_VERSION). Programs that
+/// are a descriptor or bytes have no name that a shell could run.
+///
+/// `{:#?}` shows the fields that were set, a line each, as std's does; the
+/// values of variables are not among them.
+///
+/// # Examples
+///
+/// ```
+/// let mut ls = offshoot::Command::new("ls");
+/// ls.arg("my file").env("LC_ALL", "C").current_dir("/srv");
+/// let line = r#"cd /srv && env LC_ALL="$LC_ALL" ls 'my file'"#;
+/// assert_eq!(format!("{ls:?}"), line);
+/// ```
+impl fmt::Debug for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if f.alternate() {
+            return self.fields(f);
+        }
+        write!(f, "{}", Line { options: &self.options, values: false })
+    }
+}
+
+/// The names of a verbatim environment, in its order.
+struct Exact(Vec<OsString>);
+
+impl Exact {
+    fn new<'a>(all: impl Iterator<Item = &'a OsStr>) -> Exact {
+        Exact(all.map(|entry| name_of(entry).to_os_string()).collect())
+    }
+}
+
+impl fmt::Debug for Exact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(&self.0).finish()
+    }
+}
+
+/// The fields of `std::process::Command`'s `CommandEnv`.
+struct CommandEnv<'a>(bool, CommandEnvs<'a>);
+
+impl fmt::Debug for CommandEnv<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CommandEnv")
+            .field("clear", &self.0)
+            .field("vars", &self.1)
+            .finish()
+    }
+}
+
+impl Command {
+    /// std's names first, in its order, then ours; what was not set is left
+    /// out.
+    fn fields(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let options = &self.options;
+        let name = options.arg0.as_ref().unwrap_or(&options.program);
+        let mut args: Vec<&OsStr> = Vec::from([name.as_os_str()]);
+        args.extend(self.get_args());
+        let mut all = f.debug_struct("Command");
+        all.field("program", &options.program).field("args", &args);
+        if options.env_clear || !options.env.is_empty() {
+            let env = CommandEnv(options.env_clear, self.get_envs());
+            all.field("env", &env);
+        }
+        let mut set = |name: &str, said: bool, value: &dyn fmt::Debug| {
+            if said {
+                all.field(name, value);
+            }
+        };
+        let [stdin, stdout, stderr] = &options.stdio;
+        let candidates = &options.candidates;
+        set("candidates", candidates.is_some(), candidates);
+        let exact = self.get_env_exact().map(Exact::new);
+        set("env_exact", exact.is_some(), &exact);
+        set("cwd", options.current_dir.is_some(), &options.current_dir);
+        set("uid", options.uid.is_some(), &options.uid);
+        set("gid", options.gid.is_some(), &options.gid);
+        set("groups", options.groups.is_set(), &options.groups);
+        set("stdin", stdin.is_some(), stdin);
+        set("stdout", stdout.is_some(), stdout);
+        set("stderr", stderr.is_some(), stderr);
+        set("pgroup", options.process_group.is_some(), &options.process_group);
+        set("image", options.image.is_some(), &options.image);
+        let dir = &options.current_dir_fd;
+        set("cwd_fd", dir.is_some(), dir);
+        set("chroot", options.chroot.is_some(), &options.chroot);
+        set("fds", !options.fds.is_empty(), &options.fds);
+        set("inherit_unlisted_fds", options.unlisted, &true);
+        set("inherit_jobserver", options.jobserver, &true);
+        set("listen_fds", options.listen.is_some(), &options.listen);
+        set("script_fd", options.script_fd.is_some(), &options.script_fd);
+        set("shell_fallback", options.shell_fallback, &true);
+        set("setsid", options.setsid, &true);
+        set("umask", options.umask.is_some(), &options.umask);
+        set("hooks", !options.hooks.is_empty(), &options.hooks);
+        set("before_exec", !options.before.is_empty(), &options.before);
+        set("cgroup", options.cgroup.is_some(), &options.cgroup);
+        set("set_tid", !options.set_tid.is_empty(), &options.set_tid);
+        let (path, default) = (&options.path_search, Options::default());
+        set("path_search", *path != default.path_search, path);
+        set("method", options.method != default.method, &options.method);
+        set("memory", options.memory != default.memory, &options.memory);
+        all.finish()
+    }
+}

@@ -1,0 +1,80 @@
+//! What the parent does with a child that waits for it, before exec.
+
+use crate::parent::error::{Cause, Error, Step};
+use crate::parent::std::{
+    any::Any,
+    boxed::Box,
+    cell::RefCell,
+    fmt, io,
+    os::fd::BorrowedFd,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    sync::Arc,
+};
+use crate::sys::Pid;
+
+type Function =
+    dyn Fn(u32, Option<BorrowedFd<'_>>) -> io::Result<()> + Send + Sync;
+
+/// A function that was given to a command.
+#[derive(Clone)]
+pub(crate) struct ParentHook(Arc<Function>);
+
+impl ParentHook {
+    pub(crate) fn new(
+        function: impl Fn(u32, Option<BorrowedFd<'_>>) -> io::Result<()>
+        + Send
+        + Sync
+        + 'static,
+    ) -> ParentHook {
+        ParentHook(Arc::new(function))
+    }
+}
+
+impl fmt::Debug for ParentHook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("before_exec")
+    }
+}
+
+enum Refusal {
+    Error(io::Error),
+    Panic(Box<dyn Any + Send>),
+}
+
+/// The functions of one spawn, and why they would not let its child go on.
+pub(crate) struct ParentHooks<'a> {
+    functions: &'a [ParentHook],
+    refusal: RefCell<Option<Refusal>>,
+}
+
+impl<'a> ParentHooks<'a> {
+    pub(crate) fn new(functions: &'a [ParentHook]) -> ParentHooks<'a> {
+        ParentHooks { functions, refusal: RefCell::new(None) }
+    }
+
+    /// Calls them in their order, up to the first that refuses. A panic is
+    /// kept for later: the child must not be left waiting.
+    pub(crate) fn run(&self, pid: Pid, pidfd: Option<BorrowedFd<'_>>) -> bool {
+        for ParentHook(function) in self.functions {
+            let call = AssertUnwindSafe(|| function(pid.get(), pidfd));
+            let refusal = match catch_unwind(call) {
+                Ok(Ok(())) => continue,
+                Ok(Err(error)) => Refusal::Error(error),
+                Err(payload) => Refusal::Panic(payload),
+            };
+            *self.refusal.borrow_mut() = Some(refusal);
+            return false;
+        }
+        true
+    }
+
+    /// Why it was refused. A panic goes on here, in the caller.
+    pub(crate) fn refused(&self) -> Option<Error> {
+        match self.refusal.borrow_mut().take()? {
+            Refusal::Error(error) => {
+                Some(Error::new(Step::BeforeExec, Cause::Given(error)))
+            }
+            Refusal::Panic(payload) => resume_unwind(payload),
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! `ProgramSource`: what a program is executed from, where that is no path.
+
+use crate::parent::error::Step;
+use crate::parent::std::{
+    fmt,
+    os::fd::{AsRawFd, OwnedFd},
+    sync::Arc,
+};
+
+/// What a program is run from, where it is no path.
+#[derive(Clone)]
+pub(crate) enum ProgramSource {
+    /// A descriptor of the caller's.
+    Fd(Arc<OwnedFd>),
+    /// Bytes, in a sealed memory file.
+    Bytes(Arc<[u8]>),
+    /// This program itself, in a sealed memory file.
+    Own,
+}
+
+impl fmt::Debug for ProgramSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ProgramSource::Fd(fd) => write!(f, "Fd({})", fd.as_raw_fd()),
+            ProgramSource::Bytes(bytes) => {
+                write!(f, "Bytes({} bytes)", bytes.len())
+            }
+            ProgramSource::Own => f.write_str("Own"),
+        }
+    }
+}
+
+impl ProgramSource {
+    pub(crate) fn step(&self) -> Step {
+        match self {
+            ProgramSource::Fd(_) => Step::FromFd,
+            ProgramSource::Bytes(_) => Step::FromBytes,
+            ProgramSource::Own => Step::SelfExe,
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! Shell: a command as a line that bash takes, whatever was set.
+
+use core::fmt::{self, Write};
+
+use crate::parent::command::options::Options;
+use crate::parent::std::{
+    ffi::OsStr, os::unix::ffi::OsStrExt, path::Component, path::Path,
+};
+
+/// The line.
+pub(super) struct Line<'a> {
+    pub(super) options: &'a Options,
+    /// Whether the values of variables are in it.
+    pub(super) values: bool,
+}
+
+/// What runs a program under another name, after `env`: `$0` is that name.
+/// With `-p` bash reads no file that a variable names, and imports no
+/// function from one.
+const EXEC: &str = r#"bash -pc 'exec -a "$0" -- "$@"' "#;
+
+/// Words that a shell does not look up as programs: bash's, sorted. What is
+/// the same as the program of that name (`echo`, `true`, `test`) is not among
+/// them, nor what is quoted anyway.
+const OWN: [&str; 70] = [
+    ".",
+    ":",
+    "alias",
+    "bg",
+    "bind",
+    "break",
+    "builtin",
+    "caller",
+    "case",
+    "cd",
+    "command",
+    "compgen",
+    "complete",
+    "compopt",
+    "continue",
+    "coproc",
+    "declare",
+    "dirs",
+    "disown",
+    "do",
+    "done",
+    "elif",
+    "else",
+    "enable",
+    "esac",
+    "eval",
+    "exec",
+    "exit",
+    "export",
+    "fc",
+    "fg",
+    "fi",
+    "for",
+    "function",
+    "getopts",
+    "hash",
+    "help",
+    "history",
+    "if",
+    "in",
+    "jobs",
+    "let",
+    "local",
+    "logout",
+    "mapfile",
+    "popd",
+    "pushd",
+    "read",
+    "readarray",
+    "readonly",
+    "return",
+    "select",
+    "set",
+    "shift",
+    "shopt",
+    "source",
+    "suspend",
+    "then",
+    "time",
+    "times",
+    "trap",
+    "type",
+    "typeset",
+    "ulimit",
+    "umask",
+    "unalias",
+    "unset",
+    "until",
+    "wait",
+    "while",
+];
+
+impl fmt::Display for Line<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let options = self.options;
+        if let Some(dir) = &options.current_dir {
+            directory(f, dir)?;
+        }
+        let program = options.program.as_bytes();
+        // env takes these for a variable, and for -i.
+        let odd = program.contains(&b'=') || program == b"-";
+        let exact = options.env_exact.is_some();
+        let changed = options.env_clear || exact || !options.env.is_empty();
+        let arg0 = match &options.arg0 {
+            None if changed && odd => Some(&options.program),
+            arg0 => arg0.as_ref(),
+        };
+        let dash = |word: &[u8]| word.first() == Some(&b'-');
+        if changed {
+            self.environment(f)?;
+            if arg0.is_none() && !self.sets_any() && dash(program) {
+                f.write_str("-- ")?;
+            }
+        }
+        match arg0 {
+            Some(arg0) if changed => {
+                f.write_str(EXEC)?;
+                quote(f, arg0)?;
+                f.write_char(' ')?;
+            }
+            // In a shell of its own, as exec ends the one that runs it.
+            Some(arg0) => {
+                f.write_str("(exec -a ")?;
+                quote(f, arg0)?;
+                f.write_str(if dash(program) { " -- " } else { " " })?;
+            }
+            None if !changed && is_own(program) => f.write_str("env ")?,
+            None => {}
+        }
+        quote(f, &options.program)?;
+        for arg in &options.args {
+            f.write_char(' ')?;
+            quote(f, arg)?;
+        }
+        if arg0.is_some() && !changed {
+            f.write_char(')')?;
+        }
+        self.rest(f)
+    }
+}
+
+impl Line<'_> {
+    fn sets_any(&self) -> bool {
+        self.set().next().is_some()
+    }
+
+    /// What env can set: of a verbatim environment the entries that have a
+    /// name, of two of one name the first, as getenv has it.
+    fn set(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
+        let all = self.options.env.iter();
+        let set = all.filter_map(|(key, value)| {
+            Some((key.as_os_str(), value.as_deref()?))
+        });
+        let exact = self.options.env_exact.as_deref().unwrap_or_default();
+        let exact = exact.iter().enumerate().filter_map(|(n, entry)| {
+            let name = name_of(entry);
+            let value = entry.as_bytes().get(name.len() + 1..)?;
+            let mut before = exact.iter().take(n).map(|at| name_of(at));
+            let is = !name.is_empty() && !before.any(|at| at == name);
+            is.then_some((name, OsStr::from_bytes(value)))
+        });
+        set.chain(exact)
+    }
+
+    /// What no line of a shell's can say, behind its end.
+    fn rest(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let others = self.options.candidates.as_deref().unwrap_or_default();
+        let others = others.get(1..).unwrap_or_default();
+        for (n, other) in others.iter().enumerate() {
+            f.write_str(if n == 0 { " # or: " } else { " " })?;
+            quote(f, other)?;
+        }
+        Ok(())
+    }
+
+    /// By env, which takes any name: an assignment of the shell's takes only
+    /// those that its own variables may have, and none that is read-only.
+    fn environment(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all = &self.options.env;
+        let empty = self.options.env_clear || self.options.env_exact.is_some();
+        f.write_str(if empty { "env -i " } else { "env " })?;
+        let removed = all.iter().filter(|(_, value)| value.is_none());
+        // After -i there is nothing to remove.
+        for (key, _) in removed.filter(|_| !empty) {
+            f.write_str("-u ")?;
+            quote(f, key)?;
+            f.write_char(' ')?;
+        }
+        for (n, (key, value)) in self.set().enumerate() {
+            if n == 0 && key.as_bytes().starts_with(b"-") {
+                f.write_str("-- ")?;
+            }
+            quote(f, key)?;
+            f.write_char('=')?;
+            match key.to_str() {
+                _ if self.values => quote(f, value)?,
+                Some(name) if is_name(name) => write!(f, "\"${name}\"")?,
+                _ => f.write_str("...")?,
+            }
+            f.write_char(' ')?;
+        }
+        Ok(())
+    }
+}
+
+/// What stands before the first `=` of an entry of an environment.
+pub(super) fn name_of(entry: &OsStr) -> &OsStr {
+    let bytes = entry.as_bytes();
+    let end = memchr::memchr(b'=', bytes).unwrap_or(bytes.len());
+    OsStr::from_bytes(bytes.get(..end).unwrap_or_default())
+}
+
+/// Whether a shell's variable may have that name.
+fn is_name(name: &str) -> bool {
+    let letter = |c: char| c.is_ascii_alphabetic() || c == '_';
+    name.starts_with(letter)
+        && name.chars().all(|c| letter(c) || c.is_ascii_digit())
+}
+
+/// Whether the shell would not look for a program of that name. `%` begins
+/// the number of a job.
+fn is_own(program: &[u8]) -> bool {
+    let word = core::str::from_utf8(program).unwrap_or_default();
+    let job = word.starts_with('%') && !word.contains('/');
+    job || OWN.binary_search(&word).is_ok()
+}
+
+/// `cd` looks for a relative name in CDPATH, and takes one that begins with
+/// `-` for an option or the last directory, unless it begins with a dot; and
+/// it goes up by the name, where the kernel goes up from where a link led.
+fn directory(f: &mut fmt::Formatter<'_>, dir: &Path) -> fmt::Result {
+    let up = dir.components().any(|part| part == Component::ParentDir);
+    f.write_str(if up { "cd -P " } else { "cd " })?;
+    let bytes = dir.as_os_str().as_bytes();
+    let dots: [&[u8]; 2] = [b".", b".."];
+    let plain = bytes.is_empty()
+        || dots.contains(&bytes)
+        || [&b"/"[..], b"./", b"../"].iter().any(|s| bytes.starts_with(s));
+    if !plain {
+        f.write_str("./")?;
+    }
+    quote(f, dir.as_os_str())?;
+    f.write_str(" && ")
+}
+
+/// One word, quoted only where a shell would change it.
+fn quote(f: &mut fmt::Formatter<'_>, word: &OsStr) -> fmt::Result {
+    let plain = |byte: &u8| {
+        byte.is_ascii_alphanumeric() || b"%+,-./:@_".contains(byte)
+    };
+    let bytes = word.as_bytes();
+    let text = word.to_str();
+    match text.filter(|text| !text.chars().any(char::is_control)) {
+        Some(text) if !bytes.is_empty() && bytes.iter().all(plain) => {
+            f.write_str(text)
+        }
+        Some(text) => {
+            let mut parts = text.split('\'');
+            write!(f, "'{}", parts.next().unwrap_or_default())?;
+            parts.try_for_each(|part| write!(f, "'\\''{part}"))?;
+            f.write_char('\'')
+        }
+        None => {
+            f.write_str("$'")?;
+            for byte in bytes {
+                match byte {
+                    b'\\' | b'\'' => write!(f, "\\{}", char::from(*byte))?,
+                    b' '..=b'~' => f.write_char(char::from(*byte))?,
+                    // Three octal digits end by themselves; hex digits
+                    // would take the next character with them.
+                    _ => write!(f, "\\{byte:03o}")?,
+                }
+            }
+            f.write_char('\'')
+        }
+    }
+}

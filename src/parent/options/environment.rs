@@ -1,0 +1,145 @@
+//! The child's environment, as [`environ(7)`] has it.
+//!
+//! [`environ(7)`]: https://man7.org/linux/man-pages/man7/environ.7.html
+
+use crate::parent::command::Command;
+use crate::parent::std::ffi::OsStr;
+
+impl Command {
+    /// Sets a variable. Later calls win.
+    ///
+    /// Entries of the parent's own environment that have no `=` are not
+    /// passed on: std does not list them.
+    ///
+    /// The value may be empty; a name that is empty or contains `=`, and a
+    /// NUL byte in either, is an error of [`Step::Env`] that names it.
+    ///
+    /// [`Step::Env`]: crate::Step::Env
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use offshoot::{Command, Step};
+    ///
+    /// let mut env = Command::new("env");
+    /// env.env_clear().env("PATH", "/usr/bin:/bin").env("A", "1");
+    /// assert_eq!(env.output()?.stdout, b"A=1\nPATH=/usr/bin:/bin\n");
+    ///
+    /// let error = env.env("B=C", "").spawn().unwrap_err();
+    /// assert_eq!(error.step(), Step::Env);
+    /// assert_eq!(error.operand().unwrap(), "B=C");
+    /// # Ok::<(), offshoot::Error>(())
+    /// ```
+    pub fn env<K, V>(&mut self, key: K, value: V) -> &mut Command
+    where
+        K: AsRef<OsStr>,
+        V: AsRef<OsStr>,
+    {
+        let key = key.as_ref().to_os_string();
+        let value = value.as_ref().to_os_string();
+        self.options.env.insert(key, Some(value));
+        self
+    }
+
+    /// Sets variables, as [`Command::env`] does one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut env = offshoot::Command::new("/usr/bin/env");
+    /// env.env_clear().envs([("B", "2"), ("A", "1")]);
+    /// assert_eq!(env.output()?.stdout, b"A=1\nB=2\n");
+    /// # Ok::<(), offshoot::Error>(())
+    /// ```
+    pub fn envs<I, K, V>(&mut self, vars: I) -> &mut Command
+    where
+        I: IntoIterator<Item = (K, V)>,
+        K: AsRef<OsStr>,
+        V: AsRef<OsStr>,
+    {
+        for (key, value) in vars {
+            self.env(key, value);
+        }
+        self
+    }
+
+    /// Leaves a variable out, whether it was inherited or set before.
+    ///
+    /// # Errors
+    ///
+    /// A name that cannot be one is refused as by [`Command::env`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut sh = offshoot::Command::new("/bin/sh");
+    /// sh.args(["-c", "echo ${HOME-none}"]).env_remove("HOME");
+    /// assert_eq!(sh.output()?.stdout, b"none\n");
+    /// # Ok::<(), offshoot::Error>(())
+    /// ```
+    pub fn env_remove<K: AsRef<OsStr>>(&mut self, key: K) -> &mut Command {
+        let key = key.as_ref();
+        // With nothing inherited there is nothing to leave out.
+        if self.options.env_clear {
+            self.options.env.remove(key);
+        } else {
+            self.options.env.insert(key.to_os_string(), None);
+        }
+        self
+    }
+
+    /// Leaves out everything inherited, and forgets what was set before.
+    ///
+    /// With no PATH left a bare name is looked for in `/bin` and `/usr/bin`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let output = offshoot::Command::new("env").env_clear().output()?;
+    /// assert_eq!(output.stdout, b"");
+    /// # Ok::<(), offshoot::Error>(())
+    /// ```
+    pub fn env_clear(&mut self) -> &mut Command {
+        self.options.env_clear = true;
+        self.options.env_exact = None;
+        self.options.env.clear();
+        self
+    }
+
+    /// The whole environment, entry by entry and as it is: in this order,
+    /// twice what is there twice, and without `=` what has none. Nothing is
+    /// inherited; a later call takes the place of an earlier one, and
+    /// [`Command::env_clear`] takes it back.
+    ///
+    /// For what passes on another process's environment, or tests what a
+    /// program makes of an odd one. A bare program name is looked for in the
+    /// first entry that begins with `PATH=`.
+    ///
+    /// # Errors
+    ///
+    /// [`Step::EnvExact`](crate::Step::EnvExact), if [`Command::env`],
+    /// [`Command::env_remove`] or [`Command::listen_fds`] speak of variables
+    /// too, or an entry has a NUL byte. What has no `=` programs may or may
+    /// not find ([`environ(7)`]).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut env = offshoot::Command::new("/usr/bin/env");
+    /// env.env_exact(["B=2", "A=1", "B=3", "odd"]);
+    /// assert_eq!(env.output()?.stdout, b"B=2\nA=1\nB=3\nodd\n");
+    /// # Ok::<(), offshoot::Error>(())
+    /// ```
+    ///
+    /// [`environ(7)`]: https://man7.org/linux/man-pages/man7/environ.7.html
+    pub fn env_exact<I>(&mut self, entries: I) -> &mut Command
+    where
+        I: IntoIterator,
+        I::Item: AsRef<OsStr>,
+    {
+        let owned = |entry: I::Item| entry.as_ref().to_os_string();
+        self.options.env_exact =
+            Some(entries.into_iter().map(owned).collect());
+        self
+    }
+}

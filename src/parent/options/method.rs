@@ -1,0 +1,142 @@
+//! How the child is made: call, memory, lookup, control group, process ids.
+
+use crate::parent::command::Command;
+use crate::parent::command::cgroup::Cgroup;
+use crate::parent::command::method::{Memory, Method};
+use crate::parent::command::path_search::PathSearch;
+use crate::parent::std::vec::Vec;
+
+impl Command {
+    /// Which system call makes the child. A named method works or says why
+    /// not; [`Method::Auto`] falls back, and [`Launch`](crate::Launch) says
+    /// so.
+    ///
+    /// # Errors
+    ///
+    /// [`Step::Method`](crate::Step::Method), naming the option that the
+    /// method cannot serve; [`Step::Clone`](crate::Step::Clone) with the
+    /// kernel's errno (ENOSYS: no clone3).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use offshoot::{Command, Method, Step};
+    ///
+    /// let mut whoami = Command::new("whoami");
+    /// let error = whoami.uid(1).method(Method::Vfork).spawn().unwrap_err();
+    /// assert_eq!(error.step(), Step::Method);
+    /// assert_eq!(error.operand().unwrap(), "uid");
+    /// ```
+    pub fn method(&mut self, method: Method) -> &mut Command {
+        self.options.method = method;
+        self
+    }
+
+    /// Whether the child may run in this process's memory until exec.
+    ///
+    /// # Errors
+    ///
+    /// [`Step::Memory`](crate::Step::Memory), naming the option or method
+    /// that needs the other kind.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use offshoot::{Command, Memory};
+    ///
+    /// let mut true_ = Command::new("true");
+    /// assert!(true_.memory(Memory::Private).status()?.success());
+    /// # Ok::<(), offshoot::Error>(())
+    /// ```
+    pub fn memory(&mut self, memory: Memory) -> &mut Command {
+        self.options.memory = memory;
+        self
+    }
+
+    /// Where a program whose name has no slash is looked for.
+    ///
+    /// # Errors
+    ///
+    /// [`Step::PathSearch`](crate::Step::PathSearch) for a directory with a
+    /// colon or a NUL byte.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use offshoot::{Command, PathSearch};
+    ///
+    /// let mut env = Command::new("env");
+    /// env.env_clear().path_search(PathSearch::Parent);
+    /// assert_eq!(env.output()?.stdout, b"");
+    /// # Ok::<(), offshoot::Error>(())
+    /// ```
+    pub fn path_search(&mut self, search: PathSearch) -> &mut Command {
+        self.options.path_search = search;
+        self
+    }
+
+    /// The control group (version 2) that the child is born in, from its
+    /// first instruction. Where the kernel cannot do that (before Linux
+    /// 5.7, or clone3 is blocked) the child enters it by itself before exec;
+    /// [`Launch::cgroup`](crate::Launch::cgroup) says which.
+    ///
+    /// A child of a frozen group is made with memory of its own, so that
+    /// signals reach the caller; it runs, and the call returns, when the
+    /// group is thawed.
+    ///
+    /// # Errors
+    ///
+    /// [`Step::Cgroup`](crate::Step::Cgroup) with the directory and:
+    ///
+    /// | errno | why |
+    /// | --- | --- |
+    /// | ENOENT, ENODEV | there is no such directory, or it was removed |
+    /// | EBADF | it is no control group, or of version 1 |
+    /// | EBUSY | it has controllers enabled for groups below it |
+    /// | EOPNOTSUPP | it is threaded, or in an invalid domain |
+    /// | EACCES | it is not delegated to the caller |
+    /// | EAGAIN | it has as many processes as its pids.max allows |
+    ///
+    /// See [`cgroups(7)`].
+    ///
+    /// [`cgroups(7)`]: https://man7.org/linux/man-pages/man7/cgroups.7.html
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use offshoot::{Command, Step};
+    ///
+    /// let error = Command::new("make").cgroup("/tmp").spawn().unwrap_err();
+    /// assert_eq!(error.step(), Step::Cgroup);
+    /// assert_eq!(error.operand().unwrap(), "/tmp");
+    /// ```
+    pub fn cgroup(&mut self, group: impl Into<Cgroup>) -> &mut Command {
+        self.options.cgroup = Some(group.into());
+        self
+    }
+
+    /// The child's process id, in each PID namespace that it is in, the
+    /// innermost first (Linux 5.5).
+    ///
+    /// # Errors
+    ///
+    /// [`Step::SetTid`](crate::Step::SetTid): refused for a number that is
+    /// not above 0, more than 32 of them, and a method that has no clone3;
+    /// else EEXIST, if a process has that id; EPERM, without
+    /// CAP_CHECKPOINT_RESTORE; EINVAL, if there are fewer namespaces
+    /// ([`clone(2)`]).
+    ///
+    /// [`clone(2)`]: https://man7.org/linux/man-pages/man2/clone.2.html
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// let child = offshoot::Command::new("restored").set_tid([4711]).spawn()?;
+    /// assert_eq!(child.id(), 4711);
+    /// # Ok::<(), offshoot::Error>(())
+    /// ```
+    pub fn set_tid(&mut self, ids: impl Into<Vec<i32>>) -> &mut Command {
+        self.options.set_tid = ids.into();
+        self
+    }
+}

@@ -1,0 +1,140 @@
+//! Image: the rows of the second phase as a program of their own, a static
+//! ELF file that is built in memory.
+//!
+//! One segment, readable and executable, never writable: the header, the
+//! walker's bytes, the rows, the text and the lists, at the addresses that
+//! `call::sheet` says. What it writes lies in the page that it maps.
+
+use crate::call::helper_table::{BASE, LISTEN_PID, NUMBER, ROWS, places};
+use crate::call::{Call, HelperTable};
+use crate::parent::error::{Cause, Error, Step};
+use crate::parent::std::vec::Vec;
+
+use super::{Plan, lower};
+
+/// Header and program headers, then the code.
+const HEADER: u64 = 64;
+const PROGRAM_HEADER: u64 = 56;
+const CODE: u64 = HEADER + 2 * PROGRAM_HEADER;
+
+/// What ELF calls the architecture.
+const MACHINE: u16 = if cfg!(target_arch = "x86_64") { 62 } else { 183 };
+
+/// Segments are aligned to the largest page size there is.
+const ALIGN: u64 = 0x1_0000;
+
+/// What a file is made of beside the code: rows that are bound to their
+/// addresses there, text and lists, and the number at which the page's
+/// descriptor stands.
+pub(crate) struct HelperLayout<'a> {
+    rows: &'a [Call],
+    text: &'a [u8],
+    lists: Vec<u64>,
+    page: u32,
+}
+
+/// What the file of an image was made of; its rows were verified.
+pub(crate) struct HelperContents {
+    rows: Vec<Call>,
+    text: Vec<u8>,
+    lists: Vec<u64>,
+    page: u32,
+}
+
+impl<'a> HelperLayout<'a> {
+    pub(crate) fn new(
+        plan: &'a Plan,
+        rows: &'a mut [Call],
+        page: u32,
+    ) -> HelperLayout<'a> {
+        let text = plan.strings.text();
+        let (text_at, lists_at) = places(rows.len(), text.len());
+        lower::bind(rows, text_at, lists_at, 0);
+        let mut lists = plan.strings.relocated(text_at);
+        if plan.listens {
+            let envp = usize::try_from(plan.strings.envp() / 8);
+            if let Some(callback) = lists.get_mut(envp.unwrap_or_default()) {
+                *callback = LISTEN_PID;
+            }
+        }
+        HelperLayout { rows, text, lists, page }
+    }
+
+    /// Whether a file that was made of these would be the same again.
+    pub(crate) fn are(&self, made: &HelperContents) -> bool {
+        self.page == made.page
+            && self.rows == made.rows
+            && self.lists == made.lists
+            && self.text == made.text
+    }
+
+    pub(crate) fn to_contents(&self) -> HelperContents {
+        let (rows, text) = (self.rows.into(), self.text.into());
+        HelperContents {
+            rows,
+            text,
+            lists: self.lists.clone(),
+            page: self.page,
+        }
+    }
+
+    /// Writes the file that runs the rows, which are counted from `first`.
+    /// `code` is the walker.
+    pub(crate) fn write(
+        &self,
+        first: u16,
+        code: &[u8],
+        file: &mut Vec<u8>,
+    ) -> Result<(), Error> {
+        let error = |error| Error::new(Step::Plan, Cause::VerifyError(error));
+        let sheet = HelperTable::new(self.rows, first, self.text, &self.lists);
+        let sheet = sheet.map_err(error)?;
+        let (_, lists_at) = places(sheet.rows.len(), sheet.text.len());
+        let size = lists_at - BASE + 8 * sheet.lists.len() as u64;
+        let narrow = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+        file.clear();
+        file.reserve_exact(narrow(size));
+        header(file, size);
+        file.extend_from_slice(code);
+        file.resize(narrow(NUMBER), 0);
+        file.extend_from_slice(&self.page.to_le_bytes());
+        for row in sheet.rows {
+            file.extend_from_slice(&row.bytes());
+        }
+        file.extend_from_slice(sheet.text);
+        file.resize(narrow(lists_at - BASE), 0);
+        for callback in sheet.lists {
+            file.extend_from_slice(&callback.to_le_bytes());
+        }
+        Ok(())
+    }
+}
+
+fn header(file: &mut Vec<u8>, size: u64) {
+    let half = |file: &mut Vec<u8>, all: &[u16]| {
+        all.iter().for_each(|n| file.extend_from_slice(&n.to_le_bytes()));
+    };
+    let word = |file: &mut Vec<u8>, all: &[u32]| {
+        all.iter().for_each(|n| file.extend_from_slice(&n.to_le_bytes()));
+    };
+    let long = |file: &mut Vec<u8>, all: &[u64]| {
+        all.iter().for_each(|n| file.extend_from_slice(&n.to_le_bytes()));
+    };
+    // 64 bits, little-endian, version 1, of no particular system.
+    file.extend_from_slice(&[0x7F, b'E', b'L', b'F', 2, 1, 1, 0]);
+    long(file, &[0]);
+    // An executable; it begins at its code.
+    half(file, &[2, MACHINE]);
+    word(file, &[1]);
+    long(file, &[BASE + CODE, HEADER, 0]);
+    word(file, &[0]);
+    half(file, &[64, 56, 2, 0, 0, 0]);
+    // PT_LOAD, readable and executable: the whole file.
+    word(file, &[1, 5]);
+    long(file, &[0, BASE, BASE, size, size, ALIGN]);
+    // PT_GNU_STACK, readable and writable: no executable stack.
+    word(file, &[0x6474_E551, 6]);
+    long(file, &[0, 0, 0, 0, 0, 16]);
+}
+
+const _: () = assert!(CODE < NUMBER && NUMBER + 4 == ROWS);

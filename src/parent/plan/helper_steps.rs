@@ -1,0 +1,143 @@
+//! Phases: the rows that lead a child into an image, and those that an image
+//! makes of itself.
+
+use super::Plan;
+use super::lower::Rows;
+use super::strings::StringTable;
+use crate::call::{Check, ROW, local, slot};
+use crate::sys::abi::{CAPS_SIZE, FUTEX_WAITERS, ROBUST_HEAD_SIZE, THREAD};
+use crate::sys::bits;
+
+impl Rows {
+    pub(super) fn lend(&mut self, plan: &Plan) {
+        let [page, image] = plan.helper_fds.map(u64::from);
+        let cloexec = u64::from(libc::O_CLOEXEC.unsigned_abs());
+        for (slot, to, flags) in
+            [(slot::STATUS_PAGE, page, 0), (slot::HELPER, image, cloexec)]
+        {
+            let args = [u64::from(slot), to, flags];
+            self.call(libc::SYS_dup3, &args).slots = 0b1;
+        }
+        self.mark_held(plan, 0);
+    }
+
+    pub(super) fn enter(&mut self, plan: &Plan) {
+        let empty = u64::from(StringTable::ZEROS.start);
+        let (argv, envp) = plan.helper_lists;
+        let flags = u64::from(libc::AT_EMPTY_PATH.unsigned_abs());
+        let image = u64::from(plan.helper_fds[1]);
+        self.personality(slot::FLAT);
+        let args = [image, empty, argv, envp, flags];
+        let row = self.call(libc::SYS_execveat, &args);
+        (row.texts, row.lists) = (0b0010, 0b1100);
+    }
+
+    /// An exec without a random stack does not move the stack that it has
+    /// just filled: 5 us. What the program has is the caller's own again.
+    fn personality(&mut self, of: u8) {
+        let flat = self.push(local::VALUE, &[slot::FLAT.into()]);
+        flat.slots = 0b1;
+        flat.check = Check::Skip;
+        flat.hop = ROW;
+        self.call(libc::SYS_personality, &[of.into()]).slots = 0b1;
+    }
+
+    pub(super) fn arrive(&mut self, plan: &Plan) {
+        self.watch(plan);
+        self.personality(slot::PERSONALITY);
+        let [page, _] = plan.helper_fds.map(u64::from);
+        self.ask_for_both();
+        self.call(libc::SYS_close, &[page]);
+        self.mark_held(plan, u64::from(libc::FD_CLOEXEC.unsigned_abs()));
+        let header = u64::from(plan.caps_header.start);
+        let scratch = u64::from(slot::SCRATCH_AT);
+        let read = self.call(libc::SYS_capget, &[header, scratch]);
+        (read.texts, read.slots) = (0b01, 0b10);
+        let args = [scratch, u64::from(slot::CAPS_AT), CAPS_SIZE];
+        let same = self.push(local::COMPARE, &args);
+        same.slots = 0b11;
+        same.check = Check::Equal;
+    }
+
+    /// Goes on in a second thread, if the parent wants to know exec from
+    /// death for sure. What that costs stands in docs/gotchas.md.
+    ///
+    /// The first one sleeps until exec ends it: it is what `/proc/self` and
+    /// `/dev/fd` are about, and exec looks up its files before. A filter may
+    /// kill the second one alone, and then the first goes on in its place,
+    /// to meet the same end. What both need of the kernel is called before
+    /// there are two, so that neither fails where the other goes on.
+    fn apart(&mut self) {
+        let peer = u64::from(slot::PEER_AT);
+        let wait = u64::from(libc::FUTEX_WAIT.unsigned_abs());
+        let other = bits(-i64::from(libc::EAGAIN));
+        let wanted = self.push(local::VALUE, &[slot::APART.into()]);
+        wanted.slots = 0b1;
+        wanted.check = Check::Skip;
+        wanted.hop = 8 * ROW;
+        self.call(libc::SYS_set_tid_address, &[peer]).slots = 0b1;
+        let has_wait = self.call(libc::SYS_futex, &[peer, wait, 0]);
+        has_wait.slots = 0b1;
+        has_wait.check = Check::Equal;
+        has_wait.want = other;
+        let second = self.call(libc::SYS_clone, &[THREAD]);
+        second.check = Check::Skip;
+        second.hop = 2 * ROW;
+        let sleeps = self.call(libc::SYS_futex, &[peer, wait, 1]);
+        sleeps.slots = 0b1;
+        sleeps.check = Check::Until;
+        sleeps.want = other;
+        let alone = self.push(local::VALUE, &[0]);
+        alone.check = Check::Skip;
+        alone.hop = 3 * ROW;
+        let head = u64::from(slot::SECOND_HEAD_AT);
+        let args = [head, ROBUST_HEAD_SIZE];
+        self.call(libc::SYS_set_robust_list, &args).slots = 0b1;
+        // The id that exec will give the second thread: the first one's.
+        let taken = self.push(local::VALUE, &[slot::WORD.into()]);
+        taken.slots = 0b1;
+        taken.store = slot::EXECED;
+        // Last: from here on the second thread's death is seen.
+        let own = self.call(libc::SYS_set_tid_address, &[peer]);
+        own.slots = 0b1;
+        own.store = slot::SECOND;
+        own.or = FUTEX_WAITERS;
+    }
+
+    /// Makes a call that the parent wants to make, where a filter may kill
+    /// whoever makes it: the parent has the same.
+    fn ask_for_both(&mut self) {
+        let known = self.push(local::VALUE, &[slot::ENDING.into()]);
+        known.slots = 0b1;
+        known.check = Check::Skip;
+        known.want = 1;
+        known.hop = ROW;
+        let nobody = bits(-1);
+        let asked = self.call(libc::SYS_process_mrelease, &[nobody, 0]);
+        asked.check = Check::May;
+        asked.store = slot::ENDING;
+    }
+
+    /// What is open till the last exec is closed at the next, or is not.
+    fn mark_held(&mut self, plan: &Plan, flag: u64) {
+        let setfd = u64::from(libc::F_SETFD.unsigned_abs());
+        let held = plan.given.iter().filter(|given| given.target.is_none());
+        for given in held {
+            let args = [u64::from(given.place()), setfd, flag];
+            self.call(libc::SYS_fcntl, &args);
+        }
+    }
+
+    /// What an image is not and a program is: without a name of its own
+    /// making, and dumpable.
+    pub(super) fn name(&mut self, plan: &Plan) {
+        let option = u64::from(libc::PR_SET_DUMPABLE.unsigned_abs());
+        self.call(libc::SYS_prctl, &[option, 0]);
+        let option = u64::from(libc::PR_SET_NAME.unsigned_abs());
+        let args = [option, u64::from(slot::COMM_AT)];
+        self.call(libc::SYS_prctl, &args).slots = 0b10;
+        if plan.execs_apart() {
+            self.apart();
+        }
+    }
+}

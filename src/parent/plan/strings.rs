@@ -1,0 +1,434 @@
+//! Words: argv, envp and paths in one text, with their pointer arrays.
+
+mod exact;
+
+use super::fixed_strings::opening;
+use crate::parent::error::{Error, Step};
+use crate::parent::plan::op::Str;
+use crate::parent::std::{ffi::OsStr, fmt, os::unix::ffi::OsStrExt, vec::Vec};
+
+/// What is said of a word that holds a NUL: the kernel would cut it there.
+pub(crate) const NUL: &str = "it contains a NUL byte";
+
+/// What is said where there is no room left. The kernel takes 6 MiB of
+/// arguments and environment at most, so nobody needs more.
+const FULL: &str = "with it a plan has over 4 GiB of text";
+
+/// Why a word was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StringError {
+    Nul,
+    Full,
+}
+
+impl StringError {
+    /// As an error of the option that gave the word.
+    pub(super) fn of(self, step: Step, word: impl AsRef<OsStr>) -> Error {
+        match self {
+            StringError::Nul => Error::refused(step, NUL).with(word),
+            // Not with the word, which may be as long.
+            StringError::Full => Error::refused_as(step, libc::E2BIG, FULL),
+        }
+    }
+}
+
+/// Places in the text are numbers of 32 bits, and so is its length.
+const MOST: usize = (u32::MAX - 1) as usize;
+
+/// What arguments and environment leave for the rest, so that it is they
+/// that are refused.
+const REST: usize = 1 << 28;
+
+/// Every string of a plan, each with its NUL, and the arrays of their
+/// places, each with its end mark. `bind` turns places into addresses.
+pub(crate) struct StringTable {
+    text: Vec<u8>,
+    lists: Vec<u64>,
+    /// Where the first argument stands in the text.
+    first: usize,
+    envp: usize,
+    envc: usize,
+    path: Option<Str>,
+    /// For each candidate the place of an argv that has a shell run it.
+    shells: Vec<u64>,
+    bound: bool,
+    /// How long the text may be.
+    most: usize,
+}
+
+/// The end of a list while places are not yet addresses.
+const END: u64 = u64::MAX;
+
+impl StringTable {
+    /// The text opens with what every plan has.
+    pub(crate) fn new() -> StringTable {
+        let mut text = Vec::with_capacity(4096);
+        opening(&mut text);
+        let lists = Vec::with_capacity(128);
+        let first = text.len();
+        StringTable {
+            text,
+            lists,
+            first,
+            envp: 0,
+            envc: 0,
+            path: None,
+            shells: Vec::new(),
+            bound: false,
+            most: MOST - REST,
+        }
+    }
+
+    /// With room for so many bytes and no more.
+    #[cfg(test)]
+    pub(super) fn with_room(bytes: usize) -> StringTable {
+        let mut strings = StringTable::new();
+        strings.most = strings.text.len() + bytes;
+        strings
+    }
+
+    /// Whether there is room for so much and a NUL.
+    fn room(&self, len: usize) -> Result<(), StringError> {
+        let left = self.most.saturating_sub(self.text.len());
+        if len < left { Ok(()) } else { Err(StringError::Full) }
+    }
+
+    /// Adds one string, made of parts.
+    pub(crate) fn put(&mut self, parts: &[&[u8]]) -> Result<Str, StringError> {
+        let start = self.text.len();
+        let mut all = 0usize;
+        for part in parts {
+            all = all.saturating_add(part.len());
+        }
+        self.room(all)?;
+        for part in parts {
+            if memchr::memchr(0, part).is_some() {
+                return Err(StringError::Nul);
+            }
+            self.text.extend_from_slice(part);
+        }
+        self.text.push(0);
+        Ok(self.place(start))
+    }
+
+    /// What the text has from `start` on, but for the last byte.
+    fn place(&self, start: usize) -> Str {
+        // `room` has seen to it that both fit.
+        let narrow = |n| u32::try_from(n).unwrap_or(u32::MAX);
+        let len = self.text.len() - start - 1;
+        Str { start: narrow(start), len: narrow(len) }
+    }
+
+    pub(crate) fn argument(
+        &mut self,
+        word: &[u8],
+    ) -> Result<Str, StringError> {
+        let at = self.put(&[word])?;
+        if self.lists.is_empty() {
+            self.first = at.start as usize;
+        }
+        self.lists.push(u64::from(at.start));
+        Ok(at)
+    }
+
+    pub(crate) fn pair(
+        &mut self,
+        k: &[u8],
+        v: &[u8],
+    ) -> Result<(), StringError> {
+        let nul = |word| memchr::memchr(0, word).is_some();
+        if nul(k) || nul(v) {
+            return Err(StringError::Nul);
+        }
+        self.inherited(k, v)
+    }
+
+    /// A variable of the process's own: it was a C string, and holds no NUL.
+    pub(crate) fn inherited(
+        &mut self,
+        k: &[u8],
+        v: &[u8],
+    ) -> Result<(), StringError> {
+        let start = self.text.len();
+        self.room(k.len().saturating_add(v.len()).saturating_add(1))?;
+        self.text.reserve(k.len() + v.len() + 2);
+        self.text.extend_from_slice(k);
+        self.text.push(b'=');
+        self.text.extend_from_slice(v);
+        self.text.push(0);
+        self.lists.push(start as u64);
+        // Of two the first counts, as getenv has it.
+        if k == b"PATH" && self.path.is_none() {
+            self.path = Some(self.place(start + 5));
+        }
+        Ok(())
+    }
+
+    /// Adds numbers as the kernel reads them, of 32 bits each.
+    pub(crate) fn numbers(&mut self, all: &[u32]) -> Result<Str, StringError> {
+        let start = self.text.len();
+        self.room(4 * all.len())?;
+        for n in all {
+            self.text.extend_from_slice(&n.to_le_bytes());
+        }
+        self.text.push(0);
+        Ok(self.place(start))
+    }
+
+    /// The numbers again.
+    pub(crate) fn listed(&self, at: Str) -> Vec<u32> {
+        let all = self.bytes(at).chunks_exact(4);
+        let number = |n: &[u8]| n.first_chunk().copied();
+        all.filter_map(number).map(u32::from_le_bytes).collect()
+    }
+
+    /// Ends argv the first time, envp the second.
+    pub(crate) fn end_list(&mut self) {
+        self.lists.push(END);
+        if self.envp == 0 {
+            self.envp = self.lists.len();
+        } else {
+            self.envc = self.lists.len() - self.envp - 1;
+            self.most = self.most.saturating_add(REST);
+        }
+    }
+
+    /// The byte offset of envp in the lists; argv is at 0.
+    pub(crate) fn envp(&self) -> u64 {
+        8 * self.envp as u64
+    }
+
+    /// Adds an argv of an image, and an environment without a variable: the
+    /// places of both.
+    pub(crate) fn helper_lists(&mut self) -> (u64, u64) {
+        let argv = 8 * self.lists.len() as u64;
+        self.lists.extend([u64::from(StringTable::ZEROS.start), END]);
+        (argv, argv + 8)
+    }
+
+    /// The lists as they are where the text lies at `text`.
+    pub(crate) fn relocated(&self, text: u64) -> Vec<u64> {
+        let (own, _) = self.places();
+        let place = |at: &u64| match *at {
+            END => 0,
+            0 if self.bound => 0,
+            at if self.bound => at - own + text,
+            at => at + text,
+        };
+        self.lists.iter().map(place).collect()
+    }
+
+    /// Adds an argv for the shell that runs a candidate: what the program
+    /// would have had, after the candidate's path.
+    pub(crate) fn shell(&mut self, candidate: Str) {
+        self.shells.push(8 * self.lists.len() as u64);
+        let head = [StringTable::SHELL.start, candidate.start];
+        self.lists.extend(head.map(u64::from));
+        self.lists.extend_from_within(1..self.envp);
+    }
+
+    /// The place of the shell's argv for a candidate.
+    pub(crate) fn shell_argv(&self, candidate: usize) -> u64 {
+        self.shells.get(candidate).copied().unwrap_or_default()
+    }
+
+    /// The environment's PATH, if it has one.
+    pub(crate) fn path(&self) -> Option<Str> {
+        self.path
+    }
+
+    pub(crate) fn bytes(&self, at: Str) -> &[u8] {
+        let start = at.start as usize;
+        let end = start + at.len as usize;
+        self.text.get(start..end).unwrap_or_default()
+    }
+
+    pub(crate) fn get(&self, at: Str) -> &OsStr {
+        OsStr::from_bytes(self.bytes(at))
+    }
+
+    /// The arguments, the program's name first.
+    pub(crate) fn argv(&self) -> Vec<&OsStr> {
+        let mut from = self.text.get(self.first..).unwrap_or_default();
+        let mut argv = Vec::new();
+        while argv.len() + 1 < self.envp {
+            let end = memchr::memchr(0, from).unwrap_or(from.len());
+            let (word, rest) = from.split_at(end);
+            argv.push(OsStr::from_bytes(word));
+            from = rest.get(1..).unwrap_or_default();
+        }
+        argv
+    }
+
+    /// How many variables the environment has.
+    pub(crate) fn envc(&self) -> usize {
+        self.envc
+    }
+
+    /// The names of the environment's variables. An entry without `=` has
+    /// none.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &OsStr> {
+        self.variables().map(|callback| {
+            let end = memchr::memchr(b'=', callback);
+            let name = end.and_then(|end| callback.get(..end));
+            OsStr::from_bytes(name.unwrap_or_default())
+        })
+    }
+
+    /// The value of a variable: of several the first, as getenv has it.
+    pub(crate) fn value(&self, name: &[u8]) -> Option<&[u8]> {
+        let mut values = self.variables().filter_map(|callback| {
+            callback.strip_prefix(name)?.strip_prefix(b"=")
+        });
+        values.next()
+    }
+
+    /// The entries of the environment.
+    fn variables(&self) -> impl Iterator<Item = &[u8]> {
+        let (text, _) = self.places();
+        let base = if self.bound { text } else { 0 };
+        let all = self.lists.get(self.envp..self.envp + self.envc);
+        all.unwrap_or_default().iter().map(move |at| {
+            let start = usize::try_from(at.saturating_sub(base)).ok();
+            let from = start.and_then(|start| self.text.get(start..));
+            let from = from.unwrap_or_default();
+            let end = memchr::memchr(0, from).unwrap_or(0);
+            from.get(..end).unwrap_or_default()
+        })
+    }
+
+    /// Where text and lists lie, from when they are bound.
+    pub(crate) fn places(&self) -> (u64, u64) {
+        let text = self.text.as_ptr().expose_provenance() as u64;
+        (text, self.lists.as_ptr().expose_provenance() as u64)
+    }
+
+    /// Turns places into addresses, for this process and those that have its
+    /// memory or a copy. Nothing may be added from here on.
+    pub(crate) fn bind(&mut self) {
+        let (text, _) = self.places();
+        if !self.bound {
+            for place in &mut self.lists {
+                *place = if *place == END { 0 } else { text + *place };
+            }
+            self.bound = true;
+        }
+    }
+
+    pub(crate) fn text(&self) -> &[u8] {
+        &self.text
+    }
+
+    pub(crate) fn lists(&self) -> &[u64] {
+        &self.lists
+    }
+}
+
+/// The arguments, and of the environment the names: a value may be a
+/// password, and this may be a log.
+impl fmt::Debug for StringTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&OsStr> = self.names().collect();
+        f.debug_struct("Words")
+            .field("argv", &self.argv())
+            .field("environment", &names)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{REST, Step, Str, StringError, StringTable};
+    use crate::parent::command::options::Options;
+
+    #[test]
+    fn of_two_paths_in_an_environment_the_first_is_searched() {
+        let mut strings = StringTable::new();
+        strings.inherited(b"PATH", b"/first").unwrap();
+        strings.inherited(b"PATH", b"/second").unwrap();
+        let path = strings.path().unwrap();
+        assert_eq!(strings.bytes(path), b"/first");
+    }
+
+    #[test]
+    fn a_word_with_a_nul_is_refused_and_nothing_is_cut() {
+        let mut strings = StringTable::new();
+        assert_eq!(strings.put(&[b"a\0b"]), Err(StringError::Nul));
+    }
+
+    #[test]
+    fn where_there_is_no_room_nothing_is_cut() {
+        let mut strings = StringTable::with_room(16);
+        let before = strings.text().len();
+        assert_eq!(strings.argument(&[b'a'; 16]), Err(StringError::Full));
+        assert_eq!(
+            strings.inherited(b"PATH", &[b'a'; 11]),
+            Err(StringError::Full)
+        );
+        assert_eq!(strings.pair(b"PATH", &[b'a'; 11]), Err(StringError::Full));
+        assert_eq!(strings.numbers(&[1, 2, 3, 4]), Err(StringError::Full));
+        assert_eq!(strings.path(), None);
+        assert_eq!((strings.text().len(), strings.lists().len()), (before, 0));
+        strings.argument(b"sh").unwrap();
+        strings.end_list();
+        strings.inherited(b"PATH", b"/bin/bin").unwrap_err();
+        strings.inherited(b"PATH", b"/bin/bi").unwrap();
+        assert_eq!(strings.bytes(strings.path().unwrap()), b"/bin/bi");
+        assert_eq!(strings.put(&[b"", b""]), Err(StringError::Full));
+        // What comes after the environment has room of its own.
+        strings.end_list();
+        strings.put(&[b"/srv"]).unwrap();
+        let room = strings.most - strings.text().len();
+        assert_eq!(room, REST - 5);
+    }
+
+    #[test]
+    fn the_option_that_has_too_much_text_is_named() {
+        let options = |arg: &str, value: &str| {
+            let env = [("A".into(), Some(value.into()))].into();
+            let args = [arg.into()].into();
+            let program = "/bin/true".into();
+            Options { program, args, env, ..Options::default() }
+        };
+        let step = |arg, value| {
+            let options = options(arg, value);
+            let mut strings = StringTable::with_room(22);
+            let made = strings.program(&options).map(drop);
+            let made = made.and_then(|()| strings.environment(&options, None));
+            let error = made.err()?;
+            assert_eq!(error.operand(), None);
+            Some(error.step())
+        };
+        assert_eq!(step("abcdef", "12"), None);
+        assert_eq!(step("abcdef", "123"), Some(Step::Env));
+        assert_eq!(step("abcdefabcdef", ""), Some(Step::Arg));
+    }
+
+    #[test]
+    fn lists_hold_addresses_of_the_text_once_bound() {
+        let mut strings = StringTable::new();
+        strings.argument(b"sh").unwrap();
+        strings.argument(b"").unwrap();
+        strings.end_list();
+        strings.pair(b"PATH", b"/bin").unwrap();
+        strings.end_list();
+        assert_eq!(strings.argv(), ["sh", ""]);
+        assert_eq!(strings.envc(), 1);
+        assert!(strings.names().eq(["PATH"]));
+        assert_eq!(strings.bytes(strings.path().unwrap()), b"/bin");
+        strings.bind();
+        strings.bind();
+        assert!(strings.names().eq(["PATH"]));
+        let (text, _) = strings.places();
+        assert_eq!(strings.lists(), [text + 76, text + 79, 0, text + 80, 0]);
+        assert_eq!(strings.envp(), 24);
+        assert_eq!(strings.bytes(Str { start: 76, len: 2 }), b"sh");
+        assert_eq!(strings.bytes(StringTable::ZERO), b"0");
+        assert_eq!(strings.bytes(StringTable::SHELL), b"/bin/sh");
+        assert_eq!(strings.bytes(StringTable::ROOT), b"/");
+        assert_eq!(
+            strings.bytes(StringTable::SIGSYS),
+            [0, 0, 0, 0x40, 0, 0, 0, 0]
+        );
+    }
+}

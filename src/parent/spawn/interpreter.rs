@@ -1,0 +1,201 @@
+//! Program: why a file that is there was not found. Asked after a failure.
+//!
+//! What is looked at may belong to somebody else by now: nothing but regular
+//! files is opened, and nothing outside the root that the child had.
+
+mod user;
+
+pub(crate) use user::{User, shut_interpreter};
+
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
+use rustix::io::Errno;
+
+use crate::parent::sealed_memfd::readable;
+use crate::parent::std::{
+    ffi::OsStr,
+    fs::File,
+    os::unix::{ffi::OsStrExt, fs::FileExt},
+    path::{Path, PathBuf},
+    vec,
+};
+
+/// How many files the kernel looks at, each the interpreter of the one
+/// before.
+const DEPTH: usize = 6;
+
+/// Where a child looked its paths up.
+#[derive(Debug, Default)]
+pub(crate) struct View {
+    /// The directory that was its root, if that was not ours.
+    pub(crate) root: Option<PathBuf>,
+    /// Its directory, seen from that root; empty, if that was ours.
+    pub(crate) dir: PathBuf,
+}
+
+impl View {
+    /// What the child found at a path, open for its name only (`O_PATH`).
+    /// Links lead where they led the child, which takes openat2 (Linux 5.6)
+    /// if it had a root of its own.
+    pub(crate) fn file(&self, path: &Path) -> Result<File, Errno> {
+        let path = self.dir.join(path);
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let none = Mode::empty();
+        let Some(root) = &self.root else {
+            return openat(CWD, &path, flags, none).map(File::from);
+        };
+        let root = openat(CWD, root, flags | OFlags::DIRECTORY, none)?;
+        let inside = ResolveFlags::IN_ROOT;
+        openat2(root, &path, flags, none, inside).map(File::from)
+    }
+}
+
+/// The interpreter that a program needs and that does not exist, and why: exec
+/// gives ENOENT for it, as it does for a program that is not there. `None` if
+/// nothing is missing, or nobody can tell.
+pub(crate) fn missing_interpreter(
+    program: File,
+    view: &View,
+) -> Option<(PathBuf, i32)> {
+    let mut file = program;
+    for _ in 0..DEPTH {
+        let found = interpreter(&file)?;
+        match view.file(&found) {
+            Ok(next) => file = next,
+            Err(e @ (Errno::NOENT | Errno::NOTDIR)) => {
+                return Some((found, e.raw_os_error()));
+            }
+            Err(_) => return None,
+        }
+    }
+    None
+}
+
+/// What a file says about who interprets it.
+fn interpreter(file: &File) -> Option<PathBuf> {
+    let file = readable(file)?;
+    let mut head = [0u8; 256];
+    let len = file.read_at(&mut head, 0).ok()?;
+    let head = head.get(..len)?;
+    let name = match head {
+        [b'#', b'!', line @ ..] => shebang(line),
+        [0x7F, b'E', b'L', b'F', ..] => return loader(&file, head),
+        _ => None,
+    }?;
+    Some(PathBuf::from(OsStr::from_bytes(name)))
+}
+
+/// The first word after `#!`.
+fn shebang(line: &[u8]) -> Option<&[u8]> {
+    let end = memchr::memchr(b'\n', line).unwrap_or(line.len());
+    let line = line.get(..end)?;
+    let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let line = line.get(line.iter().position(|byte| !blank(byte))?..)?;
+    let end = line.iter().position(blank).unwrap_or(line.len());
+    line.get(..end)
+}
+
+/// Where an ELF file of 32 or 64 bits says what: its table of segments, their
+/// size and number; in a segment its place in the file, and its length.
+struct Places {
+    table: usize,
+    size: usize,
+    place: usize,
+    len: usize,
+    wide: bool,
+}
+
+const NARROW: Places =
+    Places { table: 28, size: 42, place: 4, len: 16, wide: false };
+const WIDE: Places =
+    Places { table: 32, size: 54, place: 8, len: 32, wide: true };
+
+/// The path in the `PT_INTERP` of an ELF file.
+fn loader(file: &File, head: &[u8]) -> Option<PathBuf> {
+    const INTERP: u32 = 3;
+    let places = if *head.get(4)? == 1 { NARROW } else { WIDE };
+    let number = |bytes: &[u8], at| match places.wide {
+        true => long(bytes, at),
+        false => word(bytes, at).map(u64::from),
+    };
+    let at = number(head, places.table)?;
+    let size = half(head, places.size)?;
+    let count = half(head, places.size + 2)?;
+    for n in 0..u64::from(count) {
+        let mut row = [0u8; 56];
+        let len = if places.wide { 56 } else { 32 };
+        let row = row.get_mut(..len)?;
+        let place = at.checked_add(n.checked_mul(u64::from(size))?)?;
+        file.read_exact_at(row, place).ok()?;
+        if word(row, 0)? == INTERP {
+            let len = usize::try_from(number(row, places.len)?).ok()?;
+            // PATH_MAX, as the kernel has it.
+            let mut name = vec![0; Some(len).filter(|len| *len <= 4096)?];
+            file.read_exact_at(&mut name, number(row, places.place)?).ok()?;
+            let end = memchr::memchr(0, &name).unwrap_or(len);
+            let name = OsStr::from_bytes(name.get(..end)?);
+            return Some(PathBuf::from(name));
+        }
+    }
+    None
+}
+
+fn word(bytes: &[u8], at: usize) -> Option<u32> {
+    bytes.get(at..)?.first_chunk().copied().map(u32::from_le_bytes)
+}
+
+fn long(bytes: &[u8], at: usize) -> Option<u64> {
+    bytes.get(at..)?.first_chunk().copied().map(u64::from_le_bytes)
+}
+
+fn half(bytes: &[u8], at: usize) -> Option<u16> {
+    bytes.get(at..)?.first_chunk().copied().map(u16::from_le_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{loader, shebang};
+    use crate::parent::std::{self, fs::File};
+
+    #[test]
+    fn the_first_word_after_the_marks_is_the_interpreter() {
+        assert_eq!(shebang(b"/bin/sh\nx"), Some(&b"/bin/sh"[..]));
+        assert_eq!(shebang(b" \t/bin/sh -e\n"), Some(&b"/bin/sh"[..]));
+        assert_eq!(shebang(b"/usr/bin/env\tsh"), Some(&b"/usr/bin/env"[..]));
+        assert_eq!(shebang(b"  \n"), None);
+    }
+
+    #[test]
+    fn a_loader_is_found_in_files_of_32_and_64_bits() {
+        use crate::parent::std::io::Write;
+        for (class, table, size, place, len) in
+            [(1, 28, 42, 4, 16), (2, 32, 54, 8, 32)]
+        {
+            let mut bytes = [0u8; 200];
+            bytes[..5].copy_from_slice(&[0x7F, b'E', b'L', b'F', class]);
+            bytes[table] = 64;
+            bytes[size] = 56;
+            bytes[size + 2] = 1;
+            bytes[64] = 3;
+            bytes[64 + place] = 150;
+            bytes[64 + len] = 8;
+            bytes[150..157].copy_from_slice(b"/no/one");
+            let name = std::format!("offshoot-loader-{class}");
+            let path = std::env::temp_dir().join(name);
+            File::create(&path).unwrap().write_all(&bytes).unwrap();
+            let file = File::open(&path).unwrap();
+            std::fs::remove_file(&path).unwrap();
+            let found = loader(&file, &bytes);
+            assert_eq!(found.unwrap().to_str(), Some("/no/one"), "{class}");
+        }
+    }
+
+    #[test]
+    fn a_damaged_elf_header_names_no_loader() {
+        let file = File::open("/proc/self/exe").unwrap();
+        let mut head = [0xFFu8; 64];
+        assert_eq!(loader(&file, &head), None);
+        assert_eq!(loader(&file, &head[..40]), None);
+        head.fill(0);
+        assert_eq!(loader(&file, &head), None);
+    }
+}

@@ -1,0 +1,19 @@
+//! Spawn: the verbs of a command, and what runs between plan and child.
+
+mod attempt;
+mod changes;
+mod compiled_plan;
+mod diagnose;
+mod exec_in_place;
+mod fallback;
+mod interpreter;
+pub(crate) mod prepared;
+mod probe_fd;
+mod reason;
+mod retry;
+mod source_fds;
+mod status_page;
+mod stdio_pipes;
+mod tried;
+mod undo;
+mod verbs;
