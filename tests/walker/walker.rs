@@ -94,7 +94,8 @@ fn parts(path: &Path, names: [&str; 3]) -> Code {
 
 /// Assembles one of our files.
 fn assemble(program: &str, flags: &[&str], name: &str) -> Option<PathBuf> {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/child");
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let source = own.join("../../src/child");
     let file = format!("{name}-{}.o", std::process::id());
     let object = env::temp_dir().join(file);
     let run = Command::new(program)
