@@ -1,0 +1,171 @@
+//! Imports: which file of a crate names which other, and in what circles.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Which file imports from which others.
+pub(super) type Imports = BTreeMap<String, BTreeSet<String>>;
+
+/// The imports of every file. A path counts as one from the longest file name
+/// in it; a name that a `mod.rs` re-exports, as one from the file that defines
+/// it. Declaring a child or re-exporting from it is not an import: `mod.rs` is
+/// then its children's table of contents. But where the code of a `mod.rs` uses
+/// a child that imports from the `mod.rs`, neither can be understood without
+/// the other, and that is a circle like any.
+pub(super) fn imports(files: &[(Vec<String>, &str)]) -> Imports {
+    let names: BTreeSet<String> =
+        files.iter().map(|(own, _)| own.join("::")).collect();
+    let mut defined_in = BTreeMap::new();
+    let mut used = Vec::new();
+    for (own, code) in files {
+        let (reexports, rest) = split_reexports(code);
+        for path in all_paths(&reexports, own, &names) {
+            let name = path.last().cloned().unwrap_or_default();
+            let word = |c: char| !(c.is_alphanumeric() || c == '_');
+            if rest.split(word).any(|word| word == name) {
+                used.push((own, path.clone()));
+            }
+            defined_in.insert([own.clone(), vec![name]].concat(), path);
+        }
+        let found = all_paths(&rest, own, &names);
+        used.extend(found.into_iter().map(|path| (own, path)));
+    }
+    let mut all = Imports::new();
+    for (own, mut path) in used {
+        let origin = |path: &Vec<String>| {
+            let mut ends = (1..=path.len()).rev();
+            ends.find_map(|n| defined_in.get(&path[..n]).cloned())
+        };
+        while let Some(defined) = origin(&path) {
+            path = defined;
+        }
+        let mut prefixes =
+            (0..=path.len()).rev().map(|n| path[..n].join("::"));
+        let to = prefixes.find(|name| names.contains(name));
+        let (own, to) = (own.join("::"), to.unwrap_or_default());
+        if to != own {
+            all.entry(own).or_default().insert(to);
+        }
+    }
+    all
+}
+
+/// The `pub use` items of a file, and the rest of its code.
+fn split_reexports(code: &str) -> (String, String) {
+    let (mut reexports, mut rest) = (String::new(), String::new());
+    for item in code.split_inclusive(';') {
+        let start = item.rfind("pub").filter(|at| {
+            let mut words = item[*at..].split_whitespace();
+            let visibility = words.next().unwrap_or_default();
+            let short = visibility == "pub" || visibility.ends_with(')');
+            short && words.next() == Some("use")
+        });
+        let (before, reexport) = item.split_at(start.unwrap_or(item.len()));
+        rest.push_str(before);
+        reexports.push_str(reexport);
+    }
+    (reexports, rest)
+}
+
+/// `paths`, and those of a `mod.rs` that begin with one of its children.
+fn all_paths(
+    code: &str,
+    own: &[String],
+    names: &BTreeSet<String>,
+) -> Vec<Vec<String>> {
+    let mut found = paths(code, own);
+    let prefix = own.join("::") + "::";
+    let prefix = prefix.trim_start_matches("::");
+    for child in names.iter().filter_map(|name| name.strip_prefix(prefix)) {
+        let start = format!("{child}::");
+        for (at, _) in code.match_indices(&start) {
+            let before = code[..at].chars().next_back().unwrap_or(' ');
+            if !(before.is_alphanumeric() || before == '_' || before == ':') {
+                let tails = expand(&code[at..]);
+                found.extend(tails.iter().map(|p| [own, p].concat()));
+            }
+        }
+    }
+    found
+}
+
+/// The files that reach each other by their imports, a list a circle.
+pub(super) fn circles(imports: &Imports) -> BTreeSet<Vec<String>> {
+    let reached = |from: &String| {
+        let (mut seen, mut next) = (BTreeSet::new(), vec![from]);
+        while let Some(name) = next.pop() {
+            let targets = imports.get(name).into_iter().flatten();
+            next.extend(targets.filter(|to| seen.insert((*to).clone())));
+        }
+        seen
+    };
+    let reach: BTreeMap<&String, BTreeSet<String>> =
+        imports.keys().map(|name| (name, reached(name))).collect();
+    let circle = |name: &&String| -> Vec<String> {
+        let back =
+            |to: &&String| reach.get(*to).is_some_and(|r| r.contains(*name));
+        reach[*name].iter().filter(back).cloned().collect()
+    };
+    let all = reach.keys().map(circle);
+    all.filter(|circle| !circle.is_empty()).collect()
+}
+
+/// Every path in the code that begins with `crate` or `super`, from the root
+/// of the crate, with `{a, b}` multiplied out.
+pub(super) fn paths(code: &str, own: &[String]) -> Vec<Vec<String>> {
+    let code: String = code.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut found = Vec::new();
+    for start in ["crate::", "super::"] {
+        for (at, _) in code.match_indices(start) {
+            let before = code[..at].chars().next_back().unwrap_or(' ');
+            if before.is_alphanumeric() || before == '_' || before == ':' {
+                continue;
+            }
+            for path in expand(&code[at..]) {
+                let mut from = own.to_vec();
+                let mut words = path.into_iter().peekable();
+                if words.next_if(|word| word == "crate").is_some() {
+                    from.clear();
+                }
+                while words.next_if(|word| word == "super").is_some() {
+                    from.pop();
+                }
+                from.extend(words);
+                found.push(from);
+            }
+        }
+    }
+    found
+}
+
+/// `a::{b, c::d}` as its paths.
+fn expand(text: &str) -> Vec<Vec<String>> {
+    let end = text.find(|c: char| !(c.is_alphanumeric() || c == '_'));
+    let (word, rest) = text.split_at(end.unwrap_or(text.len()));
+    let Some(rest) = rest.strip_prefix("::") else {
+        return vec![vec![word.to_string()]];
+    };
+    let tails = match rest.strip_prefix('{') {
+        None => expand(rest),
+        Some(list) => {
+            let (mut depth, mut from, mut tails) = (0, 0, Vec::new());
+            for (at, c) in list.char_indices() {
+                if depth == 0 && (c == ',' || c == '}') {
+                    let item = list[from..at].trim();
+                    if !item.is_empty() {
+                        tails.extend(expand(item));
+                    }
+                    from = at + 1;
+                }
+                match c {
+                    '}' if depth == 0 => break,
+                    '{' => depth += 1,
+                    '}' => depth -= 1,
+                    _ => {}
+                }
+            }
+            tails
+        }
+    };
+    let join = |tail: Vec<String>| [vec![word.to_string()], tail].concat();
+    tails.into_iter().map(join).collect()
+}
