@@ -8,12 +8,15 @@ use std::fs::{self, File};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
-use std::{io, thread};
 
 use offshoot::{Child, Command, Engine, Error, PathSearch, Stdio, Step};
 use util::clean::is;
-use util::{alone, each_engine, each_of, program, scratch, skip};
+use util::fork::{exit, fork, reap};
+use util::{
+    alone, each_engine, each_of, is_root, limit, program, scratch, skip,
+};
 
 /// How long an error may take that waits for nobody.
 const SOON: Duration = Duration::from_secs(20);
@@ -35,17 +38,12 @@ fn fifo(path: &Path) {
     assert_eq!(unsafe { libc::mkfifo(path.as_ptr(), 0o777) }, 0);
 }
 
-fn root() -> bool {
-    // SAFETY: asks for a number.
-    unsafe { libc::geteuid() == 0 }
-}
-
 /// Whoever fills the directory that becomes a root may make links that lead
 /// out of it for us, and not for the child.
 #[test]
 fn nothing_outside_the_childs_root_is_looked_at() {
     let name = "nothing_outside_the_childs_root_is_looked_at";
-    if !root() {
+    if !is_root() {
         return skip(name, "a new root takes root");
     }
     let dir = scratch("outside");
@@ -116,7 +114,7 @@ fn a_script_by_descriptor_that_cannot_be_read_is_no_puzzle() {
     program(&path, b"#!/bin/sh\nexit 0\n");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o111)).unwrap();
     let test = || {
-        if root() {
+        if is_root() {
             // SAFETY: changes this thread's ids only.
             let done = unsafe {
                 libc::syscall(libc::SYS_setresuid, 65_534, 65_534, 65_534)
@@ -187,15 +185,10 @@ fn a_limit_that_was_lowered_is_the_reason_that_is_given() {
         let mut command = Command::new("/bin/true");
         command.engine(engine).fd(500, File::open("/dev/null").unwrap());
         let prepared = command.prepare().unwrap();
-        let limit = |to| {
-            let limit = libc::rlimit { rlim_cur: to, rlim_max: 1024 };
-            // SAFETY: reads one rlimit.
-            let done = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) };
-            assert_eq!(done, 0, "{}", io::Error::last_os_error());
-        };
-        limit(400);
+        let limit_to = |count| limit(libc::RLIMIT_NOFILE, count, 1024);
+        limit_to(400);
         let error = prepared.spawn().unwrap_err();
-        limit(1024);
+        limit_to(1024);
         assert_eq!(error.raw_os_error(), Some(libc::EBADF), "{error}");
         assert!(error.to_string().contains("RLIMIT_NOFILE"), "{error}");
         assert!(prepared.spawn().unwrap().wait().unwrap().success());
@@ -216,9 +209,7 @@ fn a_limit_on_files_is_an_error_of_whoever_writes_one() {
         command.memory(offshoot::Memory::Private).prepare().unwrap()
     };
     let paged = prepared();
-    let limit = libc::rlimit { rlim_cur: 3000, rlim_max: 3000 };
-    // SAFETY: reads one rlimit.
-    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_FSIZE, &limit) }, 0);
+    limit(libc::RLIMIT_FSIZE, 3000, 3000);
     let engine = |child: Child| child.launch().engine();
     assert_eq!(engine(paged.spawn().unwrap()), Engine::Copied);
     let error = Command::from_bytes(bytes).spawn().unwrap_err();
@@ -241,21 +232,16 @@ fn a_program_that_is_open_for_a_moment_is_waited_for_by_exec_too() {
     program(&path, b"#!/bin/sh\nexit 0\n");
     let exec = || {
         let writer = File::options().append(true).open(&path).unwrap();
-        // SAFETY: the child execs or ends by `_exit`.
-        let pid = unsafe { libc::fork() };
+        let pid = fork();
         if pid == 0 {
             drop(writer);
             let error = Command::new(&path).exec();
             let busy = error.raw_os_error() == Some(libc::ETXTBSY);
-            // SAFETY: ends the child.
-            unsafe { libc::_exit(if busy { 2 } else { 1 }) };
+            exit(if busy { 2 } else { 1 });
         }
         thread::sleep(Duration::from_millis(4));
         drop(writer);
-        let mut status = -1;
-        // SAFETY: waits for the child just made, and writes one int.
-        assert_eq!(unsafe { libc::waitpid(pid, &mut status, 0) }, pid);
-        status
+        reap(pid)
     };
     // On a busy machine the writer may be too late now and then.
     let seen: Vec<i32> = (0..20).map(|_| exec()).collect();

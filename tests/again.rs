@@ -15,14 +15,10 @@ use std::time::Duration;
 use offshoot::{Child, Command, Engine, Error, Memory, Stdio, Step};
 use util::clean::{clean, is};
 use util::filter::{self, Fate};
-use util::{alone, elf, program, scratch, skip};
+use util::{alone, elf, is_root, limit, program, scratch, skip};
 
 /// How long a spawn may take; one that loops takes longer.
 const SOON: Duration = Duration::from_secs(30);
-
-fn fate(errno: i32) -> Fate {
-    Fate::Errno(u16::try_from(errno).unwrap())
-}
 
 /// A spawn in a thread of its own, under these filters; it must not loop.
 #[track_caller]
@@ -33,7 +29,7 @@ fn filtered(
     let (send, receive) = mpsc::channel();
     thread::spawn(move || {
         for (nr, errno) in calls {
-            filter::install(*nr, fate(*errno));
+            filter::install(*nr, Fate::errno(*errno));
         }
         let _ = send.send(command.spawn());
     });
@@ -72,8 +68,7 @@ fn first_of_a_namespace<T: Send>(test: impl FnOnce() -> T + Send) -> T {
 
 /// Whether this process, which is the test's own, may make PID namespaces.
 fn is_ready(name: &str) -> bool {
-    // SAFETY: asks for a number.
-    if unsafe { libc::geteuid() } != 0 {
+    if !is_root() {
         skip(name, "a PID namespace takes CAP_SYS_ADMIN");
         return false;
     }
@@ -165,7 +160,7 @@ fn an_init_is_made_once_where_a_filter_refuses_what_is_best() {
                 let sh = || sh.spawn().and_then(Child::wait_with_output);
                 first_of_a_namespace(sh)
             };
-            let made = filter::with(nr, fate(libc::ENOSYS), test);
+            let made = filter::with(nr, Fate::errno(libc::ENOSYS), test);
             let output = made.unwrap();
             assert_eq!(output.stdout, b"1\n", "{nr} {memory:?}");
         }
@@ -186,7 +181,7 @@ fn what_works_in_another_thread_is_not_taken_for_granted() {
         sh.spawn().and_then(Child::wait_with_output).unwrap();
         let sh = || sh.spawn().and_then(Child::wait_with_output);
         let test = || first_of_a_namespace(sh);
-        let missing = fate(libc::ENOSYS);
+        let missing = Fate::errno(libc::ENOSYS);
         let made = filter::with(libc::SYS_close_range, missing, test);
         assert_eq!(made.unwrap().stdout, b"1\n", "{memory:?}");
     }
@@ -203,16 +198,12 @@ fn an_init_is_made_once_where_no_number_is_free() {
     }
     let path = scratch("full-init").join("seven");
     program(&path, &elf::seven());
-    let full = |limit| {
-        let limit = libc::rlimit { rlim_cur: limit, rlim_max: 4096 };
-        // SAFETY: reads one rlimit.
-        unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) };
-    };
+    let limit_to = |count| limit(libc::RLIMIT_NOFILE, count, 4096);
     let mut child = first_of_a_namespace(|| {
         let mut command = Command::new(&path);
-        full(0);
+        limit_to(0);
         let made = command.spawn();
-        full(4096);
+        limit_to(4096);
         made.unwrap()
     });
     assert!(child.pidfd().is_none());

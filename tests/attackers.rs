@@ -23,21 +23,18 @@ use attacker::{Attacker, Loot, OTHER};
 use held::{Held, held};
 use knob::{inside, secret, turn};
 use offshoot::{Child, Command, Engine, Error, Stdio};
-use util::{ENGINES, PRIVATE, alone, each_of, elf, scratch, skip};
+use util::{
+    ENGINES, PRIVATE, alone, dumpable, each_of, elf, is_root, scratch, skip,
+};
 
 const IMAGE: &str = "/memfd:offshoot (deleted)";
-
-fn root() -> bool {
-    // SAFETY: asks for a number.
-    unsafe { libc::geteuid() == 0 }
-}
 
 /// A child that becomes another user and enters a directory after that.
 fn lowered(engine: Engine) -> Command {
     let mut command = Command::new("/bin/true");
     command.engine(engine).env_clear().current_dir("/");
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    if root() {
+    if is_root() {
         command.gid(OTHER).uid(OTHER);
     } else {
         // SAFETY: asks for a number.
@@ -203,11 +200,6 @@ fn files_of_a_child_with_lowered_ids_stay_roots_and_no_page_is_open() {
     }
 }
 
-fn dumpable() -> i32 {
-    // SAFETY: asks for a number.
-    unsafe { libc::prctl(libc::PR_GET_DUMPABLE) }
-}
-
 #[test]
 fn the_parent_is_as_dumpable_as_before_while_a_child_lowers_its_ids() {
     let name =
@@ -264,7 +256,7 @@ fn state(of: &str) -> String {
 fn who_stops_the_child_does_not_hold_its_caller_beyond_signals() {
     let name = "who_stops_the_child_does_not_hold_its_caller_beyond_signals";
     let _alone = alone();
-    if root() && !inside(name) {
+    if is_root() && !inside(name) {
         return;
     }
     let tool = Attacker::new(name);
@@ -303,7 +295,7 @@ fn who_stops_the_child_does_not_hold_its_caller_beyond_signals() {
             let stop = tool.attack(held.pid, "stop");
             assert_eq!(
                 stop.is("signal"),
-                if root() { libc::EPERM } else { 0 }
+                if is_root() { libc::EPERM } else { 0 }
             );
             tool.attack(held.pid, "go");
         },
@@ -366,7 +358,7 @@ fn the_program_of_a_child_in_its_image_is_sealed_and_never_the_hosts() {
     };
     // Jailed: a new root, for which it takes root.
     for jailed in [false, true] {
-        if jailed && !root() {
+        if jailed && !is_root() {
             continue;
         }
         let program = if jailed { "/census" } else { "/bin/true" };

@@ -11,6 +11,7 @@ use std::path::Path;
 use offshoot::{Command, Engine, PathSearch, Stdio, Step};
 use util::clean::{clean, is, spawn};
 use util::filter::{self, Fate};
+use util::fork::forked;
 use util::search::{X, fixture, tried};
 use util::{alone, each_engine};
 
@@ -181,18 +182,12 @@ fn candidates_are_looked_for_below_a_new_root_and_in_place() {
                     is there";
         assert_eq!(error.to_string(), text);
     });
-    // SAFETY: the fork becomes a program, or ends.
-    let pid = unsafe { libc::fork() };
-    if pid == 0 {
+    let status = forked(|| {
         let mut command =
             Command::candidates(["/no/such", "/etc/passwd", "/bin/sh"]);
         drop(command.args(["-c", "exit 5"]).exec());
-        // SAFETY: ends the fork.
-        unsafe { libc::_exit(1) };
-    }
-    let mut status = 0;
-    // SAFETY: waits for the fork, and writes one int.
-    assert_eq!(unsafe { libc::waitpid(pid, &mut status, 0) }, pid);
+        1
+    });
     assert_eq!(libc::WEXITSTATUS(status), 5);
 }
 

@@ -13,15 +13,20 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use offshoot::{Command, Engine, Step};
-use util::alone;
-use util::clean::is;
+use offshoot::{Command, Step};
+use util::clean::{is, isolated};
 use util::filter::{self, Fate};
+use util::{alone, fallbacks};
 
-fn isolated(program: &str) -> Command {
-    let mut command = Command::new(program);
-    command.engine(Engine::Isolated);
-    command
+/// Runs a test again in a PID namespace of its own, as `inside` does, or
+/// skips it.
+#[track_caller]
+fn in_own_pids(test: &str) -> bool {
+    let wrap = util::own_pids();
+    if wrap.is_empty() {
+        util::skip(test, "no PID namespace for this user");
+    }
+    !wrap.is_empty() && util::inside(test, &wrap)
 }
 
 /// A program that runs is confirmed to, and one that is not there is not.
@@ -117,7 +122,7 @@ fn a_caller_of_real_time_priority_leaves_the_processor_to_its_child() {
     unsafe { libc::CPU_SET(first, &mut set) };
     // SAFETY: reads one set.
     assert_eq!(unsafe { libc::sched_setaffinity(0, size, &set) }, 0);
-    let fate = Fate::Errno(u16::try_from(libc::EPERM).unwrap());
+    let fate = Fate::errno(libc::EPERM);
     // The slower way, and the quicker.
     for nr in [libc::SYS_process_mrelease, libc::SYS_acct] {
         let refused = filter::with(nr, fate, || {
@@ -148,7 +153,7 @@ fn a_caller_of_real_time_priority_leaves_the_processor_to_its_child() {
 #[test]
 fn a_program_is_confirmed_under_every_filter() {
     let _alone = alone();
-    let errno = |errno: i32| Fate::Errno(u16::try_from(errno).unwrap());
+    let errno = |errno: i32| Fate::errno(errno);
     let mrelease = [
         errno(0),
         errno(libc::ENOSYS),
@@ -177,11 +182,7 @@ fn dockers_filter_changes_the_call_and_nothing_else() {
             for _ in 0..20 {
                 let mut child = isolated("/bin/true").spawn().unwrap();
                 assert!(child.launch().confirmed());
-                let told: Vec<_> = child
-                    .launch()
-                    .fallbacks()
-                    .map(|f| (f.feature(), f.raw_os_error()))
-                    .collect();
+                let told = fallbacks(child.launch());
                 assert_eq!(told, [("clone3", Some(libc::ENOSYS))]);
                 assert!(child.wait().unwrap().success());
             }
@@ -217,7 +218,7 @@ fn a_number_that_another_child_has_by_now_is_not_waited_for() {
             Err(error) => panic!("{error}"),
         };
         assert_eq!(second.id(), first.id());
-        let fate = Fate::Errno(u16::try_from(fate).unwrap());
+        let fate = Fate::errno(fate);
         let waited = filter::with(libc::SYS_waitid, fate, || first.wait());
         match waited {
             Ok(status) => assert_eq!(status.signal(), Some(libc::SIGKILL)),
@@ -286,11 +287,7 @@ fn while_killed_and_reaped(within: u64, work: impl FnOnce()) {
 fn a_name_that_is_nowhere_is_an_error_whoever_kills_and_reaps() {
     let name = "a_name_that_is_nowhere_is_an_error_whoever_kills_and_reaps";
     let _alone = alone();
-    let wrap = util::own_pids();
-    if wrap.is_empty() {
-        return util::skip(name, "no PID namespace for this user");
-    }
-    if !util::inside(name, &wrap) {
+    if !in_own_pids(name) {
         return;
     }
     let dirs: Vec<String> = (0..4000).map(|n| format!("/nope/{n}")).collect();
@@ -320,11 +317,7 @@ fn a_name_that_is_nowhere_is_an_error_whoever_kills_and_reaps() {
 fn exec_is_told_from_death_although_another_thread_reaps() {
     let name = "exec_is_told_from_death_although_another_thread_reaps";
     let _alone = alone();
-    let wrap = util::own_pids();
-    if wrap.is_empty() {
-        return util::skip(name, "no PID namespace for this user");
-    }
-    if !util::inside(name, &wrap) {
+    if !in_own_pids(name) {
         return;
     }
     let path = util::scratch("told").join("out");
@@ -370,11 +363,7 @@ fn a_child_of_the_same_number_does_not_stand_in_for_one_that_died() {
     let name =
         "a_child_of_the_same_number_does_not_stand_in_for_one_that_died";
     let _alone = alone();
-    let wrap = util::own_pids();
-    if wrap.is_empty() {
-        return util::skip(name, "no PID namespace for this user");
-    }
-    if !util::inside(name, &wrap) {
+    if !in_own_pids(name) {
         return;
     }
     let mut probe = Command::new("/bin/true");

@@ -16,7 +16,7 @@ use offshoot::{
 use util::clean::{clean, is, spawn};
 use util::filter::{self, Fate};
 use util::mirror::Report;
-use util::{alone, each_engine};
+use util::{alone, each_engine, is_root, reporter, run};
 
 /// Where version 2 lies: by itself, or beside version 1.
 fn root() -> Option<PathBuf> {
@@ -62,19 +62,10 @@ impl Drop for Group {
 }
 
 fn report(command: &mut Command) -> (Report, Option<CgroupEntry>) {
-    let child = command.stdout(Stdio::piped()).spawn().unwrap();
-    let launch = *child.launch();
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success(), "{output:?}");
+    let (report, launch) = run(command);
     let born = launch.flags().contains(CloneFlags::INTO_CGROUP);
     assert_eq!(born, launch.cgroup() == Some(CgroupEntry::Born));
-    (Report::parse(&output.stdout), launch.cgroup())
-}
-
-fn free() -> Command {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.arg(util::mirror::ASK).arg("-");
-    command
+    (report, launch.cgroup())
 }
 
 #[test]
@@ -83,7 +74,7 @@ fn a_child_is_in_the_group_that_it_was_asked_for() {
     let name = "a_child_is_in_the_group_that_it_was_asked_for";
     let Some(group) = Group::new(name) else { return };
     let ends = |report: &Report| report.one("cgroup").ends_with(group.name());
-    assert!(!ends(&report(&mut free()).0));
+    assert!(!ends(&report(&mut reporter()).0));
     each_engine(|engine| {
         let mut command = util::mirror(engine);
         let (seen, how) = report(command.cgroup(group.0.as_path()));
@@ -95,9 +86,12 @@ fn a_child_is_in_the_group_that_it_was_asked_for() {
     });
     let dir = fs::File::open(&group.0).unwrap();
     let given = Cgroup::from(OwnedFd::from(dir));
-    assert!(ends(&report(free().cgroup(given.clone())).0), "by descriptor");
+    assert!(
+        ends(&report(reporter().cgroup(given.clone())).0),
+        "by descriptor"
+    );
     for method in [Method::Fork, Method::Vfork] {
-        let mut command = free();
+        let mut command = reporter();
         command.cgroup(given.clone()).method(method);
         let (seen, how) = report(&mut command);
         assert!(ends(&seen), "{method:?}");
@@ -106,7 +100,7 @@ fn a_child_is_in_the_group_that_it_was_asked_for() {
     }
     // Linux 5.3 to 5.6, whose clone3 does not know the field.
     filter::with_clone3_of(80, || {
-        let mut command = free();
+        let mut command = reporter();
         command.cgroup(group.0.as_path());
         let child = command.stdout(Stdio::piped()).spawn().unwrap();
         let launch = *child.launch();
@@ -124,9 +118,9 @@ fn a_child_is_in_the_group_that_it_was_asked_for() {
     });
     // Blocked.
     for (errno, call) in [(libc::ENOSYS, "clone"), (libc::EPERM, "clone")] {
-        let fate = Fate::Errno(u16::try_from(errno).unwrap());
+        let fate = Fate::errno(errno);
         filter::with(libc::SYS_clone3, fate, || {
-            let mut command = free();
+            let mut command = reporter();
             command.cgroup(group.0.as_path()).stdout(Stdio::piped());
             let child = command.spawn().unwrap();
             assert_eq!(child.launch().call(), call);
@@ -254,8 +248,7 @@ fn enabled_controllers_and_full_groups_say_so() {
 fn a_group_that_is_not_delegated_says_so() {
     let _alone = alone();
     let name = "a_group_that_is_not_delegated_says_so";
-    // SAFETY: asks for a number.
-    let user = unsafe { libc::geteuid() } != 0;
+    let user = !is_root();
     let Some(root) = root() else {
         return util::skip(name, "no cgroup2");
     };
@@ -313,8 +306,7 @@ fn a_frozen_group_is_entered_with_memory_of_its_own() {
 fn a_process_gets_the_id_that_was_chosen() {
     let _alone = alone();
     let name = "a_process_gets_the_id_that_was_chosen";
-    // SAFETY: asks for a number.
-    if unsafe { libc::geteuid() } != 0 {
+    if !is_root() {
         let mut command = Command::new("/bin/true");
         let error = command.set_tid([30_001]).spawn().unwrap_err();
         is(&error, Step::SetTid, Some("[30001]"), libc::EPERM);

@@ -8,17 +8,12 @@ use std::io;
 
 use offshoot::{Command, Step};
 use util::clean::{clean, is};
-use util::{each_engine, elf, scratch};
-
-fn root() -> bool {
-    // SAFETY: asks for a number.
-    unsafe { libc::geteuid() == 0 }
-}
+use util::{each_engine, elf, is_root, scratch};
 
 #[test]
 fn a_new_root_is_entered_and_its_outside_is_gone() {
     let name = "a_new_root_is_entered_and_its_outside_is_gone";
-    if !root() {
+    if !is_root() {
         return util::skip(name, "chroot takes CAP_SYS_CHROOT");
     }
     let jail = scratch("jail");
@@ -59,7 +54,7 @@ fn a_root_that_cannot_be_entered_is_named() {
         // there, and that it is not for one that is not.
         is(&error, Step::Chroot, Some("/nope"), libc::ENOENT);
         command.chroot("/");
-        if !root() {
+        if !is_root() {
             let error = clean(|| command.spawn().map(drop));
             is(&error, Step::Chroot, Some("/"), libc::EPERM);
         }

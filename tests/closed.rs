@@ -9,7 +9,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 use offshoot::{CloneFlags, Command, Engine, Error, Stdio, Step};
 use util::mirror::{ASK, Report, descriptors};
-use util::{each_engine, scratch};
+use util::{each_engine, limit, scratch};
 
 /// Which of 0 to 2 are open here.
 fn open() -> Vec<u32> {
@@ -91,13 +91,6 @@ fn child(
     Ok((report.fds(), child.launch().extra_probe_fd()))
 }
 
-fn limit(descriptors: u64) {
-    let limit = libc::rlimit { rlim_cur: descriptors, rlim_max: 4096 };
-    // SAFETY: reads one rlimit.
-    let done = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) };
-    assert_eq!(done, 0);
-}
-
 /// The limit that leaves so many numbers free.
 fn leaves() -> Vec<u64> {
     let all: Vec<String> = descriptors().into_iter().map(|fd| fd.0).collect();
@@ -121,9 +114,9 @@ fn running_out_of_descriptors_is_named_and_leaks_nothing() {
             let mut command = Command::new("/bin/true");
             command.stdin(Stdio::piped()).stdout(Stdio::piped());
             command.stderr(Stdio::piped()).engine(engine);
-            limit(most);
+            limit(libc::RLIMIT_NOFILE, most, 4096);
             let spawned = command.spawn();
-            limit(4096);
+            limit(libc::RLIMIT_NOFILE, 4096, 4096);
             match spawned {
                 Ok(mut child) => {
                     assert!(child.wait().unwrap().success());
@@ -167,7 +160,7 @@ fn the_highest_descriptor_there_may_be_can_be_given() {
     let above = |engine: Engine| {
         let path = scratch("highest").join("out");
         let file = fs::File::create(&path).unwrap();
-        limit(300);
+        limit(libc::RLIMIT_NOFILE, 300, 4096);
         // SAFETY: duplicates an open descriptor to a number that is free.
         let high = unsafe { libc::dup2(file.as_raw_fd(), 299) };
         assert_eq!(high, 299);
@@ -267,9 +260,9 @@ fn each_option_that_makes_a_descriptor_names_itself_when_there_is_none() {
                 let before = descriptors();
                 let mut command = make();
                 command.engine(engine);
-                limit(most);
+                limit(libc::RLIMIT_NOFILE, most, 4096);
                 let spawned = command.spawn();
-                limit(4096);
+                limit(libc::RLIMIT_NOFILE, 4096, 4096);
                 drop(command);
                 match spawned {
                     Ok(mut child) => {

@@ -8,18 +8,11 @@ use std::os::fd::OwnedFd;
 
 use offshoot::{Command, Memory, Stdio};
 use util::filter::{self, Fate};
-use util::mirror::{ASK, Report};
-use util::{alone, each_engine, mirror};
+use util::mirror::ASK;
+use util::{alone, each_engine, mirror, run};
 
 fn open(path: &str) -> OwnedFd {
     File::open(path).unwrap().into()
-}
-
-fn reported(command: &mut Command) -> Report {
-    let child = command.stdout(Stdio::piped()).spawn().unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success(), "{output:?}");
-    Report::parse(&output.stdout)
 }
 
 /// Pipes, `/dev/null`, the directory, an image and its page: whatever number
@@ -34,7 +27,7 @@ fn numbers_of_what_the_parent_makes_can_be_targets() {
             if target != 3 {
                 command.fd(3, open("/dev/zero"));
             }
-            let report = reported(&mut command);
+            let report = run(&mut command).0;
             let mut want = vec![0, 1, 2, 3, target.unsigned_abs()];
             want.dedup();
             assert_eq!(report.fds(), want, "{engine}");
@@ -63,13 +56,13 @@ fn maps_are_the_same_where_something_is_missing_or_blocked() {
             command.fd(target, open("/dev/zero"));
         }
         command.stdin(Stdio::null()).stderr(Stdio::piped());
-        let report = reported(command.current_dir_fd(open("/")));
+        let report = run(command.current_dir_fd(open("/"))).0;
         assert_eq!(report.fds(), [0, 1, 2, 3, 4, 100, 1000]);
         assert_eq!(report.one("cwd"), "/");
         let mut command = Command::from_fd(File::open(&exe).unwrap());
         command.args([ASK, "-"]).memory(memory).fd(9, open("/dev/zero"));
         command.listen_fds([open("/dev/zero"), open("/dev/zero")]);
-        let report = reported(&mut command);
+        let report = run(&mut command).0;
         assert_eq!(report.fds(), [0, 1, 2, 3, 4, 9]);
         let told = |env: &&str| {
             let pid = env.strip_prefix("LISTEN_PID=");
@@ -79,7 +72,7 @@ fn maps_are_the_same_where_something_is_missing_or_blocked() {
     };
     for nr in calls {
         for errno in [libc::ENOSYS, libc::EPERM] {
-            let fate = Fate::Errno(u16::try_from(errno).unwrap());
+            let fate = Fate::errno(errno);
             filter::with(nr, fate, || {
                 test(Memory::Auto);
                 test(Memory::Private);

@@ -12,7 +12,7 @@ use std::process;
 use offshoot::{Command, Engine, Launch, Memory, Method, Stdio, Step};
 use util::clean::is;
 use util::mirror::descriptors;
-use util::{ENGINES, alone, outside, scratch, skip};
+use util::{ENGINES, alone, fallbacks, outside, scratch, skip};
 
 fn echo() -> Command {
     let mut echo = Command::new("/bin/echo");
@@ -171,9 +171,7 @@ fn where_memory_files_may_not_run_private_memory_is_a_copy() {
     fs::write(KNOB, "2").unwrap();
     let launch = served(private);
     assert_eq!(launch.engine(), Engine::Copied);
-    let told = launch.fallbacks().map(|f| (f.feature(), f.raw_os_error()));
-    let told: Vec<_> = told.collect();
-    assert_eq!(told, [("memfd_create", Some(libc::EACCES))]);
+    assert_eq!(fallbacks(&launch), [("memfd_create", Some(libc::EACCES))]);
     let mut named = echo();
     let error = named.engine(Engine::Isolated).spawn().unwrap_err();
     is(&error, Step::Image, None, libc::EACCES);

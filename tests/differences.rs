@@ -13,7 +13,7 @@ use std::{env, io, mem, process, ptr};
 
 use offshoot::{Command, Error, Groups, Step};
 use util::mirror::{ASK, Report, descriptors};
-use util::{alone, inside, program, scratch};
+use util::{alone, inside, is_root, program, scratch};
 
 /// The same words for both builders, and what they report.
 macro_rules! reports {
@@ -40,11 +40,6 @@ macro_rules! errors {
         let _ = $body;
         (std, $c.spawn().map(drop).unwrap_err())
     }};
-}
-
-fn root() -> bool {
-    // SAFETY: asks for a number.
-    unsafe { libc::geteuid() == 0 }
 }
 
 #[test]
@@ -263,7 +258,7 @@ fn wrappers_of_libc_and_its_fork_handlers_see_nothing_of_a_spawn() {
 fn all_user_ids_become_the_one_that_was_asked_for() {
     let name = "all_user_ids_become_the_one_that_was_asked_for";
     let _alone = alone();
-    if !root() {
+    if !is_root() {
         return util::skip(name, "only root has other ids to change to");
     }
     let words = ["Uid", "/proc/self/status"];

@@ -214,7 +214,7 @@ fn every_call_of_the_child_that_fails_is_named() {
                 if nr == libc::SYS_close_range && errno != libc::EMFILE {
                     continue;
                 }
-                let fate = Fate::Errno(u16::try_from(errno).unwrap());
+                let fate = Fate::errno(errno);
                 let fail = || filter::with(nr, fate, spawn(full(engine)));
                 is(&clean(fail), step, operand, errno);
             }
@@ -270,7 +270,7 @@ fn a_refused_clone_is_an_error_of_the_clone() {
             _ => libc::SYS_clone3,
         };
         for errno in [libc::EAGAIN, libc::ENOMEM] {
-            let fate = Fate::Errno(u16::try_from(errno).unwrap());
+            let fate = Fate::errno(errno);
             let fail = || filter::with(nr, fate, spawn(full(engine)));
             is(&clean(fail), Step::Clone, None, errno);
         }

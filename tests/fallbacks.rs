@@ -16,35 +16,13 @@ use offshoot::{
 use util::clean::{clean, is, spawn};
 use util::filter::{self, Fate};
 use util::mirror::Report;
-use util::{alone, mirror};
+use util::{alone, fallbacks, mirror, reporter};
 
 const ENGINE_AUTO: Engine = Engine::Suspended;
 
-fn fate(errno: i32) -> Fate {
-    Fate::Errno(u16::try_from(errno).unwrap())
-}
-
-/// The reporter, with an engine of the library's choice.
-fn free() -> Command {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.arg(util::mirror::ASK).arg("-");
-    command
-}
-
-/// Runs it with both pipes; what it says, and how it was launched.
+/// As `util::run`, with a pipe for standard input too.
 fn run(command: &mut Command) -> (Report, Launch) {
-    let mut child =
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    let launch = *child.launch();
-    drop(child.stdin.take());
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success(), "{output:?}");
-    (Report::parse(&output.stdout), launch)
-}
-
-fn features(launch: &Launch) -> Vec<(&'static str, Option<i32>)> {
-    let one = |f: &offshoot::Fallback| (f.feature(), f.raw_os_error());
-    launch.fallbacks().map(one).collect()
+    util::run(command.stdin(Stdio::piped()))
 }
 
 /// Descriptors that would be inherited, were they not closed.
@@ -64,10 +42,10 @@ fn without_clone3_the_legacy_clone_serves() {
     let _alone = alone();
     for errno in [libc::ENOSYS, libc::EPERM, libc::EINVAL] {
         let nr = libc::SYS_clone3;
-        filter::with(nr, fate(errno), || {
+        filter::with(nr, Fate::errno(errno), || {
             // The second knows already, but for EINVAL, which has causes.
             for _ in 0..2 {
-                let (report, launch) = run(&mut free());
+                let (report, launch) = run(&mut reporter());
                 assert_eq!(report.fds(), [0, 1, 2]);
                 assert_eq!(launch.call(), "clone");
                 assert_eq!(launch.engine(), ENGINE_AUTO);
@@ -76,12 +54,12 @@ fn without_clone3_the_legacy_clone_serves() {
                     | CloneFlags::PIDFD
                     | CloneFlags::FILES;
                 assert_eq!(launch.flags(), want);
-                assert_eq!(features(&launch), [("clone3", Some(errno))]);
+                assert_eq!(fallbacks(&launch), [("clone3", Some(errno))]);
                 assert!(launch.confirmed());
                 let text = launch.to_string();
                 assert!(text.contains("clone instead of clone3"), "{text}");
             }
-            let (_, launch) = run(free().memory(Memory::Private));
+            let (_, launch) = run(reporter().memory(Memory::Private));
             assert_eq!(launch.engine(), Engine::Isolated);
             assert_eq!(launch.call(), "clone");
         });
@@ -96,18 +74,18 @@ fn a_strict_method_says_why_not() {
             let mut strict = Command::new("/bin/true");
             strict.method(Method::Clone3).memory(memory);
             let nr = libc::SYS_clone3;
-            let fail = || filter::with(nr, fate(errno), spawn(strict));
+            let fail = || filter::with(nr, Fate::errno(errno), spawn(strict));
             is(&clean(fail), Step::Clone, None, errno);
         }
         let mut ids = Command::new("/bin/true");
         ids.set_tid([99]);
         let nr = libc::SYS_clone3;
-        let error = clean(|| filter::with(nr, fate(errno), spawn(ids)));
+        let error = clean(|| filter::with(nr, Fate::errno(errno), spawn(ids)));
         assert_eq!(error.raw_os_error(), Some(errno), "never dropped");
         let mut fork = Command::new("/bin/true");
         fork.method(Method::Fork);
         let nr = libc::SYS_clone;
-        let fail = || filter::with(nr, fate(errno), spawn(fork));
+        let fail = || filter::with(nr, Fate::errno(errno), spawn(fork));
         is(&clean(fail), Step::Clone, None, errno);
     }
 }
@@ -139,7 +117,7 @@ fn methods_are_what_they_are_called() {
     ];
     for (method, call, engine) in cases {
         let _leaky = leaky();
-        let (report, launch) = run(free().method(method));
+        let (report, launch) = run(reporter().method(method));
         assert_eq!(report.fds(), [0, 1, 2], "{method:?}");
         assert_eq!((launch.call(), launch.engine()), (call, engine));
         assert_eq!(launch.fallbacks().count(), 0);
@@ -163,7 +141,7 @@ fn no_handler_of_the_parents_is_left_by_a_legacy_clone() {
     // A signal that is pending for the child as it opens its mask finds the
     // default, and the child dies of it: no handler of ours has run.
     for method in [Method::Fork, Method::Vfork, Method::Clone3] {
-        let (report, _) = run(free().method(method));
+        let (report, _) = run(reporter().method(method));
         let hex = |key| u64::from_str_radix(report.one(key), 16).unwrap();
         assert_eq!(hex("SigCgt"), 0, "{method:?}");
         let winch = 1u64 << (libc::SIGWINCH - 1);
@@ -180,22 +158,22 @@ fn without_close_range_descriptors_are_listed() {
     let _alone = alone();
     let _leaky = leaky();
     for errno in [libc::ENOSYS, libc::EPERM, libc::EINVAL] {
-        filter::with(libc::SYS_close_range, fate(errno), || {
+        filter::with(libc::SYS_close_range, Fate::errno(errno), || {
             for memory in [Memory::Shared, Memory::Private] {
-                let (report, launch) = run(free().memory(memory));
+                let (report, launch) = run(reporter().memory(memory));
                 assert_eq!(report.fds(), [0, 1, 2], "{errno} {memory:?}");
                 let want = [("close_range", Some(errno))];
-                assert_eq!(features(&launch), want);
+                assert_eq!(fallbacks(&launch), want);
                 assert!(!launch.flags().contains(CloneFlags::FILES));
             }
-            let mut hooked = free();
+            let mut hooked = reporter();
             // SAFETY: the hook makes one call through its context.
             unsafe {
                 hooked.pre_exec(|context| context.dup2(2, 50));
             }
             let (report, launch) = run(&mut hooked);
             assert_eq!(report.fds(), [0, 1, 2, 50], "marked, not closed");
-            assert_eq!(features(&launch), [("close_range", Some(errno))]);
+            assert_eq!(fallbacks(&launch), [("close_range", Some(errno))]);
         });
     }
 }
@@ -206,7 +184,7 @@ fn without_descriptors_for_processes_the_number_serves() {
     // A kernel before 5.4, or a filter: no wait by descriptor.
     for errno in [libc::EINVAL, libc::EPERM, libc::ENOSYS] {
         let nr = libc::SYS_waitid;
-        filter::with(nr, fate(errno), || {
+        filter::with(nr, Fate::errno(errno), || {
             if errno == libc::EINVAL {
                 // Nothing else gives EINVAL; it is passed on.
                 return;
@@ -221,7 +199,7 @@ fn without_descriptors_for_processes_the_number_serves() {
         assert!(!util::has_children());
     }
     // No way to open one: the pipe engine makes do.
-    filter::with(libc::SYS_pidfd_open, fate(libc::ENOSYS), || {
+    filter::with(libc::SYS_pidfd_open, Fate::errno(libc::ENOSYS), || {
         let mut sh = Command::new("/bin/sh");
         sh.args(["-c", "kill -9 $$"]).engine(Engine::Pipe);
         let mut child = sh.spawn().unwrap();
@@ -239,18 +217,18 @@ fn without_descriptors_for_processes_the_number_serves() {
 #[test]
 fn without_a_robust_list_the_pipe_serves() {
     let _alone = alone();
-    filter::with(libc::SYS_set_robust_list, fate(libc::ENOSYS), || {
-        let (report, launch) = run(free().memory(Memory::Private));
+    filter::with(libc::SYS_set_robust_list, Fate::errno(libc::ENOSYS), || {
+        let (report, launch) = run(reporter().memory(Memory::Private));
         assert_eq!(report.fds(), [0, 1, 2]);
         assert_eq!(launch.engine(), Engine::Pipe);
         let want = [("clone flags", Some(libc::ENOSYS))];
-        assert_eq!(features(&launch), want);
+        assert_eq!(fallbacks(&launch), want);
     });
     // Whoever named the engine gets no other.
     let mut named = mirror(Engine::Copied);
     named.stdout(Stdio::null());
     let nr = libc::SYS_set_robust_list;
-    let fail = || filter::with(nr, fate(libc::ENOSYS), spawn(named));
+    let fail = || filter::with(nr, Fate::errno(libc::ENOSYS), spawn(named));
     is(&clean(fail), Step::RobustList, None, libc::ENOSYS);
 }
 

@@ -13,7 +13,7 @@ use std::path::Path;
 use offshoot::{Command, Engine, Error, Prepared, Stdio, Step};
 use util::clean::{clean, is};
 use util::mirror::{ASK, Report};
-use util::{alone, each_engine, mirror, scratch};
+use util::{alone, each_engine, limit, mirror, scratch};
 
 /// A file of this name, at this number or the first that is free above it.
 fn file_at(dir: &Path, name: &str, least: RawFd) -> OwnedFd {
@@ -292,11 +292,9 @@ fn a_number_that_is_not_below_the_limit_is_refused_by_name() {
     if !util::inside(name, &[]) {
         return;
     }
-    let limit = libc::rlimit { rlim_cur: 200, rlim_max: 200 };
     let dir = scratch("limit");
     let above = file_at(&dir, "above", 250);
-    // SAFETY: reads one rlimit.
-    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) }, 0);
+    limit(libc::RLIMIT_NOFILE, 200, 200);
     each_engine(|engine| {
         let mut command = mirror(engine);
         command.fd(200, File::open("/dev/null").unwrap());

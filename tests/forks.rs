@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use offshoot::{Command, Engine, Errno, HookContext, Step};
 use util::clean::is;
-use util::{NO_IMAGE, alone, each_of, has_children};
+use util::{NO_IMAGE, alone, each_of, fork, has_children};
 
 type Hook = fn(&mut HookContext<'_>) -> Result<(), Errno>;
 
@@ -41,16 +41,9 @@ fn cover_all(context: &mut HookContext<'_>) -> Result<(), Errno> {
     (3..64).try_for_each(|fd| context.dup2(0, fd))
 }
 
-/// 0 in the fork. By a raw call, as nothing of libc's is needed.
-fn fork() -> i64 {
-    let flags = libc::c_long::from(libc::SIGCHLD);
-    // SAFETY: a clone without memory or a stack of its own is a fork.
-    unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) }
-}
-
 /// As `daemon(3)`.
 fn leave(context: &mut HookContext<'_>) -> Result<(), Errno> {
-    if fork() != 0 {
+    if fork::raw() != 0 {
         // SAFETY: ends the parent half.
         unsafe { libc::_exit(0) };
     }
@@ -76,7 +69,7 @@ fn leave_and_fail(context: &mut HookContext<'_>) -> Result<(), Errno> {
 
 /// The parent half stays until the fork is gone.
 fn stay(_: &mut HookContext<'_>) -> Result<(), Errno> {
-    if fork() != 0 {
+    if fork::raw() != 0 {
         let mut status = 0;
         // SAFETY: writes one int.
         unsafe { libc::wait(&mut status) };

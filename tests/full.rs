@@ -11,14 +11,7 @@ use offshoot::{
     Child, CloneFlags, Command, Engine, Error, Groups, Method, Stdio,
 };
 use util::mirror::descriptors;
-use util::{alone, each_of, elf, program, scratch};
-
-fn limit(to: u64) {
-    let limit = libc::rlimit { rlim_cur: to, rlim_max: 4096 };
-    // SAFETY: reads one rlimit.
-    let done = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) };
-    assert_eq!(done, 0);
-}
+use util::{alone, each_of, elf, is_root, limit, program, scratch};
 
 /// The limit below which so many numbers are free.
 fn limit_with(free: usize) -> u64 {
@@ -31,9 +24,9 @@ fn limit_with(free: usize) -> u64 {
 
 /// Spawns while so many numbers are free.
 fn with_room(free: usize, command: &mut Command) -> Result<Child, Error> {
-    limit(limit_with(free));
+    limit(libc::RLIMIT_NOFILE, limit_with(free), 4096);
     let made = command.spawn();
-    limit(4096);
+    limit(libc::RLIMIT_NOFILE, 4096, 4096);
     made
 }
 
@@ -78,7 +71,7 @@ fn as_many_children_may_live_as_std_can_start() {
     if !util::inside(name, &[]) {
         return;
     }
-    limit(64);
+    limit(libc::RLIMIT_NOFILE, 64, 4096);
     let mut sleep = Command::new("sleep");
     sleep.arg("60");
     let started: Result<Vec<Child>, Error> =
@@ -141,8 +134,7 @@ fn commands(path: &Path) -> Vec<(&'static str, Command)> {
             }),
         ),
     ];
-    // SAFETY: asks for a number.
-    if unsafe { libc::geteuid() } == 0 {
+    if is_root() {
         let ids = |c: &mut Command| {
             c.uid(65534).gid(65534).groups(Groups::clear());
         };

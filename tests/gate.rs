@@ -17,7 +17,9 @@ use std::{env, io, thread};
 use offshoot::{Command, Engine, Error, Memory, Method, Stdio, Step};
 use util::clean::{clean, is};
 use util::mirror::Report;
-use util::{PRIVATE, alone, each_of, inside, mirror, program, scratch};
+use util::{
+    PRIVATE, alone, each_of, inside, is_root, mirror, program, scratch,
+};
 
 /// How often something was called.
 #[derive(Clone, Default)]
@@ -268,8 +270,7 @@ fn read_number(file: &Path) -> u32 {
 fn the_first_of_a_pid_namespace_waits_as_well() {
     let name = "the_first_of_a_pid_namespace_waits_as_well";
     let _alone = alone();
-    // SAFETY: asks for a number.
-    if unsafe { libc::geteuid() } != 0 {
+    if !is_root() {
         return util::skip(name, "a PID namespace takes CAP_SYS_ADMIN");
     }
     if !inside(name, &[]) {

@@ -12,17 +12,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use offshoot::{Command, Engine, Errno, HookContext, Stdio};
-use util::{alone, each_of, has_children};
+use util::{alone, each_of, fork, has_children};
 
 /// Those that have hooks in memory of their own.
 const COPIES: [Engine; 2] = [Engine::Copied, Engine::Pipe];
-
-/// 0 in the fork. By a raw call, as nothing of libc's is needed.
-fn fork() -> i64 {
-    let flags = libc::c_long::from(libc::SIGCHLD);
-    // SAFETY: a clone without memory or a stack of its own is a fork.
-    unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) }
-}
 
 /// How the half that is the child ends its hook; and how the fork does.
 #[derive(Clone, Copy, Debug)]
@@ -86,12 +79,12 @@ fn die() -> ! {
 /// Forks, and says whether this is the half that is the child.
 fn is_child(by: By) -> bool {
     match by {
-        By::Call => fork() != 0,
+        By::Call => fork::raw() != 0,
         // SAFETY: no other thread runs in this copy of the parent.
         By::Libc => unsafe { libc::fork() != 0 },
-        By::Twice if fork() != 0 => true,
+        By::Twice if fork::raw() != 0 => true,
         // SAFETY: ends the half in between.
-        By::Twice if fork() != 0 => unsafe { libc::_exit(0) },
+        By::Twice if fork::raw() != 0 => unsafe { libc::_exit(0) },
         By::Twice => false,
     }
 }

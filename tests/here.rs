@@ -10,7 +10,7 @@ use std::sync::mpsc::channel;
 use std::thread;
 
 use offshoot::{Command, Engine, Memory, Stdio, Step, reserve_fds};
-use util::{alone, scratch};
+use util::{alone, is_root, limit, scratch};
 
 /// Every descriptor of this thread: its number, whether exec closes it, how
 /// it was opened, how far it was read, and the file. Opens nothing.
@@ -153,9 +153,7 @@ fn nothing_is_changed_where_no_descriptor_is_free_for_a_backup() {
     let dir = scratch("no-backup");
     let null = File::open("/dev/null").unwrap();
     let _open = at(&dir, 40, false);
-    let limit = libc::rlimit { rlim_cur: 44, rlim_max: 44 };
-    // SAFETY: reads one structure.
-    unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) };
+    limit(libc::RLIMIT_NOFILE, 44, 44);
     let mut command = no_such();
     command.fd(40, null.try_clone().unwrap());
     command.fd(41, null.try_clone().unwrap());
@@ -274,8 +272,7 @@ fn ids() -> Vec<String> {
 #[test]
 fn an_exec_that_failed_leaves_all_threads_with_the_same_ids() {
     let name = "an_exec_that_failed_leaves_all_threads_with_the_same_ids";
-    // SAFETY: asks for a number.
-    if unsafe { libc::geteuid() } != 0 {
+    if !is_root() {
         return util::skip(name, "only root changes ids");
     }
     let _alone = alone();

@@ -14,7 +14,7 @@ use offshoot::{
 };
 use util::clean::{clean, command, spawn};
 use util::mirror::Report;
-use util::{alone, each_of, mirror, scratch};
+use util::{alone, each_of, mirror, report, scratch};
 
 type Hook = fn(&mut HookContext<'_>) -> Result<(), Errno>;
 
@@ -30,12 +30,6 @@ where
         // SAFETY: as above.
         _ => unsafe { command.pre_exec(hook) },
     };
-}
-
-fn report(command: &mut Command) -> Report {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{output:?}");
-    Report::parse(&output.stdout)
 }
 
 fn each(test: impl Fn(Engine)) {

@@ -13,20 +13,15 @@ use std::{env, fs};
 use offshoot::{Command, Engine, Groups, Step};
 use util::clean::{clean, command, is, spawn};
 use util::filter::{self, Fate};
-use util::mirror::Report;
-use util::{PRIVATE, alone, each_of, mirror, scratch};
+use util::fork::{exit, fork, reap};
+use util::{
+    PRIVATE, alone, dumpable, each_of, is_root, limit, mirror, report, scratch,
+};
 
 const NOBODY: u32 = 65534;
 
-fn report(command: &mut Command) -> Report {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{output:?}");
-    Report::parse(&output.stdout)
-}
-
-fn root(test: &str) -> bool {
-    // SAFETY: asks for a number.
-    let root = unsafe { libc::geteuid() } == 0;
+fn may_change_ids(test: &str) -> bool {
+    let root = is_root();
     if !root {
         util::skip(test, "only root has other ids to change to");
     }
@@ -48,17 +43,12 @@ fn everyones(engine: Engine) -> Command {
     command
 }
 
-fn dumpable() -> i32 {
-    // SAFETY: asks for a number.
-    unsafe { libc::prctl(libc::PR_GET_DUMPABLE) }
-}
-
 #[test]
 fn user_group_and_groups_are_the_childs_and_the_parent_stays_dumpable() {
     let _alone = alone();
     let name =
         "user_group_and_groups_are_the_childs_and_the_parent_stays_dumpable";
-    if !root(name) {
+    if !may_change_ids(name) {
         return;
     }
     each_of(&PRIVATE, |engine| {
@@ -82,7 +72,7 @@ fn user_group_and_groups_are_the_childs_and_the_parent_stays_dumpable() {
 fn supplementary_groups_are_dropped_with_the_ids_unless_kept() {
     let _alone = alone();
     let name = "supplementary_groups_are_dropped_with_the_ids_unless_kept";
-    if !root(name) || !util::inside(name, &[]) {
+    if !may_change_ids(name) || !util::inside(name, &[]) {
         return;
     }
     let own = [4, 27, 1000];
@@ -115,13 +105,12 @@ fn groups_are_compared_as_a_set_where_a_map_turns_their_order_round() {
     let name =
         "groups_are_compared_as_a_set_where_a_map_turns_their_order_round";
     let _alone = alone();
-    if !root(name) || !util::inside(name, &[]) {
+    if !may_change_ids(name) || !util::inside(name, &[]) {
         return;
     }
     drop(everyones(Engine::Copied));
     let [(asked, ask), (allowed, allow)] = [(); 2].map(|()| pipe().unwrap());
-    // SAFETY: the child changes itself, spawns and ends by `_exit`.
-    let pid = unsafe { libc::fork() };
+    let pid = fork();
     if pid == 0 {
         // SAFETY: changes the child, which has one thread.
         let made = unsafe { libc::unshare(libc::CLONE_NEWUSER) } == 0;
@@ -131,12 +120,10 @@ fn groups_are_compared_as_a_set_where_a_map_turns_their_order_round() {
         // SAFETY: as above.
         let ids = [unsafe { libc::setgid(0) }, unsafe { libc::setuid(0) }];
         let served = || std::panic::catch_unwind(groups_of_another_order);
-        let code = match made && ids == [0; 2] {
+        exit(match made && ids == [0; 2] {
             true => i32::from(served().is_err()),
             false => 77,
-        };
-        // SAFETY: ends the child.
-        unsafe { libc::_exit(code) };
+        });
     }
     drop(ask);
     // The end of the pipe says that the namespace is made, or is not to be.
@@ -146,9 +133,7 @@ fn groups_are_compared_as_a_set_where_a_map_turns_their_order_round() {
         let _ = std::fs::write(path, "0 100000 1000\n1000 1000 1\n");
     }
     drop(allow);
-    let mut status = -1;
-    // SAFETY: waits for the child just made, and writes one int.
-    assert_eq!(unsafe { libc::waitpid(pid, &mut status, 0) }, pid);
+    let status = reap(pid);
     if libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 77 {
         return util::skip(name, "user namespaces are not to be had");
     }
@@ -212,8 +197,7 @@ fn as_a_user() {
 fn an_ordinary_user_may_stay_and_nothing_else() {
     let _alone = alone();
     let name = "an_ordinary_user_may_stay_and_nothing_else";
-    // SAFETY: asks for a number.
-    if unsafe { libc::geteuid() } != 0 {
+    if !is_root() {
         return as_a_user();
     }
     let user = std::process::Command::new("setpriv")
@@ -240,7 +224,7 @@ fn an_ordinary_user_may_stay_and_nothing_else() {
 #[test]
 fn a_change_of_ids_without_effect_is_found_out() {
     let _alone = alone();
-    if !root("a_change_of_ids_without_effect_is_found_out") {
+    if !may_change_ids("a_change_of_ids_without_effect_is_found_out") {
         return;
     }
     let calls = [
@@ -253,7 +237,7 @@ fn a_change_of_ids_without_effect_is_found_out() {
             for errno in [0, libc::EPERM, libc::ENOSYS] {
                 let mut command = command("/bin/true", engine);
                 command.uid(1).gid(2).groups([3]);
-                let fate = Fate::Errno(u16::try_from(errno).unwrap());
+                let fate = Fate::errno(errno);
                 let lie = || filter::with(nr, fate, spawn(command));
                 let error = clean(lie);
                 assert_eq!(error.step(), step, "{error}");
@@ -269,7 +253,7 @@ fn a_change_of_ids_without_effect_is_found_out() {
 fn a_long_list_of_groups_without_effect_is_found_out() {
     let _alone = alone();
     let name = "a_long_list_of_groups_without_effect_is_found_out";
-    if !root(name) || !util::inside(name, &[]) {
+    if !may_change_ids(name) || !util::inside(name, &[]) {
         return;
     }
     let own: Vec<u32> = (100..140).collect();
@@ -296,13 +280,10 @@ fn a_long_list_of_groups_without_effect_is_found_out() {
 fn too_many_processes_of_the_new_user_are_an_error_of_exec() {
     let _alone = alone();
     let name = "too_many_processes_of_the_new_user_are_an_error_of_exec";
-    if !root(name) || !util::inside(name, &[]) {
+    if !may_change_ids(name) || !util::inside(name, &[]) {
         return;
     }
-    let limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: reads one rlimit; root is not held to it.
-    let done = unsafe { libc::setrlimit(libc::RLIMIT_NPROC, &limit) };
-    assert_eq!(done, 0);
+    limit(libc::RLIMIT_NPROC, 0, 0);
     each_of(&PRIVATE, |engine| {
         let mut first = command("/bin/sleep", engine);
         let mut first = first.arg("60").uid(4711).spawn().unwrap();

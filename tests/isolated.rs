@@ -13,30 +13,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use offshoot::{Child, Command, Engine, Launch, Memory, Stdio, Step};
+use offshoot::{Child, Command, Engine, Memory, Stdio, Step};
 use util::clean::is;
 use util::filter::{self, Fate};
+use util::fork::forked;
 use util::mirror::{Report, descriptors};
-use util::{alone, mirror, program, scratch};
+use util::{alone, fallbacks, limit, mirror, program, run, scratch};
 
 /// The reporter, with private memory and no engine named.
 fn private() -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args([util::mirror::ASK, "-"]).memory(Memory::Private);
     command
-}
-
-fn run(command: &mut Command) -> (Report, Launch) {
-    command.stdout(Stdio::piped());
-    let child = command.spawn().unwrap();
-    let launch = *child.launch();
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success(), "{output:?}");
-    (Report::parse(&output.stdout), launch)
-}
-
-fn features(launch: &Launch) -> Vec<(&'static str, Option<i32>)> {
-    launch.fallbacks().map(|f| (f.feature(), f.raw_os_error())).collect()
 }
 
 #[test]
@@ -47,12 +35,12 @@ fn without_images_the_memory_is_copied_and_launch_says_so() {
         (libc::SYS_execveat, "execveat of an image"),
     ] {
         for errno in [libc::ENOSYS, libc::EPERM, libc::EACCES] {
-            let fate = Fate::Errno(u16::try_from(errno).unwrap());
+            let fate = Fate::errno(errno);
             filter::with(nr, fate, || {
                 let (report, launch) = run(&mut private());
                 assert_eq!(report.fds(), [0, 1, 2]);
                 assert_eq!(launch.engine(), Engine::Copied, "{feature}");
-                assert_eq!(features(&launch), [(feature, Some(errno))]);
+                assert_eq!(fallbacks(&launch), [(feature, Some(errno))]);
                 let error = mirror(Engine::Isolated).spawn().unwrap_err();
                 assert_eq!(error.step(), Step::Image, "{error}");
                 assert_eq!(error.raw_os_error(), Some(errno), "{error}");
@@ -81,7 +69,7 @@ fn a_program_is_told_from_its_image_by_its_name_too() {
     };
     confirmed(&secret);
     confirmed(Path::new("/bin/cat"));
-    let fate = Fate::Errno(u16::try_from(libc::ENOSYS).unwrap());
+    let fate = Fate::errno(libc::ENOSYS);
     let lock = libc::FUTEX_TRYLOCK_PI.unsigned_abs();
     filter::with(libc::SYS_process_mrelease, fate, || {
         filter::without_second(libc::SYS_futex, lock, || {
@@ -98,13 +86,11 @@ fn a_limit_on_files_does_not_end_the_parent() {
     if !util::inside(name, &[]) {
         return;
     }
-    let limit = libc::rlimit { rlim_cur: 1000, rlim_max: 1000 };
-    // SAFETY: reads one rlimit.
-    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_FSIZE, &limit) }, 0);
+    limit(libc::RLIMIT_FSIZE, 1000, 1000);
     let (_, launch) = run(&mut private());
     assert_eq!(launch.engine(), Engine::Copied);
     let want = [("memfd_create", Some(libc::EFBIG))];
-    assert_eq!(features(&launch), want);
+    assert_eq!(fallbacks(&launch), want);
 }
 
 #[test]
@@ -402,19 +388,12 @@ fn a_fork_without_exec_does_not_launch_with_its_parents_page() {
     assert_eq!(own.len(), 1, "kept for the next");
     assert!(prepared.spawn().unwrap().wait().unwrap().success());
     assert_eq!(pages(), own, "and used by it");
-    // SAFETY: the child spawns, looks, and ends by `_exit`.
-    let pid = unsafe { libc::fork() };
-    if pid == 0 {
+    let status = forked(|| {
         let ran = prepared.spawn().unwrap().wait().unwrap().success();
         // One of its own; the other is left as it is.
         let two = pages().len() == 2 && pages().contains(&own[0]);
-        let code = i32::from(!ran || !two);
-        // SAFETY: ends the child.
-        unsafe { libc::_exit(code) };
-    }
-    let mut status = -1;
-    // SAFETY: waits for the child just made, and writes one int.
-    assert_eq!(unsafe { libc::waitpid(pid, &mut status, 0) }, pid);
+        i32::from(!ran || !two)
+    });
     assert_eq!(status, 0);
     assert!(prepared.spawn().unwrap().wait().unwrap().success());
     assert_eq!(pages(), own);

@@ -305,7 +305,7 @@ fn exec_in_place_that_tries_again_does_no_step_twice() {
     };
     if case == "by fd" {
         let mut echo = Command::from_fd(File::open("/bin/echo").unwrap());
-        let fate = Fate::Errno(u16::try_from(libc::EPERM).unwrap());
+        let fate = Fate::errno(libc::EPERM);
         filter::with(libc::SYS_execveat, fate, || {
             panic!("{}", echo.arg0("echo").arg(&case).exec());
         });

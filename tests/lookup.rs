@@ -13,7 +13,9 @@ use std::path::{Path, PathBuf};
 use offshoot::{Command, Engine, Error, PathSearch, Stdio, Step};
 use util::clean::{clean, command, is, spawn};
 use util::search::{X, fixture, path, tried};
-use util::{ENGINES, PRIVATE, alone, each_engine, each_of, program, scratch};
+use util::{
+    ENGINES, PRIVATE, alone, each_engine, each_of, is_root, program, scratch,
+};
 
 /// Where is searched, what each gives, and what is said in the end.
 type Case = (&'static [&'static str], &'static [Option<i32>], i32);
@@ -101,8 +103,7 @@ fn with_a_shell_for_scripts_the_search_is_that_of_execvpe() {
 fn a_directory_that_may_not_be_searched_is_remembered() {
     let name = "a_directory_that_may_not_be_searched_is_remembered";
     let _alone = alone();
-    // SAFETY: asks for a number.
-    let root = unsafe { libc::geteuid() } == 0;
+    let root = is_root();
     let as_user = |command: &mut Command| {
         if root {
             command.uid(65534).gid(65534);

@@ -13,8 +13,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use offshoot::{Command, Engine, Memory, Prepared, Stdio, reserve_fds};
+use util::fork::forked;
 use util::mirror::{Report, descriptors};
-use util::{alone, each_engine, elf, mirror};
+use util::{alone, each_engine, elf, limit, mirror};
 
 /// Opens so many descriptors.
 fn open(count: usize) -> Vec<OwnedFd> {
@@ -159,9 +160,7 @@ fn running_out_while_reserving_is_named_and_leaks_nothing() {
     if !util::inside(name, &[]) {
         return;
     }
-    let limit = libc::rlimit { rlim_cur: 64, rlim_max: 64 };
-    // SAFETY: reads one rlimit.
-    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) }, 0);
+    limit(libc::RLIMIT_NOFILE, 64, 64);
     let before = descriptors();
     // The limit itself allows the first; some of them are open.
     for (count, why) in [(61, false), (62, true), (100, true)] {
@@ -287,20 +286,13 @@ fn a_fork_of_a_threaded_process_waits_for_nobody() {
             });
         }
         for _ in 0..300 {
-            // SAFETY: the child spawns, which allocates nothing, and ends by
-            // `_exit`, or by SIGALRM.
-            let pid = unsafe { libc::fork() };
-            if pid == 0 {
+            // Spawning allocates nothing: there is no lock to wait for.
+            let status = forked(|| {
                 // SAFETY: ends the child, by and by.
                 unsafe { libc::alarm(10) };
-                let code = i32::from(!spawn());
-                // SAFETY: ends the child.
-                unsafe { libc::_exit(code) };
-            }
-            let mut status = -1;
-            // SAFETY: waits for the child just made, and writes one int.
-            let reaped = unsafe { libc::waitpid(pid, &mut status, 0) };
-            assert_eq!((reaped, status), (pid, 0));
+                i32::from(!spawn())
+            });
+            assert_eq!(status, 0);
         }
         done.store(true, Ordering::Relaxed);
     });

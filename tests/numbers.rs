@@ -36,7 +36,7 @@ fn more_descriptors_than_there_can_be_are_not_reserved() {
     reserve_fds(2).unwrap();
     refused();
     // Nobody may ask for the limit.
-    let fate = Fate::Errno(u16::try_from(libc::EPERM).unwrap());
+    let fate = Fate::errno(libc::EPERM);
     filter::with(libc::SYS_prlimit64, fate, refused);
     assert!(Command::new("/bin/true").status().unwrap().success());
 }
@@ -44,7 +44,7 @@ fn more_descriptors_than_there_can_be_are_not_reserved() {
 /// Where the limit on numbers is not known: below it is refused beforehand.
 #[test]
 fn the_highest_number_there_is_may_be_a_target() {
-    let fate = Fate::Errno(u16::try_from(libc::EPERM).unwrap());
+    let fate = Fate::errno(libc::EPERM);
     each_engine(|engine| {
         for target in [i32::MAX, i32::MAX - 1] {
             let null = || File::open("/dev/null").unwrap();
@@ -101,7 +101,7 @@ fn more_calls_than_can_be_counted_are_refused_by_the_option_that_made_them() {
 fn a_page_that_there_is_no_memory_for_is_an_error_or_done_without() {
     let _alone = alone();
     for errno in [libc::ENOSPC, libc::ENOMEM] {
-        let fate = Fate::Errno(u16::try_from(errno).unwrap());
+        let fate = Fate::errno(errno);
         filter::with(libc::SYS_fallocate, fate, || {
             let mut named = command("/bin/true", Engine::Isolated);
             let error = clean(|| named.spawn().map(drop));

@@ -13,13 +13,7 @@ use offshoot::{
 };
 use util::clean::{clean, command, spawn};
 use util::mirror::{ASK, Report};
-use util::{alone, each_engine, mirror, scratch};
-
-fn report(command: &mut Command) -> Report {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{output:?}");
-    Report::parse(&output.stdout)
-}
+use util::{alone, each_engine, mirror, report, scratch};
 
 fn own(id: libc::pid_t) -> String {
     id.to_string()

@@ -15,7 +15,7 @@ use std::process;
 use std::sync::OnceLock;
 
 use offshoot::{Command, Engine, Stdio};
-use util::{alone, scratch};
+use util::{alone, is_root, scratch};
 
 /// A wish, said to both.
 struct Wish {
@@ -37,11 +37,6 @@ macro_rules! wish {
             },
         }
     };
-}
-
-fn root() -> bool {
-    // SAFETY: asks for a number.
-    unsafe { libc::geteuid() == 0 }
 }
 
 fn me() -> (u32, u32) {
@@ -202,7 +197,7 @@ fn wishes() -> Vec<Wish> {
             .process_group(0)
             .stdin(file())),
     ];
-    if root() {
+    if is_root() {
         all.extend([
             wish!("another user", |c| c.uid(1)),
             wish!("another group", |c| c.gid(1).uid(0)),
@@ -354,7 +349,7 @@ fn changes_of_the_environment_are_listed_as_by_std() {
 #[test]
 fn the_directory_is_entered_with_the_new_ids_as_by_std() {
     let _alone = alone();
-    if !root() {
+    if !is_root() {
         let name = "the_directory_is_entered_with_the_new_ids_as_by_std";
         return util::skip(name, "only root has other ids to change to");
     }

@@ -15,7 +15,9 @@ use offshoot::{Child, Command, Engine, Error, Launch, Stdio, Step};
 use util::clean::{clean, is, spawn};
 use util::filter::{self, Fate};
 use util::mirror::{ASK, Report};
-use util::{NO_IMAGE, alone, each_engine, each_of, program, scratch};
+use util::{
+    NO_IMAGE, alone, each_engine, each_of, fallbacks, program, run, scratch,
+};
 
 /// The first argument that makes this binary wait for the end of its input.
 const WAIT: &str = "offshoot-wait";
@@ -55,13 +57,7 @@ fn leaky(file: &File, least: RawFd) -> OwnedFd {
 /// A program that is this one, as what the reporter sees.
 #[track_caller]
 fn reported(command: &mut Command, engine: Engine) -> (Report, Launch) {
-    let child =
-        command.args([ASK, "-"]).stdout(Stdio::piped()).engine(engine).spawn();
-    let child = child.unwrap();
-    let launch = *child.launch();
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success(), "{output:?}");
-    (Report::parse(&output.stdout), launch)
+    run(command.args([ASK, "-"]).engine(engine))
 }
 
 /// A spawn that must fail; what the command holds stays open meanwhile.
@@ -384,18 +380,18 @@ fn where_execveat_is_missing_the_path_in_proc_serves() {
         || Command::from_fd(open_path(&exe())),
         Command::self_exe,
     ];
-    let features = |launch: &Launch| -> Vec<_> {
-        launch.fallbacks().map(|f| (f.feature(), f.raw_os_error())).collect()
-    };
     each_of(&NO_IMAGE, |engine| {
         for errno in [libc::ENOSYS, libc::EPERM] {
-            let fate = Fate::Errno(u16::try_from(errno).unwrap());
+            let fate = Fate::errno(errno);
             let nr = libc::SYS_execveat;
             filter::with(nr, fate, || {
                 for make in makes {
                     let (report, launch) = reported(&mut make(), engine);
                     assert_eq!(report.fds(), [0, 1, 2], "{engine}");
-                    assert_eq!(features(&launch), [("execveat", Some(errno))]);
+                    assert_eq!(
+                        fallbacks(&launch),
+                        [("execveat", Some(errno))]
+                    );
                 }
                 let mut script = Command::from_bytes("#!/bin/sh\nexit 9\n");
                 script.script_fd(8).engine(engine);

@@ -12,14 +12,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use offshoot::{Command, Engine, Stdio};
+use util::clean::isolated;
 use util::filter::{self, Fate};
 use util::{alone, inside, program, scratch, skip};
-
-fn isolated(program: &str) -> Command {
-    let mut command = Command::new(program);
-    command.engine(Engine::Isolated);
-    command
-}
 
 /// Another thread's waitpid takes the status of a child, and this process
 /// sees that.
@@ -237,7 +232,7 @@ fn a_second_thread_that_is_refused_is_done_without() {
         return;
     }
     be_reaped();
-    let eperm = Fate::Errno(u16::try_from(libc::EPERM).unwrap());
+    let eperm = Fate::errno(libc::EPERM);
     let (futex, tid) = (libc::SYS_futex, libc::SYS_set_tid_address);
     // This process makes futex calls too, and would be killed.
     let cases =

@@ -10,12 +10,8 @@ use std::path::Path;
 use std::{env, fs, io, process, thread};
 
 use offshoot::{Command, Engine, Memory, Stdio};
-use util::{alone, scratch};
-
-fn root() -> bool {
-    // SAFETY: asks for a number.
-    unsafe { libc::geteuid() == 0 }
-}
+use util::fork::forked;
+use util::{alone, is_root, scratch};
 
 /// What a child of this thread is and may do, and the engine that made it.
 fn rights(command: &mut Command) -> (Engine, Vec<String>) {
@@ -95,7 +91,7 @@ fn whom_an_exec_would_change_is_served_by_a_copy() {
         unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
     };
     assert_eq!(served(nnp), Engine::Isolated, "no_new_privs");
-    if !root() {
+    if !is_root() {
         return;
     }
     let chown = 1u64;
@@ -155,7 +151,7 @@ fn a_parent_with_file_capabilities_has_a_copy_made() {
         return;
     }
     let _alone = alone();
-    if !root() {
+    if !is_root() {
         return util::skip(name, "file capabilities take CAP_SETFCAP");
     }
     let dir = scratch("file-capabilities");
@@ -187,23 +183,16 @@ fn a_parent_in_a_user_namespace_without_maps_has_a_copy_made() {
     if !util::inside(name, &[]) {
         return;
     }
-    // SAFETY: the child looks, spawns and ends by `_exit`.
-    let pid = unsafe { libc::fork() };
-    if pid == 0 {
+    let status = forked(|| {
         // SAFETY: changes the child, which has one thread.
         let made = unsafe { libc::unshare(libc::CLONE_NEWUSER) } == 0;
         let served = || std::panic::catch_unwind(|| served(|| ()));
-        let code = match made {
+        match made {
             true if served().is_ok_and(|it| it == Engine::Copied) => 0,
             true => 1,
             false => 77,
-        };
-        // SAFETY: ends the child.
-        unsafe { libc::_exit(code) };
-    }
-    let mut status = -1;
-    // SAFETY: waits for the child just made, and writes one int.
-    assert_eq!(unsafe { libc::waitpid(pid, &mut status, 0) }, pid);
+        }
+    });
     if libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 77 {
         return util::skip(name, "user namespaces are not to be had");
     }
@@ -216,7 +205,7 @@ fn a_parent_in_a_user_namespace_without_maps_has_a_copy_made() {
 fn a_thread_that_asked_for_a_label_has_a_copy_made() {
     let name = "a_thread_that_asked_for_a_label_has_a_copy_made";
     let _alone = alone();
-    if !root() {
+    if !is_root() {
         return util::skip(name, "a mount takes CAP_SYS_ADMIN");
     }
     let wrap = ["unshare", "--mount", "--propagation", "private"];

@@ -12,7 +12,7 @@ use offshoot::{Command, Engine, Error, Groups, HookContext, Step};
 use util::clean::{clean, command, is, spawn};
 use util::filter::{self, Fate};
 use util::search::X;
-use util::{PRIVATE, alone, each_engine, each_of, program, scratch};
+use util::{PRIVATE, alone, each_engine, each_of, is_root, program, scratch};
 
 #[track_caller]
 fn says(error: &Error, words: &[&str]) {
@@ -76,8 +76,8 @@ fn a_right_that_is_missing_is_named_with_the_option_that_takes_it() {
     fn kept(command: &mut Command) -> &mut Command {
         command.groups(Groups::keep())
     }
-    let may_not = Fate::Errno(u16::try_from(libc::EPERM).unwrap());
-    let unmapped = Fate::Errno(u16::try_from(libc::EINVAL).unwrap());
+    let may_not = Fate::errno(libc::EPERM);
+    let unmapped = Fate::errno(libc::EINVAL);
     each_of(&PRIVATE, |engine| {
         for (nr, step, set, words) in cases {
             let mut refused = command("/bin/true", engine);
@@ -196,8 +196,7 @@ fn an_interpreter_that_may_not_be_executed_is_named() {
 fn an_interpreter_that_only_root_may_execute_is_named() {
     let name = "an_interpreter_that_only_root_may_execute_is_named";
     let _alone = alone();
-    // SAFETY: asks for a number.
-    if unsafe { libc::geteuid() } != 0 {
+    if !is_root() {
         return util::skip(name, "only root has another user to become");
     }
     let dir = scratch("roots");

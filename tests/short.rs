@@ -12,20 +12,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use std::{io, iter, thread};
 
-use offshoot::{Child, Command, Engine, Error, Launch, Memory, Prepared};
+use offshoot::{Child, Command, Engine, Error, Memory, Prepared};
 use offshoot::{Stdio, Step};
 use util::filter::{self, Fate};
+use util::fork::{exit, fork, forked, reap};
 use util::mirror::{ASK, Report};
-use util::{alone, has_children, skip};
+use util::{alone, fallbacks, has_children, is_root, skip};
 
 fn private(program: &str) -> Command {
     let mut command = Command::new(program);
     command.memory(Memory::Private);
     command
-}
-
-fn features(launch: &Launch) -> Vec<(&'static str, Option<i32>)> {
-    launch.fallbacks().map(|f| (f.feature(), f.raw_os_error())).collect()
 }
 
 /// Its engine, and what it fell back from.
@@ -34,7 +31,7 @@ fn ran(child: Result<Child, Error>) -> (Engine, Vec<(&'static str, i32)>) {
     let mut child = child.unwrap();
     let launch = *child.launch();
     assert!(child.wait().unwrap().success());
-    let told = features(&launch).into_iter();
+    let told = fallbacks(&launch).into_iter();
     (launch.engine(), told.map(|(f, e)| (f, e.unwrap_or(0))).collect())
 }
 
@@ -72,7 +69,7 @@ fn each_call_that_only_an_image_makes_may_be_refused() {
         for errno in [libc::EPERM, libc::ENOSYS, libc::EACCES, libc::EINVAL] {
             let want = (Engine::Copied, vec![(feature, errno)]);
             let what = format!("call {nr}, errno {errno}");
-            let fate = Fate::Errno(u16::try_from(errno).unwrap());
+            let fate = Fate::errno(errno);
             // Neither has a page yet.
             let prepared = private("/bin/true").prepare().unwrap();
             let mut strict = Command::new("/bin/true");
@@ -113,7 +110,7 @@ fn no_call_is_made_for_speed_where_a_filter_may_kill() {
 #[test]
 fn a_limit_that_nobody_may_ask_for_is_no_panic() {
     let _alone = alone();
-    let fate = Fate::Errno(u16::try_from(libc::EPERM).unwrap());
+    let fate = Fate::errno(libc::EPERM);
     filter::with(libc::SYS_prlimit64, fate, || {
         let want = vec![("memfd_create", libc::EPERM)];
         let made = private("/bin/true").spawn();
@@ -234,7 +231,7 @@ fn unlisted_descriptors_are_inherited_by_a_copy() {
     command.args([ASK, "-"]).memory(Memory::Private).stdout(Stdio::piped());
     let child = command.inherit_unlisted_fds(true).spawn().unwrap();
     assert_eq!(child.launch().engine(), Engine::Copied);
-    assert_eq!(features(child.launch()), [], "planned so");
+    assert_eq!(fallbacks(child.launch()), [], "planned so");
     let output = child.wait_with_output().unwrap();
     let fds = Report::parse(&output.stdout).fds();
     for fd in made {
@@ -287,29 +284,12 @@ fn a_child_killed_before_exec_is_an_error_though_another_thread_took_it() {
     assert!((1..=15).contains(&taken), "{taken}");
 }
 
-/// Forks, and returns the status of the child, which runs `child`.
-fn forked(child: impl FnOnce() -> bool) -> i32 {
-    // SAFETY: this process has one thread that does anything; the child ends
-    // by `_exit`.
-    let pid = unsafe { libc::fork() };
-    if pid == 0 {
-        let good = child();
-        // SAFETY: ends the child.
-        unsafe { libc::_exit(i32::from(!good)) };
-    }
-    let mut status = -1;
-    // SAFETY: waits for the child just made, and writes one int.
-    assert_eq!(unsafe { libc::waitpid(pid, &mut status, 0) }, pid);
-    status
-}
-
 /// Two first processes of two PID namespaces are number 1 both.
 #[test]
 fn processes_of_the_same_number_have_a_page_each() {
     let name = "processes_of_the_same_number_have_a_page_each";
     let _alone = alone();
-    // SAFETY: asks for a number.
-    if unsafe { libc::geteuid() } != 0 {
+    if !is_root() {
         return skip(name, "PID namespaces take root here");
     }
     if !util::inside(name, &[]) {
@@ -334,24 +314,19 @@ fn processes_of_the_same_number_have_a_page_each() {
         let prepared = private("/bin/true").prepare().unwrap();
         assert!(both(&prepared) && unshare());
         let (mut ours, theirs) = io::pipe().unwrap();
-        // SAFETY: as in `forked`.
-        let pid = unsafe { libc::fork() };
+        let pid = fork();
         if pid == 0 {
             assert_eq!(std::process::id(), 1);
             let good = both(&prepared);
             // The namespace ends with its first process.
             drop(theirs);
             let _ = ours.read(&mut [0]);
-            // SAFETY: ends the child.
-            unsafe { libc::_exit(i32::from(!good)) };
+            exit(i32::from(!good));
         }
         // At the same time, from memory that was one process's.
         let good = both(&prepared);
         drop(theirs);
-        let mut status = -1;
-        // SAFETY: waits for the child just made, and writes one int.
-        assert_eq!(unsafe { libc::waitpid(pid, &mut status, 0) }, pid);
-        good && status == 0
+        i32::from(!good || reap(pid) != 0)
     });
     assert_eq!(status, 0);
 }
@@ -417,7 +392,8 @@ fn a_fork_that_closed_everything_keeps_what_it_opens() {
         };
         let good = spawn() && spawn() && inode() == before;
         offshoot::reserve_fds(4).unwrap();
-        good && spawn() && spawn() && inode() == before
+        let good = good && spawn() && spawn() && inode() == before;
+        i32::from(!good)
     });
     assert_eq!(status, 0);
 }

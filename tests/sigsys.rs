@@ -6,10 +6,10 @@ mod util;
 
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 
-use offshoot::{Command, Engine, Launch, Memory, Method, Step};
+use offshoot::{Command, Engine, Memory, Method, Step};
 use util::clean::{clean, spawn};
 use util::filter::{self, Fate};
-use util::{alone, each_engine, each_of, elf, program, scratch};
+use util::{alone, each_engine, each_of, elf, fallbacks, program, scratch};
 
 static PARENT: AtomicI32 = AtomicI32::new(0);
 static HERE: AtomicUsize = AtomicUsize::new(0);
@@ -75,10 +75,6 @@ fn trapped<T: Send>(
     std::thread::scope(|scope| scope.spawn(test).join().unwrap())
 }
 
-fn said(launch: &Launch) -> Vec<(&'static str, Option<i32>)> {
-    launch.fallbacks().map(|f| (f.feature(), f.raw_os_error())).collect()
-}
-
 #[test]
 fn a_sandbox_that_answers_for_trapped_calls_loses_no_spawn() {
     let name = "a_sandbox_that_answers_for_trapped_calls_loses_no_spawn";
@@ -136,7 +132,7 @@ fn what_a_trapped_call_was_done_without_is_said() {
     });
     let missing = Some(libc::ENOSYS);
     let want = [("clone3", missing), ("close_range", missing)];
-    assert_eq!(said(&launch), want);
+    assert_eq!(fallbacks(&launch), want);
     // Without a handler the signal ends the child, which is the same to us.
     // SAFETY: the default.
     unsafe { libc::signal(libc::SIGSYS, libc::SIG_DFL) };
@@ -145,7 +141,7 @@ fn what_a_trapped_call_was_done_without_is_said() {
         assert!(child.wait().unwrap().success());
         *child.launch()
     });
-    assert_eq!(said(&launch), want[1..]);
+    assert_eq!(fallbacks(&launch), want[1..]);
 }
 
 #[test]

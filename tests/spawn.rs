@@ -10,13 +10,7 @@ use std::os::unix::process::ExitStatusExt;
 
 use offshoot::{CloneFlags, Command, Engine, Error, Stdio, Step};
 use util::mirror::Report;
-use util::{each_engine, mirror, scratch};
-
-fn report(command: &mut Command) -> Report {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{output:?}");
-    Report::parse(&output.stdout)
-}
+use util::{each_engine, mirror, report, scratch};
 
 #[test]
 fn the_engine_that_was_asked_for_ran() {

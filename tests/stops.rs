@@ -14,6 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use offshoot::{Command, Engine, HookContext};
+use util::fork::forked;
 use util::{ENGINES, PRIVATE, alone, own_pids};
 
 /// Signals that stop and can be blocked.
@@ -286,16 +287,10 @@ fn stop_together(apart: bool) {
 fn a_stop_before_exec_comes_to_the_program() {
     let name = "a_stop_before_exec_comes_to_the_program";
     if let Ok(role) = std::env::var(ROLE) {
-        // SAFETY: the child goes on with one thread, and ends.
-        let pid = unsafe { libc::fork() };
-        if pid == 0 {
+        let status = forked(|| {
             stop_together(role == "apart");
-            // SAFETY: ends this process.
-            unsafe { libc::_exit(0) };
-        }
-        let mut status = 0;
-        // SAFETY: writes one int.
-        unsafe { libc::waitpid(pid, &mut status, 0) };
+            0
+        });
         assert_eq!(status, 0);
         return;
     }

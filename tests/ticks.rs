@@ -109,7 +109,7 @@ fn a_refused_futex_does_not_keep_a_dead_child_from_being_seen() {
             thread::spawn(move || {
                 let mut command = Command::new("/bin/true");
                 command.engine(engine);
-                let fate = Fate::Errno(u16::try_from(errno).unwrap());
+                let fate = Fate::errno(errno);
                 filter::install(libc::SYS_set_robust_list, Fate::Kill);
                 filter::install(libc::SYS_futex, fate);
                 let failed = command.spawn().is_err();

@@ -10,8 +10,7 @@ use std::{env, io, process};
 
 use memchr::memmem;
 
-use crate::root;
-use crate::util::scratch;
+use crate::util::{is_root, scratch};
 
 /// The user that children become where they may, and that the attacker is.
 pub(crate) const OTHER: u32 = 1234;
@@ -208,7 +207,7 @@ impl Attacker {
     pub(crate) fn attack(&self, pid: u32, what: &str) -> Loot {
         let mut attacker = process::Command::new(&self.0);
         attacker.args([ATTACK, &pid.to_string(), what]).env_clear();
-        if root() {
+        if is_root() {
             attacker.uid(OTHER).gid(OTHER);
         }
         let output = attacker.output().unwrap();

@@ -6,6 +6,8 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 use std::{mem, thread};
 
+use crate::util::is_root;
+
 /// A child at a call that it has not made yet.
 pub(crate) struct Held {
     pub(crate) pid: u32,
@@ -62,8 +64,7 @@ fn install(nr: libc::c_long) -> OwnedFd {
         row(libc::BPF_RET, 0, 0, libc::SECCOMP_RET_ALLOW),
     ];
     let program = libc::sock_fprog { len: 4, filter: rows.as_mut_ptr() };
-    // SAFETY: asks for a number.
-    if unsafe { libc::geteuid() } != 0 {
+    if !is_root() {
         // SAFETY: sets a flag of this thread, without which only root may.
         unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
     }

@@ -8,8 +8,7 @@ use std::io::{self, Read};
 use std::os::fd::AsRawFd;
 
 use crate::attacker::os;
-use crate::root;
-use crate::util::{self, skip};
+use crate::util::{self, is_root, skip};
 
 /// What the kernel does with memory whose process lowers its ids: with 0 and
 /// 2 it is closed to the new user, with 1 ("debug") it stays open.
@@ -45,7 +44,7 @@ pub(crate) fn inside(test: &str) -> bool {
     if env::var_os(SECRET).is_some() {
         return util::inside(test, &[]);
     }
-    if !root() {
+    if !is_root() {
         skip(test, "another user's attacks, and the knob, take root");
         return false;
     }

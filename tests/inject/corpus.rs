@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions};
 
 use offshoot::{Command, Engine, Groups, Method, Stdio};
 
-use crate::util::{ENGINES, PRIVATE};
+use crate::util::{ENGINES, PRIVATE, is_root};
 
 /// A plan, by its name, and the engines that may run it.
 pub(crate) struct Case {
@@ -55,8 +55,7 @@ pub(crate) const CASES: &[Case] = &[
         name: "groups",
         engines: &PRIVATE,
         wish: |c| {
-            // SAFETY: asks for a number.
-            let root = unsafe { libc::geteuid() } == 0;
+            let root = is_root();
             c.groups(if root { Groups::from([3, 5]) } else { Groups::keep() })
         },
     },
@@ -65,8 +64,7 @@ pub(crate) const CASES: &[Case] = &[
         engines: &ENGINES,
         wish: |c| {
             // Without the right to it there is nothing to see.
-            // SAFETY: asks for a number.
-            let root = unsafe { libc::geteuid() } == 0;
+            let root = is_root();
             if root { c.chroot("/").current_dir("tmp") } else { c }
         },
     },
@@ -75,8 +73,7 @@ pub(crate) const CASES: &[Case] = &[
         name: "root and directory",
         engines: &ENGINES,
         wish: |c| {
-            // SAFETY: asks for a number.
-            let root = unsafe { libc::geteuid() } == 0;
+            let root = is_root();
             if root { c.chroot("/").current_dir("/tmp") } else { c }
         },
     },

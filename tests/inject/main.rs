@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use corpus::{CASES, Case, MARKS};
 use offshoot::{Child, Command, Engine, Error, Step};
 use supervisor::{Fault, Supervisor, watch};
-use util::{State, alone, has_children};
+use util::{State, alone, has_children, is_root};
 
 const ERRNOS: [i32; 6] = [
     libc::EPERM,
@@ -282,11 +282,6 @@ impl Bench<'_> {
     }
 }
 
-fn root() -> bool {
-    // SAFETY: asks for a number.
-    unsafe { libc::geteuid() == 0 }
-}
-
 /// A control group for the engines that join one by a write.
 fn group() -> Option<PathBuf> {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
@@ -303,7 +298,7 @@ fn every_call_of_every_plan_that_fails_is_named() {
     let mut calls = 0;
     for case in CASES {
         for engine in case.engines.iter().copied() {
-            let bench = Bench { case, engine, group: None, root: root() };
+            let bench = Bench { case, engine, group: None, root: is_root() };
             calls += bench.run();
         }
     }
@@ -324,7 +319,7 @@ fn joining_a_control_group_fails_by_name_too() {
     for case in CASES.iter().filter(|case| case.name == "vfork") {
         let engine = Engine::Suspended;
         let group = Some(path.clone());
-        let bench = Bench { case, engine, group, root: root() };
+        let bench = Bench { case, engine, group, root: is_root() };
         let plan = bench.command().plan().unwrap().to_string();
         assert!(plan.contains(mark("JoinCgroup")), "{plan}");
         bench.run();
@@ -379,7 +374,7 @@ fn every_op_is_in_the_corpus_in_every_engine_that_may_run_it() {
                     (case.wish)(&mut command);
                     let plan = command.engine(*engine).plan().unwrap();
                     let optional =
-                        ["Setgroups", "Chroot"].contains(&op) && !root();
+                        ["Setgroups", "Chroot"].contains(&op) && !is_root();
                     plan.to_string().contains(mark(op)) || optional
                 }
             };

@@ -45,6 +45,10 @@ pub fn command(program: impl AsRef<Path>, engine: Engine) -> Command {
     command
 }
 
+pub fn isolated(program: &str) -> Command {
+    command(program, Engine::Isolated)
+}
+
 /// The step, its operand and the errno, exactly.
 #[track_caller]
 pub fn is(error: &Error, step: Step, operand: Option<&str>, errno: i32) {

@@ -14,6 +14,13 @@ pub enum Fate {
     Trap,
 }
 
+impl Fate {
+    /// It fails with this errno, by the name that libc has for it.
+    pub fn errno(errno: i32) -> Fate {
+        Fate::Errno(u16::try_from(errno).unwrap())
+    }
+}
+
 /// Runs `test` in a thread of its own in which system call `nr` meets its
 /// fate, for that thread and the children it makes.
 pub fn with<T: Send>(
@@ -49,21 +56,7 @@ pub fn without_second<T: Send>(
     second: u32,
     test: impl FnOnce() -> T + Send,
 ) -> T {
-    let nr = u32::try_from(nr).unwrap();
-    let fate = libc::SECCOMP_RET_ERRNO | libc::ENOSYS.unsigned_abs();
-    let mut rows = [
-        row(LOAD, 0, 0, 0),
-        row(EQUAL, 0, 3, nr),
-        row(LOAD, 0, 0, SECOND),
-        row(EQUAL, 0, 1, second),
-        row(RETURN, 0, 0, fate),
-        row(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW),
-    ];
-    let test = move || {
-        load(&mut rows);
-        test()
-    };
-    std::thread::scope(|scope| scope.spawn(test).join().unwrap())
+    with_second(nr, row(EQUAL, 0, 1, second), libc::ENOSYS, test)
 }
 
 /// What docker's default profile refuses whatever it is given.
@@ -150,13 +143,24 @@ pub fn with_clone3_of<T: Send>(
     size: u32,
     test: impl FnOnce() -> T + Send,
 ) -> T {
-    let nr = u32::try_from(libc::SYS_clone3).unwrap();
-    let fate = libc::SECCOMP_RET_ERRNO | libc::E2BIG.unsigned_abs();
+    let nr = libc::SYS_clone3;
+    with_second(nr, row(ABOVE, 0, 1, size), libc::E2BIG, test)
+}
+
+/// As `with`, only where the low half of the call's second argument passes
+/// that row.
+fn with_second<T: Send>(
+    nr: libc::c_long,
+    second: libc::sock_filter,
+    errno: i32,
+    test: impl FnOnce() -> T + Send,
+) -> T {
+    let fate = libc::SECCOMP_RET_ERRNO | errno.unsigned_abs();
     let mut rows = [
         row(LOAD, 0, 0, 0),
-        row(EQUAL, 0, 3, nr),
+        row(EQUAL, 0, 3, u32::try_from(nr).unwrap()),
         row(LOAD, 0, 0, SECOND),
-        row(ABOVE, 0, 1, size),
+        second,
         row(RETURN, 0, 0, fate),
         row(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW),
     ];

@@ -1,13 +1,22 @@
 //! What the live tests share: engines, the reporter child, skips, hygiene.
-#![allow(dead_code, unreachable_pub, reason = "each file uses its part")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    unused_imports,
+    reason = "each file uses its part"
+)]
 #![allow(unsafe_code, reason = "tests ask the kernel what std does not")]
 
 pub mod clean;
 pub mod elf;
 pub mod filter;
+pub mod fork;
+mod limit;
 pub mod mirror;
+mod run;
 mod scratch;
 pub mod search;
+mod skip;
 
 use std::cell::Cell;
 use std::io::{self, Write};
@@ -16,8 +25,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::{env, fs};
 
+pub use limit::limit;
 use offshoot::{Command, Engine};
+pub use run::{fallbacks, report, reporter, run};
 pub use scratch::scratch;
+pub use skip::skip;
 
 pub const ENGINES: [Engine; 4] =
     [Engine::Suspended, Engine::Isolated, Engine::Copied, Engine::Pipe];
@@ -51,18 +63,6 @@ pub fn each_of(engines: &[Engine], test: impl Fn(Engine)) {
     ENGINE.set(Engine::Suspended);
 }
 
-/// Says that a test cannot run here, so that it is counted. The line is seen
-/// in a plain `cargo test` too: what a passing test prints is dropped, what
-/// it writes to standard error is not.
-pub fn skip(test: &str, why: &str) {
-    let line = format!("SKIP {test}: {why}\n");
-    io::stderr().write_all(line.as_bytes()).unwrap();
-    if let Some(path) = env::var_os("OFFSHOOT_SKIPS") {
-        let file = fs::OpenOptions::new().append(true).create(true).open(path);
-        writeln!(file.expect("the list of skips"), "{test}").unwrap();
-    }
-}
-
 thread_local! {
     static HELD: Cell<bool> = const { Cell::new(false) };
 }
@@ -89,6 +89,17 @@ impl Drop for Alone {
     }
 }
 
+/// Whether this is root, who may do what other users may not.
+pub fn is_root() -> bool {
+    // SAFETY: asks for a number.
+    unsafe { libc::geteuid() == 0 }
+}
+
+pub fn dumpable() -> i32 {
+    // SAFETY: asks for a number.
+    unsafe { libc::prctl(libc::PR_GET_DUMPABLE) }
+}
+
 /// Writes an executable file.
 pub fn program(path: &std::path::Path, text: &[u8]) {
     fs::write(path, text).unwrap();
@@ -97,8 +108,8 @@ pub fn program(path: &std::path::Path, text: &[u8]) {
 
 /// This test's own program, which reports what it sees.
 pub fn mirror(engine: Engine) -> Command {
-    let mut command = Command::new(env::current_exe().unwrap());
-    command.arg(mirror::ASK).arg("-").engine(engine);
+    let mut command = reporter();
+    command.engine(engine);
     command
 }
 
@@ -165,8 +176,7 @@ pub fn outside(test: &str, wrap: &[&str]) -> Option<String> {
 /// have one.
 pub fn own_pids() -> Vec<&'static str> {
     let words = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"];
-    // SAFETY: asks for a number.
-    let user = unsafe { libc::geteuid() } != 0;
+    let user = !is_root();
     let mut words = words.to_vec();
     if user {
         words.insert(1, "--map-root-user");
@@ -190,10 +200,9 @@ impl State {
     pub fn now() -> State {
         let status = fs::read_to_string("/proc/thread-self/status").unwrap();
         let mask = status.lines().find(|l| l.starts_with("SigBlk:"));
-        // SAFETY: asks for a number.
-        let dumpable = unsafe { libc::prctl(libc::PR_GET_DUMPABLE) };
         let mask = mask.unwrap().to_string();
-        State { descriptors: mirror::descriptors(), mask, dumpable }
+        let descriptors = mirror::descriptors();
+        State { descriptors, mask, dumpable: dumpable() }
     }
 }
 

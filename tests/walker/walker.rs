@@ -2,15 +2,19 @@
 //! stack, no relocation, no way out but its own end.
 
 mod aarch64;
+#[path = "../util/skip.rs"]
+#[allow(unreachable_pub, reason = "the other tests' helper")]
+mod skip;
 mod x86_64;
 
 use std::collections::BTreeSet;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
 use object::{Object, ObjectSection, ObjectSymbol};
+
+use skip::skip;
 
 /// The two parts of the assembly: entered by the parent, walked by the child.
 const PARTS: [&str; 3] =
@@ -228,14 +232,4 @@ fn code_that_breaks_a_rule_is_found() {
         assert!(!found.is_empty(), "{what}");
     }
     assert!(aarch64::decode(&0xD65F_03C0u32.to_le_bytes())[0].returns);
-}
-
-/// As the live tests do, past what `cargo test` drops.
-fn skip(test: &str, why: &str) {
-    let line = format!("SKIP {test}: {why}\n");
-    std::io::stderr().write_all(line.as_bytes()).unwrap();
-    if let Some(path) = env::var_os("OFFSHOOT_SKIPS") {
-        let file = fs::OpenOptions::new().append(true).create(true).open(path);
-        writeln!(file.expect("the list of skips"), "{test}").unwrap();
-    }
 }
