@@ -64,8 +64,9 @@ fn attacked(tool: &Attacker, engine: Engine, secret: &str) -> Loot {
 }
 
 #[test]
-fn a_child_that_lowered_its_ids_is_closed_to_its_new_user() {
-    let name = "a_child_that_lowered_its_ids_is_closed_to_its_new_user";
+fn a_child_that_lowered_its_ids_cannot_be_inspected_by_its_new_user() {
+    let name =
+        "a_child_that_lowered_its_ids_cannot_be_inspected_by_its_new_user";
     let _alone = alone();
     if !inside(name) {
         return;
@@ -131,8 +132,8 @@ fn within_a_second(done: impl Fn() -> bool) {
 /// open too: what it holds is the plan, which that user's program is given.
 /// A copy of the parent's memory holds all that the parent knows.
 #[test]
-fn an_image_knows_nothing_of_the_parents_even_where_it_is_open() {
-    let name = "an_image_knows_nothing_of_the_parents_even_where_it_is_open";
+fn the_helper_has_no_parent_memory_even_when_it_is_dumpable() {
+    let name = "the_helper_has_no_parent_memory_even_when_it_is_dumpable";
     let _alone = alone();
     if !inside(name) {
         return;
@@ -164,9 +165,8 @@ fn an_image_knows_nothing_of_the_parents_even_where_it_is_open() {
 }
 
 #[test]
-fn files_of_a_child_with_lowered_ids_stay_roots_and_no_page_is_open() {
-    let name =
-        "files_of_a_child_with_lowered_ids_stay_roots_and_no_page_is_open";
+fn proc_files_of_a_child_with_lowered_ids_stay_roots() {
+    let name = "proc_files_of_a_child_with_lowered_ids_stay_roots";
     let _alone = alone();
     if !inside(name) {
         return;
@@ -201,9 +201,9 @@ fn files_of_a_child_with_lowered_ids_stay_roots_and_no_page_is_open() {
 }
 
 #[test]
-fn the_parent_is_as_dumpable_as_before_while_a_child_lowers_its_ids() {
+fn the_parent_keeps_its_dumpable_flag_while_a_child_lowers_its_ids() {
     let name =
-        "the_parent_is_as_dumpable_as_before_while_a_child_lowers_its_ids";
+        "the_parent_keeps_its_dumpable_flag_while_a_child_lowers_its_ids";
     let _alone = alone();
     if !inside(name) {
         return;
@@ -253,8 +253,8 @@ fn state(of: &str) -> String {
 }
 
 #[test]
-fn who_stops_the_child_does_not_hold_its_caller_beyond_signals() {
-    let name = "who_stops_the_child_does_not_hold_its_caller_beyond_signals";
+fn a_stopped_child_leaves_its_caller_open_to_signals() {
+    let name = "a_stopped_child_leaves_its_caller_open_to_signals";
     let _alone = alone();
     if is_root() && !inside(name) {
         return;
@@ -343,9 +343,8 @@ fn cannot_be_written(path: &str, refused: &[i32]) {
 /// memory, `exe` and maps are the host's. The attacker here is root outside,
 /// who may do all that root in a container may.
 #[test]
-fn the_program_of_a_child_in_its_image_is_sealed_and_never_the_hosts() {
-    let name =
-        "the_program_of_a_child_in_its_image_is_sealed_and_never_the_hosts";
+fn the_helpers_exe_is_sealed_and_never_the_hosts_program() {
+    let name = "the_helpers_exe_is_sealed_and_never_the_hosts_program";
     let _alone = alone();
     let jail = scratch(name);
     util::program(&jail.join("census"), &elf::census());

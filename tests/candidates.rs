@@ -28,7 +28,7 @@ fn of(files: &[String], engine: Engine) -> Command {
 }
 
 #[test]
-fn the_first_candidate_that_runs_is_the_program_whatever_others_say() {
+fn the_first_candidate_that_can_be_executed_is_run() {
     let _alone = alone();
     let dir = fixture("several");
     let all = ["none", "file", "plain", "dir", "loop", "format", "lost"];
@@ -53,7 +53,7 @@ fn the_first_candidate_that_runs_is_the_program_whatever_others_say() {
 /// Every list of two and some of three: what CPython's `subprocess` says,
 /// which tries the files of PATH in this way.
 #[test]
-fn of_candidates_that_do_not_run_the_first_that_is_there_is_reported() {
+fn when_no_candidate_runs_the_first_existing_one_is_reported() {
     const SAID: [(&str, i32); 7] = [
         ("none", libc::ENOENT),
         ("file", libc::ENOTDIR),
@@ -100,7 +100,7 @@ fn of_candidates_that_do_not_run_the_first_that_is_there_is_reported() {
 /// The same lists, where there is a CPython to ask.
 #[cfg(target_env = "gnu")]
 #[test]
-fn candidates_are_those_of_cpython() {
+fn candidates_give_the_errno_that_cpython_gives() {
     const ASK: &str = "import subprocess, sys
 for path in sys.argv[2:]:
     try:
@@ -132,7 +132,7 @@ for path in sys.argv[2:]:
 }
 
 #[test]
-fn a_candidate_sees_the_name_that_it_was_found_by() {
+fn a_candidate_has_the_name_it_was_found_by_as_arg0() {
     let _alone = alone();
     let dir = fixture("names");
     let good = dir.join("good").display().to_string();
@@ -168,7 +168,7 @@ fn a_candidate_sees_the_name_that_it_was_found_by() {
 }
 
 #[test]
-fn candidates_are_looked_for_below_a_new_root_and_in_place() {
+fn candidates_work_with_chroot_and_exec_in_place() {
     let _alone = alone();
     each_engine(|engine| {
         let mut below = Command::candidates(["/no/such", "/no/other"]);
@@ -192,7 +192,7 @@ fn candidates_are_looked_for_below_a_new_root_and_in_place() {
 }
 
 #[test]
-fn candidates_that_cannot_be_are_refused_by_name() {
+fn invalid_candidates_are_refused_by_name() {
     let _alone = alone();
     let none: [&str; 0] = [];
     let cases = [
@@ -220,7 +220,7 @@ fn candidates_that_cannot_be_are_refused_by_name() {
 }
 
 #[test]
-fn candidates_and_a_verbatim_environment_are_shown() {
+fn candidates_and_env_exact_are_printed() {
     let mut all = Command::candidates(["/a b", "c", "-d"]);
     all.arg("x").env_exact(["K=secret", "odd", "=", "K=2", "L=1"]);
     assert_eq!(all.get_program(), "/a b");
@@ -242,7 +242,7 @@ fn candidates_and_a_verbatim_environment_are_shown() {
 }
 
 #[test]
-fn a_verbatim_environment_is_passed_on_as_it_is() {
+fn env_exact_is_passed_unchanged() {
     let entries = ["B=2", "A=1", "", "odd", "B=3", "=x", "A==", "PATH=/nope"];
     each_engine(|engine| {
         let environ = |set: &dyn Fn(&mut Command)| {
@@ -287,7 +287,7 @@ fn a_verbatim_environment_is_passed_on_as_it_is() {
 }
 
 #[test]
-fn a_verbatim_environment_and_variables_are_refused_by_name() {
+fn env_exact_cannot_be_combined_with_variables() {
     let _alone = alone();
     let sockets = || File::open("/dev/null").unwrap();
     type Set = fn(&mut Command) -> &mut Command;

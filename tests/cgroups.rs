@@ -132,8 +132,8 @@ fn a_child_is_in_the_group_that_it_was_asked_for() {
 }
 
 #[test]
-fn an_exec_in_place_enters_its_group() {
-    let name = "an_exec_in_place_enters_its_group";
+fn exec_in_place_joins_its_cgroup() {
+    let name = "exec_in_place_joins_its_cgroup";
     const GROUP: &str = "OFFSHOOT_EXEC_GROUP";
     const OUT: &str = "OFFSHOOT_EXEC_GROUP_OUT";
     let exe = std::env::current_exe().unwrap();
@@ -214,9 +214,9 @@ fn a_group_that_cannot_be_entered_says_why() {
 /// Controllers for the groups below, and a limit of processes: only where
 /// version 2 has controllers (not on hybrid systems).
 #[test]
-fn enabled_controllers_and_full_groups_say_so() {
+fn a_cgroup_with_controllers_or_at_its_limit_says_so() {
     let _alone = alone();
-    let name = "enabled_controllers_and_full_groups_say_so";
+    let name = "a_cgroup_with_controllers_or_at_its_limit_says_so";
     let has = root().is_some_and(|root| {
         let all = fs::read_to_string(root.join("cgroup.subtree_control"));
         all.is_ok_and(|all| all.contains("pids") && all.contains("memory"))
@@ -245,9 +245,9 @@ fn enabled_controllers_and_full_groups_say_so() {
 
 /// A group of root's, entered by a user.
 #[test]
-fn a_group_that_is_not_delegated_says_so() {
+fn a_cgroup_that_is_not_delegated_says_so() {
     let _alone = alone();
-    let name = "a_group_that_is_not_delegated_says_so";
+    let name = "a_cgroup_that_is_not_delegated_says_so";
     let user = !is_root();
     let Some(root) = root() else {
         return util::skip(name, "no cgroup2");
@@ -272,9 +272,9 @@ fn a_group_that_is_not_delegated_says_so() {
 
 /// A caller in shared memory could not be interrupted until the thaw.
 #[test]
-fn a_frozen_group_is_entered_with_memory_of_its_own() {
+fn a_frozen_cgroup_is_joined_with_private_memory() {
     let _alone = alone();
-    let name = "a_frozen_group_is_entered_with_memory_of_its_own";
+    let name = "a_frozen_cgroup_is_joined_with_private_memory";
     let Some(group) = Group::new(name) else { return };
     group.write("cgroup.freeze", "1");
     let frozen = || {
@@ -303,9 +303,9 @@ fn a_frozen_group_is_entered_with_memory_of_its_own() {
 }
 
 #[test]
-fn a_process_gets_the_id_that_was_chosen() {
+fn set_tid_gives_the_child_the_chosen_pid() {
     let _alone = alone();
-    let name = "a_process_gets_the_id_that_was_chosen";
+    let name = "set_tid_gives_the_child_the_chosen_pid";
     if !is_root() {
         let mut command = Command::new("/bin/true");
         let error = command.set_tid([30_001]).spawn().unwrap_err();

@@ -126,8 +126,8 @@ fn traced(name: &str, work: impl FnOnce()) -> Option<(String, String)> {
 }
 
 #[test]
-fn a_default_spawn_and_wait_takes_six_calls_here_and_six_there() {
-    let name = "a_default_spawn_and_wait_takes_six_calls_here_and_six_there";
+fn a_default_spawn_and_wait_takes_six_calls_in_parent_and_child() {
+    let name = "a_default_spawn_and_wait_takes_six_calls_in_parent_and_child";
     let counted = traced(name, || {
         let prepared = Command::new("/bin/true").prepare().unwrap();
         // The first of a thread asks once more: whether the child will be

@@ -110,8 +110,8 @@ fn under_strace_children_run_and_are_followed() {
 /// It knows fork, as libc makes it, and ends a program that makes any other
 /// clone; so what is asked for by name is refused, and not tried.
 #[test]
-fn under_valgrind_a_plain_clone_serves_and_others_are_refused() {
-    let name = "under_valgrind_a_plain_clone_serves_and_others_are_refused";
+fn under_valgrind_the_pipe_engine_runs_and_others_are_refused() {
+    let name = "under_valgrind_the_pipe_engine_runs_and_others_are_refused";
     let _alone = alone();
     let inside = util::is_inside(name);
     if !inside && !there("valgrind", &["--version"], "valgrind") {
@@ -144,8 +144,8 @@ fn under_valgrind_a_plain_clone_serves_and_others_are_refused() {
 
 /// `vm.memfd_noexec` is a PID namespace's own.
 #[test]
-fn where_memory_files_may_not_run_private_memory_is_a_copy() {
-    let name = "where_memory_files_may_not_run_private_memory_is_a_copy";
+fn when_memfds_may_not_be_executed_private_memory_is_copied() {
+    let name = "when_memfds_may_not_be_executed_private_memory_is_copied";
     const KNOB: &str = "/proc/sys/vm/memfd_noexec";
     let _alone = alone();
     let wrap = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"];
@@ -200,9 +200,8 @@ fn image() -> (PathBuf, Vec<u8>) {
 }
 
 #[test]
-fn readelf_finds_one_segment_that_is_run_and_nothing_to_complain_of() {
-    let name =
-        "readelf_finds_one_segment_that_is_run_and_nothing_to_complain_of";
+fn readelf_finds_one_executable_segment_in_the_helper_image() {
+    let name = "readelf_finds_one_executable_segment_in_the_helper_image";
     let _alone = alone();
     if !there("readelf", &["--version"], "readelf") {
         return skip(name, "no readelf");
@@ -241,7 +240,7 @@ fn readelf_finds_one_segment_that_is_run_and_nothing_to_complain_of() {
 
 /// Without the page that it reports through it does nothing.
 #[test]
-fn an_image_that_somebody_else_runs_ends_at_once() {
+fn the_helper_image_exits_at_once_without_its_status_page() {
     let _alone = alone();
     let (path, _) = image();
     let output = process::Command::new(path).output().unwrap();

@@ -84,7 +84,7 @@ fn a_bare_name_lists_every_file_that_was_tried() {
 }
 
 #[test]
-fn a_path_longer_than_the_block_is_still_searched_to_its_end() {
+fn a_path_with_over_64_entries_is_searched_to_its_end() {
     let _alone = alone();
     let dir = scratch("long");
     fs::write(dir.join("offshoot-x"), b"").unwrap();
@@ -251,7 +251,7 @@ fn a_child_killed_before_exec_is_an_error_with_the_step_it_reached() {
 
 /// The one thing that the end of a pipe cannot tell.
 #[test]
-fn the_pipe_engine_says_that_it_cannot_know_of_a_kill_inside_execve() {
+fn the_pipe_engine_reports_a_kill_inside_execve_as_unconfirmed() {
     let _alone = alone();
     let (nr, fate) = (libc::SYS_execve, Fate::Kill);
     let mut command = full(Engine::Pipe);
@@ -262,7 +262,7 @@ fn the_pipe_engine_says_that_it_cannot_know_of_a_kill_inside_execve() {
 }
 
 #[test]
-fn a_refused_clone_is_an_error_of_the_clone() {
+fn a_refused_clone_is_an_error_at_clone() {
     let _alone = alone();
     each_engine(|engine| {
         let nr = match engine {
@@ -293,7 +293,7 @@ fn a_close_range_without_effect_is_found_out() {
 }
 
 #[test]
-fn a_program_open_for_writing_is_tried_again_and_then_named() {
+fn etxtbsy_is_retried_and_then_reported() {
     let _alone = alone();
     let dir = scratch("busy");
     // Its own name: some programs go by it.
@@ -323,7 +323,7 @@ fn a_program_open_for_writing_is_tried_again_and_then_named() {
 
 /// The status of a child that somebody else reaped.
 #[test]
-fn a_stolen_status_is_found_or_said_to_be_lost() {
+fn a_status_reaped_by_another_thread_is_recovered_or_an_error() {
     let _alone = alone();
     each_engine(|engine| {
         let mut command = command("/bin/sh", engine);
@@ -338,7 +338,7 @@ fn a_stolen_status_is_found_or_said_to_be_lost() {
             Err(error) => {
                 assert_eq!(error.step(), Step::Wait);
                 let why = "PIDFD_GET_INFO gives no exit code before 6.15";
-                let name = "a_stolen_status_is_found_or_said_to_be_lost";
+                let name = "a_status_reaped_by_another_thread_is_recovered_or_an_error";
                 util::skip(name, why);
             }
         }
@@ -346,7 +346,7 @@ fn a_stolen_status_is_found_or_said_to_be_lost() {
 }
 
 #[test]
-fn an_error_becomes_an_io_error_of_the_same_kind_with_itself_inside() {
+fn an_error_converts_to_an_io_error_of_the_same_kind() {
     let _alone = alone();
     let error = Command::new("/nope").spawn().unwrap_err();
     let text = error.to_string();

@@ -38,7 +38,7 @@ fn leaky() -> Vec<OwnedFd> {
 }
 
 #[test]
-fn without_clone3_the_legacy_clone_serves() {
+fn without_clone3_the_legacy_clone_is_used() {
     let _alone = alone();
     for errno in [libc::ENOSYS, libc::EPERM, libc::EINVAL] {
         let nr = libc::SYS_clone3;
@@ -67,7 +67,7 @@ fn without_clone3_the_legacy_clone_serves() {
 }
 
 #[test]
-fn a_strict_method_says_why_not() {
+fn a_strict_method_fails_with_the_kernels_errno() {
     let _alone = alone();
     for errno in [libc::ENOSYS, libc::EPERM, libc::EINVAL] {
         for memory in [Memory::Shared, Memory::Private] {
@@ -93,7 +93,7 @@ fn a_strict_method_says_why_not() {
 /// A clone3 that works and refuses what was asked: that is not a missing
 /// clone3. The filter here lets the probe through: it looks at the size.
 #[test]
-fn a_real_eperm_of_clone3_is_not_taken_for_a_missing_one() {
+fn eperm_of_a_working_clone3_is_not_taken_for_a_missing_call() {
     let _alone = alone();
     let mut ids = Command::new("/bin/true");
     ids.set_tid([1]);
@@ -107,7 +107,7 @@ fn a_real_eperm_of_clone3_is_not_taken_for_a_missing_one() {
 }
 
 #[test]
-fn methods_are_what_they_are_called() {
+fn each_method_uses_its_clone_call() {
     let _alone = alone();
     let cases = [
         (Method::Fork, "clone", Engine::Copied),
@@ -154,7 +154,7 @@ fn no_handler_of_the_parents_is_left_by_a_legacy_clone() {
 }
 
 #[test]
-fn without_close_range_descriptors_are_listed() {
+fn without_close_range_the_descriptor_list_is_read() {
     let _alone = alone();
     let _leaky = leaky();
     for errno in [libc::ENOSYS, libc::EPERM, libc::EINVAL] {
@@ -179,7 +179,7 @@ fn without_close_range_descriptors_are_listed() {
 }
 
 #[test]
-fn without_descriptors_for_processes_the_number_serves() {
+fn without_pidfds_the_pid_is_used() {
     let _alone = alone();
     // A kernel before 5.4, or a filter: no wait by descriptor.
     for errno in [libc::EINVAL, libc::EPERM, libc::ENOSYS] {
@@ -215,7 +215,7 @@ fn without_descriptors_for_processes_the_number_serves() {
 }
 
 #[test]
-fn without_a_robust_list_the_pipe_serves() {
+fn without_a_robust_list_the_pipe_engine_is_used() {
     let _alone = alone();
     filter::with(libc::SYS_set_robust_list, Fate::errno(libc::ENOSYS), || {
         let (report, launch) = run(reporter().memory(Memory::Private));
@@ -235,9 +235,9 @@ fn without_a_robust_list_the_pipe_serves() {
 /// One program, once under valgrind and once under an emulator that makes
 /// vfork a fork: both must be told of a missing program, and run a real one.
 #[test]
-fn emulators_are_told_the_truth() {
+fn a_missing_program_is_reported_under_valgrind() {
     let _alone = alone();
-    let name = "emulators_are_told_the_truth";
+    let name = "a_missing_program_is_reported_under_valgrind";
     let valgrind = ["valgrind", "-q", "--error-exitcode=9", "--tool=none"];
     if !std::process::Command::new("valgrind")
         .arg("--version")

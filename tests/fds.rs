@@ -82,7 +82,7 @@ fn descriptors_can_trade_places_and_rotate() {
 }
 
 #[test]
-fn one_file_can_have_many_numbers_and_its_own() {
+fn one_descriptor_can_have_many_targets_and_keep_its_number() {
     let dir = scratch("many-numbers");
     each_engine(|engine| {
         let file = file_at(&dir, "a", 30);
@@ -151,9 +151,8 @@ fn map_for_real(
 /// The planner is checked against a model exhaustively (`plan/fds`); this is
 /// a sample of the same maps on a real kernel.
 #[test]
-fn a_sample_of_all_maps_with_any_numbers_closed_is_right_for_real() {
-    let name =
-        "a_sample_of_all_maps_with_any_numbers_closed_is_right_for_real";
+fn a_sample_of_fd_maps_is_right_on_a_real_kernel() {
+    let name = "a_sample_of_fd_maps_is_right_on_a_real_kernel";
     let _alone = alone();
     if !util::inside(name, &[]) {
         return;
@@ -203,7 +202,7 @@ fn a_sample_of_all_maps_with_any_numbers_closed_is_right_for_real() {
 }
 
 #[test]
-fn a_closed_source_is_refused_here_and_the_pair_is_named() {
+fn a_closed_source_is_refused_and_the_pair_is_named() {
     each_engine(|engine| {
         let mut command = mirror(engine);
         // SAFETY: the number is closed, and stays so.
@@ -228,7 +227,7 @@ fn a_closed_source_is_refused_here_and_the_pair_is_named() {
 }
 
 #[test]
-fn numbers_that_cannot_be_are_refused_and_the_option_is_named() {
+fn invalid_fd_numbers_are_refused_and_the_option_is_named() {
     let null = || File::open("/dev/null").unwrap();
     let refuse = |command: &mut Command, step: Step, word: &str, why: &str| {
         let error = command.plan().unwrap_err();
@@ -286,8 +285,8 @@ fn the_same_pair_twice_is_one_option() {
 }
 
 #[test]
-fn a_number_that_is_not_below_the_limit_is_refused_by_name() {
-    let name = "a_number_that_is_not_below_the_limit_is_refused_by_name";
+fn a_target_above_rlimit_nofile_is_refused_by_name() {
+    let name = "a_target_above_rlimit_nofile_is_refused_by_name";
     let _alone = alone();
     if !util::inside(name, &[]) {
         return;
@@ -320,7 +319,7 @@ fn a_number_that_is_not_below_the_limit_is_refused_by_name() {
 }
 
 #[test]
-fn unlisted_descriptors_are_inherited_only_where_that_is_asked_for() {
+fn unlisted_descriptors_are_inherited_only_on_request() {
     let dir = scratch("unlisted");
     each_engine(|engine| {
         let open = file_at(&dir, "open", 60);
@@ -402,7 +401,7 @@ fn a_jobservers_pipe_is_inherited_by_its_numbers() {
 }
 
 #[test]
-fn what_is_prepared_keeps_its_descriptors_and_can_be_shared() {
+fn a_prepared_command_keeps_its_descriptors_and_can_be_shared() {
     let dir = scratch("prepared-fds");
     each_engine(|engine| {
         let mut command = mirror(engine);

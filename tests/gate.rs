@@ -108,7 +108,7 @@ fn what_the_function_refuses_is_the_error_and_no_child_is_left() {
 }
 
 #[test]
-fn a_panic_goes_on_in_the_caller_and_no_child_is_left() {
+fn a_panic_in_before_exec_unwinds_and_leaves_no_child() {
     each_of(&PRIVATE, |engine| {
         let mut command = Command::new("/bin/true");
         command.engine(engine);
@@ -125,7 +125,7 @@ fn a_panic_goes_on_in_the_caller_and_no_child_is_left() {
 }
 
 #[test]
-fn a_child_that_dies_at_the_gate_is_an_error() {
+fn a_child_killed_at_the_gate_is_an_error() {
     each_of(&PRIVATE, |engine| {
         let mut command = Command::new("/bin/true");
         command.engine(engine).before_exec(|pid, _| {
@@ -141,7 +141,7 @@ fn a_child_that_dies_at_the_gate_is_an_error() {
 }
 
 #[test]
-fn a_child_that_never_comes_to_the_gate_is_not_waited_for() {
+fn a_child_that_fails_before_the_gate_is_not_waited_for() {
     each_of(&PRIVATE, |engine| {
         let calls = Calls::default();
         let counted = calls.clone();
@@ -159,7 +159,7 @@ fn a_child_that_never_comes_to_the_gate_is_not_waited_for() {
 
 /// A child for each try: the second finds the program closed.
 #[test]
-fn a_spawn_that_begins_anew_calls_it_again_with_another_child() {
+fn a_retried_spawn_calls_before_exec_for_each_child() {
     let dir = scratch("gate-busy");
     each_of(&PRIVATE, |engine| {
         let path = dir.join(engine.to_string());
@@ -185,7 +185,7 @@ fn a_spawn_that_begins_anew_calls_it_again_with_another_child() {
 }
 
 #[test]
-fn one_prepared_gate_is_passed_by_many_threads_at_once() {
+fn many_threads_share_one_prepared_before_exec() {
     each_of(&PRIVATE, |engine| {
         let seen = Arc::new(Mutex::new(BTreeSet::new()));
         let pids = Arc::clone(&seen);
@@ -223,9 +223,9 @@ fn is_over(pid: u32) -> bool {
 
 /// A parent that is killed while its child waits takes it along.
 #[test]
-fn the_child_ends_with_the_parent_that_it_waits_for() {
+fn a_child_at_the_gate_dies_with_its_parent() {
     const ENGINE: &str = "OFFSHOOT_GATE_ENGINE";
-    let name = "the_child_ends_with_the_parent_that_it_waits_for";
+    let name = "a_child_at_the_gate_dies_with_its_parent";
     if let Ok(engine) = env::var(ENGINE) {
         let engine = PRIVATE.into_iter().find(|e| e.to_string() == engine);
         let mut command = Command::new("/bin/sleep");
@@ -267,8 +267,8 @@ fn read_number(file: &Path) -> u32 {
 
 /// There `getppid` says 0, whoever made it.
 #[test]
-fn the_first_of_a_pid_namespace_waits_as_well() {
-    let name = "the_first_of_a_pid_namespace_waits_as_well";
+fn the_init_of_a_pid_namespace_waits_at_the_gate() {
+    let name = "the_init_of_a_pid_namespace_waits_at_the_gate";
     let _alone = alone();
     if !is_root() {
         return util::skip(name, "a PID namespace takes CAP_SYS_ADMIN");
@@ -297,7 +297,7 @@ fn the_first_of_a_pid_namespace_waits_as_well() {
 type Function = fn(u32, Option<BorrowedFd<'_>>) -> io::Result<()>;
 
 #[test]
-fn where_the_caller_sleeps_it_is_refused_by_name() {
+fn before_exec_is_refused_with_shared_memory() {
     let none: Function = |_, _| panic!("nothing is made");
     let refused = |change: &dyn Fn(&mut Command) -> &mut Command,
                    error: Option<Error>| {

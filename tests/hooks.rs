@@ -91,7 +91,7 @@ fn a_hook_can_use_the_parents_descriptors_and_pass_one_on() {
 }
 
 #[test]
-fn the_calls_of_a_hook_are_seen_in_the_program() {
+fn calls_of_a_hook_take_effect_in_the_program() {
     each(|engine| {
         let mut command = mirror(engine);
         add(&mut command, engine, |context| {
@@ -129,7 +129,7 @@ fn context_dir(context: &mut HookContext<'_>) -> Result<i32, Errno> {
 }
 
 #[test]
-fn requests_that_may_take_an_address_are_refused() {
+fn hook_context_refuses_requests_with_an_address() {
     let _alone = alone();
     let mut command = Command::new("/bin/true");
     add(&mut command, Engine::Copied, |context| {
@@ -206,7 +206,7 @@ fn a_panic_in_a_hook_is_an_error_and_the_parent_does_not_panic() {
 }
 
 #[test]
-fn memory_is_private_or_shared_as_the_name_says() {
+fn hooks_run_in_the_memory_their_name_says() {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let _alone = alone();
     let count = |command: &mut Command, engine| {
@@ -225,7 +225,7 @@ fn memory_is_private_or_shared_as_the_name_says() {
 }
 
 #[test]
-fn a_hook_and_the_other_kind_of_memory_are_refused_together() {
+fn a_hook_is_refused_with_the_other_kind_of_memory() {
     let mut cases = Vec::new();
     let make = |engine, wish: fn(&mut Command) -> &mut Command| {
         let mut command = Command::new("/bin/true");
@@ -294,7 +294,7 @@ fn a_hook_runs_before_an_exec_in_place() {
 
 /// A hook may become a program by itself: the child runs, and is ours.
 #[test]
-fn a_hook_that_runs_a_program_itself_leaves_a_child_to_wait_for() {
+fn a_hook_that_execs_itself_leaves_a_child_to_wait_for() {
     let _alone = alone();
     each(|engine| {
         let mut command = Command::new("/no/such/program");

@@ -101,9 +101,8 @@ fn supplementary_groups_are_dropped_with_the_ids_unless_kept() {
 /// Podman's keep-id: the ids of the namespace are in another order than the
 /// kernel's, which sorts groups by its own.
 #[test]
-fn groups_are_compared_as_a_set_where_a_map_turns_their_order_round() {
-    let name =
-        "groups_are_compared_as_a_set_where_a_map_turns_their_order_round";
+fn groups_are_compared_as_a_set_when_an_id_map_reorders_them() {
+    let name = "groups_are_compared_as_a_set_when_an_id_map_reorders_them";
     let _alone = alone();
     if !may_change_ids(name) || !util::inside(name, &[]) {
         return;
@@ -250,9 +249,9 @@ fn a_change_of_ids_without_effect_is_found_out() {
 
 /// As many as there were: the count is no proof by itself.
 #[test]
-fn a_long_list_of_groups_without_effect_is_found_out() {
+fn setgroups_without_effect_on_a_long_list_is_detected() {
     let _alone = alone();
-    let name = "a_long_list_of_groups_without_effect_is_found_out";
+    let name = "setgroups_without_effect_on_a_long_list_is_detected";
     if !may_change_ids(name) || !util::inside(name, &[]) {
         return;
     }
@@ -277,9 +276,9 @@ fn a_long_list_of_groups_without_effect_is_found_out() {
 
 /// The process limit of the user that the child becomes.
 #[test]
-fn too_many_processes_of_the_new_user_are_an_error_of_exec() {
+fn rlimit_nproc_of_the_new_user_is_an_error_at_exec() {
     let _alone = alone();
-    let name = "too_many_processes_of_the_new_user_are_an_error_of_exec";
+    let name = "rlimit_nproc_of_the_new_user_is_an_error_at_exec";
     if !may_change_ids(name) || !util::inside(name, &[]) {
         return;
     }

@@ -52,7 +52,7 @@ fn without_images_the_memory_is_copied_and_launch_says_so() {
 /// Where nothing else may be asked, its name is looked at; and of one that
 /// may not be read (nobody but root may) too.
 #[test]
-fn a_program_is_told_from_its_image_by_its_name_too() {
+fn a_program_is_confirmed_by_its_name_when_no_call_is_allowed() {
     let _alone = alone();
     let dir = scratch("unreadable");
     let secret = dir.join("cat");
@@ -80,8 +80,8 @@ fn a_program_is_told_from_its_image_by_its_name_too() {
 }
 
 #[test]
-fn a_limit_on_files_does_not_end_the_parent() {
-    let name = "a_limit_on_files_does_not_end_the_parent";
+fn a_file_size_limit_does_not_kill_the_parent() {
+    let name = "a_file_size_limit_does_not_kill_the_parent";
     let _alone = alone();
     if !util::inside(name, &[]) {
         return;
@@ -94,7 +94,7 @@ fn a_limit_on_files_does_not_end_the_parent() {
 }
 
 #[test]
-fn one_prepared_image_is_shared_by_sixty_four_threads() {
+fn sixty_four_threads_share_one_prepared_helper() {
     let _alone = alone();
     let before = descriptors();
     let mut command = private();
@@ -120,8 +120,8 @@ fn one_prepared_image_is_shared_by_sixty_four_threads() {
 /// From its first exec on the child is an ordinary one: a thief can take
 /// its status, but not what it said.
 #[test]
-fn a_thief_takes_the_status_and_not_the_error() {
-    let name = "a_thief_takes_the_status_and_not_the_error";
+fn another_threads_waitpid_takes_the_status_but_not_the_error() {
+    let name = "another_threads_waitpid_takes_the_status_but_not_the_error";
     let _alone = alone();
     if !util::inside(name, &[]) {
         return;
@@ -168,7 +168,7 @@ fn auxv(bytes: &[u8]) -> Vec<(u64, u64)> {
 /// Arguments, environment, name, descriptors, directory: all as without the
 /// image in between.
 #[test]
-fn nothing_of_the_image_is_seen_in_the_program() {
+fn the_program_sees_nothing_of_the_helper() {
     let _alone = alone();
     let report = |engine| {
         let mut command = mirror(engine);
@@ -203,7 +203,7 @@ fn nothing_of_the_image_is_seen_in_the_program() {
 /// One segment that is read and executed, and never written; a stack that is
 /// not executed; sealed.
 #[test]
-fn the_image_is_one_sealed_segment_that_nobody_writes() {
+fn the_helper_image_is_one_sealed_read_only_segment() {
     let _alone = alone();
     let before = descriptors();
     let prepared = private().prepare().unwrap();
@@ -294,8 +294,8 @@ fn the_program_has_the_personality_of_its_parent() {
 /// A page is older than what a launch makes, so that a lower number may be
 /// free for the child's descriptor; nobody is started twice for that.
 #[test]
-fn a_page_that_was_kept_costs_no_second_child() {
-    let name = "a_page_that_was_kept_costs_no_second_child";
+fn a_cached_status_page_needs_no_second_child() {
+    let name = "a_cached_status_page_needs_no_second_child";
     let _alone = alone();
     if !util::inside(name, &[]) {
         return;
@@ -331,8 +331,8 @@ fn a_page_that_was_kept_costs_no_second_child() {
 /// Where descriptors are reserved the page is kept from spawn to spawn, and
 /// a plan that wants its number gets another.
 #[test]
-fn a_page_is_kept_where_descriptors_are_and_given_to_one_launch_at_a_time() {
-    let name = "a_page_is_kept_where_descriptors_are_and_given_to_one_launch_at_a_time";
+fn a_status_page_is_cached_and_used_by_one_launch_at_a_time() {
+    let name = "a_status_page_is_cached_and_used_by_one_launch_at_a_time";
     let _alone = alone();
     if !util::inside(name, &[]) {
         return;
@@ -372,8 +372,8 @@ fn a_page_is_kept_where_descriptors_are_and_given_to_one_launch_at_a_time() {
 
 /// The page that a prepared plan keeps is its parent's after a fork.
 #[test]
-fn a_fork_without_exec_does_not_launch_with_its_parents_page() {
-    let name = "a_fork_without_exec_does_not_launch_with_its_parents_page";
+fn a_fork_without_exec_does_not_use_its_parents_status_page() {
+    let name = "a_fork_without_exec_does_not_use_its_parents_status_page";
     let _alone = alone();
     if !util::inside(name, &[]) {
         return;

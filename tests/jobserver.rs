@@ -118,7 +118,7 @@ fn one_descriptor_may_be_both_ends() {
 }
 
 #[test]
-fn another_option_may_have_its_numbers_if_it_means_the_same() {
+fn another_option_may_name_the_same_descriptors() {
     let _alone = alone();
     let (read, write) = pipe();
     let (r, w) = numbers(&read, &write);
@@ -288,8 +288,8 @@ fn tokens_are_shared_by_makes_three_levels_deep() {
 
 /// What happens without the option: make says that it has no jobserver.
 #[test]
-fn without_the_option_a_make_below_runs_one_job_at_a_time() {
-    let name = "without_the_option_a_make_below_runs_one_job_at_a_time";
+fn without_the_option_a_nested_make_runs_one_job_at_a_time() {
+    let name = "without_the_option_a_nested_make_runs_one_job_at_a_time";
     tool();
     let _alone = alone();
     if make(name).is_none() {
@@ -331,8 +331,8 @@ fn the_pipe_of_this_processs_own_environment_is_found() {
 
 /// An exec in place leaves the pipe open over exec only if it happens.
 #[test]
-fn an_exec_that_failed_leaves_the_pipe_close_on_exec() {
-    let name = "an_exec_that_failed_leaves_the_pipe_close_on_exec";
+fn a_failed_exec_leaves_the_pipe_close_on_exec() {
+    let name = "a_failed_exec_leaves_the_pipe_close_on_exec";
     if !util::inside(name, &[]) {
         return;
     }

@@ -151,7 +151,7 @@ fn many_sockets_keep_their_order_whatever_their_numbers() {
 }
 
 #[test]
-fn each_child_of_one_plan_is_told_its_own_number() {
+fn each_child_of_one_plan_gets_its_own_listen_pid() {
     let _alone = alone();
     each_engine(|engine| {
         let ([a, b], shown) = sockets::<2>();
@@ -178,9 +178,9 @@ fn each_child_of_one_plan_is_told_its_own_number() {
 }
 
 #[test]
-fn exec_in_place_passes_sockets_to_what_this_process_becomes() {
+fn exec_in_place_passes_sockets() {
     let _alone = alone();
-    let name = "exec_in_place_passes_sockets_to_what_this_process_becomes";
+    let name = "exec_in_place_passes_sockets";
     const OUT: &str = "OFFSHOOT_LISTEN_OUT";
     if let Some(out) = env::var_os(OUT) {
         let ([a, b], shown) = sockets::<2>();
@@ -215,7 +215,7 @@ fn refused(command: &mut Command, step: Step, operand: &str, why: &str) {
 }
 
 #[test]
-fn what_cannot_be_passed_is_refused_by_name() {
+fn invalid_listen_fds_are_refused_by_name() {
     let _alone = alone();
     each_engine(|engine| {
         let socket = || UnixDatagram::unbound().unwrap();
@@ -267,9 +267,9 @@ fn what_cannot_be_passed_is_refused_by_name() {
 
 /// In place, a second try begins where the first has left this process.
 #[test]
-fn exec_in_place_that_tries_again_does_no_step_twice() {
+fn a_retried_exec_in_place_repeats_no_step() {
     let _alone = alone();
-    let name = "exec_in_place_that_tries_again_does_no_step_twice";
+    let name = "a_retried_exec_in_place_repeats_no_step";
     const CASE: &str = "OFFSHOOT_CASE";
     let Ok(case) = env::var(CASE) else {
         let dir = scratch("again");

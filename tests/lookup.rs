@@ -21,7 +21,7 @@ use util::{
 type Case = (&'static [&'static str], &'static [Option<i32>], i32);
 
 #[test]
-fn absence_is_passed_over_refusal_is_remembered_and_the_rest_ends_it() {
+fn the_search_skips_enoent_remembers_eacces_and_stops_at_the_rest() {
     const NOT: Option<i32> = Some(libc::ENOENT);
     const DIR: Option<i32> = Some(libc::ENOTDIR);
     const MAY: Option<i32> = Some(libc::EACCES);
@@ -60,7 +60,7 @@ fn absence_is_passed_over_refusal_is_remembered_and_the_rest_ends_it() {
 /// which std calls where PATH was changed.
 #[cfg(target_env = "gnu")]
 #[test]
-fn with_a_shell_for_scripts_the_search_is_that_of_execvpe() {
+fn with_shell_fallback_the_search_matches_execvpe() {
     let _alone = alone();
     let dir = fixture("execvpe");
     let all =
@@ -100,8 +100,8 @@ fn with_a_shell_for_scripts_the_search_is_that_of_execvpe() {
 }
 
 #[test]
-fn a_directory_that_may_not_be_searched_is_remembered() {
-    let name = "a_directory_that_may_not_be_searched_is_remembered";
+fn an_unsearchable_directory_is_remembered_as_eacces() {
+    let name = "an_unsearchable_directory_is_remembered_as_eacces";
     let _alone = alone();
     let root = is_root();
     let as_user = |command: &mut Command| {
@@ -142,8 +142,8 @@ fn a_directory_that_may_not_be_searched_is_remembered() {
 
 /// In a process that is in a directory with such a program, as is the child.
 #[test]
-fn entries_that_are_empty_or_relative_are_not_searched() {
-    let name = "entries_that_are_empty_or_relative_are_not_searched";
+fn empty_and_relative_path_entries_are_not_searched() {
+    let name = "empty_and_relative_path_entries_are_not_searched";
     let _alone = alone();
     if !util::inside(name, &[]) {
         return;
@@ -189,8 +189,8 @@ fn seeks_default(error: &Error) {
 
 /// Whose PATH: each search, for each change of the child's environment.
 #[test]
-fn the_path_that_is_searched_is_the_one_that_was_asked_for() {
-    let name = "the_path_that_is_searched_is_the_one_that_was_asked_for";
+fn path_search_uses_the_requested_path() {
+    let name = "path_search_uses_the_requested_path";
     let _alone = alone();
     let dir = scratch("whose");
     for (code, name) in ["parent", "child", "dirs", "here"].iter().enumerate()
@@ -255,7 +255,7 @@ fn the_path_that_is_searched_is_the_one_that_was_asked_for() {
 const SHOW: &str = "tr '\\0' '|' </proc/$$/cmdline\nprintf %s \"$0\"\n";
 
 #[test]
-fn a_file_without_a_format_is_run_by_a_shell_only_if_asked_for() {
+fn a_file_without_a_format_is_run_by_a_shell_only_on_request() {
     let _alone = alone();
     let dir = fixture("shell");
     let at = dir.join("format").join(X);
@@ -326,7 +326,7 @@ fn from(dir: &Path, name: &str, engine: Engine) -> [Command; 4] {
 }
 
 #[test]
-fn a_relative_program_is_seen_from_the_childs_directory() {
+fn a_relative_program_is_resolved_in_the_childs_directory() {
     let _alone = alone();
     let dir = fixture("relative");
     each_engine(|engine| {
@@ -359,8 +359,8 @@ fn a_relative_program_is_seen_from_the_childs_directory() {
 /// Interpreters are seen from the child's directory too, whatever is in the
 /// caller's or beside the script.
 #[test]
-fn what_a_relative_program_lacks_is_named() {
-    let name = "what_a_relative_program_lacks_is_named";
+fn the_missing_interpreter_of_a_relative_program_is_named() {
+    let name = "the_missing_interpreter_of_a_relative_program_is_named";
     let _alone = alone();
     if !util::inside(name, &[]) {
         return;

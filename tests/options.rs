@@ -107,7 +107,7 @@ fn a_closed_standard_descriptor_is_closed() {
 }
 
 #[test]
-fn one_standard_descriptor_is_the_same_as_another() {
+fn same_as_duplicates_another_standard_descriptor() {
     each_engine(|engine| {
         let script = "echo a; echo b >&2; echo c";
         let mut both = Command::new("sh");
@@ -132,7 +132,7 @@ fn one_standard_descriptor_is_the_same_as_another() {
 }
 
 #[test]
-fn a_search_goes_where_it_is_told() {
+fn path_search_looks_in_the_directories_it_is_given() {
     each_engine(|engine| {
         let dir = scratch("search-in");
         util::program(&dir.join("offshoot-x"), b"#!/bin/sh\nexit 9\n");
@@ -225,7 +225,7 @@ fn contradictions_and_impossible_numbers_are_refused_by_name() {
 }
 
 #[test]
-fn getters_give_what_was_set() {
+fn getters_return_what_was_set() {
     let mut command = Command::new("ls");
     command.args(["-l", "x"]).env("B", "2").env("A", "1").env_remove("C");
     command.current_dir("/srv");
@@ -249,7 +249,7 @@ fn getters_give_what_was_set() {
 
 /// What a shell makes of the line is what the command would have made.
 #[test]
-fn a_command_prints_as_a_line_that_a_shell_takes() {
+fn debug_prints_a_line_that_a_shell_accepts() {
     let _alone = alone();
     let plain = Command::new("tar");
     assert_eq!(format!("{plain:?}"), "tar");
@@ -262,7 +262,7 @@ fn a_command_prints_as_a_line_that_a_shell_takes() {
     assert_eq!(words.to_shell_line(), want);
     let bash = std::process::Command::new("bash").arg("--version").output();
     if bash.is_err() {
-        let name = "a_command_prints_as_a_line_that_a_shell_takes";
+        let name = "debug_prints_a_line_that_a_shell_accepts";
         return util::skip(name, "no bash");
     }
     use std::os::unix::ffi::OsStrExt;
@@ -277,9 +277,9 @@ fn a_command_prints_as_a_line_that_a_shell_takes() {
 
 /// `exec` in a process of its own: this one becomes the reporter.
 #[test]
-fn exec_becomes_the_program_with_all_that_was_wished() {
+fn exec_applies_every_option() {
     let _alone = alone();
-    let name = "exec_becomes_the_program_with_all_that_was_wished";
+    let name = "exec_applies_every_option";
     const OUT: &str = "OFFSHOOT_EXEC_OUT";
     if let Some(out) = std::env::var_os(OUT) {
         let file = fs::File::open("/dev/null").unwrap();
@@ -310,9 +310,9 @@ fn exec_becomes_the_program_with_all_that_was_wished() {
 }
 
 #[test]
-fn an_exec_that_fails_names_the_step_and_leaves_a_process() {
+fn a_failed_exec_names_the_step_and_the_process_goes_on() {
     let _alone = alone();
-    let name = "an_exec_that_fails_names_the_step_and_leaves_a_process";
+    let name = "a_failed_exec_names_the_step_and_the_process_goes_on";
     if !util::inside(name, &[]) {
         return;
     }

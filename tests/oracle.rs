@@ -1,6 +1,6 @@
 //! The oracle: each wish through std and through us, with one reporter as
 //! the child, gives the same report. The differences that there are stand in
-//! docs/compare.md and nowhere else; tests/differences.rs shows them.
+//! docs/compare.md and nowhere else; tests/std_differences.rs shows them.
 #![allow(unsafe_code, reason = "hooks are compared too")]
 
 mod util;
@@ -250,7 +250,7 @@ fn signals(line: &str) -> Option<String> {
 }
 
 #[test]
-fn forty_wishes_are_reported_alike_by_std_s_child_and_ours() {
+fn forty_options_give_the_same_report_as_with_std() {
     let _alone = alone();
     let program = reporter();
     let wishes = wishes();
@@ -318,7 +318,7 @@ fn a_report_does_not_change_with_the_signals_of_other_processes() {
 
 /// The changes of the environment that both builders list.
 #[test]
-fn changes_of_the_environment_are_listed_as_by_std() {
+fn get_envs_lists_changes_as_std_does() {
     macro_rules! listed {
         (|$c:ident| $body:expr) => {{
             let mut $c = process::Command::new("x");
@@ -347,10 +347,10 @@ fn changes_of_the_environment_are_listed_as_by_std() {
 /// A directory that only root may enter, and a child that is nobody: both
 /// enter it with the new ids.
 #[test]
-fn the_directory_is_entered_with_the_new_ids_as_by_std() {
+fn the_directory_is_entered_with_the_new_ids_as_std_does() {
     let _alone = alone();
     if !is_root() {
-        let name = "the_directory_is_entered_with_the_new_ids_as_by_std";
+        let name = "the_directory_is_entered_with_the_new_ids_as_std_does";
         return util::skip(name, "only root has other ids to change to");
     }
     let dir = scratch("roots-own");

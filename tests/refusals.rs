@@ -28,7 +28,7 @@ fn one_argument_may_have_131071_bytes_and_no_more() {
 /// All arguments together: the largest count that still runs, found by
 /// halving, and one more word is E2BIG.
 #[test]
-fn all_arguments_together_end_in_e2big_and_not_before() {
+fn all_arguments_together_are_e2big_at_the_kernels_limit_only() {
     let _alone = alone();
     each_engine(|engine| {
         let word = "y".repeat(100_000);

@@ -44,7 +44,7 @@ fn hold_a_page(stop: &AtomicBool) -> bool {
 }
 
 #[test]
-fn a_page_that_somebody_holds_for_a_while_is_waited_for() {
+fn sealing_waits_until_a_writable_mapping_is_gone() {
     let _alone = alone();
     let mut bytes = fs::read("/bin/true").unwrap();
     bytes.resize(bytes.len() + (32 << 20), 0);

@@ -63,8 +63,8 @@ fn of(program: &str, engine: Option<Engine>) -> Command {
 }
 
 #[test]
-fn the_value_of_a_variable_is_in_no_text_the_crate_makes() {
-    let name = "the_value_of_a_variable_is_in_no_text_the_crate_makes";
+fn values_of_variables_are_in_no_text_of_the_crate() {
+    let name = "values_of_variables_are_in_no_text_of_the_crate";
     let token = format!("OFFSHOOT_TOKEN={INHERITED}");
     if !util::inside(name, &["env", &token]) {
         return;
@@ -102,7 +102,7 @@ fn the_value_of_a_variable_is_in_no_text_the_crate_makes() {
 }
 
 #[test]
-fn the_value_of_a_variable_is_in_no_error() {
+fn values_of_variables_are_in_no_error() {
     let _alone = alone();
     for engine in ENGINES {
         error(&of("/no/such", Some(engine)).spawn().unwrap_err());
@@ -125,7 +125,7 @@ const NONE: [std::os::fd::OwnedFd; 0] = [];
 
 /// What a program is made of is no more to be read than the environment.
 #[test]
-fn a_program_of_bytes_is_shown_by_its_length() {
+fn a_program_from_bytes_is_shown_by_its_length() {
     let _alone = alone();
     let script = format!("#!/bin/sh\n: {SET}\n");
     let mut command = Command::from_bytes(script.clone());
@@ -140,7 +140,7 @@ fn a_program_of_bytes_is_shown_by_its_length() {
 /// Text and lists hold the environment: a struct that has bytes in it says by
 /// hand what of them is shown.
 #[test]
-fn no_struct_that_holds_bytes_derives_its_debug() {
+fn no_struct_with_bytes_derives_debug() {
     let mut looked = 0;
     let mut dirs = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
     while let Some(dir) = dirs.pop() {

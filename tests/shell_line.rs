@@ -187,8 +187,8 @@ const CHANGES: [Change; 9] = [
 /// Every change of the environment with every kind of argument 0, program and
 /// directory.
 #[test]
-fn what_a_command_prints_does_in_bash_what_the_command_does() {
-    let name = "what_a_command_prints_does_in_bash_what_the_command_does";
+fn the_shell_line_does_in_bash_what_the_command_does() {
+    let name = "the_shell_line_does_in_bash_what_the_command_does";
     if !inside(name) {
         return;
     }
@@ -222,8 +222,8 @@ fn what_a_command_prints_does_in_bash_what_the_command_does() {
 }
 
 #[test]
-fn any_program_and_any_directory_may_be_printed() {
-    let name = "any_program_and_any_directory_may_be_printed";
+fn the_shell_line_works_for_any_program_and_directory() {
+    let name = "the_shell_line_works_for_any_program_and_directory";
     if !inside(name) {
         return;
     }
@@ -281,8 +281,8 @@ impl Numbers {
 }
 
 #[test]
-fn words_of_any_bytes_come_out_of_bash_as_they_went_in() {
-    let name = "words_of_any_bytes_come_out_of_bash_as_they_went_in";
+fn the_shell_line_quotes_any_bytes() {
+    let name = "the_shell_line_quotes_any_bytes";
     if !inside(name) {
         return;
     }
@@ -312,8 +312,8 @@ fn words_of_any_bytes_come_out_of_bash_as_they_went_in() {
 
 /// A command that cannot run has a line all the same, and bash reads it.
 #[test]
-fn a_command_that_is_refused_prints_a_line_too() {
-    let name = "a_command_that_is_refused_prints_a_line_too";
+fn a_refused_command_has_a_shell_line_too() {
+    let name = "a_refused_command_has_a_shell_line_too";
     if !inside(name) {
         return;
     }
@@ -339,8 +339,8 @@ fn a_command_that_is_refused_prints_a_line_too() {
 
 /// Whatever this bash has of its own is not run in the program's place.
 #[test]
-fn no_builtin_and_no_keyword_of_bash_is_taken_for_the_program() {
-    let name = "no_builtin_and_no_keyword_of_bash_is_taken_for_the_program";
+fn the_shell_line_runs_no_builtin_or_keyword_of_bash() {
+    let name = "the_shell_line_runs_no_builtin_or_keyword_of_bash";
     if !inside(name) {
         return;
     }

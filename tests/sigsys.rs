@@ -117,8 +117,8 @@ fn a_sandbox_that_answers_for_trapped_calls_loses_no_spawn() {
 }
 
 #[test]
-fn what_a_trapped_call_was_done_without_is_said() {
-    let name = "what_a_trapped_call_was_done_without_is_said";
+fn a_fallback_from_a_trapped_call_is_reported() {
+    let name = "a_fallback_from_a_trapped_call_is_reported";
     let _alone = alone();
     if !util::inside(name, &[]) {
         return;
@@ -145,7 +145,7 @@ fn what_a_trapped_call_was_done_without_is_said() {
 }
 
 #[test]
-fn a_child_that_dies_of_sigsys_is_enosys_of_its_step() {
+fn a_child_killed_by_sigsys_is_enosys_at_its_step() {
     let _alone = alone();
     each_engine(|engine| {
         let mut command = Command::new("/bin/true");
@@ -163,7 +163,7 @@ fn a_child_that_dies_of_sigsys_is_enosys_of_its_step() {
 
 /// What a function of the caller's does is its own.
 #[test]
-fn a_hook_that_dies_of_sigsys_has_died_of_it() {
+fn a_hook_killed_by_sigsys_is_reported_by_its_signal() {
     let _alone = alone();
     each_of(&[Engine::Copied, Engine::Pipe], |engine| {
         let mut command = Command::new("/bin/true");
@@ -181,8 +181,8 @@ fn a_hook_that_dies_of_sigsys_has_died_of_it() {
 
 /// Sent by somebody, not by a filter.
 #[test]
-fn a_sigsys_that_is_sent_runs_no_handler_in_a_child() {
-    let name = "a_sigsys_that_is_sent_runs_no_handler_in_a_child";
+fn a_sigsys_sent_by_kill_runs_no_handler_in_a_child() {
+    let name = "a_sigsys_sent_by_kill_runs_no_handler_in_a_child";
     let _alone = alone();
     if !util::inside(name, &util::own_pids()) {
         return;

@@ -34,7 +34,7 @@ fn the_engine_that_was_asked_for_ran() {
 }
 
 #[test]
-fn arguments_arrive_as_they_are() {
+fn arguments_are_passed_unchanged() {
     each_engine(|engine| {
         let words = ["two words", "*", "$HOME", "ünï", "\\", "'"];
         let report = report(mirror(engine).args(words));
@@ -43,7 +43,7 @@ fn arguments_arrive_as_they_are() {
 }
 
 #[test]
-fn ten_thousand_arguments_arrive() {
+fn ten_thousand_arguments_are_passed() {
     each_engine(|engine| {
         let words: Vec<String> = (0..10_000).map(|n| format!("{n}")).collect();
         let report = report(mirror(engine).args(&words));
@@ -52,7 +52,7 @@ fn ten_thousand_arguments_arrive() {
 }
 
 #[test]
-fn the_environment_is_the_parents_but_for_what_was_changed() {
+fn the_environment_is_the_parents_with_changes_applied() {
     each_engine(|engine| {
         let own: Vec<String> = std::env::vars()
             .filter(|(key, _)| !matches!(key.as_str(), "HOME" | "A" | "PATH"))
@@ -159,7 +159,7 @@ fn the_three_standard_descriptors_can_be_anything() {
 }
 
 #[test]
-fn null_reads_nothing_and_takes_everything() {
+fn null_stdin_is_empty_and_null_stdout_discards() {
     each_engine(|engine| {
         let status = Command::new("sh")
             .args(["-c", "echo lost; ! read line"])
@@ -173,7 +173,7 @@ fn null_reads_nothing_and_takes_everything() {
 }
 
 #[test]
-fn a_child_can_be_fed_and_read() {
+fn a_child_can_be_written_to_and_read_from() {
     each_engine(|engine| {
         let mut child = Command::new("cat")
             .stdin(Stdio::piped())
@@ -217,7 +217,7 @@ fn wait_closes_stdin_so_that_the_child_can_end() {
 }
 
 #[test]
-fn every_exit_code_and_a_signal_come_back() {
+fn every_exit_code_and_a_signal_are_reported() {
     each_engine(|engine| {
         for code in [0, 1, 2, 126, 127, 128, 255] {
             let mut command = Command::new("sh");
@@ -293,7 +293,7 @@ fn a_script_runs_and_its_name_is_its_own() {
 }
 
 #[test]
-fn one_prepared_spawns_again_and_again() -> Result<(), Error> {
+fn a_prepared_command_spawns_repeatedly() -> Result<(), Error> {
     for engine in util::ENGINES {
         let mut command = Command::new("echo");
         command.arg("hi").stdout(Stdio::piped()).engine(engine);
@@ -337,7 +337,7 @@ fn standard_descriptors_given_by_value_trade_places() {
 }
 
 #[test]
-fn the_step_is_chdir_where_the_directory_is_missing() {
+fn a_missing_directory_is_an_error_at_chdir() {
     each_engine(|engine| {
         let mut command = mirror(engine);
         let error = command.current_dir("/nope").spawn().unwrap_err();

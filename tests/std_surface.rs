@@ -206,7 +206,7 @@ fn kind(stdio: impl Into<Stdio>) -> String {
 }
 
 #[test]
-fn whatever_has_a_descriptor_can_be_standard_input() {
+fn anything_with_a_descriptor_can_be_standard_input() {
     let _alone = alone();
     let (reader, writer) = io::pipe().unwrap();
     assert_eq!(kind(reader), "pipe");
@@ -250,7 +250,7 @@ fn a_given_handle_is_open_until_the_command_is_dropped() {
 }
 
 #[test]
-fn a_pidfd_comes_from_and_goes_to_whatever_a_descriptor_does() {
+fn a_pidfd_converts_like_any_owned_descriptor() {
     let _alone = alone();
     let mut cat = Command::new("cat");
     let child = cat.stdin(Stdio::piped()).spawn().unwrap();
@@ -274,7 +274,7 @@ fn a_pidfd_comes_from_and_goes_to_whatever_a_descriptor_does() {
 }
 
 #[test]
-fn an_errno_is_what_an_io_error_has_or_einval() {
+fn an_errno_from_an_io_error_is_its_number_or_einval() {
     for number in [1, 2, 22, 4095] {
         let error = io::Error::from_raw_os_error(number);
         assert_eq!(Errno::from(error), Errno::from_raw_os_error(number));
@@ -321,7 +321,7 @@ fn groups_come_from_any_list_of_numbers() {
 }
 
 #[test]
-fn what_is_prepared_has_an_output_and_a_status() {
+fn a_prepared_command_has_output_and_status() {
     let _alone = alone();
     let mut sh = Command::new("sh");
     sh.args(["-c", "echo out; echo err >&2; exit 3"]).stderr(Stdio::null());
@@ -363,7 +363,7 @@ fn arguments_and_variables_can_be_read_from_both_ends() {
 }
 
 #[test]
-fn a_stdio_may_be_caught_with_as_std_s() {
+fn stdio_is_unwind_safe_as_in_std() {
     fn safe<T: std::panic::UnwindSafe + std::panic::RefUnwindSafe>(_: &T) {}
     safe(&std::process::Stdio::null());
     safe(&offshoot::Stdio::null());

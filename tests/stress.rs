@@ -17,9 +17,8 @@ use util::{NO_IMAGE, PRIVATE, alone, each_of, own_pids};
 const SILENT: [Engine; 2] = [Engine::Suspended, Engine::Copied];
 
 #[test]
-fn a_thief_that_waits_for_any_child_steals_nothing_from_failing_spawns() {
-    let name =
-        "a_thief_that_waits_for_any_child_steals_nothing_from_failing_spawns";
+fn another_threads_waitpid_reaps_no_failed_child() {
+    let name = "another_threads_waitpid_reaps_no_failed_child";
     let _alone = alone();
     if !util::inside(name, &own_pids()) {
         return;
@@ -96,8 +95,8 @@ fn sigchld_ignored_or_handled_changes_nothing() {
 /// Another thread forks without exec all the while: its children hold copies
 /// of every descriptor, the ends of a pipe among them.
 #[test]
-fn a_fork_without_exec_elsewhere_never_stalls_a_spawn() {
-    let name = "a_fork_without_exec_elsewhere_never_stalls_a_spawn";
+fn a_fork_without_exec_in_another_thread_never_stalls_a_spawn() {
+    let name = "a_fork_without_exec_in_another_thread_never_stalls_a_spawn";
     let _alone = alone();
     if !util::inside(name, &own_pids()) {
         return;
@@ -139,8 +138,8 @@ fn a_fork_without_exec_elsewhere_never_stalls_a_spawn() {
 /// C code changes a variable behind std's back, as it may: each child gets
 /// one value or the other, whole.
 #[test]
-fn an_environment_that_changes_meanwhile_is_one_or_the_other() {
-    let name = "an_environment_that_changes_meanwhile_is_one_or_the_other";
+fn a_concurrent_setenv_gives_the_old_or_the_new_value() {
+    let name = "a_concurrent_setenv_gives_the_old_or_the_new_value";
     let _alone = alone();
     if !util::inside(name, &[]) {
         return;
@@ -177,8 +176,8 @@ fn an_environment_that_changes_meanwhile_is_one_or_the_other() {
 
 /// The wait of an engine with memory of its own takes signals.
 #[test]
-fn a_storm_of_signals_neither_fails_a_spawn_nor_runs_in_a_child() {
-    let name = "a_storm_of_signals_neither_fails_a_spawn_nor_runs_in_a_child";
+fn frequent_signals_neither_fail_a_spawn_nor_run_in_a_child() {
+    let name = "frequent_signals_neither_fail_a_spawn_nor_run_in_a_child";
     let _alone = alone();
     if !util::inside(name, &[]) {
         return;
@@ -213,8 +212,8 @@ fn a_storm_of_signals_neither_fails_a_spawn_nor_runs_in_a_child() {
 
 /// SIGSTOP in the gap: the caller in shared memory is held until SIGCONT.
 #[test]
-fn a_child_stopped_before_exec_holds_its_caller_until_sigcont() {
-    let name = "a_child_stopped_before_exec_holds_its_caller_until_sigcont";
+fn a_child_stopped_before_exec_blocks_its_caller_until_sigcont() {
+    let name = "a_child_stopped_before_exec_blocks_its_caller_until_sigcont";
     let _alone = alone();
     if !util::inside(name, &[]) {
         return;

@@ -92,7 +92,7 @@ fn one_prepared_with_pipes_is_shared_by_sixty_four_threads() {
 /// Other threads open and close descriptors, some of them not CLOEXEC, all
 /// the while; no child ever holds one.
 #[test]
-fn descriptors_that_come_and_go_meanwhile_are_never_inherited() {
+fn descriptors_opened_by_other_threads_are_never_inherited() {
     let _alone = alone();
     each_engine(|engine| {
         let done = AtomicBool::new(false);

@@ -307,9 +307,9 @@ fn every_call_of_every_plan_that_fails_is_named() {
 }
 
 #[test]
-fn joining_a_control_group_fails_by_name_too() {
+fn joining_a_cgroup_fails_by_name_too() {
     let _alone = alone();
-    let name = "joining_a_control_group_fails_by_name_too";
+    let name = "joining_a_cgroup_fails_by_name_too";
     let Some(path) = group() else {
         return util::skip(
             name,

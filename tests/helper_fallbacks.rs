@@ -56,7 +56,7 @@ fn limit_with(free: usize) -> u64 {
 }
 
 #[test]
-fn each_call_that_only_an_image_makes_may_be_refused() {
+fn each_call_that_only_the_helper_needs_may_be_refused() {
     let _alone = alone();
     for (nr, feature) in [
         (libc::SYS_prctl, "isolated"),
@@ -90,8 +90,8 @@ fn each_call_that_only_an_image_makes_may_be_refused() {
 /// A filter that was added since may kill whoever makes a call that it does
 /// not know.
 #[test]
-fn no_call_is_made_for_speed_where_a_filter_may_kill() {
-    let name = "no_call_is_made_for_speed_where_a_filter_may_kill";
+fn no_optional_call_is_made_where_a_filter_may_kill() {
+    let name = "no_optional_call_is_made_where_a_filter_may_kill";
     let _alone = alone();
     if !util::inside(name, &[]) {
         return;
@@ -108,7 +108,7 @@ fn no_call_is_made_for_speed_where_a_filter_may_kill() {
 }
 
 #[test]
-fn a_limit_that_nobody_may_ask_for_is_no_panic() {
+fn a_refused_prlimit_does_not_panic() {
     let _alone = alone();
     let fate = Fate::errno(libc::EPERM);
     filter::with(libc::SYS_prlimit64, fate, || {
@@ -124,8 +124,8 @@ fn a_limit_that_nobody_may_ask_for_is_no_panic() {
 /// A program runs by a copied child wherever that can be made, whatever an
 /// image would have needed.
 #[test]
-fn where_descriptors_run_out_a_copy_takes_fewer() {
-    let name = "where_descriptors_run_out_a_copy_takes_fewer";
+fn with_few_free_descriptors_memory_is_copied() {
+    let name = "with_few_free_descriptors_memory_is_copied";
     let _alone = alone();
     if !util::inside(name, &[]) {
         return;
@@ -176,9 +176,8 @@ fn where_descriptors_run_out_a_copy_takes_fewer() {
 }
 
 #[test]
-fn a_prepared_image_gives_way_to_a_copy_where_descriptors_run_out() {
-    let name =
-        "a_prepared_image_gives_way_to_a_copy_where_descriptors_run_out";
+fn a_prepared_helper_falls_back_to_a_copy_without_descriptors() {
+    let name = "a_prepared_helper_falls_back_to_a_copy_without_descriptors";
     let _alone = alone();
     if !util::inside(name, &[]) {
         return;
@@ -213,7 +212,7 @@ fn a_prepared_image_gives_way_to_a_copy_where_descriptors_run_out() {
 
 /// An image's own two numbers could be those of what is inherited.
 #[test]
-fn unlisted_descriptors_are_inherited_by_a_copy() {
+fn unlisted_descriptors_are_inherited_by_a_copied_child() {
     let _alone = alone();
     let null = File::open("/dev/null").unwrap();
     // The highest free numbers below 64 are what an image would take.
@@ -242,9 +241,9 @@ fn unlisted_descriptors_are_inherited_by_a_copy() {
 /// A thread of this process that waits for children of any kind takes the
 /// status of one that is killed before exec.
 #[test]
-fn a_child_killed_before_exec_is_an_error_though_another_thread_took_it() {
+fn a_child_killed_before_exec_is_an_error_if_another_thread_reaps_it() {
     let name =
-        "a_child_killed_before_exec_is_an_error_though_another_thread_took_it";
+        "a_child_killed_before_exec_is_an_error_if_another_thread_reaps_it";
     let _alone = alone();
     if !util::inside(name, &[]) {
         return;
@@ -286,8 +285,8 @@ fn a_child_killed_before_exec_is_an_error_though_another_thread_took_it() {
 
 /// Two first processes of two PID namespaces are number 1 both.
 #[test]
-fn processes_of_the_same_number_have_a_page_each() {
-    let name = "processes_of_the_same_number_have_a_page_each";
+fn processes_with_the_same_pid_have_separate_status_pages() {
+    let name = "processes_with_the_same_pid_have_separate_status_pages";
     let _alone = alone();
     if !is_root() {
         return skip(name, "PID namespaces take root here");
@@ -333,9 +332,8 @@ fn processes_of_the_same_number_have_a_page_each() {
 
 /// Steps that run in this process may write over the number of anything.
 #[test]
-fn an_exec_that_failed_leaves_nothing_kept_at_numbers_it_wrote_over() {
-    let name =
-        "an_exec_that_failed_leaves_nothing_kept_at_numbers_it_wrote_over";
+fn a_failed_exec_drops_cached_descriptors_it_overwrote() {
+    let name = "a_failed_exec_drops_cached_descriptors_it_overwrote";
     let _alone = alone();
     if !util::inside(name, &[]) {
         return;
@@ -365,8 +363,8 @@ fn an_exec_that_failed_leaves_nothing_kept_at_numbers_it_wrote_over() {
 
 /// A daemon forks, and closes what it did not open.
 #[test]
-fn a_fork_that_closed_everything_keeps_what_it_opens() {
-    let name = "a_fork_that_closed_everything_keeps_what_it_opens";
+fn a_fork_that_closed_everything_keeps_the_files_it_opens() {
+    let name = "a_fork_that_closed_everything_keeps_the_files_it_opens";
     let _alone = alone();
     if !util::inside(name, &[]) {
         return;

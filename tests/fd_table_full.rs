@@ -31,8 +31,8 @@ fn with_room(free: usize, command: &mut Command) -> Result<Child, Error> {
 }
 
 #[test]
-fn a_program_starts_where_no_number_is_free_and_has_no_pidfd() {
-    let name = "a_program_starts_where_no_number_is_free_and_has_no_pidfd";
+fn with_no_free_descriptor_a_program_starts_without_a_pidfd() {
+    let name = "with_no_free_descriptor_a_program_starts_without_a_pidfd";
     let _alone = alone();
     if !util::inside(name, &[]) {
         return;
@@ -65,8 +65,8 @@ fn a_program_starts_where_no_number_is_free_and_has_no_pidfd() {
 }
 
 #[test]
-fn as_many_children_may_live_as_std_can_start() {
-    let name = "as_many_children_may_live_as_std_can_start";
+fn as_many_children_can_run_as_with_std() {
+    let name = "as_many_children_can_run_as_with_std";
     let _alone = alone();
     if !util::inside(name, &[]) {
         return;
@@ -167,8 +167,8 @@ fn starts(path: &Path, method: Method) -> Vec<(&'static str, usize)> {
 }
 
 #[test]
-fn whatever_fork_can_start_with_few_numbers_auto_starts_too() {
-    let name = "whatever_fork_can_start_with_few_numbers_auto_starts_too";
+fn auto_starts_all_that_fork_can_with_few_free_descriptors() {
+    let name = "auto_starts_all_that_fork_can_with_few_free_descriptors";
     let _alone = alone();
     if !util::inside(name, &[]) {
         return;

@@ -66,9 +66,8 @@ fn tick() {
 }
 
 #[test]
-fn a_tick_does_not_keep_a_spawn_from_seeing_that_its_child_is_dead() {
-    let name =
-        "a_tick_does_not_keep_a_spawn_from_seeing_that_its_child_is_dead";
+fn periodic_signals_do_not_hide_a_dead_child_from_spawn() {
+    let name = "periodic_signals_do_not_hide_a_dead_child_from_spawn";
     let _alone = alone();
     if !util::inside(name, &[]) {
         return;
@@ -95,8 +94,8 @@ fn a_tick_does_not_keep_a_spawn_from_seeing_that_its_child_is_dead() {
 
 /// Without futexes the wait is a slower one, and ends all the same.
 #[test]
-fn a_refused_futex_does_not_keep_a_dead_child_from_being_seen() {
-    let name = "a_refused_futex_does_not_keep_a_dead_child_from_being_seen";
+fn a_refused_futex_does_not_hide_a_dead_child_from_spawn() {
+    let name = "a_refused_futex_does_not_hide_a_dead_child_from_spawn";
     let _alone = alone();
     if !util::inside(name, &[]) {
         return;

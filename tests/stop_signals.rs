@@ -181,8 +181,8 @@ fn engine(name: &str) -> Engine {
 }
 
 #[test]
-fn a_stop_that_is_pending_holds_no_spawn() {
-    let name = "a_stop_that_is_pending_holds_no_spawn";
+fn a_pending_stop_signal_does_not_block_a_spawn() {
+    let name = "a_pending_stop_signal_does_not_block_a_spawn";
     if let Ok(role) = std::env::var(ROLE) {
         let (engine, all) = (engine(&role), [&STOPS[..], &STOPS[..1]]);
         for (n, signals) in all.into_iter().enumerate() {
@@ -226,8 +226,8 @@ fn spawn_on(role: &str) -> ! {
 /// hit in the last instant before exec, where memory is shared: that is left
 /// out here, and measured in docs/gotchas.md.
 #[test]
-fn whoever_is_stopped_while_it_spawns_can_be_continued() {
-    let name = "whoever_is_stopped_while_it_spawns_can_be_continued";
+fn a_caller_stopped_during_spawn_can_be_continued() {
+    let name = "a_caller_stopped_during_spawn_can_be_continued";
     if let Ok(role) = std::env::var(ROLE) {
         spawn_on(&role);
     }
@@ -284,8 +284,8 @@ fn stop_together(apart: bool) {
 /// Nothing is lost: the program stops with its caller, and goes on with it;
 /// unless it has a group of its own, where nobody would continue it.
 #[test]
-fn a_stop_before_exec_comes_to_the_program() {
-    let name = "a_stop_before_exec_comes_to_the_program";
+fn a_stop_before_exec_reaches_the_program() {
+    let name = "a_stop_before_exec_reaches_the_program";
     if let Ok(role) = std::env::var(ROLE) {
         let status = forked(|| {
             stop_together(role == "apart");

@@ -18,7 +18,7 @@ fn open(path: &str) -> OwnedFd {
 /// Pipes, `/dev/null`, the directory, an image and its page: whatever number
 /// they have, it may be a target.
 #[test]
-fn numbers_of_what_the_parent_makes_can_be_targets() {
+fn descriptors_that_the_parent_opens_can_be_targets() {
     each_engine(|engine| {
         for target in 3..70 {
             let mut command = mirror(engine);
@@ -40,7 +40,7 @@ fn numbers_of_what_the_parent_makes_can_be_targets() {
 }
 
 #[test]
-fn maps_are_the_same_where_something_is_missing_or_blocked() {
+fn fd_maps_are_the_same_when_calls_are_blocked() {
     let _alone = alone();
     let calls = [
         libc::SYS_close_range,

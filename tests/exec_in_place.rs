@@ -62,8 +62,8 @@ fn changes_nothing(command: &mut Command) {
 }
 
 #[test]
-fn an_exec_that_failed_leaves_every_descriptor_as_it_was() {
-    let name = "an_exec_that_failed_leaves_every_descriptor_as_it_was";
+fn a_failed_exec_restores_every_descriptor() {
+    let name = "a_failed_exec_restores_every_descriptor";
     let _alone = alone();
     if !util::inside(name, &[]) {
         return;
@@ -111,8 +111,8 @@ fn an_exec_that_failed_leaves_every_descriptor_as_it_was() {
 
 /// Each step that can stop it.
 #[test]
-fn whichever_step_stops_an_exec_descriptors_are_as_they_were() {
-    let name = "whichever_step_stops_an_exec_descriptors_are_as_they_were";
+fn a_failed_exec_restores_descriptors_at_every_step() {
+    let name = "a_failed_exec_restores_descriptors_at_every_step";
     let _alone = alone();
     if !util::inside(name, &[]) {
         return;
@@ -144,8 +144,8 @@ fn whichever_step_stops_an_exec_descriptors_are_as_they_were() {
 }
 
 #[test]
-fn nothing_is_changed_where_no_descriptor_is_free_for_a_backup() {
-    let name = "nothing_is_changed_where_no_descriptor_is_free_for_a_backup";
+fn exec_changes_nothing_without_a_free_descriptor_for_a_backup() {
+    let name = "exec_changes_nothing_without_a_free_descriptor_for_a_backup";
     let _alone = alone();
     if !util::inside(name, &[]) {
         return;
@@ -177,8 +177,8 @@ fn nothing_is_changed_where_no_descriptor_is_free_for_a_backup() {
 
 /// A hook in the place of another thread.
 #[test]
-fn what_became_of_a_number_meanwhile_is_left_alone() {
-    let name = "what_became_of_a_number_meanwhile_is_left_alone";
+fn a_failed_exec_leaves_descriptors_changed_meanwhile_alone() {
+    let name = "a_failed_exec_leaves_descriptors_changed_meanwhile_alone";
     let _alone = alone();
     if !util::inside(name, &[]) {
         return;
@@ -212,8 +212,8 @@ fn what_became_of_a_number_meanwhile_is_left_alone() {
 
 /// The number of whatever a prepared command and the reserve hold.
 #[test]
-fn what_is_prepared_and_reserved_survives_an_exec_that_failed() {
-    let name = "what_is_prepared_and_reserved_survives_an_exec_that_failed";
+fn prepared_and_reserved_descriptors_survive_a_failed_exec() {
+    let name = "prepared_and_reserved_descriptors_survive_a_failed_exec";
     let _alone = alone();
     if !util::inside(name, &[]) {
         return;
@@ -270,8 +270,8 @@ fn ids() -> Vec<String> {
 }
 
 #[test]
-fn an_exec_that_failed_leaves_all_threads_with_the_same_ids() {
-    let name = "an_exec_that_failed_leaves_all_threads_with_the_same_ids";
+fn a_failed_exec_leaves_all_threads_with_the_same_ids() {
+    let name = "a_failed_exec_leaves_all_threads_with_the_same_ids";
     if !is_root() {
         return util::skip(name, "only root changes ids");
     }
@@ -307,8 +307,8 @@ fn an_exec_that_failed_leaves_all_threads_with_the_same_ids() {
 
 /// Its mask, and what becomes of SIGPIPE.
 #[test]
-fn an_exec_that_failed_leaves_signals_as_they_were() {
-    let name = "an_exec_that_failed_leaves_signals_as_they_were";
+fn a_failed_exec_restores_signals() {
+    let name = "a_failed_exec_restores_signals";
     let _alone = alone();
     if !util::inside(name, &[]) {
         return;
@@ -336,8 +336,8 @@ fn an_exec_that_failed_leaves_signals_as_they_were() {
 
 /// A thread with a table of its own runs what stands in that.
 #[test]
-fn an_exec_finds_its_program_in_its_own_threads_table() {
-    let name = "an_exec_finds_its_program_in_its_own_threads_table";
+fn exec_uses_the_fd_table_of_its_thread() {
+    let name = "exec_uses_the_fd_table_of_its_thread";
     let _alone = alone();
     if !util::inside(name, &[]) {
         return;
@@ -363,8 +363,8 @@ fn an_exec_finds_its_program_in_its_own_threads_table() {
 
 /// Where descriptors are listed, the list is that thread's too.
 #[test]
-fn an_exec_passes_nothing_unlisted_of_its_own_threads_table() {
-    let name = "an_exec_passes_nothing_unlisted_of_its_own_threads_table";
+fn exec_closes_unlisted_descriptors_of_its_threads_fd_table() {
+    let name = "exec_closes_unlisted_descriptors_of_its_threads_fd_table";
     let _alone = alone();
     if !util::inside(name, &[]) {
         return;

@@ -14,8 +14,8 @@ use util::filter::{self, Fate};
 use util::{alone, each_engine};
 
 #[test]
-fn more_descriptors_than_there_can_be_are_not_reserved() {
-    let name = "more_descriptors_than_there_can_be_are_not_reserved";
+fn reserve_fds_refuses_more_descriptors_than_the_limit() {
+    let name = "reserve_fds_refuses_more_descriptors_than_the_limit";
     let _alone = alone();
     if !util::inside(name, &[]) {
         return;
@@ -43,7 +43,7 @@ fn more_descriptors_than_there_can_be_are_not_reserved() {
 
 /// Where the limit on numbers is not known: below it is refused beforehand.
 #[test]
-fn the_highest_number_there_is_may_be_a_target() {
+fn the_highest_fd_number_as_a_target_is_an_error_of_the_kernel() {
     let fate = Fate::errno(libc::EPERM);
     each_engine(|engine| {
         for target in [i32::MAX, i32::MAX - 1] {
@@ -62,7 +62,7 @@ fn the_highest_number_there_is_may_be_a_target() {
 }
 
 #[test]
-fn more_calls_than_can_be_counted_are_refused_by_the_option_that_made_them() {
+fn over_65534_calls_are_refused_by_the_option_that_adds_them() {
     let _alone = alone();
     let count = 65_535;
     let mut hooks = Command::new("/bin/true");
@@ -98,7 +98,7 @@ fn more_calls_than_can_be_counted_are_refused_by_the_option_that_made_them() {
 /// What a page of shared memory takes is taken before it is written to: a
 /// full file system would end this process by SIGBUS.
 #[test]
-fn a_page_that_there_is_no_memory_for_is_an_error_or_done_without() {
+fn no_memory_for_a_status_page_is_an_error_or_a_fallback() {
     let _alone = alone();
     for errno in [libc::ENOSPC, libc::ENOMEM] {
         let fate = Fate::errno(errno);

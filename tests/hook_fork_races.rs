@@ -172,8 +172,8 @@ fn sure(parent: Parent, fork: Fork) -> Option<bool> {
 }
 
 #[test]
-fn what_is_said_of_a_hook_that_forks_is_so() {
-    let name = "what_is_said_of_a_hook_that_forks_is_so";
+fn spawn_is_ok_only_if_the_program_of_a_forking_hook_ran() {
+    let name = "spawn_is_ok_only_if_the_program_of_a_forking_hook_ran";
     let _alone = alone();
     if !util::inside(name, &[]) {
         return;
@@ -205,8 +205,8 @@ fn what_is_said_of_a_hook_that_forks_is_so() {
 
 /// As often as it takes to meet every order of events.
 #[test]
-fn of_hundreds_of_forks_each_ran_or_was_an_error() {
-    let name = "of_hundreds_of_forks_each_ran_or_was_an_error";
+fn hundreds_of_forking_hooks_each_run_the_program_or_fail() {
+    let name = "hundreds_of_forking_hooks_each_run_the_program_or_fail";
     let _alone = alone();
     if !util::inside(name, &[]) {
         return;
@@ -295,8 +295,8 @@ fn a_fork_that_cannot_exec_is_an_error() {
 
 /// In the parent's memory a fork never runs the program.
 #[test]
-fn a_fork_of_a_shared_hook_runs_nothing() {
-    let name = "a_fork_of_a_shared_hook_runs_nothing";
+fn a_fork_in_a_shared_hook_never_runs_the_program() {
+    let name = "a_fork_in_a_shared_hook_never_runs_the_program";
     let _alone = alone();
     if !util::inside(name, &[]) {
         return;

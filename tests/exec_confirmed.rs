@@ -56,7 +56,7 @@ fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
 
 /// A caller of real-time priority would keep out whom it waits for.
 #[test]
-fn no_loop_of_the_source_waits_by_yielding() {
+fn no_loop_in_src_waits_by_yielding() {
     let mut all = Vec::new();
     sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut all);
     assert!(all.len() > 50);
@@ -99,9 +99,8 @@ fn used() -> Duration {
 /// It runs before whoever has an ordinary priority, so what it does while it
 /// waits on one processor is all that happens there.
 #[test]
-fn a_caller_of_real_time_priority_leaves_the_processor_to_its_child() {
-    let name =
-        "a_caller_of_real_time_priority_leaves_the_processor_to_its_child";
+fn a_real_time_caller_does_not_starve_its_child() {
+    let name = "a_real_time_caller_does_not_starve_its_child";
     let _alone = alone();
     if !util::inside(name, &[]) {
         return;
@@ -174,7 +173,7 @@ fn a_program_is_confirmed_under_every_filter() {
 }
 
 #[test]
-fn dockers_filter_changes_the_call_and_nothing_else() {
+fn dockers_filter_changes_the_clone_call_and_nothing_else() {
     let _alone = alone();
     thread::scope(|scope| {
         let test = || {
@@ -195,8 +194,8 @@ fn dockers_filter_changes_the_call_and_nothing_else() {
 /// at once. A filter that refuses waiting by descriptor must not make us take
 /// the other one's status.
 #[test]
-fn a_number_that_another_child_has_by_now_is_not_waited_for() {
-    let name = "a_number_that_another_child_has_by_now_is_not_waited_for";
+fn wait_does_not_reap_a_child_that_reuses_the_pid() {
+    let name = "wait_does_not_reap_a_child_that_reuses_the_pid";
     let _alone = alone();
     if !util::inside(name, &[]) {
         return;
@@ -284,8 +283,9 @@ fn while_killed_and_reaped(within: u64, work: impl FnOnce()) {
 
 /// A search that takes a while, and finds nothing.
 #[test]
-fn a_name_that_is_nowhere_is_an_error_whoever_kills_and_reaps() {
-    let name = "a_name_that_is_nowhere_is_an_error_whoever_kills_and_reaps";
+fn a_missing_program_is_an_error_while_children_are_killed_and_reaped() {
+    let name =
+        "a_missing_program_is_an_error_while_children_are_killed_and_reaped";
     let _alone = alone();
     if !in_own_pids(name) {
         return;
@@ -314,8 +314,8 @@ fn a_name_that_is_nowhere_is_an_error_whoever_kills_and_reaps() {
 /// written is known to have run; and from the second doubtful one on whatever
 /// runs is known to.
 #[test]
-fn exec_is_told_from_death_although_another_thread_reaps() {
-    let name = "exec_is_told_from_death_although_another_thread_reaps";
+fn exec_is_distinguished_from_death_when_another_thread_reaps() {
+    let name = "exec_is_distinguished_from_death_when_another_thread_reaps";
     let _alone = alone();
     if !in_own_pids(name) {
         return;
@@ -359,9 +359,8 @@ fn exec_is_told_from_death_although_another_thread_reaps() {
 /// another one at once, which lives on: what is asked by number is answered
 /// by that one.
 #[test]
-fn a_child_of_the_same_number_does_not_stand_in_for_one_that_died() {
-    let name =
-        "a_child_of_the_same_number_does_not_stand_in_for_one_that_died";
+fn a_child_that_reuses_the_pid_is_not_taken_for_the_dead_one() {
+    let name = "a_child_that_reuses_the_pid_is_not_taken_for_the_dead_one";
     let _alone = alone();
     if !in_own_pids(name) {
         return;

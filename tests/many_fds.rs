@@ -43,8 +43,8 @@ fn room(command: &mut Command) -> u32 {
 }
 
 #[test]
-fn a_child_never_holds_a_table_as_large_as_the_parents() {
-    let name = "a_child_never_holds_a_table_as_large_as_the_parents";
+fn a_child_never_has_an_fd_table_as_large_as_the_parents() {
+    let name = "a_child_never_has_an_fd_table_as_large_as_the_parents";
     let _alone = alone();
     if !util::inside(name, &[]) {
         return;
@@ -92,8 +92,8 @@ fn a_child_never_holds_a_table_as_large_as_the_parents() {
 /// The fallback copies the whole table, whatever is reserved; it too gives
 /// the child what was asked for.
 #[test]
-fn reserved_numbers_serve_every_engine() {
-    let name = "reserved_numbers_serve_every_engine";
+fn reserved_descriptors_work_in_every_engine() {
+    let name = "reserved_descriptors_work_in_every_engine";
     let _alone = alone();
     if !util::inside(name, &[]) {
         return;
@@ -127,8 +127,8 @@ fn reserved_numbers_serve_every_engine() {
 /// The writing end in the parent is closed as the spawn ends, reserved
 /// number or not: a reader sees the end as soon as the child is gone.
 #[test]
-fn the_end_of_a_pipe_is_not_delayed_by_reserved_numbers() {
-    let name = "the_end_of_a_pipe_is_not_delayed_by_reserved_numbers";
+fn reserved_descriptors_do_not_delay_the_end_of_a_pipe() {
+    let name = "reserved_descriptors_do_not_delay_the_end_of_a_pipe";
     let _alone = alone();
     if !util::inside(name, &[]) {
         return;
@@ -154,8 +154,8 @@ fn the_end_of_a_pipe_is_not_delayed_by_reserved_numbers() {
 }
 
 #[test]
-fn running_out_while_reserving_is_named_and_leaks_nothing() {
-    let name = "running_out_while_reserving_is_named_and_leaks_nothing";
+fn emfile_while_reserving_is_named_and_leaks_nothing() {
+    let name = "emfile_while_reserving_is_named_and_leaks_nothing";
     let _alone = alone();
     if !util::inside(name, &[]) {
         return;
@@ -183,8 +183,8 @@ fn rounds() -> usize {
 }
 
 #[test]
-fn no_child_ever_sees_a_descriptor_that_it_was_not_given() {
-    let name = "no_child_ever_sees_a_descriptor_that_it_was_not_given";
+fn no_child_ever_has_a_descriptor_it_was_not_given() {
+    let name = "no_child_ever_has_a_descriptor_it_was_not_given";
     let _alone = alone();
     if !util::inside(name, &[]) {
         return;
@@ -238,7 +238,7 @@ fn no_child_ever_sees_a_descriptor_that_it_was_not_given() {
 
 /// The census sees what it should see: else the test above proves nothing.
 #[test]
-fn the_census_finds_one_that_is_too_many_or_missing() {
+fn the_census_finds_an_extra_or_missing_descriptor() {
     let path = util::scratch("census-itself").join("census");
     util::program(&path, &elf::census());
     let null = || File::open("/dev/null").unwrap();
@@ -254,8 +254,8 @@ fn the_census_finds_one_that_is_too_many_or_missing() {
 
 /// A fork has one thread; whatever the others held, nobody gives back.
 #[test]
-fn a_fork_of_a_threaded_process_waits_for_nobody() {
-    let name = "a_fork_of_a_threaded_process_waits_for_nobody";
+fn a_fork_of_a_threaded_process_spawns_without_deadlock() {
+    let name = "a_fork_of_a_threaded_process_spawns_without_deadlock";
     let _alone = alone();
     if !util::inside(name, &[]) {
         return;

@@ -41,8 +41,8 @@ fn fifo(path: &Path) {
 /// Whoever fills the directory that becomes a root may make links that lead
 /// out of it for us, and not for the child.
 #[test]
-fn nothing_outside_the_childs_root_is_looked_at() {
-    let name = "nothing_outside_the_childs_root_is_looked_at";
+fn diagnosis_reads_nothing_outside_the_childs_root() {
+    let name = "diagnosis_reads_nothing_outside_the_childs_root";
     if !is_root() {
         return skip(name, "a new root takes root");
     }
@@ -85,7 +85,7 @@ fn program_without_format(path: &Path) {
 }
 
 #[test]
-fn what_is_no_regular_file_is_not_opened_to_be_looked_at() {
+fn diagnosis_does_not_open_a_fifo() {
     let dir = scratch("irregular");
     let path = dir.join("fifo");
     fifo(&path);
@@ -108,7 +108,7 @@ fn what_is_no_regular_file_is_not_opened_to_be_looked_at() {
 /// A script that may be run and not be read: the kernel says ENOENT, as its
 /// interpreter finds nothing.
 #[test]
-fn a_script_by_descriptor_that_cannot_be_read_is_no_puzzle() {
+fn an_unreadable_script_by_descriptor_names_script_fd() {
     let dir = scratch("unreadable-script");
     let path = dir.join("script");
     program(&path, b"#!/bin/sh\nexit 0\n");
@@ -135,8 +135,8 @@ fn a_script_by_descriptor_that_cannot_be_read_is_no_puzzle() {
 /// What has the number of a closed descriptor by the time the child looks is
 /// ours: its pidfd, the pipe of its report.
 #[test]
-fn a_closed_descriptor_is_no_pattern_for_another() {
-    let name = "a_closed_descriptor_is_no_pattern_for_another";
+fn same_as_a_closed_descriptor_is_ebadf() {
+    let name = "same_as_a_closed_descriptor_is_ebadf";
     let _alone = alone();
     if !util::inside(name, &[]) {
         return;
@@ -155,7 +155,7 @@ fn a_closed_descriptor_is_no_pattern_for_another() {
 
 /// `sh -c ..` would run the arguments.
 #[test]
-fn a_name_that_looks_like_an_option_is_none_for_the_shell() {
+fn a_script_name_that_starts_with_a_dash_is_no_shell_option() {
     let dir = scratch("option");
     program_without_format(&dir.join("-c"));
     fs::create_dir(dir.join("-d")).unwrap();
@@ -174,8 +174,8 @@ fn a_name_that_looks_like_an_option_is_none_for_the_shell() {
 }
 
 #[test]
-fn a_limit_that_was_lowered_is_the_reason_that_is_given() {
-    let name = "a_limit_that_was_lowered_is_the_reason_that_is_given";
+fn a_lowered_fd_limit_is_named_in_the_error() {
+    let name = "a_lowered_fd_limit_is_named_in_the_error";
     let _alone = alone();
     if !util::inside(name, &[]) {
         return;
@@ -197,8 +197,8 @@ fn a_limit_that_was_lowered_is_the_reason_that_is_given() {
 
 /// The kernel would end this process by SIGXFSZ.
 #[test]
-fn a_limit_on_files_is_an_error_of_whoever_writes_one() {
-    let name = "a_limit_on_files_is_an_error_of_whoever_writes_one";
+fn a_file_size_limit_is_efbig_and_not_sigxfsz() {
+    let name = "a_file_size_limit_is_efbig_and_not_sigxfsz";
     let _alone = alone();
     if !util::inside(name, &[]) {
         return;
@@ -222,8 +222,8 @@ fn a_limit_on_files_is_an_error_of_whoever_writes_one() {
 
 /// exec waits for whoever writes the program, as spawn does.
 #[test]
-fn a_program_that_is_open_for_a_moment_is_waited_for_by_exec_too() {
-    let name = "a_program_that_is_open_for_a_moment_is_waited_for_by_exec_too";
+fn exec_in_place_retries_etxtbsy() {
+    let name = "exec_in_place_retries_etxtbsy";
     let _alone = alone();
     if !util::inside(name, &[]) {
         return;
@@ -253,7 +253,7 @@ fn a_program_that_is_open_for_a_moment_is_waited_for_by_exec_too() {
 }
 
 #[test]
-fn where_it_is_looked_for_nowhere_or_too_often_says_so() {
+fn a_search_of_no_directory_or_too_many_says_so() {
     let dirs = |dirs: Vec<std::path::PathBuf>| {
         let mut command = Command::new("prog");
         command.path_search(PathSearch::Dirs(dirs));

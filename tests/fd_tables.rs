@@ -93,8 +93,8 @@ fn spawns() {
 }
 
 #[test]
-fn a_thread_with_a_table_of_its_own_keeps_its_files() {
-    let name = "a_thread_with_a_table_of_its_own_keeps_its_files";
+fn a_thread_with_its_own_fd_table_keeps_its_files() {
+    let name = "a_thread_with_its_own_fd_table_keeps_its_files";
     let _alone = alone();
     if !util::inside(name, &[]) {
         return;
@@ -196,9 +196,8 @@ fn prepared(dir: &Path) -> Vec<(Step, Prepared)> {
 }
 
 #[test]
-fn what_is_prepared_in_one_table_passes_no_other_file_from_another() {
-    let name =
-        "what_is_prepared_in_one_table_passes_no_other_file_from_another";
+fn a_prepared_command_passes_no_other_file_from_another_fd_table() {
+    let name = "a_prepared_command_passes_no_other_file_from_another_fd_table";
     let _alone = alone();
     if !util::inside(name, &[]) {
         return;
@@ -232,8 +231,8 @@ fn what_is_prepared_in_one_table_passes_no_other_file_from_another() {
 }
 
 #[test]
-fn an_image_of_one_table_is_not_run_from_another() {
-    let name = "an_image_of_one_table_is_not_run_from_another";
+fn a_helper_of_one_fd_table_is_not_run_from_another() {
+    let name = "a_helper_of_one_fd_table_is_not_run_from_another";
     let _alone = alone();
     if !util::inside(name, &[]) {
         return;
@@ -276,8 +275,9 @@ fn an_image_of_one_table_is_not_run_from_another() {
 }
 
 #[test]
-fn what_was_prepared_elsewhere_closes_nothing_here() {
-    let name = "what_was_prepared_elsewhere_closes_nothing_here";
+fn dropping_a_prepared_command_closes_nothing_in_another_fd_table() {
+    let name =
+        "dropping_a_prepared_command_closes_nothing_in_another_fd_table";
     let _alone = alone();
     if !util::inside(name, &[]) {
         return;

@@ -59,7 +59,7 @@ fn a_given_descriptor_is_open_until_the_command_is_dropped() {
 }
 
 #[test]
-fn output_waits_for_whoever_holds_the_pipe() {
+fn output_waits_until_every_writer_closes_the_pipe() {
     each_engine(|engine| {
         let begun = Instant::now();
         let mut command = Command::new("sh");
@@ -91,8 +91,8 @@ fn an_entry_without_an_equals_sign_is_not_passed_on() {
 }
 
 #[test]
-fn a_traced_parent_shows_its_copied_child_as_a_vfork() {
-    let name = "a_traced_parent_shows_its_copied_child_as_a_vfork";
+fn a_traced_parent_makes_its_copied_child_with_vfork() {
+    let name = "a_traced_parent_makes_its_copied_child_with_vfork";
     let there = process::Command::new("strace").arg("-V").output();
     if !there.is_ok_and(|output| output.status.success()) {
         util::skip(name, "no strace");
@@ -112,7 +112,7 @@ fn a_traced_parent_shows_its_copied_child_as_a_vfork() {
 }
 
 #[test]
-fn the_assembly_s_names_carry_the_version() {
+fn assembly_symbols_carry_the_crate_version() {
     let mut parts = env!("CARGO_PKG_VERSION").split('.');
     let (major, minor) = (parts.next().unwrap(), parts.next().unwrap());
     let own = format!("offshoot_{major}_{minor}_");
@@ -137,7 +137,7 @@ fn the_aarch64_assembly_keeps_bti() {
 }
 
 #[test]
-fn the_clone_flags_are_the_kernels() {
+fn clone_flags_have_the_kernels_values() {
     let kernel = [
         (CloneFlags::VM, 0x0000_0100),
         (CloneFlags::FILES, 0x0000_0400),

@@ -10,8 +10,8 @@ use util::{alone, each_of, elf, program, scratch};
 
 /// In an image `/proc/self/exe` is the image.
 #[test]
-fn a_program_that_is_whoever_runs_it_is_this_program() {
-    let name = "a_program_that_is_whoever_runs_it_is_this_program";
+fn proc_self_exe_runs_this_program_and_not_the_helper() {
+    let name = "proc_self_exe_runs_this_program_and_not_the_helper";
     if util::is_inside(name) {
         return println!("it is me");
     }
@@ -31,8 +31,8 @@ fn a_program_that_is_whoever_runs_it_is_this_program() {
 /// Reaped by the kernel, with SIGCHLD ignored, and its file is not where this
 /// process would look for it.
 #[test]
-fn a_program_that_is_nowhere_to_be_seen_has_run() {
-    let name = "a_program_that_is_nowhere_to_be_seen_has_run";
+fn a_program_that_is_already_reaped_counts_as_started() {
+    let name = "a_program_that_is_already_reaped_counts_as_started";
     let _alone = alone();
     if !util::inside(name, &[]) {
         return;

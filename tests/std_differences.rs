@@ -43,7 +43,7 @@ macro_rules! errors {
 }
 
 #[test]
-fn the_errno_of_an_error_that_has_become_an_io_error_is_inside_it() {
+fn the_errno_of_an_error_converted_to_io_error_is_inside_it() {
     fn spawn(directory: &str) -> io::Result<()> {
         Command::new("/bin/true").current_dir(directory).spawn()?;
         Ok(())
@@ -63,7 +63,7 @@ fn the_errno_of_an_error_that_has_become_an_io_error_is_inside_it() {
 }
 
 #[test]
-fn an_empty_program_or_directory_is_refused_where_std_finds_none() {
+fn an_empty_program_or_directory_is_refused_where_std_gives_enoent() {
     for case in ["program", "directory"] {
         let (std, ours) = match case {
             "program" => errors!("", |c| &mut c),
@@ -76,7 +76,7 @@ fn an_empty_program_or_directory_is_refused_where_std_finds_none() {
 }
 
 #[test]
-fn a_user_id_of_all_ones_is_refused_by_name_where_std_says_einval() {
+fn a_user_id_of_all_ones_is_refused_by_name_where_std_gives_einval() {
     let (std, ours) = errors!("/bin/true", |c| c.uid(u32::MAX));
     assert_eq!(std.raw_os_error(), Some(libc::EINVAL));
     assert_eq!(ours.kind(), std.kind());
@@ -90,7 +90,7 @@ fn a_user_id_of_all_ones_is_refused_by_name_where_std_says_einval() {
 /// std reaches execvp where it forks, and execvp has a shell run what has no
 /// format.
 #[test]
-fn what_has_no_format_is_never_given_to_a_shell_unasked() {
+fn a_file_without_a_format_is_not_run_by_a_shell_by_default() {
     let _alone = alone();
     let path = scratch("no-format").join("script");
     program(&path, b"exit 7\n");
@@ -117,7 +117,7 @@ fn what_has_no_format_is_never_given_to_a_shell_unasked() {
     let error = Command::new(&path).exec();
     assert_eq!(error.raw_os_error(), Some(libc::ENOEXEC), "{error}");
     const STD: &str = "OFFSHOOT_EXEC_BY_STD";
-    let name = "what_has_no_format_is_never_given_to_a_shell_unasked";
+    let name = "a_file_without_a_format_is_not_run_by_a_shell_by_default";
     if env::var_os(STD).is_some() {
         panic!("{}", process::Command::new(&path).exec());
     }
@@ -129,9 +129,8 @@ fn what_has_no_format_is_never_given_to_a_shell_unasked() {
 
 /// An environ as some launchers make it.
 #[test]
-fn strange_entries_of_environ_are_passed_on_as_far_as_std_reads_them() {
-    let name =
-        "strange_entries_of_environ_are_passed_on_as_far_as_std_reads_them";
+fn malformed_environ_entries_are_passed_on_as_std_reads_them() {
+    let name = "malformed_environ_entries_are_passed_on_as_std_reads_them";
     let _alone = alone();
     if !inside(name, &[]) {
         return;
@@ -159,8 +158,8 @@ fn strange_entries_of_environ_are_passed_on_as_far_as_std_reads_them() {
 }
 
 #[test]
-fn each_child_has_a_descriptor_here_until_it_is_dropped() {
-    let name = "each_child_has_a_descriptor_here_until_it_is_dropped";
+fn each_child_holds_a_pidfd_until_it_is_dropped() {
+    let name = "each_child_holds_a_pidfd_until_it_is_dropped";
     let _alone = alone();
     if !inside(name, &[]) {
         return;
@@ -214,8 +213,8 @@ unsafe extern "C" fn posix_spawnp(
 }
 
 #[test]
-fn wrappers_of_libc_and_its_fork_handlers_see_nothing_of_a_spawn() {
-    let name = "wrappers_of_libc_and_its_fork_handlers_see_nothing_of_a_spawn";
+fn posix_spawn_wrappers_and_atfork_handlers_do_not_see_a_spawn() {
+    let name = "posix_spawn_wrappers_and_atfork_handlers_do_not_see_a_spawn";
     let _alone = alone();
     if !inside(name, &[]) {
         return;
@@ -255,8 +254,8 @@ fn wrappers_of_libc_and_its_fork_handlers_see_nothing_of_a_spawn() {
 /// A thread with three user ids of its own: setuid(2), which std calls,
 /// changes one of them where there is no privilege.
 #[test]
-fn all_user_ids_become_the_one_that_was_asked_for() {
-    let name = "all_user_ids_become_the_one_that_was_asked_for";
+fn uid_sets_the_real_effective_and_saved_user_id() {
+    let name = "uid_sets_the_real_effective_and_saved_user_id";
     let _alone = alone();
     if !is_root() {
         return util::skip(name, "only root has other ids to change to");
@@ -284,7 +283,7 @@ fn all_user_ids_become_the_one_that_was_asked_for() {
 /// What is refused before anything is made has a kind, and no errno that a
 /// kernel gave.
 #[test]
-fn impossible_values_are_refused_before_there_is_a_child() {
+fn invalid_values_are_refused_before_the_clone() {
     let (std, ours) = errors!("/bin/true", |c| c.process_group(-1));
     assert_eq!(std.raw_os_error(), Some(libc::EINVAL));
     assert_eq!(ours.kind(), std.kind());
@@ -316,7 +315,7 @@ fn a_changed_environment_keeps_its_order_where_std_sorts_it() {
 }
 
 #[test]
-fn a_path_through_a_descriptor_of_the_parents_leads_nowhere_here() {
+fn proc_self_fd_of_a_parents_descriptor_is_enoent() {
     let file = std::fs::File::open("/bin/true").unwrap();
     let path = format!("/proc/self/fd/{}", file.as_raw_fd());
     assert!(process::Command::new(&path).status().unwrap().success());
@@ -327,7 +326,7 @@ fn a_path_through_a_descriptor_of_the_parents_leads_nowhere_here() {
 }
 
 #[test]
-fn impossible_names_are_refused_where_std_removes_nothing() {
+fn env_remove_refuses_invalid_names_that_std_ignores() {
     for name in ["A=B", ""] {
         let mut std = process::Command::new("/bin/true");
         assert!(std.env_remove(name).status().unwrap().success());

@@ -152,8 +152,8 @@ fn running_out_of_descriptors_is_named_and_leaks_nothing() {
 /// A descriptor with the highest number there may be: no canary fits above
 /// it, and the child gets a copy of the table instead.
 #[test]
-fn the_highest_descriptor_there_may_be_can_be_given() {
-    let name = "the_highest_descriptor_there_may_be_can_be_given";
+fn the_highest_allowed_descriptor_can_be_passed() {
+    let name = "the_highest_allowed_descriptor_can_be_passed";
     if !util::inside(name, &[]) {
         return;
     }
@@ -246,9 +246,9 @@ fn bytes(program: &[u8]) -> Command {
 }
 
 #[test]
-fn each_option_that_makes_a_descriptor_names_itself_when_there_is_none() {
+fn each_option_that_opens_a_descriptor_is_named_when_none_is_free() {
     let name =
-        "each_option_that_makes_a_descriptor_names_itself_when_there_is_none";
+        "each_option_that_opens_a_descriptor_is_named_when_none_is_free";
     if !util::inside(name, &[]) {
         return;
     }

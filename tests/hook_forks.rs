@@ -94,8 +94,8 @@ fn said(mut command: Command) -> (Result<i32, offshoot::Error>, String) {
 }
 
 #[test]
-fn a_hook_may_close_whatever_is_open() {
-    let name = "a_hook_may_close_whatever_is_open";
+fn a_hook_may_close_all_descriptors() {
+    let name = "a_hook_may_close_all_descriptors";
     let _alone = alone();
     if !util::inside(name, &[]) {
         return;
@@ -124,8 +124,8 @@ fn a_hook_may_close_whatever_is_open() {
 /// Who detaches does so: the child that was made has ended, and the program
 /// is a process of its own.
 #[test]
-fn a_hook_may_leave_the_rest_to_a_fork_in_memory_of_its_own() {
-    let name = "a_hook_may_leave_the_rest_to_a_fork_in_memory_of_its_own";
+fn a_hook_may_fork_and_let_the_fork_exec() {
+    let name = "a_hook_may_fork_and_let_the_fork_exec";
     let _alone = alone();
     if !util::inside(name, &[]) {
         return;
@@ -153,8 +153,8 @@ fn a_hook_may_leave_the_rest_to_a_fork_in_memory_of_its_own() {
 /// In the parent's memory a fork has a copy of the block: it ends, and so
 /// does one that comes too late.
 #[test]
-fn nothing_runs_after_the_error_of_a_hook_that_forked() {
-    let name = "nothing_runs_after_the_error_of_a_hook_that_forked";
+fn after_the_error_of_a_forking_hook_no_fork_runs_the_program() {
+    let name = "after_the_error_of_a_forking_hook_no_fork_runs_the_program";
     let _alone = alone();
     if !util::inside(name, &[]) {
         return;

@@ -187,7 +187,7 @@ fn a_program_by_descriptor_that_cannot_run_says_why() {
 }
 
 #[test]
-fn a_script_by_descriptor_is_refused_or_given_its_descriptor() {
+fn a_script_by_descriptor_needs_script_fd() {
     let _alone = alone();
     let dir = scratch("script-fd");
     let text = "#!/bin/sh\n[ -e /proc/$$/fd/5 ] || exit 4\n\
@@ -280,7 +280,7 @@ fn cannot_be_written(mut child: Child, path: &Path) {
 }
 
 #[test]
-fn a_program_of_bytes_is_sealed() {
+fn a_program_from_bytes_is_sealed() {
     let _alone = alone();
     let bytes = fs::read(exe()).unwrap();
     let broken = without_loader();
@@ -306,9 +306,9 @@ fn a_program_of_bytes_is_sealed() {
 /// CVE-2019-5736: whoever can reach `/proc/PID/exe` of what is to enter a
 /// container overwrites the host's program by it.
 #[test]
-fn self_exe_runs_this_program_whatever_lies_at_its_path() {
+fn self_exe_runs_this_program_whatever_file_is_at_its_path() {
     let _alone = alone();
-    let name = "self_exe_runs_this_program_whatever_lies_at_its_path";
+    let name = "self_exe_runs_this_program_whatever_file_is_at_its_path";
     const COPY: &str = "OFFSHOOT_COPY";
     let Some(copy) = env::var_os(COPY).map(PathBuf::from) else {
         let dir = scratch("self-exe");
@@ -345,9 +345,9 @@ fn self_exe_runs_this_program_whatever_lies_at_its_path() {
 }
 
 #[test]
-fn a_program_begins_anew_from_a_sealed_copy_of_itself() {
+fn a_program_execs_a_sealed_copy_of_itself() {
     let _alone = alone();
-    let name = "a_program_begins_anew_from_a_sealed_copy_of_itself";
+    let name = "a_program_execs_a_sealed_copy_of_itself";
     if !util::inside(name, &[]) {
         return;
     }
@@ -373,7 +373,7 @@ fn a_program_begins_anew_from_a_sealed_copy_of_itself() {
 }
 
 #[test]
-fn where_execveat_is_missing_the_path_in_proc_serves() {
+fn without_execveat_the_path_in_proc_is_used() {
     let _alone = alone();
     let makes: [fn() -> Command; 3] = [
         || Command::from_fd(leaky(&File::open(exe()).unwrap(), 3)),
@@ -409,9 +409,9 @@ fn where_execveat_is_missing_the_path_in_proc_serves() {
 
 /// `vm.memfd_noexec` is a PID namespace's own, so that the machine's stays.
 #[test]
-fn memory_files_that_may_not_run_are_an_error_of_their_option() {
+fn a_memfd_that_may_not_be_executed_is_an_error_of_its_option() {
     let _alone = alone();
-    let name = "memory_files_that_may_not_run_are_an_error_of_their_option";
+    let name = "a_memfd_that_may_not_be_executed_is_an_error_of_its_option";
     const KNOB: &str = "/proc/sys/vm/memfd_noexec";
     let wrap = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"];
     let set = ["sh", "-c", "echo 1 >/proc/sys/vm/memfd_noexec"];

@@ -54,8 +54,8 @@ fn line(status: &str, key: &str) -> String {
 
 /// All of it is a thread's own, and set by the id of the process.
 #[test]
-fn what_before_exec_sets_by_id_is_the_programs() {
-    let name = "what_before_exec_sets_by_id_is_the_programs";
+fn attributes_set_by_pid_in_before_exec_apply_to_the_program() {
+    let name = "attributes_set_by_pid_in_before_exec_apply_to_the_program";
     let _alone = alone();
     if !inside(name, &[]) {
         return;
@@ -98,8 +98,8 @@ fn what_before_exec_sets_by_id_is_the_programs() {
 }
 
 #[test]
-fn before_exec_sees_a_process_that_lives() {
-    let name = "before_exec_sees_a_process_that_lives";
+fn before_exec_sees_a_live_process() {
+    let name = "before_exec_sees_a_live_process";
     let _alone = alone();
     if !inside(name, &[]) {
         return;
@@ -128,8 +128,8 @@ fn before_exec_sees_a_process_that_lives() {
 
 /// A thread that is cloned from a tracee has no tracer.
 #[test]
-fn a_tracer_that_before_exec_attaches_has_the_program() {
-    let name = "a_tracer_that_before_exec_attaches_has_the_program";
+fn a_tracer_attached_in_before_exec_traces_the_program() {
+    let name = "a_tracer_attached_in_before_exec_traces_the_program";
     let _alone = alone();
     if !inside(name, &[]) {
         return;
@@ -172,8 +172,8 @@ fn a_tracer_that_before_exec_attaches_has_the_program() {
 }
 
 #[test]
-fn a_path_below_proc_self_is_found() {
-    let name = "a_path_below_proc_self_is_found";
+fn paths_below_proc_self_are_found() {
+    let name = "paths_below_proc_self_are_found";
     let _alone = alone();
     if !inside(name, &[]) {
         return;
@@ -225,8 +225,8 @@ fn a_path_below_proc_self_is_found() {
 /// What a filter takes from the second thread: the launch does without it,
 /// or says what failed, and is never late or wrong.
 #[test]
-fn a_second_thread_that_is_refused_is_done_without() {
-    let name = "a_second_thread_that_is_refused_is_done_without";
+fn a_refused_second_thread_is_a_fallback_or_an_error() {
+    let name = "a_refused_second_thread_is_a_fallback_or_an_error";
     let _alone = alone();
     if !inside(name, &[]) {
         return;

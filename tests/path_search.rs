@@ -37,7 +37,7 @@ fn deep(dir: &Path, letters: usize) -> String {
 }
 
 #[test]
-fn an_entry_of_path_that_is_too_long_is_passed_over_as_by_std() {
+fn a_path_entry_that_is_too_long_is_skipped_as_std_does() {
     let _alone = alone();
     let dir = fixture("too-long");
     let long = deep(&dir, 5000);
@@ -84,7 +84,7 @@ fn an_entry_of_path_that_is_too_long_is_passed_over_as_by_std() {
 /// of the path that the name makes of it, or of a part of it, and that ends
 /// libc's search.
 #[test]
-fn a_path_that_only_the_kernel_finds_too_long_is_passed_over_too() {
+fn a_path_entry_that_only_the_kernel_finds_too_long_is_skipped_too() {
     let _alone = alone();
     let dir = fixture("kernel-long");
     let good = path(&dir, &["good"]);
@@ -105,7 +105,7 @@ fn a_path_that_only_the_kernel_finds_too_long_is_passed_over_too() {
 /// Nothing is looked for: libc's limit on names is 255, whatever a file
 /// system takes.
 #[test]
-fn a_name_that_is_too_long_is_nowhere_as_in_std() {
+fn a_program_name_that_is_too_long_fails_as_with_std() {
     let _alone = alone();
     let dir = scratch("long-name");
     let list = format!("/bin:{}/none", dir.display());
@@ -128,7 +128,7 @@ fn a_name_that_is_too_long_is_nowhere_as_in_std() {
 
 /// A path is no name.
 #[test]
-fn a_path_may_be_longer_than_a_name_whatever_is_searched() {
+fn a_program_path_may_be_longer_than_a_name() {
     let _alone = alone();
     let dir = fixture("long-path");
     let good = dir.join("good").display().to_string();
@@ -155,7 +155,7 @@ const ONWARD: [i32; 7] = [
 ];
 
 #[test]
-fn every_error_number_of_execve_goes_on_or_ends_and_is_reported_as_by_std() {
+fn every_errno_of_execve_continues_or_ends_the_search_as_with_std() {
     let _alone = alone();
     const LIST: &str = "/bin:/usr/bin";
     each_engine(|engine| {

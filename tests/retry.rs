@@ -37,7 +37,7 @@ fn filtered(
 }
 
 #[test]
-fn what_is_refused_whatever_is_changed_ends_the_spawn() {
+fn a_spawn_ends_when_every_clone_is_refused() {
     let _alone = alone();
     let refusals: [&'static [(libc::c_long, i32)]; 4] = [
         &[(libc::SYS_clone3, libc::EINVAL), (libc::SYS_clone, libc::EINVAL)],
@@ -88,8 +88,8 @@ fn engines() -> impl Iterator<Item = Option<Engine>> {
 }
 
 #[test]
-fn an_init_is_made_once_whatever_of_0_to_2_is_closed() {
-    let name = "an_init_is_made_once_whatever_of_0_to_2_is_closed";
+fn an_init_is_cloned_once_whichever_of_0_to_2_are_closed() {
+    let name = "an_init_is_cloned_once_whichever_of_0_to_2_are_closed";
     let _alone = alone();
     if !is_ready(name) {
         return;
@@ -116,8 +116,8 @@ fn an_init_is_made_once_whatever_of_0_to_2_is_closed() {
 }
 
 #[test]
-fn what_stopped_an_init_is_the_error_not_the_second_clone() {
-    let name = "what_stopped_an_init_is_the_error_not_the_second_clone";
+fn the_error_is_the_first_inits_not_the_second_clones() {
+    let name = "the_error_is_the_first_inits_not_the_second_clones";
     let _alone = alone();
     if !is_ready(name) {
         return;
@@ -139,8 +139,8 @@ fn what_stopped_an_init_is_the_error_not_the_second_clone() {
 
 /// Calls that another would have to be made without, where there is a choice.
 #[test]
-fn an_init_is_made_once_where_a_filter_refuses_what_is_best() {
-    let name = "an_init_is_made_once_where_a_filter_refuses_what_is_best";
+fn an_init_is_cloned_once_under_a_filter() {
+    let name = "an_init_is_cloned_once_under_a_filter";
     let _alone = alone();
     if !is_ready(name) {
         return;
@@ -169,8 +169,8 @@ fn an_init_is_made_once_where_a_filter_refuses_what_is_best() {
 
 /// What has worked in one thread is refused to another by its filter.
 #[test]
-fn what_works_in_another_thread_is_not_taken_for_granted() {
-    let name = "what_works_in_another_thread_is_not_taken_for_granted";
+fn an_init_is_cloned_once_when_only_its_thread_is_filtered() {
+    let name = "an_init_is_cloned_once_when_only_its_thread_is_filtered";
     let _alone = alone();
     if !is_ready(name) {
         return;
@@ -190,8 +190,8 @@ fn what_works_in_another_thread_is_not_taken_for_granted() {
 /// The kernel makes an init's id, then finds no number for its pidfd: there is
 /// no second clone to do without.
 #[test]
-fn an_init_is_made_once_where_no_number_is_free() {
-    let name = "an_init_is_made_once_where_no_number_is_free";
+fn an_init_is_cloned_once_when_no_descriptor_is_free() {
+    let name = "an_init_is_cloned_once_when_no_descriptor_is_free";
     let _alone = alone();
     if !is_ready(name) {
         return;

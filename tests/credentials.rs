@@ -79,8 +79,8 @@ fn setresuid(ids: [i64; 3]) {
 /// The first exec recomputes credentials: whom that would change is served
 /// by a copy, and its program has the same rights.
 #[test]
-fn whom_an_exec_would_change_is_served_by_a_copy() {
-    let name = "whom_an_exec_would_change_is_served_by_a_copy";
+fn memory_is_copied_when_an_exec_would_change_credentials() {
+    let name = "memory_is_copied_when_an_exec_would_change_credentials";
     let _alone = alone();
     if !util::inside(name, &[]) {
         return;
@@ -142,9 +142,9 @@ fn setcap(path: &Path) -> io::Result<()> {
 
 /// The right is the file's: an exec of anything else takes it away.
 #[test]
-fn a_parent_with_file_capabilities_has_a_copy_made() {
+fn memory_is_copied_for_a_parent_with_file_capabilities() {
     const INSIDE: &str = "OFFSHOOT_FILE_CAPABILITIES";
-    let name = "a_parent_with_file_capabilities_has_a_copy_made";
+    let name = "memory_is_copied_for_a_parent_with_file_capabilities";
     if env::var_os(INSIDE).is_some() {
         assert_eq!(permitted(), 1, "as the file says");
         assert_eq!(served(|| ()), Engine::Copied);
@@ -177,8 +177,8 @@ fn a_parent_with_file_capabilities_has_a_copy_made() {
 /// Its process has every capability there, and an id that is nobody's: an
 /// exec takes them all.
 #[test]
-fn a_parent_in_a_user_namespace_without_maps_has_a_copy_made() {
-    let name = "a_parent_in_a_user_namespace_without_maps_has_a_copy_made";
+fn memory_is_copied_in_a_user_namespace_without_id_maps() {
+    let name = "memory_is_copied_in_a_user_namespace_without_id_maps";
     let _alone = alone();
     if !util::inside(name, &[]) {
         return;
@@ -202,8 +202,8 @@ fn a_parent_in_a_user_namespace_without_maps_has_a_copy_made() {
 /// The label is for the first exec, and an image would have it. Two files
 /// over those of this thread in /proc play a security module that has one.
 #[test]
-fn a_thread_that_asked_for_a_label_has_a_copy_made() {
-    let name = "a_thread_that_asked_for_a_label_has_a_copy_made";
+fn memory_is_copied_when_a_security_label_is_set_for_exec() {
+    let name = "memory_is_copied_when_a_security_label_is_set_for_exec";
     let _alone = alone();
     if !is_root() {
         return util::skip(name, "a mount takes CAP_SYS_ADMIN");

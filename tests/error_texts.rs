@@ -23,7 +23,7 @@ fn says(error: &Error, words: &[&str]) {
 }
 
 #[test]
-fn a_name_that_is_nowhere_is_said_so_in_one_phrase() {
+fn a_program_found_nowhere_is_reported_in_one_phrase() {
     let _alone = alone();
     let path = (0..300).map(|n| format!("/no/such/{n}:")).collect::<String>();
     each_engine(|engine| {
@@ -55,7 +55,7 @@ fn a_name_that_is_nowhere_is_said_so_in_one_phrase() {
 }
 
 #[test]
-fn a_right_that_is_missing_is_named_with_the_option_that_takes_it() {
+fn a_missing_capability_is_named_with_the_option_that_needs_it() {
     type Set = fn(&mut Command) -> &mut Command;
     let _alone = alone();
     let cases: [(i64, Step, Set, [&str; 2]); 7] = [
@@ -102,7 +102,7 @@ fn a_right_that_is_missing_is_named_with_the_option_that_takes_it() {
 }
 
 #[test]
-fn a_file_without_a_format_is_said_to_need_a_shell() {
+fn enoexec_suggests_shell_fallback() {
     let _alone = alone();
     let dir = scratch("format-said");
     let at = dir.join(X);
@@ -123,7 +123,7 @@ fn a_file_without_a_format_is_said_to_need_a_shell() {
 /// A filter plays the root: the call has no effect, and what is looked for
 /// below it is not there either.
 #[test]
-fn below_a_new_root_an_error_says_so() {
+fn an_error_after_chroot_names_the_root() {
     let _alone = alone();
     each_engine(|engine| {
         let below = |set: fn(&mut Command) -> &mut Command| {
@@ -216,7 +216,7 @@ fn an_interpreter_that_only_root_may_execute_is_named() {
 }
 
 #[test]
-fn the_debug_text_of_an_error_has_the_name_of_its_number() {
+fn the_debug_text_of_an_error_names_its_errno() {
     let _alone = alone();
     let name =
         |command: &mut Command| format!("{:?}", command.spawn().unwrap_err());
@@ -235,7 +235,7 @@ fn the_debug_text_of_an_error_has_the_name_of_its_number() {
 }
 
 #[test]
-fn those_who_must_return_a_number_have_one() {
+fn errno_or_einval_gives_every_error_a_number() {
     let _alone = alone();
     let number = |command: &mut Command| {
         command.spawn().map(drop).unwrap_err().errno_or_einval()
