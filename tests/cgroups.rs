@@ -151,6 +151,7 @@ fn exec_in_place_joins_its_cgroup() {
         assert_eq!(error.step(), Step::Cgroup, "{error}");
         panic!("{}", command.exec());
     }
+    let _alone = alone();
     let Some(group) = Group::new(name) else { return };
     let out = util::scratch("exec-group").join("report");
     let mut before = std::process::Command::new(exe);

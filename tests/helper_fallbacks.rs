@@ -15,7 +15,7 @@ use std::{io, iter, thread};
 use offshoot::{Child, Command, Engine, Error, Memory, Prepared};
 use offshoot::{Stdio, Step};
 use util::filter::{self, Fate};
-use util::fork::{exit, fork, forked, reap};
+use util::fork::{end_with, fork, forked, reap};
 use util::mirror::{ASK, Report};
 use util::{alone, fallbacks, has_children, is_root, skip};
 
@@ -315,12 +315,14 @@ fn processes_with_the_same_pid_have_separate_status_pages() {
         let (mut ours, theirs) = io::pipe().unwrap();
         let pid = fork();
         if pid == 0 {
-            assert_eq!(std::process::id(), 1);
-            let good = both(&prepared);
-            // The namespace ends with its first process.
-            drop(theirs);
-            let _ = ours.read(&mut [0]);
-            exit(i32::from(!good));
+            end_with(|| {
+                assert_eq!(std::process::id(), 1);
+                let good = both(&prepared);
+                // The namespace ends with its first process.
+                drop(theirs);
+                let _ = ours.read(&mut [0]);
+                i32::from(!good)
+            });
         }
         // At the same time, from memory that was one process's.
         let good = both(&prepared);

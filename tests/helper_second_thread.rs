@@ -9,11 +9,12 @@ use std::io::{self, Read};
 use std::mem;
 use std::os::unix::fs::symlink;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use offshoot::{Command, Engine, Stdio};
 use util::clean::isolated;
 use util::filter::{self, Fate};
+use util::fork::forked_within;
 use util::{alone, inside, program, scratch, skip};
 
 /// Another thread's waitpid takes the status of a child, and this process
@@ -247,31 +248,12 @@ fn a_refused_second_thread_is_a_fallback_or_an_error() {
 
 /// Whether a fork under the filter has made a child, if it got so far.
 fn spawned(nr: libc::c_long, fate: Fate) -> Option<bool> {
-    // SAFETY: the fork makes system calls and ends.
-    let fork = unsafe { libc::fork() };
-    if fork == 0 {
+    let status = forked_within(Duration::from_secs(20), || {
         filter::install(nr, fate);
         let mut command = isolated("/bin/true");
         command.stdout(Stdio::null());
-        let made = command.spawn().is_ok();
-        // SAFETY: ends the fork.
-        unsafe { libc::_exit(i32::from(made)) };
-    }
-    let begun = Instant::now();
-    let mut status = 0;
-    loop {
-        // SAFETY: writes one int.
-        let seen =
-            unsafe { libc::waitpid(fork, &raw mut status, libc::WNOHANG) };
-        if seen == fork {
-            let ended = libc::WIFEXITED(status);
-            return ended.then(|| libc::WEXITSTATUS(status) == 1);
-        }
-        if begun.elapsed() > Duration::from_secs(20) {
-            // SAFETY: our own fork.
-            unsafe { libc::kill(fork, libc::SIGKILL) };
-            return None;
-        }
-        thread::sleep(Duration::from_millis(1));
-    }
+        i32::from(command.spawn().is_ok())
+    })?;
+    let ended = libc::WIFEXITED(status);
+    ended.then(|| libc::WEXITSTATUS(status) == 1)
 }

@@ -1,6 +1,8 @@
 //! Fork: processes that a test makes without the library.
 
-use std::io;
+use std::panic::{self, AssertUnwindSafe};
+use std::time::{Duration, Instant};
+use std::{io, process, thread};
 
 /// Forks by a raw call, which runs no handler of libc's; 0 in the fork.
 pub fn raw() -> i64 {
@@ -32,12 +34,45 @@ pub fn reap(pid: libc::pid_t) -> i32 {
     status
 }
 
+/// Ends the child of a fork with the code that `child` returns. A panic would
+/// end its only thread, which libc makes an exit with code 0: it aborts.
+pub fn end_with(child: impl FnOnce() -> i32) -> ! {
+    match panic::catch_unwind(AssertUnwindSafe(child)) {
+        Ok(code) => exit(code),
+        Err(_) => process::abort(),
+    }
+}
+
 /// The status of a fork that runs `child` and exits with the code that this
 /// returns.
 pub fn forked(child: impl FnOnce() -> i32) -> i32 {
     let pid = fork();
     if pid == 0 {
-        exit(child());
+        end_with(child);
     }
     reap(pid)
+}
+
+/// As `forked`; `None` if it has not ended within `limit`, and it is killed.
+pub fn forked_within(
+    limit: Duration,
+    child: impl FnOnce() -> i32,
+) -> Option<i32> {
+    let begun = Instant::now();
+    let pid = fork();
+    if pid == 0 {
+        end_with(child);
+    }
+    let mut status = -1;
+    // SAFETY: writes one int.
+    while unsafe { libc::waitpid(pid, &raw mut status, libc::WNOHANG) } == 0 {
+        if begun.elapsed() > limit {
+            // SAFETY: a child that has not been waited for.
+            unsafe { libc::kill(pid, libc::SIGKILL) };
+            reap(pid);
+            return None;
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    Some(status)
 }

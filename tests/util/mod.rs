@@ -148,6 +148,7 @@ pub fn outside(test: &str, wrap: &[&str]) -> Option<String> {
     if is_inside(test) {
         return None;
     }
+    let _alone = alone();
     let exe = env::current_exe().unwrap();
     let exe = exe.to_str().unwrap();
     let own = scratch(&format!("inside-{test}"));
