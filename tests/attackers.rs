@@ -1,13 +1,13 @@
-//! Attackers: what a process of the user that a child becomes gets from that
-//! child, and through it from the parent, before the program runs.
-#![allow(unsafe_code, reason = "attackers ask the kernel what std does not")]
+//! Attackers: what a process of the child's new user can read or change in
+//! that child, and through it in the parent, before the program runs.
+#![allow(unsafe_code, reason = "attackers make calls that std does not offer")]
 
 #[path = "attackers/attacker.rs"]
 mod attacker;
-#[path = "attackers/held.rs"]
-mod held;
-#[path = "attackers/knob.rs"]
-mod knob;
+#[path = "attackers/stopped_call.rs"]
+mod stopped_call;
+#[path = "attackers/suid_dumpable.rs"]
+mod suid_dumpable;
 mod util;
 
 use std::fs::{self, File, OpenOptions};
@@ -19,17 +19,17 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 use std::{env, process, thread};
 
-use attacker::{Attacker, Loot, OTHER};
-use held::{Held, held};
-use knob::{inside, secret, turn};
+use attacker::{Attacker, Findings, OTHER};
 use offshoot::{Child, Command, Engine, Error, Stdio};
+use stopped_call::{StoppedCall, stop_at};
+use suid_dumpable::{secret, set_suid_dumpable, with_suid_dumpable};
 use util::{
     ENGINES, PRIVATE, alone, dumpable, each_of, elf, is_root, scratch, skip,
 };
 
-const IMAGE: &str = "/memfd:offshoot (deleted)";
+const HELPER_EXE: &str = "/memfd:offshoot (deleted)";
 
-/// A child that becomes another user and enters a directory after that.
+/// A child that changes its ids and then its directory.
 fn lowered(engine: Engine) -> Command {
     let mut command = Command::new("/bin/true");
     command.engine(engine).env_clear().current_dir("/");
@@ -43,24 +43,24 @@ fn lowered(engine: Engine) -> Command {
     command
 }
 
-/// Spawns, looks at the child as it is about to enter its directory, and
-/// waits for its success. What interrupts the call has it made again; that
-/// is not looked at.
+/// Spawns, calls `look` while the child is stopped at its chdir, and waits
+/// for its success. A chdir that is restarted after a signal is not looked at
+/// again.
 fn at_chdir<T>(
     spawn: impl FnOnce() -> Result<Child, Error> + Send,
-    look: impl Fn(&Held) -> T,
+    look: impl Fn(&StoppedCall) -> T,
 ) -> T {
     let mut seen = None;
-    let child = held(libc::SYS_chdir, spawn, |held| {
-        seen.get_or_insert_with(|| look(&held));
+    let child = stop_at(libc::SYS_chdir, spawn, |call| {
+        seen.get_or_insert_with(|| look(&call));
     });
     assert!(child.unwrap().wait().unwrap().success());
-    seen.expect("it was never there")
+    seen.expect("the child never called chdir")
 }
 
-fn attacked(tool: &Attacker, engine: Engine, secret: &str) -> Loot {
+fn attack_at_chdir(tool: &Attacker, engine: Engine, secret: &str) -> Findings {
     let mut command = lowered(engine);
-    at_chdir(move || command.spawn(), |held| tool.attack(held.pid, secret))
+    at_chdir(move || command.spawn(), |call| tool.attack(call.pid, secret))
 }
 
 #[test]
@@ -68,24 +68,24 @@ fn a_child_that_lowered_its_ids_cannot_be_inspected_by_its_new_user() {
     let name =
         "a_child_that_lowered_its_ids_cannot_be_inspected_by_its_new_user";
     let _alone = alone();
-    if !inside(name) {
+    if !with_suid_dumpable(name) {
         return;
     }
     let (tool, secret) = (Attacker::new(name), secret());
     for value in [0, 2] {
-        turn(value);
+        set_suid_dumpable(value);
         each_of(&PRIVATE, |engine| {
-            attacked(&tool, engine, &secret).is_nothing(engine);
+            attack_at_chdir(&tool, engine, &secret).assert_denied(engine);
         });
     }
 }
 
-/// A fork of this process, with all its memory, that lowers its ids.
+/// A fork of this process that has all its memory and lowers its ids.
 struct Fork(u32);
 
 impl Fork {
     fn new() -> Fork {
-        // SAFETY: the child makes three calls, and no other function.
+        // SAFETY: the child makes three system calls and calls nothing else.
         let pid = unsafe { libc::fork() };
         if pid == 0 {
             let id = OTHER;
@@ -113,7 +113,7 @@ impl Drop for Fork {
     fn drop(&mut self) {
         let pid = i32::try_from(self.0).unwrap();
         assert!(pid > 1, "never a group, never init");
-        // SAFETY: our own child, which nobody has waited for.
+        // SAFETY: our own child, which has not been reaped.
         unsafe { libc::kill(pid, libc::SIGKILL) };
         // SAFETY: waits for it, and wants no status.
         unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) };
@@ -128,39 +128,39 @@ fn within_a_second(done: impl Fn() -> bool) {
     }
 }
 
-/// Where the kernel leaves memory open to the new user, that of an image is
-/// open too: what it holds is the plan, which that user's program is given.
-/// A copy of the parent's memory holds all that the parent knows.
+/// Where the kernel leaves a process dumpable after a change of ids, the new
+/// user can read the helper's memory too. That holds the plan only, which the
+/// new user's program gets anyway. A copy of the parent holds all its memory.
 #[test]
 fn the_helper_has_no_parent_memory_even_when_it_is_dumpable() {
     let name = "the_helper_has_no_parent_memory_even_when_it_is_dumpable";
     let _alone = alone();
-    if !inside(name) {
+    if !with_suid_dumpable(name) {
         return;
     }
     let (tool, secret) = (Attacker::new(name), secret());
-    turn(0);
+    set_suid_dumpable(0);
     let fork = Fork::new();
-    tool.attack(fork.0, &secret).is_nothing("a fork");
+    tool.attack(fork.0, &secret).assert_denied("a fork");
     drop(fork);
-    turn(1);
-    // What an attacker gets from one who is open: it can tell.
+    set_suid_dumpable(1);
+    // Control: the attacker can read a dumpable fork.
     let fork = Fork::new();
     let copy = tool.attack(fork.0, &secret);
     if !copy.all("act").contains(&"attach 0") {
-        return skip(name, "nobody may trace here, whoever is open");
+        return skip(name, "ptrace is not allowed here");
     }
     assert!(copy.is("found") >= 2, "{copy:?}");
-    copy.is_everything();
-    let image = attacked(&tool, Engine::Isolated, &secret);
-    image.is_everything();
+    copy.assert_allowed();
+    let image = attack_at_chdir(&tool, Engine::Isolated, &secret);
+    image.assert_allowed();
     assert_eq!(image.is("found"), 0, "{image:?}");
-    // No file of ours either, by which it could go on looking.
+    // Nor does the helper hold a file of the parent.
     assert_eq!(image.all("link"), ["/dev/null"; 3]);
     let files = image.all("file");
-    assert!(!files.is_empty() && files.iter().all(|file| *file == IMAGE));
-    // It was read all the same.
-    let plan = attacked(&tool, Engine::Isolated, "/bin/true");
+    assert!(!files.is_empty() && files.iter().all(|file| *file == HELPER_EXE));
+    // Control: the helper's memory was read.
+    let plan = attack_at_chdir(&tool, Engine::Isolated, "/bin/true");
     assert!(plan.is("found") >= 1, "{plan:?}");
 }
 
@@ -168,31 +168,31 @@ fn the_helper_has_no_parent_memory_even_when_it_is_dumpable() {
 fn proc_files_of_a_child_with_lowered_ids_stay_roots() {
     let name = "proc_files_of_a_child_with_lowered_ids_stay_roots";
     let _alone = alone();
-    if !inside(name) {
+    if !with_suid_dumpable(name) {
         return;
     }
-    let closed = |held: &Held, engine| {
-        for fd in fs::read_dir(held.of("fd")).unwrap() {
+    let closed = |call: &StoppedCall, engine| {
+        for fd in fs::read_dir(call.of("fd")).unwrap() {
             let link = fs::read_link(fd.unwrap().path()).unwrap();
             let link = link.to_str().unwrap();
-            // The pipe engine reports by a pipe, not a page.
+            // The pipe engine reports by a pipe, not a status page.
             let own = engine == Engine::Pipe && link.starts_with("pipe:");
             assert!(own || link == "/dev/null", "{engine}: {link}");
         }
     };
-    // Root's, as nobody has made its memory dumpable again. The directory
-    // itself always is its process's own.
-    let owners = |held: &Held| {
+    // Owned by root while the process is not dumpable. The directory itself
+    // always has the owner of the process.
+    let owners = |call: &StoppedCall| {
         let files = ["", "fd", "mem", "maps", "environ", "exe"];
-        files.map(|file| fs::symlink_metadata(held.of(file)).unwrap().uid())
+        files.map(|file| fs::symlink_metadata(call.of(file)).unwrap().uid())
     };
     for (value, owner) in [(0, 0), (2, 0), (1, OTHER)] {
-        turn(value);
+        set_suid_dumpable(value);
         each_of(&PRIVATE, |engine| {
             let mut command = lowered(engine);
-            let look = |held: &Held| {
-                closed(held, engine);
-                owners(held)
+            let look = |call: &StoppedCall| {
+                closed(call, engine);
+                owners(call)
             };
             let [own, rest @ ..] = at_chdir(move || command.spawn(), look);
             assert_eq!((own, rest), (OTHER, [owner; 5]), "{engine} {value}");
@@ -205,20 +205,20 @@ fn the_parent_keeps_its_dumpable_flag_while_a_child_lowers_its_ids() {
     let name =
         "the_parent_keeps_its_dumpable_flag_while_a_child_lowers_its_ids";
     let _alone = alone();
-    if !inside(name) {
+    if !with_suid_dumpable(name) {
         return;
     }
     for own in [1, 0] {
         // SAFETY: sets a flag of this process.
         unsafe { libc::prctl(libc::PR_SET_DUMPABLE, own, 0, 0, 0) };
         for value in [0, 1, 2] {
-            turn(value);
+            set_suid_dumpable(value);
             each_of(&PRIVATE, |engine| {
                 let mut command = lowered(engine);
                 let during = at_chdir(move || command.spawn(), |_| dumpable());
                 assert_eq!((during, dumpable()), (own, own), "{engine}");
             });
-            // Nobody lowers ids in the parent's own memory.
+            // Ids are never lowered in the parent's own memory.
             let error = lowered(Engine::Suspended).spawn().unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{error}");
             assert_eq!(dumpable(), own);
@@ -233,11 +233,11 @@ extern "C" fn handle(_: libc::c_int) {
     HANDLED.store(unsafe { libc::gettid() }, Ordering::SeqCst);
 }
 
-/// Signals the thread that spawns.
+/// Signals the spawning thread.
 fn signal(caller: i32) {
     HANDLED.store(0, Ordering::SeqCst);
     let (call, own) = (libc::SYS_tgkill, process::id());
-    // SAFETY: a thread of ours, which handles it.
+    // SAFETY: a thread of this process, which has a handler.
     let done = unsafe { libc::syscall(call, own, caller, libc::SIGUSR1) };
     assert_eq!(done, 0);
 }
@@ -256,66 +256,67 @@ fn state(of: &str) -> String {
 fn a_stopped_child_leaves_its_caller_open_to_signals() {
     let name = "a_stopped_child_leaves_its_caller_open_to_signals";
     let _alone = alone();
-    if is_root() && !inside(name) {
+    if is_root() && !with_suid_dumpable(name) {
         return;
     }
     let tool = Attacker::new(name);
     let handler = handle as extern "C" fn(libc::c_int);
     // SAFETY: the handler stores a number.
     unsafe { libc::signal(libc::SIGUSR1, handler as usize) };
-    let thread = |held: &Held| format!("/proc/self/task/{}", held.caller);
+    let thread =
+        |call: &StoppedCall| format!("/proc/self/task/{}", call.caller);
     each_of(&PRIVATE, |engine| {
         let mut command = lowered(engine);
         at_chdir(
             move || command.spawn(),
-            |held| {
-                assert_eq!(tool.attack(held.pid, "stop").is("signal"), 0);
-                within_a_second(|| state(&held.of("")) == "T");
-                within_a_second(|| state(&thread(held)) == "S");
+            |call| {
+                assert_eq!(tool.attack(call.pid, "stop").is("signal"), 0);
+                within_a_second(|| state(&call.of("")) == "T");
+                within_a_second(|| state(&thread(call)) == "S");
                 for _ in 0..3 {
-                    signal(held.caller);
-                    within_a_second(|| handled(held.caller));
+                    signal(call.caller);
+                    within_a_second(|| handled(call.caller));
                 }
-                assert_eq!(state(&held.of("")), "T", "{engine}");
-                assert_eq!(tool.attack(held.pid, "go").is("signal"), 0);
+                assert_eq!(state(&call.of("")), "T", "{engine}");
+                assert_eq!(tool.attack(call.pid, "go").is("signal"), 0);
             },
         );
     });
-    // It can tell: a caller that sleeps in the kernel takes no signal, which
-    // is why nobody else may have a say in such a child.
+    // Control: a caller in vfork's sleep handles no signal, which is why no
+    // other user may be able to stop such a child.
     let mut shared = Command::new("/bin/true");
     shared.engine(Engine::Suspended).current_dir("/");
     at_chdir(
         move || shared.spawn(),
-        |held| {
-            within_a_second(|| state(&thread(held)) == "D");
-            signal(held.caller);
+        |call| {
+            within_a_second(|| state(&thread(call)) == "D");
+            signal(call.caller);
             thread::sleep(Duration::from_millis(50));
-            assert!(!handled(held.caller));
-            let stop = tool.attack(held.pid, "stop");
+            assert!(!handled(call.caller));
+            let stop = tool.attack(call.pid, "stop");
             assert_eq!(
                 stop.is("signal"),
                 if is_root() { libc::EPERM } else { 0 }
             );
-            tool.attack(held.pid, "go");
+            tool.attack(call.pid, "go");
         },
     );
 }
 
-/// The same file, by device and number.
+/// Identifies a file by device and inode.
 fn id(path: impl AsRef<Path>) -> (u64, u64) {
     let file = fs::metadata(path).unwrap();
     (file.dev(), file.ino())
 }
 
-/// The files that a process has in memory.
-fn mapped(held: &Held) -> Vec<String> {
-    let maps = fs::read_to_string(held.of("maps")).unwrap();
+/// The files that are mapped by the child.
+fn mapped(call: &StoppedCall) -> Vec<String> {
+    let maps = fs::read_to_string(call.of("maps")).unwrap();
     let file = |line: &str| line.find('/').map(|at| line[at..].to_string());
     maps.lines().filter_map(file).collect()
 }
 
-/// Tries to write to a program, by each way that its path offers.
+/// Tries each way of writing to a program through its path.
 fn cannot_be_written(path: &str, refused: &[i32]) {
     let before = fs::read(path).unwrap();
     let refused = |result: io::Result<()>| {
@@ -336,12 +337,12 @@ fn cannot_be_written(path: &str, refused: &[i32]) {
     assert_eq!(fs::read(path).unwrap(), before);
 }
 
-/// CVE-2019-5736: a process that comes into a container is that container's
-/// to look at, and through its `exe` the container's root wrote to the
-/// host's program, as soon as nobody ran it. Joining namespaces, once there
-/// is such a step, has to be done in the image: in a copy, and in shared
-/// memory, `exe` and maps are the host's. The attacker here is root outside,
-/// who may do all that root in a container may.
+/// CVE-2019-5736: a process that enters a container can be inspected from
+/// with_suid_dumpable it, and through its `/proc/PID/exe` the container's root could
+/// overwrite the host's program once it no longer ran. A future step that
+/// joins namespaces has to run in the helper: in a copy and in shared memory
+/// `exe` and maps are the host's. The attacker here is root outside, who may
+/// do all that root in a container may.
 #[test]
 fn the_helpers_exe_is_sealed_and_never_the_hosts_program() {
     let name = "the_helpers_exe_is_sealed_and_never_the_hosts_program";
@@ -350,12 +351,12 @@ fn the_helpers_exe_is_sealed_and_never_the_hosts_program() {
     util::program(&jail.join("census"), &elf::census());
     let host = env::current_exe().unwrap();
     let (own, path) = (id(&host), host.to_str().unwrap());
-    let is_hosts = |held: &Held| {
-        let exe = id(held.of("exe")) == own;
-        assert_eq!(exe, mapped(held).iter().any(|file| file == path));
+    let is_hosts = |call: &StoppedCall| {
+        let exe = id(call.of("exe")) == own;
+        assert_eq!(exe, mapped(call).iter().any(|file| file == path));
         exe
     };
-    // Jailed: a new root, for which it takes root.
+    // Jailed: with chroot, which needs root.
     for jailed in [false, true] {
         if jailed && !is_root() {
             continue;
@@ -370,25 +371,29 @@ fn the_helpers_exe_is_sealed_and_never_the_hosts_program() {
         let prepared = command.prepare().unwrap();
         let kept = at_chdir(
             || prepared.spawn(),
-            |held| {
-                let exe = held.of("exe");
-                assert!(!is_hosts(held));
-                assert_eq!(fs::read_link(&exe).unwrap(), Path::new(IMAGE));
-                let all = mapped(held);
+            |call| {
+                let exe = call.of("exe");
+                assert!(!is_hosts(call));
+                assert_eq!(
+                    fs::read_link(&exe).unwrap(),
+                    Path::new(HELPER_EXE)
+                );
+                let all = mapped(call);
                 assert!(
-                    !all.is_empty() && all.iter().all(|file| file == IMAGE)
+                    !all.is_empty()
+                        && all.iter().all(|file| file == HELPER_EXE)
                 );
                 cannot_be_written(&exe, &[libc::ETXTBSY, libc::EPERM]);
                 File::open(exe).unwrap()
             },
         );
-        // Nobody runs it now; only its seals are left.
+        // It no longer runs; only its seals protect it.
         let kept = format!("/proc/self/fd/{}", kept.as_raw_fd());
         cannot_be_written(&kept, &[libc::EPERM]);
-        let again = at_chdir(|| prepared.spawn(), |held| id(held.of("exe")));
+        let again = at_chdir(|| prepared.spawn(), |call| id(call.of("exe")));
         assert_eq!(again, id(&kept));
     }
-    // It can tell: without an image the program is the host's.
+    // Control: without a helper the program is the host's.
     for engine in [Engine::Suspended, Engine::Copied] {
         let mut command = Command::new("/bin/true");
         command.engine(engine).current_dir("/");
@@ -397,8 +402,8 @@ fn the_helpers_exe_is_sealed_and_never_the_hosts_program() {
     fs::remove_dir_all(jail).unwrap();
 }
 
-/// It may make it undumpable, and no more. Plans with what makes most such
-/// calls: ids, a gate.
+/// A child may clear the dumpable flag and never set it. The plans have ids
+/// and a gate, whose steps call prctl most.
 #[test]
 fn no_child_makes_its_memory_dumpable() {
     each_of(&ENGINES, |engine| {
@@ -411,11 +416,11 @@ fn no_child_makes_its_memory_dumpable() {
         }
         let mut calls = Vec::new();
         let spawn = move || command.spawn();
-        let child = held(libc::SYS_prctl, spawn, |held| {
-            calls.push((i32::try_from(held.args[0]).unwrap(), held.args[1]));
+        let child = stop_at(libc::SYS_prctl, spawn, |call| {
+            calls.push((i32::try_from(call.args[0]).unwrap(), call.args[1]));
         });
         assert!(child.unwrap().wait().unwrap().success(), "{engine}");
-        // It can tell: the signal of a parent's end, set and cleared.
+        // Control: the parent-death signal, set and cleared.
         let [death, dumpable] =
             [libc::PR_SET_PDEATHSIG, libc::PR_SET_DUMPABLE].map(|option| {
                 calls.iter().filter(move |call| call.0 == option)

@@ -1,5 +1,5 @@
-//! Chroot: a new root through every engine, and what is refused.
-#![allow(unsafe_code, reason = "the tests ask who they are")]
+//! Chroot: a new root in every engine, and what is refused.
+#![allow(unsafe_code, reason = "the tests ask for their uid")]
 
 mod util;
 
@@ -14,15 +14,15 @@ use util::{each_engine, elf, is_root, scratch};
 fn a_new_root_is_entered_and_its_outside_is_gone() {
     let name = "a_new_root_is_entered_and_its_outside_is_gone";
     if !is_root() {
-        return util::skip(name, "chroot takes CAP_SYS_CHROOT");
+        return util::skip(name, "chroot needs CAP_SYS_CHROOT");
     }
     let jail = scratch("jail");
     util::program(&jail.join("census"), &elf::census());
     fs::create_dir(jail.join("sub")).unwrap();
     let null = || File::open("/dev/null").unwrap();
     each_engine(|engine| {
-        // By its path in there, and from the directory that is in there
-        // whether or not one is named.
+        // By its path below the new root, and relative to the directory,
+        // which is below the new root with and without `current_dir`.
         for (program, dir) in [
             ("/census", None),
             ("./census", None),
@@ -50,8 +50,8 @@ fn a_root_that_cannot_be_entered_is_named() {
         let mut command = Command::new("/bin/true");
         command.engine(engine).chroot("/nope");
         let error = clean(|| command.spawn().map(drop));
-        // Who may not change the root is told so for any directory that is
-        // there, and that it is not for one that is not.
+        // Without CAP_SYS_CHROOT an existing directory is EPERM, and a missing
+        // one ENOENT.
         is(&error, Step::Chroot, Some("/nope"), libc::ENOENT);
         command.chroot("/");
         if !is_root() {

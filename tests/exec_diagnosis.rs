@@ -1,6 +1,6 @@
-//! Absent: why a program that is there was not run, and what is not looked at
-//! to find that out.
-#![allow(unsafe_code, reason = "the tests change what their process may do")]
+//! Exec diagnosis: why an existing program was not executed, and which files
+//! the parent does not open to find that out.
+#![allow(unsafe_code, reason = "the tests change ids, limits and mounts")]
 
 mod util;
 
@@ -18,18 +18,18 @@ use util::{
     alone, each_engine, each_of, is_root, limit, program, scratch, skip,
 };
 
-/// How long an error may take that waits for nobody.
+/// Upper limit for a spawn that must fail without blocking.
 const SOON: Duration = Duration::from_secs(20);
 
-/// The error of a spawn, which must not wait for anybody.
+/// Returns the error of a spawn that must not block.
 #[track_caller]
 fn fails_soon(mut command: Command) -> Error {
     let (send, receive) = mpsc::channel();
     thread::spawn(move || {
         let _ = send.send(command.spawn().map(|child| child.id()));
     });
-    let made = receive.recv_timeout(SOON).expect("it waits");
-    made.unwrap_err()
+    let spawned = receive.recv_timeout(SOON).expect("spawn blocks");
+    spawned.unwrap_err()
 }
 
 fn fifo(path: &Path) {
@@ -38,13 +38,13 @@ fn fifo(path: &Path) {
     assert_eq!(unsafe { libc::mkfifo(path.as_ptr(), 0o777) }, 0);
 }
 
-/// Whoever fills the directory that becomes a root may make links that lead
-/// out of it for us, and not for the child.
+/// A symbolic link inside the new root may lead outside of it when the parent
+/// follows it, and not when the child does.
 #[test]
 fn diagnosis_reads_nothing_outside_the_childs_root() {
     let name = "diagnosis_reads_nothing_outside_the_childs_root";
     if !is_root() {
-        return skip(name, "a new root takes root");
+        return skip(name, "chroot needs root");
     }
     let dir = scratch("outside");
     let jail = dir.join("jail");
@@ -105,8 +105,8 @@ fn diagnosis_does_not_open_a_fifo() {
     });
 }
 
-/// A script that may be run and not be read: the kernel says ENOENT, as its
-/// interpreter finds nothing.
+/// A script that is executable and not readable: the kernel returns ENOENT,
+/// as the interpreter has no path to it.
 #[test]
 fn an_unreadable_script_by_descriptor_names_script_fd() {
     let dir = scratch("unreadable-script");
@@ -132,8 +132,8 @@ fn an_unreadable_script_by_descriptor_names_script_fd() {
     thread::scope(|scope| scope.spawn(test).join().unwrap());
 }
 
-/// What has the number of a closed descriptor by the time the child looks is
-/// ours: its pidfd, the pipe of its report.
+/// By the time the child runs, the number of a closed descriptor may belong to
+/// one of the library's own: a pidfd, the error pipe.
 #[test]
 fn same_as_a_closed_descriptor_is_ebadf() {
     let name = "same_as_a_closed_descriptor_is_ebadf";
@@ -141,7 +141,7 @@ fn same_as_a_closed_descriptor_is_ebadf() {
     if !util::inside(name, &[]) {
         return;
     }
-    // SAFETY: nobody reads from it here.
+    // SAFETY: no code of this process reads from 0.
     assert_eq!(unsafe { libc::close(0) }, 0);
     each_engine(|engine| {
         let mut command = Command::new("/bin/true");
@@ -153,7 +153,7 @@ fn same_as_a_closed_descriptor_is_ebadf() {
     });
 }
 
-/// `sh -c ..` would run the arguments.
+/// `sh -c ..` would run the argument as a script.
 #[test]
 fn a_script_name_that_starts_with_a_dash_is_no_shell_option() {
     let dir = scratch("option");
@@ -180,7 +180,7 @@ fn a_lowered_fd_limit_is_named_in_the_error() {
     if !util::inside(name, &[]) {
         return;
     }
-    // The pipe's end has to be above all others, and finds no number.
+    // The pipe engine moves its pipe above all targets, which fails here.
     each_of(&[Engine::Suspended, Engine::Copied], |engine| {
         let mut command = Command::new("/bin/true");
         command.engine(engine).fd(500, File::open("/dev/null").unwrap());
@@ -195,7 +195,7 @@ fn a_lowered_fd_limit_is_named_in_the_error() {
     });
 }
 
-/// The kernel would end this process by SIGXFSZ.
+/// A write above RLIMIT_FSIZE would kill this process by SIGXFSZ.
 #[test]
 fn a_file_size_limit_is_efbig_and_not_sigxfsz() {
     let name = "a_file_size_limit_is_efbig_and_not_sigxfsz";
@@ -208,10 +208,10 @@ fn a_file_size_limit_is_efbig_and_not_sigxfsz() {
         let mut command = Command::new("/bin/true");
         command.memory(offshoot::Memory::Private).prepare().unwrap()
     };
-    let paged = prepared();
+    let with_helper = prepared();
     limit(libc::RLIMIT_FSIZE, 3000, 3000);
     let engine = |child: Child| child.launch().engine();
-    assert_eq!(engine(paged.spawn().unwrap()), Engine::Copied);
+    assert_eq!(engine(with_helper.spawn().unwrap()), Engine::Copied);
     let error = Command::from_bytes(bytes).spawn().unwrap_err();
     assert_eq!(error.step(), Step::FromBytes, "{error}");
     assert_eq!(error.raw_os_error(), Some(libc::EFBIG), "{error}");
@@ -220,7 +220,7 @@ fn a_file_size_limit_is_efbig_and_not_sigxfsz() {
     assert_eq!(error.raw_os_error(), Some(libc::EFBIG), "{error}");
 }
 
-/// exec waits for whoever writes the program, as spawn does.
+/// `exec` retries while the program is open for writing, as `spawn` does.
 #[test]
 fn exec_in_place_retries_etxtbsy() {
     let name = "exec_in_place_retries_etxtbsy";
@@ -243,7 +243,7 @@ fn exec_in_place_retries_etxtbsy() {
         drop(writer);
         reap(pid)
     };
-    // On a busy machine the writer may be too late now and then.
+    // On a busy machine the file may stay open for longer than the retries.
     let seen: Vec<i32> = (0..20).map(|_| exec()).collect();
     assert!(seen.contains(&0), "{seen:?}");
     assert!(

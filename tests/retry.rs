@@ -1,7 +1,7 @@
-//! Again: spawns that begin more than once. Each change is made once, and
-//! where the first child was an init, which cannot be made twice, it carries
-//! on by itself or its error is the spawn's.
-#![allow(unsafe_code, reason = "the tests change what their process may do")]
+//! Retry: spawns that make more than one clone call. Each fallback is taken
+//! once. A PID namespace can have its init cloned only once, so that child
+//! goes on without the fallback, or its error is the spawn's.
+#![allow(unsafe_code, reason = "the tests unshare and close descriptors")]
 
 mod util;
 
@@ -17,10 +17,10 @@ use util::clean::{clean, is};
 use util::filter::{self, Fate};
 use util::{alone, elf, is_root, limit, program, scratch, skip};
 
-/// How long a spawn may take; one that loops takes longer.
+/// Upper limit for a spawn; one that loops exceeds it.
 const SOON: Duration = Duration::from_secs(30);
 
-/// A spawn in a thread of its own, under these filters; it must not loop.
+/// Spawns in a new thread under these filters; the spawn must not loop.
 #[track_caller]
 fn filtered(
     calls: &'static [(libc::c_long, i32)],
@@ -33,7 +33,7 @@ fn filtered(
         }
         let _ = send.send(command.spawn());
     });
-    receive.recv_timeout(SOON).expect("it goes on for ever")
+    receive.recv_timeout(SOON).expect("spawn loops")
 }
 
 #[test]
@@ -55,10 +55,10 @@ fn a_spawn_ends_when_every_clone_is_refused() {
     }
 }
 
-/// Runs `test` in a thread whose next child is the first of a PID namespace.
-fn first_of_a_namespace<T: Send>(test: impl FnOnce() -> T + Send) -> T {
+/// Runs `test` in a thread whose next child is the init of a PID namespace.
+fn as_init<T: Send>(test: impl FnOnce() -> T + Send) -> T {
     let test = || {
-        // SAFETY: changes where this thread's children are born.
+        // SAFETY: changes the PID namespace of this thread's children only.
         let done = unsafe { libc::unshare(libc::CLONE_NEWPID) };
         assert_eq!(done, 0, "{}", io::Error::last_os_error());
         test()
@@ -66,16 +66,17 @@ fn first_of_a_namespace<T: Send>(test: impl FnOnce() -> T + Send) -> T {
     thread::scope(|scope| scope.spawn(test).join().unwrap())
 }
 
-/// Whether this process, which is the test's own, may make PID namespaces.
+/// Runs the test in its own process; false where that cannot create PID
+/// namespaces, or in the parent.
 fn is_ready(name: &str) -> bool {
     if !is_root() {
-        skip(name, "a PID namespace takes CAP_SYS_ADMIN");
+        skip(name, "a PID namespace needs CAP_SYS_ADMIN");
         return false;
     }
     util::inside(name, &[])
 }
 
-/// A shell that says which process it is, in one engine or any.
+/// A shell that prints its pid, with one engine or the default.
 fn shell(engine: Option<Engine>) -> Command {
     let mut sh = Command::new("/bin/sh");
     sh.args(["-c", "echo $$"]).stdout(Stdio::piped());
@@ -99,14 +100,14 @@ fn an_init_is_cloned_once_whichever_of_0_to_2_are_closed() {
     for engine in engines() {
         for closed in 1..8 {
             for n in (0..3).filter(|n| closed & (1 << n) != 0) {
-                // SAFETY: closes a number that is put back below.
+                // SAFETY: closes a descriptor that is restored below.
                 unsafe { libc::close(n) };
             }
-            let made = first_of_a_namespace(|| {
+            let made = as_init(|| {
                 shell(engine).spawn().and_then(Child::wait_with_output)
             });
             for (n, fd) in (0..).zip(kept) {
-                // SAFETY: puts the number back.
+                // SAFETY: restores the descriptor.
                 unsafe { libc::dup2(fd, n) };
             }
             let output = made.unwrap();
@@ -128,7 +129,7 @@ fn the_error_is_the_first_inits_not_the_second_clones() {
     let writer = OpenOptions::new().write(true).mode(0o755).open(&path);
     let _writer = writer.unwrap();
     for engine in engines() {
-        let error = first_of_a_namespace(|| {
+        let error = as_init(|| {
             let mut command = Command::new(&path);
             engine.map(|engine| command.engine(engine));
             command.spawn().map(drop).unwrap_err()
@@ -137,7 +138,7 @@ fn the_error_is_the_first_inits_not_the_second_clones() {
     }
 }
 
-/// Calls that another would have to be made without, where there is a choice.
+/// Each of these refusals makes an ordinary spawn clone a second time.
 #[test]
 fn an_init_is_cloned_once_under_a_filter() {
     let name = "an_init_is_cloned_once_under_a_filter";
@@ -158,7 +159,7 @@ fn an_init_is_cloned_once_under_a_filter() {
                 let mut sh = shell(None);
                 sh.memory(memory);
                 let sh = || sh.spawn().and_then(Child::wait_with_output);
-                first_of_a_namespace(sh)
+                as_init(sh)
             };
             let made = filter::with(nr, Fate::errno(libc::ENOSYS), test);
             let output = made.unwrap();
@@ -167,7 +168,7 @@ fn an_init_is_cloned_once_under_a_filter() {
     }
 }
 
-/// What has worked in one thread is refused to another by its filter.
+/// The calls work in one thread and are refused by the filter of another.
 #[test]
 fn an_init_is_cloned_once_when_only_its_thread_is_filtered() {
     let name = "an_init_is_cloned_once_when_only_its_thread_is_filtered";
@@ -180,15 +181,15 @@ fn an_init_is_cloned_once_when_only_its_thread_is_filtered() {
         sh.memory(memory);
         sh.spawn().and_then(Child::wait_with_output).unwrap();
         let sh = || sh.spawn().and_then(Child::wait_with_output);
-        let test = || first_of_a_namespace(sh);
+        let test = || as_init(sh);
         let missing = Fate::errno(libc::ENOSYS);
         let made = filter::with(libc::SYS_close_range, missing, test);
         assert_eq!(made.unwrap().stdout, b"1\n", "{memory:?}");
     }
 }
 
-/// The kernel makes an init's id, then finds no number for its pidfd: there is
-/// no second clone to do without.
+/// The kernel allocates the init's pid, then finds no free descriptor for the
+/// pidfd: a second clone without CLONE_PIDFD is not possible.
 #[test]
 fn an_init_is_cloned_once_when_no_descriptor_is_free() {
     let name = "an_init_is_cloned_once_when_no_descriptor_is_free";
@@ -199,7 +200,7 @@ fn an_init_is_cloned_once_when_no_descriptor_is_free() {
     let path = scratch("full-init").join("seven");
     program(&path, &elf::seven());
     let limit_to = |count| limit(libc::RLIMIT_NOFILE, count, 4096);
-    let mut child = first_of_a_namespace(|| {
+    let mut child = as_init(|| {
         let mut command = Command::new(&path);
         limit_to(0);
         let made = command.spawn();

@@ -1,5 +1,5 @@
-//! Busy: programs that are written, closed and spawned by many threads at
-//! once, while each thread's child may hold a copy of another's descriptor.
+//! ETXTBSY: many threads write, close and spawn programs at once, while each
+//! thread's child may hold a copy of another thread's descriptor.
 #![allow(unsafe_code, reason = "forks as other libraries do")]
 
 mod util;
@@ -16,11 +16,11 @@ use std::thread;
 use offshoot::{Command, Engine};
 use util::{alone, scratch};
 
-/// Writers, and how many programs each of them makes.
+/// Writer threads, and the programs that each of them writes.
 const THREADS: usize = 8;
 const ROUNDS: usize = 150;
 
-/// A program of one's own, just written and closed.
+/// Writes and closes a program of this thread's own.
 fn fresh(dir: &Path, thread: usize) -> PathBuf {
     let path = dir.join(format!("program-{thread}"));
     let _ = fs::remove_file(&path);
@@ -31,8 +31,7 @@ fn fresh(dir: &Path, thread: usize) -> PathBuf {
     path
 }
 
-/// How often a spawn of a program just written failed with ETXTBSY, of how
-/// many; any other failure is a mistake.
+/// Counts the spawns that fail with ETXTBSY; any other failure panics.
 fn busy(
     name: &str,
     spawn: impl Fn(&Path) -> Result<(), io::Error> + Sync,
@@ -58,7 +57,7 @@ fn busy(
     failed.load(Ordering::SeqCst)
 }
 
-/// fork, then exec: what everybody does. The child tells errno by a pipe.
+/// fork, then exec. The child reports errno by a pipe.
 fn by_fork(path: &Path) -> Result<(), io::Error> {
     let path = CString::new(path.as_os_str().as_encoded_bytes())?;
     let argv = [path.as_ptr(), ptr::null()];
@@ -78,11 +77,11 @@ fn by_fork(path: &Path) -> Result<(), io::Error> {
         unsafe { libc::_exit(127) };
     }
     let mut errno = 0i32;
-    // SAFETY: closes this call's own end.
+    // SAFETY: closes an end of this function's own pipe.
     unsafe { libc::close(pipe[1]) };
     // SAFETY: reads one int.
     unsafe { libc::read(pipe[0], (&raw mut errno).cast(), 4) };
-    // SAFETY: closes this call's own end.
+    // SAFETY: closes an end of this function's own pipe.
     unsafe { libc::close(pipe[0]) };
     reap(pid);
     done(errno)
@@ -147,13 +146,13 @@ fn a_program_just_written_and_closed_always_runs() {
     println!("fork: {fork} of {all} failed; posix_spawn: {vfork} of {all}");
 }
 
-/// One that stays open for writing is an error in the end, and says so.
+/// A program that stays open for writing is ETXTBSY after the retries.
 #[test]
 fn a_program_that_stays_open_for_writing_is_an_error_after_retries() {
     let _alone = alone();
-    let path = scratch("busy-held").join("program");
+    let path = scratch("busy-writer").join("program");
     util::program(&path, b"#!/bin/true\n");
-    let held = OpenOptions::new().write(true).open(&path).unwrap();
+    let writer = OpenOptions::new().write(true).open(&path).unwrap();
     for engine in util::ENGINES {
         let begun = std::time::Instant::now();
         let error = Command::new(&path).engine(engine).spawn().unwrap_err();
@@ -161,6 +160,6 @@ fn a_program_that_stays_open_for_writing_is_an_error_after_retries() {
         assert!(begun.elapsed().as_millis() >= 20, "it was tried again");
         assert!(begun.elapsed().as_secs() < 10);
     }
-    drop(held);
+    drop(writer);
     assert!(Command::new(&path).status().unwrap().success());
 }

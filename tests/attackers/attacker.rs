@@ -1,5 +1,5 @@
-//! Attacker: this test binary, run as the user that a child becomes, tries
-//! every way into that child, and says how far it came.
+//! Attacker: this test binary, run as the child's new user, tries every way
+//! into that child and reports the errno of each.
 
 use std::fmt::Display;
 use std::fs::{self, File};
@@ -12,11 +12,11 @@ use memchr::memmem;
 
 use crate::util::{is_root, scratch};
 
-/// The user that children become where they may, and that the attacker is.
+/// The uid of the attacker, which children run as root are given.
 pub(crate) const OTHER: u32 = 1234;
 
-/// The first argument that makes this binary the attacker. The second is its
-/// victim, the third what to look for, or `stop`, or `go`.
+/// The first argument that makes this binary the attacker. The second is the
+/// pid of the victim, the third the bytes to search for, or `stop`, or `go`.
 const ATTACK: &str = "offshoot-attacker";
 
 pub(crate) fn os(result: i64) -> io::Result<()> {
@@ -35,7 +35,7 @@ extern "C" fn attacker() {
     }
     let pid: i32 = words[2].parse().unwrap();
     assert!(pid > 1, "never a group, never init");
-    // SAFETY: ends this process should the kernel keep it waiting.
+    // SAFETY: ends this process if the kernel blocks it.
     unsafe { libc::alarm(20) };
     let (what, bytes) = match words[3] {
         "stop" => (libc::SIGSTOP, None),
@@ -63,7 +63,7 @@ fn errno(result: io::Result<()>) -> i32 {
 
 const ACTS: usize = 14;
 
-/// Every way in that needs the right to trace.
+/// Every kind of access that needs the right to ptrace.
 fn acts(pid: i32) -> [(&'static str, io::Result<()>); ACTS] {
     let open = |file| File::open(format!("/proc/{pid}/{file}")).map(drop);
     let link = |file| fs::read_link(format!("/proc/{pid}/{file}")).map(drop);
@@ -94,7 +94,7 @@ fn getfd(pid: i32) -> io::Result<()> {
     os(unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd, 0, 0) })
 }
 
-/// `process_vm_readv`: EFAULT, from an address that nobody has, is a way in.
+/// `process_vm_readv`: EFAULT, from an unmapped address, means access.
 fn read(pid: i32) -> io::Result<()> {
     let mut byte = 0u8;
     let to = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
@@ -106,20 +106,20 @@ fn read(pid: i32) -> io::Result<()> {
     os(n.try_into().unwrap()).or_else(|e| fault(&e).then_some(()).ok_or(e))
 }
 
-/// Traces, and lets go again.
+/// Attaches and detaches.
 fn trace(how: libc::c_uint, pid: i32) -> io::Result<()> {
     // SAFETY: traces another process, or is refused.
     os(unsafe { libc::ptrace(how, pid, 0, 0) })?;
-    // SAFETY: stops what is traced, unless that has been done.
+    // SAFETY: stops the tracee, unless it is stopped.
     unsafe { libc::ptrace(libc::PTRACE_INTERRUPT, pid, 0, 0) };
-    // SAFETY: waits for the stop, and wants no status.
+    // SAFETY: waits for the stop; no status is written.
     unsafe { libc::waitpid(pid, std::ptr::null_mut(), libc::__WALL) };
-    // SAFETY: lets go of what is traced.
+    // SAFETY: detaches from the tracee.
     os(unsafe { libc::ptrace(libc::PTRACE_DETACH, pid, 0, 0) })
 }
 
-/// How often these bytes are in the victim's memory, and which files its
-/// memory and its descriptors are.
+/// Counts these bytes in the victim's memory, and lists the files that are
+/// mapped or open there.
 fn search(pid: i32, bytes: &[u8]) -> String {
     let of = |file: &str| format!("/proc/{pid}/{file}");
     let (mut found, mut report) = (0, String::new());
@@ -146,12 +146,12 @@ fn search(pid: i32, bytes: &[u8]) -> String {
     report + &format!("found {found}\n")
 }
 
-/// What an attacker says, by its first word: for each act an errno, 0 if it
-/// was let in.
+/// The attacker's output, by the first word of a line: for each act an errno,
+/// 0 if access was granted.
 #[derive(Debug)]
-pub(crate) struct Loot(Vec<(String, String)>);
+pub(crate) struct Findings(Vec<(String, String)>);
 
-impl Loot {
+impl Findings {
     pub(crate) fn all(&self, word: &str) -> Vec<&str> {
         let all = self.0.iter().filter(|line| line.0 == word);
         all.map(|line| line.1.as_str()).collect()
@@ -164,21 +164,20 @@ impl Loot {
         all[0].parse().unwrap()
     }
 
-    /// How each act ended; the attacker may signal its victim, whose ids are
-    /// its own.
+    /// The errno of each act. A signal is always allowed, as the ids are equal.
     fn acts(&self) -> Vec<i32> {
         assert_eq!(self.is("signal"), 0, "{self:?}");
         self.all("act").iter().map(|act| last(act)).collect()
     }
 
     #[track_caller]
-    pub(crate) fn is_everything(&self) {
+    pub(crate) fn assert_allowed(&self) {
         assert_eq!(self.acts(), [0; ACTS], "{self:?}");
     }
 
-    /// Refused, all of it.
+    /// Asserts that every act was refused.
     #[track_caller]
-    pub(crate) fn is_nothing(&self, of: impl Display) {
+    pub(crate) fn assert_denied(&self, of: impl Display) {
         let acts = self.acts();
         let refused = |n: &i32| [libc::EPERM, libc::EACCES].contains(n);
         assert!(acts.iter().all(refused), "{of}: {self:?}");
@@ -192,7 +191,7 @@ fn last(act: &str) -> i32 {
     act.rsplit(' ').next().unwrap().parse().unwrap()
 }
 
-/// The attacker's program, which its user can run.
+/// The path of the attacker's program, which every user can execute.
 pub(crate) struct Attacker(PathBuf);
 
 impl Attacker {
@@ -204,7 +203,7 @@ impl Attacker {
         Attacker(path)
     }
 
-    pub(crate) fn attack(&self, pid: u32, what: &str) -> Loot {
+    pub(crate) fn attack(&self, pid: u32, what: &str) -> Findings {
         let mut attacker = process::Command::new(&self.0);
         attacker.args([ATTACK, &pid.to_string(), what]).env_clear();
         if is_root() {
@@ -214,7 +213,7 @@ impl Attacker {
         assert!(output.status.success(), "{output:?}");
         let text = String::from_utf8(output.stdout).unwrap();
         let pairs = text.lines().filter_map(|line| line.split_once(' '));
-        Loot(pairs.map(|(a, b)| (a.into(), b.into())).collect())
+        Findings(pairs.map(|(a, b)| (a.into(), b.into())).collect())
     }
 }
 

@@ -1,5 +1,5 @@
-//! Held: a spawn whose child is held up at each call of one kind, by seccomp
-//! user notification, for as long as somebody looks at it.
+//! Stopped call: a spawn whose child is stopped at each call of one number, by
+//! seccomp user notification, while a closure inspects it.
 
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::mpsc;
@@ -8,27 +8,27 @@ use std::{mem, thread};
 
 use crate::util::is_root;
 
-/// A child at a call that it has not made yet.
-pub(crate) struct Held {
+/// A child that is stopped at the entry of a system call.
+pub(crate) struct StoppedCall {
     pub(crate) pid: u32,
-    /// The thread that spawns it.
+    /// The tid of the thread that spawns it.
     pub(crate) caller: i32,
     pub(crate) args: [u64; 6],
 }
 
-impl Held {
+impl StoppedCall {
     pub(crate) fn of(&self, file: &str) -> String {
         format!("/proc/{}/{file}", self.pid)
     }
 }
 
-/// Runs `spawn` in a thread of its own, and `look` whenever that thread or a
-/// child of its is at call `nr`, which is then made. Should `look` panic the
-/// call fails: nobody is left behind.
-pub(crate) fn held<T: Send>(
+/// Runs `spawn` in a new thread, and `look` whenever that thread or a child of
+/// it enters call `nr`, which is then let through. If `look` panics the call
+/// fails, and no process is left stopped.
+pub(crate) fn stop_at<T: Send>(
     nr: libc::c_long,
     spawn: impl FnOnce() -> T + Send,
-    mut look: impl FnMut(Held),
+    mut look: impl FnMut(StoppedCall),
 ) -> T {
     let deadline = Instant::now() + Duration::from_secs(60);
     thread::scope(|scope| {
@@ -43,8 +43,8 @@ pub(crate) fn held<T: Send>(
             assert!(Instant::now() < deadline, "the spawn does not end");
             if let Some(notice) = receive(&listener) {
                 let (pid, args) = (notice.pid, notice.data.args);
-                look(Held { pid, caller, args });
-                go_on(&listener, &notice);
+                look(StoppedCall { pid, caller, args });
+                continue_call(&listener, &notice);
             }
         }
         spawning.join().unwrap()
@@ -65,7 +65,7 @@ fn install(nr: libc::c_long) -> OwnedFd {
     ];
     let program = libc::sock_fprog { len: 4, filter: rows.as_mut_ptr() };
     if !is_root() {
-        // SAFETY: sets a flag of this thread, without which only root may.
+        // SAFETY: sets a flag of this thread, which a filter needs without root.
         unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
     }
     let mode = libc::SECCOMP_SET_MODE_FILTER;
@@ -74,7 +74,7 @@ fn install(nr: libc::c_long) -> OwnedFd {
     let fd =
         unsafe { libc::syscall(libc::SYS_seccomp, mode, flags, &program) };
     assert!(fd >= 0, "{}", std::io::Error::last_os_error());
-    // SAFETY: the number was just made and is nobody else's.
+    // SAFETY: the descriptor is new and has no other owner.
     unsafe { OwnedFd::from_raw_fd(i32::try_from(fd).unwrap()) }
 }
 
@@ -86,17 +86,17 @@ fn receive(listener: &OwnedFd) -> Option<libc::seccomp_notif> {
     if poll.revents & libc::POLLIN == 0 {
         return None;
     }
-    // SAFETY: all zeros is a notice, and what the kernel wants.
+    // SAFETY: all zeros is a valid notice, as the kernel requires.
     let mut notice: libc::seccomp_notif = unsafe { mem::zeroed() };
     let request = libc::SECCOMP_IOCTL_NOTIF_RECV;
-    // SAFETY: the request writes one notice; it fails if the call has been
+    // SAFETY: the request writes one notice; it fails if the call was
     // interrupted meanwhile.
     let done = unsafe { libc::ioctl(fd, request, &raw mut notice) };
     (done == 0).then_some(notice)
 }
 
-/// Lets the call be made. A call that was interrupted is another one now.
-fn go_on(listener: &OwnedFd, notice: &libc::seccomp_notif) {
+/// Lets the call go on. An interrupted call has another id, and fails here.
+fn continue_call(listener: &OwnedFd, notice: &libc::seccomp_notif) {
     const CONTINUE: u32 = 1;
     let (id, flags) = (notice.id, CONTINUE);
     let answer = libc::seccomp_notif_resp { id, val: 0, error: 0, flags };
