@@ -1,5 +1,5 @@
-//! Control groups: membership as the child sees it, each refusal by its
-//! reason, a frozen group, and process ids of one's own choice.
+//! Control groups: membership as the child sees it, the reason of each
+//! refusal, a frozen group, and `set_tid`.
 #![allow(unsafe_code, reason = "tests ask the kernel what std does not")]
 
 mod util;
@@ -18,7 +18,7 @@ use util::filter::{self, Fate};
 use util::mirror::Report;
 use util::{alone, each_engine, is_root, reporter, run};
 
-/// Where version 2 lies: by itself, or beside version 1.
+/// The mount point of cgroup2, alone or beside version 1.
 fn root() -> Option<PathBuf> {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
     let line = mounts.lines().find(|l| l.contains(" cgroup2 "))?;
@@ -34,7 +34,10 @@ impl Group {
         let made = root().map(|root| root.join(name));
         let made = made.filter(|path| fs::create_dir(path).is_ok());
         if made.is_none() {
-            util::skip(test, "no cgroup2 that this user may make groups in");
+            util::skip(
+                test,
+                "no cgroup2 in which this user may create groups",
+            );
         }
         made.map(Group)
     }
@@ -43,7 +46,7 @@ impl Group {
         fs::write(self.0.join(file), text).unwrap();
     }
 
-    /// As `/proc/self/cgroup` names it, on a kernel whose root is not ours.
+    /// The end of its path in `/proc/self/cgroup`.
     fn name(&self) -> &str {
         self.0.file_name().unwrap().to_str().unwrap()
     }
@@ -141,7 +144,7 @@ fn exec_in_place_joins_its_cgroup() {
         let out = std::env::var_os(OUT).unwrap();
         let mut command = Command::new(exe);
         command.arg(util::mirror::ASK).arg(out);
-        // A number that is low enough to be that of the group's file.
+        // Targets that may equal the descriptor of the group's file.
         for n in 3..12 {
             command.fd(n, fs::File::open("/dev/null").unwrap());
         }
@@ -186,7 +189,7 @@ fn a_group_that_cannot_be_entered_says_why() {
     }
     let name = "a_group_that_cannot_be_entered_says_why";
     let Some(group) = Group::new(name) else { return };
-    // Removed after it was opened.
+    // A group that is removed after it was opened.
     let path = group.0.join("removed");
     fs::create_dir(&path).unwrap();
     let dir = fs::File::open(&path).unwrap();
@@ -201,7 +204,7 @@ fn a_group_that_cannot_be_entered_says_why() {
         let errno = error.raw_os_error().unwrap();
         assert!([libc::ENODEV, libc::ENOENT].contains(&errno), "{error}");
     }
-    // A threaded child of a domain: neither may be entered by a process.
+    // With a threaded child the domain is invalid, and no process may join.
     let threaded = group.0.join("threaded");
     fs::create_dir(&threaded).unwrap();
     fs::write(threaded.join("cgroup.type"), "threaded").unwrap();
@@ -212,7 +215,7 @@ fn a_group_that_cannot_be_entered_says_why() {
     fs::remove_dir(&threaded).unwrap();
 }
 
-/// Controllers for the groups below, and a limit of processes: only where
+/// Controllers for child groups, and a limit of processes: only where
 /// version 2 has controllers (not on hybrid systems).
 #[test]
 fn a_cgroup_with_controllers_or_at_its_limit_says_so() {
@@ -236,7 +239,7 @@ fn a_cgroup_with_controllers_or_at_its_limit_says_so() {
     is(&error, Step::Cgroup, group.0.to_str(), libc::EAGAIN);
     assert!(error.to_string().contains("pids.max"), "{error}");
     group.write("pids.max", "max");
-    // A controller of whole processes: with others (pids) it may be entered.
+    // A domain controller; a threaded one (pids) would not prevent joining.
     group.write("cgroup.subtree_control", "+memory");
     let mut busy = Command::new("/bin/true");
     busy.cgroup(group.0.as_path());
@@ -244,7 +247,7 @@ fn a_cgroup_with_controllers_or_at_its_limit_says_so() {
     is(&error, Step::Cgroup, group.0.to_str(), libc::EBUSY);
 }
 
-/// A group of root's, entered by a user.
+/// An unprivileged user joins a group of root's.
 #[test]
 fn a_cgroup_that_is_not_delegated_says_so() {
     let _alone = alone();
@@ -266,12 +269,12 @@ fn a_cgroup_that_is_not_delegated_says_so() {
     if !util::inside(name, &[]) {
         return;
     }
-    // SAFETY: for this process, which ends with the test.
+    // SAFETY: changes this process only, which ends with the test.
     assert_eq!(unsafe { libc::setresuid(1, 1, 1) }, 0);
     denied(&root);
 }
 
-/// A caller in shared memory could not be interrupted until the thaw.
+/// With shared memory the caller could not be interrupted until the thaw.
 #[test]
 fn a_frozen_cgroup_is_joined_with_private_memory() {
     let _alone = alone();
@@ -293,7 +296,7 @@ fn a_frozen_cgroup_is_joined_with_private_memory() {
     let began = std::time::Instant::now();
     let mut command = Command::new("/bin/true");
     let mut child = command.cgroup(group.0.as_path()).spawn().unwrap();
-    assert!(began.elapsed() >= Duration::from_millis(50), "held until then");
+    assert!(began.elapsed() >= Duration::from_millis(50), "not frozen");
     thaw.join().unwrap();
     let launch = child.launch();
     assert_eq!(launch.engine(), Engine::Copied);

@@ -71,9 +71,9 @@ fn a_prepared_spawn_and_its_wait_allocate_nothing() {
     assert_ne!(allocations(|| drop(Box::new(7))), 0, "the counter counts");
 }
 
-/// Marks a place in the trace by a call that nobody else makes.
+/// Marks a place in the trace by a call that no other code makes.
 fn mark() {
-    // SAFETY: asks for the group of a process that cannot be.
+    // SAFETY: asks for the group of a pid that cannot exist.
     unsafe { libc::syscall(libc::SYS_getpgid, -4711) };
 }
 
@@ -130,8 +130,8 @@ fn a_default_spawn_and_wait_takes_six_calls_in_parent_and_child() {
     let name = "a_default_spawn_and_wait_takes_six_calls_in_parent_and_child";
     let counted = traced(name, || {
         let prepared = Command::new("/bin/true").prepare().unwrap();
-        // The first of a thread asks once more: whether the child will be
-        // an init.
+        // The first spawn of a thread makes one call more: it asks whether
+        // the child will be an init.
         prepared.spawn().unwrap().wait().unwrap();
         mark();
         let mut child = prepared.spawn().unwrap();

@@ -1,5 +1,5 @@
-//! Debuggers: parents that are traced or run by other people's tools, and
-//! images as other people's tools see them.
+//! Debuggers: parents under gdb, strace and valgrind, and the helper image as
+//! readelf and the kernel see it.
 #![allow(unsafe_code, reason = "a hook that does nothing")]
 
 mod util;
@@ -20,8 +20,9 @@ fn echo() -> Command {
     echo
 }
 
-/// Runs, fails where it has to, and says how it was launched.
-fn served(mut command: Command) -> Launch {
+/// Runs the command, makes it fail with a bad directory, and returns how it
+/// was launched.
+fn launched(mut command: Command) -> Launch {
     let child = command.spawn().unwrap();
     let launch = *child.launch();
     let output = child.wait_with_output().unwrap();
@@ -41,24 +42,24 @@ fn engines() -> Vec<Command> {
     ENGINES.into_iter().map(named).collect()
 }
 
-/// As without a tracer, and what a copy must not do then.
+/// The same as without a tracer, but for a copied child with a hook.
 fn under_a_tracer() {
-    assert_eq!(served(echo()).engine(), Engine::Suspended);
+    assert_eq!(launched(echo()).engine(), Engine::Suspended);
     let mut private = echo();
     private.memory(Memory::Private);
-    assert_eq!(served(private.clone()).engine(), Engine::Isolated);
+    assert_eq!(launched(private.clone()).engine(), Engine::Isolated);
     private.before_exec(|_, _| Ok(()));
-    assert_eq!(served(private.clone()).engine(), Engine::Isolated);
+    assert_eq!(launched(private.clone()).engine(), Engine::Isolated);
     for (command, engine) in engines().into_iter().zip(ENGINES) {
-        assert_eq!(served(command).engine(), engine);
+        assert_eq!(launched(command).engine(), engine);
     }
-    // The caller must not sleep until exec, and the debugger wants it to.
+    // The caller must not sleep until exec here, and gdb requires CLONE_VFORK.
     // SAFETY: the hook does nothing.
     unsafe { private.pre_exec(|_| Ok(())) };
-    let launch = served(private);
+    let launch = launched(private);
     assert_eq!(launch.engine(), Engine::Pipe);
-    let told: Vec<_> = launch.fallbacks().map(|f| f.feature()).collect();
-    assert_eq!(told, ["copied"]);
+    let fallbacks: Vec<_> = launch.fallbacks().map(|f| f.feature()).collect();
+    assert_eq!(fallbacks, ["copied"]);
 }
 
 fn there(tool: &str, args: &[&str], says: &str) -> bool {
@@ -107,8 +108,8 @@ fn under_strace_children_run_and_are_followed() {
     assert!(log.contains("execveat(") && log.contains(") = 0"), "{log}");
 }
 
-/// It knows fork, as libc makes it, and ends a program that makes any other
-/// clone; so what is asked for by name is refused, and not tried.
+/// valgrind supports libc's fork and aborts on any other clone; so an engine
+/// that is named is refused without a try.
 #[test]
 fn under_valgrind_the_pipe_engine_runs_and_others_are_refused() {
     let name = "under_valgrind_the_pipe_engine_runs_and_others_are_refused";
@@ -122,13 +123,13 @@ fn under_valgrind_the_pipe_engine_runs_and_others_are_refused() {
         if outside(name, &wrap).is_some() {
             continue;
         }
-        assert_eq!(served(echo()).engine(), Engine::Pipe);
+        assert_eq!(launched(echo()).engine(), Engine::Pipe);
         let mut private = echo();
         private.memory(Memory::Private).before_exec(|_, _| Ok(()));
-        assert_eq!(served(private).engine(), Engine::Pipe);
+        assert_eq!(launched(private).engine(), Engine::Pipe);
         let mut refused: Vec<Command> = engines();
         let plain = refused.pop().unwrap();
-        assert_eq!(served(plain).engine(), Engine::Pipe);
+        assert_eq!(launched(plain).engine(), Engine::Pipe);
         for method in [Method::Vfork, Method::Fork, Method::Clone3] {
             let mut command = echo();
             command.method(method);
@@ -142,18 +143,18 @@ fn under_valgrind_the_pipe_engine_runs_and_others_are_refused() {
     }
 }
 
-/// `vm.memfd_noexec` is a PID namespace's own.
+/// `vm.memfd_noexec` belongs to the PID namespace.
 #[test]
 fn when_memfds_may_not_be_executed_private_memory_is_copied() {
     let name = "when_memfds_may_not_be_executed_private_memory_is_copied";
-    const KNOB: &str = "/proc/sys/vm/memfd_noexec";
+    const SYSCTL: &str = "/proc/sys/vm/memfd_noexec";
     let _alone = alone();
     let wrap = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"];
     let set = ["sh", "-c", "echo 1 >/proc/sys/vm/memfd_noexec; echo done"];
     let probe = [&wrap[1..], &set].concat();
     let inside = util::is_inside(name);
     if !inside && !there(wrap[0], &probe, "done") {
-        return skip(name, "it takes root, and Linux 6.3");
+        return skip(name, "vm.memfd_noexec needs root and Linux 6.3");
     }
     if outside(name, &wrap).is_some() {
         return;
@@ -162,20 +163,20 @@ fn when_memfds_may_not_be_executed_private_memory_is_copied() {
     private.memory(Memory::Private);
     let mut earlier = Vec::new();
     for value in ["0", "1"] {
-        fs::write(KNOB, value).unwrap();
-        let launch = served(private.clone());
+        fs::write(SYSCTL, value).unwrap();
+        let launch = launched(private.clone());
         assert_eq!(launch.engine(), Engine::Isolated, "{value}");
         assert_eq!(launch.fallbacks().count(), 0, "{value}");
         earlier.push(private.prepare().unwrap());
     }
-    fs::write(KNOB, "2").unwrap();
-    let launch = served(private);
+    fs::write(SYSCTL, "2").unwrap();
+    let launch = launched(private);
     assert_eq!(launch.engine(), Engine::Copied);
     assert_eq!(fallbacks(&launch), [("memfd_create", Some(libc::EACCES))]);
     let mut named = echo();
     let error = named.engine(Engine::Isolated).spawn().unwrap_err();
     is(&error, Step::Image, None, libc::EACCES);
-    // An image that is there already is not asked for again.
+    // An existing helper image is used again.
     for prepared in earlier {
         let child = prepared.spawn().unwrap();
         assert_eq!(child.launch().engine(), Engine::Isolated);
@@ -183,17 +184,17 @@ fn when_memfds_may_not_be_executed_private_memory_is_copied() {
     }
 }
 
-/// The file of an image: the one that a plan makes and that may be run.
-fn image() -> (PathBuf, Vec<u8>) {
+/// The helper image that a prepared plan creates, copied to a file.
+fn helper_image() -> (PathBuf, Vec<u8>) {
     let before = descriptors();
     let mut private = echo();
     let prepared = private.memory(Memory::Private).prepare().unwrap();
     let new = descriptors().into_iter().filter(|fd| !before.contains(fd));
     let of = |fd: &(String, String)| fd.1.starts_with("/memfd:offshoot");
-    let (number, _) = new.into_iter().find(of).expect("the image's file");
+    let (number, _) = new.into_iter().find(of).expect("the helper's file");
     let bytes = fs::read(format!("/proc/self/fd/{number}")).unwrap();
     drop(prepared);
-    let path = scratch("image").join("image");
+    let path = scratch("helper-image").join("image");
     fs::write(&path, &bytes).unwrap();
     fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
     (path, bytes)
@@ -206,7 +207,7 @@ fn readelf_finds_one_executable_segment_in_the_helper_image() {
     if !there("readelf", &["--version"], "readelf") {
         return skip(name, "no readelf");
     }
-    let (path, bytes) = image();
+    let (path, bytes) = helper_image();
     let output = process::Command::new("readelf")
         .args(["-W", "-h", "-l", "-S"])
         .arg(&path)
@@ -238,11 +239,11 @@ fn readelf_finds_one_executable_segment_in_the_helper_image() {
     assert!(line("GNU_STACK").is_some_and(|l| l.contains(" RW ")), "{text}");
 }
 
-/// Without the page that it reports through it does nothing.
+/// Without its status page the helper does nothing.
 #[test]
 fn the_helper_image_exits_at_once_without_its_status_page() {
     let _alone = alone();
-    let (path, _) = image();
+    let (path, _) = helper_image();
     let output = process::Command::new(path).output().unwrap();
     assert_eq!(output.status.code(), Some(127), "{output:?}");
     assert_eq!((output.stdout, output.stderr), (vec![], vec![]));

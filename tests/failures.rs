@@ -1,5 +1,6 @@
 //! Failures: each step that can fail is named exactly, in every engine, and
-//! leaves nothing behind: no child, descriptor, mask, dumpable or SIGCHLD.
+//! leaves nothing behind: no child, open descriptor, changed mask or dumpable
+//! flag, and no SIGCHLD.
 #![allow(unsafe_code, reason = "tests ask the kernel what std does not")]
 
 mod util;
@@ -210,7 +211,7 @@ fn every_call_of_the_child_that_fails_is_named() {
     each_engine(|engine| {
         for (nr, step, operand) in child_calls(engine) {
             for errno in [libc::EPERM, libc::ENOSYS, libc::EMFILE] {
-                // There is a way around these: tests/fallbacks.rs.
+                // These have a fallback: tests/fallbacks.rs.
                 if nr == libc::SYS_close_range && errno != libc::EMFILE {
                     continue;
                 }
@@ -232,24 +233,24 @@ fn a_child_killed_before_exec_is_an_error_with_the_step_it_reached() {
     each_engine(|engine| {
         for (nr, step, operand) in child_calls(engine) {
             if engine == Engine::Pipe && nr == libc::SYS_execve {
-                continue; // the next test
+                continue; // tested below
             }
             if nr == libc::SYS_close_range {
-                continue; // done without
+                continue; // has a fallback
             }
             let kill = || filter::with(nr, Fate::Kill, spawn(full(engine)));
             let error = clean(kill);
             assert_eq!(error.step(), step, "{error}");
             assert_eq!(error.operand().map(|w| w.to_str().unwrap()), operand);
             assert_eq!(error.signal(), Some(libc::SIGSYS), "{error}");
-            // A call that a filter kills for is one that is missing.
+            // A call that is killed by a filter counts as missing.
             assert_eq!(error.raw_os_error(), Some(libc::ENOSYS));
             assert_eq!(error.kind(), io::ErrorKind::Unsupported);
         }
     });
 }
 
-/// The one thing that the end of a pipe cannot tell.
+/// The one case that the end of a pipe does not distinguish.
 #[test]
 fn the_pipe_engine_reports_a_kill_inside_execve_as_unconfirmed() {
     let _alone = alone();
@@ -277,15 +278,15 @@ fn a_refused_clone_is_an_error_at_clone() {
     });
 }
 
-/// A filter that makes close_range a call without effect: the proof that
-/// follows it keeps the child from editing the parent's descriptors.
+/// A filter makes close_range a call without effect: the probe that follows
+/// it keeps the child from changing the parent's descriptors.
 #[test]
 fn a_close_range_without_effect_is_found_out() {
     let _alone = alone();
     each_engine(|engine| {
         let nr = libc::SYS_close_range;
-        let lie = || filter::with(nr, Fate::Errno(0), spawn(full(engine)));
-        let error = clean(lie);
+        let pretend = || filter::with(nr, Fate::Errno(0), spawn(full(engine)));
+        let error = clean(pretend);
         assert_eq!(error.step(), Step::CloseRange, "{error}");
         assert_eq!(error.raw_os_error(), None);
         assert!(error.to_string().contains("documentation"), "{error}");
@@ -296,20 +297,20 @@ fn a_close_range_without_effect_is_found_out() {
 fn etxtbsy_is_retried_and_then_reported() {
     let _alone = alone();
     let dir = scratch("busy");
-    // Its own name: some programs go by it.
+    // The same file name: some programs depend on it.
     let path = dir.join("true");
     fs::copy("/bin/true", &path).unwrap();
     each_engine(|engine| {
-        let held = OpenOptions::new().append(true).open(&path).unwrap();
+        let writer = OpenOptions::new().append(true).open(&path).unwrap();
         let error = clean(spawn(command(&path, engine)));
         is(&error, Step::Exec, path.to_str(), libc::ETXTBSY);
-        drop(held);
-        // On a slow machine the writer may be gone before the first try.
+        drop(writer);
+        // On a slow machine the file may be closed before the first try.
         let retried = [8, 12, 16, 20].into_iter().any(|milliseconds| {
-            let held = OpenOptions::new().append(true).open(&path).unwrap();
+            let writer = OpenOptions::new().append(true).open(&path).unwrap();
             let release = std::thread::spawn(move || {
                 std::thread::sleep(Duration::from_millis(milliseconds));
-                drop(held);
+                drop(writer);
             });
             let mut child = command(&path, engine).spawn().unwrap();
             assert!(child.wait().unwrap().success());
@@ -321,7 +322,7 @@ fn etxtbsy_is_retried_and_then_reported() {
     fs::remove_dir_all(dir).unwrap();
 }
 
-/// The status of a child that somebody else reaped.
+/// The status of a child that other code has reaped.
 #[test]
 fn a_status_reaped_by_another_thread_is_recovered_or_an_error() {
     let _alone = alone();
@@ -330,7 +331,7 @@ fn a_status_reaped_by_another_thread_is_recovered_or_an_error() {
         let mut child = command.args(["-c", "exit 5"]).spawn().unwrap();
         let pid = i32::try_from(child.id()).unwrap();
         let mut status = 0;
-        // SAFETY: reaps the child just made, behind the library's back.
+        // SAFETY: reaps the child, without the library.
         let reaped = unsafe { libc::waitpid(pid, &mut status, 0) };
         assert_eq!(reaped, pid);
         match child.wait() {

@@ -1,5 +1,5 @@
-//! Collide: targets that are the numbers of what the parent makes or holds,
-//! and maps where something is missing or blocked.
+//! Fd collisions: targets that equal descriptors of the parent's own, and
+//! maps while system calls are missing or blocked.
 
 mod util;
 
@@ -15,8 +15,8 @@ fn open(path: &str) -> OwnedFd {
     File::open(path).unwrap().into()
 }
 
-/// Pipes, `/dev/null`, the directory, an image and its page: whatever number
-/// they have, it may be a target.
+/// Pipes, `/dev/null`, the directory, a helper image and its status page:
+/// the number of each may be a target.
 #[test]
 fn descriptors_that_the_parent_opens_can_be_targets() {
     each_engine(|engine| {
@@ -64,11 +64,11 @@ fn fd_maps_are_the_same_when_calls_are_blocked() {
         command.listen_fds([open("/dev/zero"), open("/dev/zero")]);
         let report = run(&mut command).0;
         assert_eq!(report.fds(), [0, 1, 2, 3, 4, 9]);
-        let told = |env: &&str| {
+        let is_pid = |env: &&str| {
             let pid = env.strip_prefix("LISTEN_PID=");
             pid.is_some_and(|pid| pid.parse::<u32>().is_ok())
         };
-        assert_eq!(report.all("env").iter().filter(|e| told(e)).count(), 1);
+        assert_eq!(report.all("env").iter().filter(|e| is_pid(e)).count(), 1);
     };
     for nr in calls {
         for errno in [libc::ENOSYS, libc::EPERM] {

@@ -1,5 +1,6 @@
-//! Parents short of descriptors: 0 to 2 closed, each subset; none left, at
-//! each place that makes one. In processes of their own.
+//! Fd exhaustion: parents with 0 to 2 closed, each subset, and parents with
+//! too few free descriptors, for each option that opens one. Each test in its
+//! own process.
 #![allow(unsafe_code, reason = "the test closes 0 to 2 by number")]
 
 mod util;
@@ -11,7 +12,7 @@ use offshoot::{CloneFlags, Command, Engine, Error, Stdio, Step};
 use util::mirror::{ASK, Report, descriptors};
 use util::{each_engine, limit, scratch};
 
-/// Which of 0 to 2 are open here.
+/// Which of 0 to 2 are open in this process.
 fn open() -> Vec<u32> {
     let low = |(fd, _): (String, String)| fd.parse().ok().filter(|n| *n < 3);
     descriptors().into_iter().filter_map(low).collect()
@@ -23,7 +24,7 @@ fn every_subset_of_0_to_2_may_be_closed_in_the_parent() {
     if !util::inside(name, &[]) {
         return;
     }
-    // Copies to come back to, above everything.
+    // Copies to restore 0 to 2 from, above all other descriptors.
     // SAFETY: duplicates open descriptors.
     let kept = [0, 1, 2].map(|n| unsafe { libc::fcntl(n, libc::F_DUPFD, 90) });
     assert!(kept.iter().all(|fd| *fd >= 90));
@@ -33,29 +34,29 @@ fn every_subset_of_0_to_2_may_be_closed_in_the_parent() {
             let is_closed = |n: u32| closed & (1 << n) != 0;
             for piped in 0..8u32 {
                 for n in (0..3).filter(|n| is_closed(*n)) {
-                    // SAFETY: closes a number that is put back below.
+                    // SAFETY: closes a descriptor that is restored below.
                     unsafe { libc::close(n as i32) };
                 }
                 let seen = child(&path, piped, engine);
                 let left = open();
                 for (n, fd) in (0..).zip(kept) {
-                    // SAFETY: puts the number back.
+                    // SAFETY: restores the descriptor.
                     unsafe { libc::dup2(fd, n) };
                 }
                 let want = |n: &u32| !is_closed(*n) || piped & (1 << n) != 0;
                 let want: Vec<u32> = (0..3).filter(want).collect();
                 let case = format!("closed {closed:03b} piped {piped:03b}");
                 let made = seen.as_ref().is_ok_and(|it| it.1);
-                let canary = match engine {
+                let probe_fd = match engine {
                     // The pidfd takes the lowest free number; below 3 it
-                    // cannot be the proof, and the child makes a copy of it.
+                    // cannot be the probe, and the spawn opens an extra one.
                     Engine::Suspended if piped == 0 => false,
                     Engine::Suspended => made,
-                    // It keeps one with its image, if that is high enough.
+                    // It caches one with its helper, if that is high enough.
                     Engine::Isolated => made,
                     _ => true,
                 };
-                assert_eq!(seen, Ok((want, canary)), "{engine} {case}");
+                assert_eq!(seen, Ok((want, probe_fd)), "{engine} {case}");
                 let same: Vec<u32> =
                     (0..3).filter(|n| !is_closed(*n)).collect();
                 assert_eq!(left, same, "the parent's: {engine} {case}");
@@ -64,8 +65,8 @@ fn every_subset_of_0_to_2_may_be_closed_in_the_parent() {
     });
 }
 
-/// The descriptors of a child, or what went wrong. Nothing here may write to
-/// 0, 1 or 2.
+/// The descriptors of a child, and whether an extra probe was opened; or what
+/// failed. Nothing here may write to 0, 1 or 2.
 fn child(
     path: &std::path::Path,
     piped: u32,
@@ -91,15 +92,15 @@ fn child(
     Ok((report.fds(), child.launch().extra_probe_fd()))
 }
 
-/// The limit that leaves so many numbers free.
+/// RLIMIT_NOFILE values, the Nth of which leaves N descriptors free.
 fn leaves() -> Vec<u64> {
     let all: Vec<String> = descriptors().into_iter().map(|fd| fd.0).collect();
     let free = |n: &u64| !all.contains(&n.to_string());
     (0..4096).filter(free).collect()
 }
 
-/// With room for n descriptors more, a spawn that makes seven of them is an
-/// error of what could not be made, or works; and nothing is left open.
+/// With n free descriptors, a spawn that needs seven fails at the step that
+/// needed the next one, or succeeds; and nothing is left open.
 #[test]
 fn running_out_of_descriptors_is_named_and_leaks_nothing() {
     let name = "running_out_of_descriptors_is_named_and_leaks_nothing";
@@ -131,8 +132,8 @@ fn running_out_of_descriptors_is_named_and_leaks_nothing() {
             assert_eq!(descriptors(), before, "{engine} {room}");
             assert!(!util::has_children());
         }
-        // All do without a pidfd, if they must; the pipe engine makes two ends,
-        // one of them moved up.
+        // All fall back to no pidfd; the pipe engine opens two ends, and moves
+        // one of them up.
         if engine == Engine::Isolated {
             steps.dedup();
             let all = ["image", "stdout", "stderr", "image"];
@@ -149,8 +150,8 @@ fn running_out_of_descriptors_is_named_and_leaks_nothing() {
     });
 }
 
-/// A descriptor with the highest number there may be: no canary fits above
-/// it, and the child gets a copy of the table instead.
+/// A descriptor with the highest allowed number: no probe descriptor fits
+/// above it, and the child gets a copy of the descriptor table.
 #[test]
 fn the_highest_allowed_descriptor_can_be_passed() {
     let name = "the_highest_allowed_descriptor_can_be_passed";
@@ -161,10 +162,10 @@ fn the_highest_allowed_descriptor_can_be_passed() {
         let path = scratch("highest").join("out");
         let file = fs::File::create(&path).unwrap();
         limit(libc::RLIMIT_NOFILE, 300, 4096);
-        // SAFETY: duplicates an open descriptor to a number that is free.
+        // SAFETY: duplicates an open descriptor to a free number.
         let high = unsafe { libc::dup2(file.as_raw_fd(), 299) };
         assert_eq!(high, 299);
-        // SAFETY: the number just made is nobody else's.
+        // SAFETY: the descriptor is new and has no other owner.
         let high = unsafe { OwnedFd::from_raw_fd(high) };
         let mut command = Command::new("echo");
         command.arg("high").stdout(high).engine(engine);
@@ -176,16 +177,16 @@ fn the_highest_allowed_descriptor_can_be_passed() {
     };
     above(Engine::Suspended).unwrap();
     above(Engine::Copied).unwrap();
-    // This one needs a number above all others for its pipe.
+    // This engine needs a descriptor above all others for its pipe.
     let error = above(Engine::Pipe).unwrap_err();
     assert_eq!(error.raw_os_error(), Some(libc::EMFILE), "{error}");
 }
 
-/// What makes a descriptor, by the options that have it made, and the steps
-/// that say so.
-type Maker = (&'static str, fn() -> Command, &'static [Step]);
+/// A name, a command with an option that opens a descriptor, and the steps
+/// that the error may name.
+type Opener = (&'static str, fn() -> Command, &'static [Step]);
 
-const MAKERS: [Maker; 7] = [
+const OPENERS: [Opener; 7] = [
     ("null", || with(|c| c.stdin(Stdio::null())), &[Step::Stdin]),
     (
         "file",
@@ -213,7 +214,7 @@ const MAKERS: [Maker; 7] = [
         "directory",
         || {
             let dir = fs::File::open("/").unwrap();
-            // Its number is a target, so that a copy is made.
+            // Its number is a target, so that the spawn copies it.
             let mut command = raw(&[(dir.as_raw_fd(), 0)]);
             command.current_dir_fd(dir);
             command
@@ -233,9 +234,9 @@ fn raw(map: &[(RawFd, RawFd)]) -> Command {
     command
 }
 
-fn with(wish: fn(&mut Command) -> &mut Command) -> Command {
+fn with(set: fn(&mut Command) -> &mut Command) -> Command {
     let mut command = Command::new("/bin/true");
-    wish(&mut command);
+    set(&mut command);
     command
 }
 
@@ -254,7 +255,7 @@ fn each_option_that_opens_a_descriptor_is_named_when_none_is_free() {
     }
     let leaves = leaves();
     each_engine(|engine| {
-        for (what, make, steps) in MAKERS {
+        for (what, make, steps) in OPENERS {
             let (mut seen, mut ran) = (Vec::new(), false);
             for (room, most) in leaves.iter().copied().enumerate().take(16) {
                 let before = descriptors();
@@ -273,7 +274,7 @@ fn each_option_that_opens_a_descriptor_is_named_when_none_is_free() {
                         assert!(!ran, "{what}: {error} with more room");
                         let errno = error.raw_os_error();
                         let full = errno == Some(libc::EMFILE);
-                        // Else refused: the number is above the limit.
+                        // Otherwise refused: the target is above the limit.
                         assert!(full || errno.is_none(), "{what}: {error}");
                         seen.push(error.step());
                     }
@@ -282,7 +283,7 @@ fn each_option_that_opens_a_descriptor_is_named_when_none_is_free() {
                 assert!(!util::has_children());
             }
             assert!(ran, "{engine} {what} never ran: {seen:?}");
-            // An image needs two numbers, which is looked at first.
+            // The helper needs two descriptors, which are checked first.
             let image =
                 engine == Engine::Isolated && seen.contains(&Step::Image);
             for step in steps {
@@ -290,7 +291,7 @@ fn each_option_that_opens_a_descriptor_is_named_when_none_is_free() {
                 assert!(named, "{engine} {what}: {seen:?}");
             }
             seen.retain(|step| !steps.contains(step) && *step != Step::Clone);
-            // What the engine itself makes.
+            // What the engine itself opens.
             let image = engine == Engine::Isolated;
             seen.retain(|step| !image || *step != Step::Image);
             let limited = [Step::ScriptFd, Step::Fd, Step::ListenFds];

@@ -1,5 +1,5 @@
-//! Full: no descriptor number is free. What std can start is started, without
-//! a pidfd if need be, and a reserve of numbers never makes that worse.
+//! Full descriptor table: what std can start is started, without a pidfd if
+//! necessary, and reserved descriptors do not change that.
 #![allow(unsafe_code, reason = "the tests change what their process may do")]
 
 mod util;
@@ -13,17 +13,17 @@ use offshoot::{
 use util::mirror::descriptors;
 use util::{alone, each_of, elf, is_root, limit, program, scratch};
 
-/// The limit below which so many numbers are free.
+/// The RLIMIT_NOFILE that leaves so many descriptors free.
 fn limit_with(free: usize) -> u64 {
     let open = descriptors();
     let taken = |n: &u64| open.iter().any(|fd| fd.0 == n.to_string());
     let mut all = (0..).filter(|n| !taken(n));
-    // None free: the limit is the first free number.
+    // With none free, the limit is the first free number.
     all.nth(free).unwrap()
 }
 
-/// Spawns while so many numbers are free.
-fn with_room(free: usize, command: &mut Command) -> Result<Child, Error> {
+/// Spawns while so many descriptors are free.
+fn with_free(free: usize, command: &mut Command) -> Result<Child, Error> {
     limit(libc::RLIMIT_NOFILE, limit_with(free), 4096);
     let made = command.spawn();
     limit(libc::RLIMIT_NOFILE, 4096, 4096);
@@ -41,22 +41,23 @@ fn with_no_free_descriptor_a_program_starts_without_a_pidfd() {
     let (seven, pause) = (dir.join("seven"), dir.join("pause"));
     program(&seven, &elf::seven());
     program(&pause, &elf::pause());
-    // The others make something for themselves and need room for that.
+    // The other engines open descriptors of their own.
     each_of(&[Engine::Suspended, Engine::Copied], |engine| {
         let mut command = Command::new(&seven);
         command.engine(engine);
-        let mut child = with_room(0, &mut command).unwrap();
+        let mut child = with_free(0, &mut command).unwrap();
         assert!(child.pidfd().is_none(), "{engine}");
         let launch = *child.launch();
         assert!(!launch.flags().contains(CloneFlags::PIDFD), "{launch}");
-        let said = launch.fallbacks().find(|f| f.feature() == "CLONE_PIDFD");
-        let said = said.expect("a fallback").raw_os_error();
-        assert_eq!(said, Some(libc::EMFILE), "{launch}");
+        let fallback =
+            launch.fallbacks().find(|f| f.feature() == "CLONE_PIDFD");
+        let errno = fallback.expect("a fallback").raw_os_error();
+        assert_eq!(errno, Some(libc::EMFILE), "{launch}");
         assert!(launch.confirmed(), "{launch}");
         assert_eq!(child.wait().unwrap().code(), Some(7));
         let mut sleep = Command::new(&pause);
         sleep.engine(engine);
-        let mut child = with_room(0, &mut sleep).unwrap();
+        let mut child = with_free(0, &mut sleep).unwrap();
         assert!(child.try_wait().unwrap().is_none());
         child.kill().unwrap();
         child.wait().unwrap();
@@ -77,8 +78,8 @@ fn as_many_children_can_run_as_with_std() {
     let started: Result<Vec<Child>, Error> =
         (0..100).map(|_| sleep.spawn()).collect();
     let mut all = started.unwrap();
-    let with = all.iter().filter(|child| child.pidfd().is_some()).count();
-    assert!(with > 20, "the first have one: {with}");
+    let pidfds = all.iter().filter(|child| child.pidfd().is_some()).count();
+    assert!(pidfds > 20, "the first children have one: {pidfds}");
     for child in &all {
         child.kill().unwrap();
     }
@@ -92,7 +93,7 @@ fn null() -> OwnedFd {
     std::fs::File::open("/dev/null").unwrap().into()
 }
 
-/// Commands that each need another number of descriptors.
+/// Commands that need different numbers of descriptors.
 fn commands(path: &Path) -> Vec<(&'static str, Command)> {
     let make = |change: &dyn Fn(&mut Command)| {
         let mut command = Command::new(path);
@@ -150,13 +151,13 @@ fn commands(path: &Path) -> Vec<(&'static str, Command)> {
     all
 }
 
-/// Which of them start, for each number of free descriptors.
+/// The commands that start, for each number of free descriptors.
 fn starts(path: &Path, method: Method) -> Vec<(&'static str, usize)> {
     let mut all = Vec::new();
     for (what, mut command) in commands(path) {
         command.method(method);
         for free in 0..12 {
-            if let Ok(mut child) = with_room(free, &mut command) {
+            if let Ok(mut child) = with_free(free, &mut command) {
                 assert_eq!(child.wait().unwrap().code(), Some(7), "{what}");
                 all.push((what, free));
             }

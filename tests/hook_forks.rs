@@ -1,6 +1,5 @@
-//! Forks: hooks that do what they should not, or what only a fork knows.
-//! They close everything, leave the rest to a process of their own, or come
-//! too late: spawn returns at once, and nothing runs after an error.
+//! Hooks that fork or close everything: spawn returns at once, the fork may
+//! become the program, and nothing runs after an error.
 #![allow(unsafe_code, reason = "hooks that fork and close")]
 
 mod util;
@@ -16,7 +15,7 @@ use util::{NO_IMAGE, alone, each_of, fork, has_children};
 
 type Hook = fn(&mut HookContext<'_>) -> Result<(), Errno>;
 
-/// Those that have hooks in memory of their own.
+/// The engines that run hooks in private memory.
 const COPIES: [Engine; 2] = [Engine::Copied, Engine::Pipe];
 
 fn hooked(program: &str, engine: Engine, hook: Hook) -> Command {
@@ -32,17 +31,17 @@ fn hooked(program: &str, engine: Engine, hook: Hook) -> Command {
 }
 
 fn close_all(_: &mut HookContext<'_>) -> Result<(), Errno> {
-    // SAFETY: closes what this process has beside 0 to 2.
+    // SAFETY: closes all descriptors of this process above 2.
     unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0) };
     Ok(())
 }
 
-fn cover_all(context: &mut HookContext<'_>) -> Result<(), Errno> {
+fn overwrite_all(context: &mut HookContext<'_>) -> Result<(), Errno> {
     (3..64).try_for_each(|fd| context.dup2(0, fd))
 }
 
 /// As `daemon(3)`.
-fn leave(context: &mut HookContext<'_>) -> Result<(), Errno> {
+fn daemonize(context: &mut HookContext<'_>) -> Result<(), Errno> {
     if fork::raw() != 0 {
         // SAFETY: ends the parent half.
         unsafe { libc::_exit(0) };
@@ -50,25 +49,25 @@ fn leave(context: &mut HookContext<'_>) -> Result<(), Errno> {
     context.setsid()
 }
 
-fn leave_and_close(context: &mut HookContext<'_>) -> Result<(), Errno> {
-    leave(context)?;
+fn daemonize_and_close(context: &mut HookContext<'_>) -> Result<(), Errno> {
+    daemonize(context)?;
     close_all(context)
 }
 
-fn leave_late(context: &mut HookContext<'_>) -> Result<(), Errno> {
-    leave(context)?;
+fn daemonize_late(context: &mut HookContext<'_>) -> Result<(), Errno> {
+    daemonize(context)?;
     // SAFETY: sleeps.
     unsafe { libc::usleep(2_500_000) };
     Ok(())
 }
 
-fn leave_and_fail(context: &mut HookContext<'_>) -> Result<(), Errno> {
-    leave(context)?;
+fn daemonize_and_fail(context: &mut HookContext<'_>) -> Result<(), Errno> {
+    daemonize(context)?;
     Err(Errno::from_raw_os_error(libc::EXDEV))
 }
 
-/// The parent half stays until the fork is gone.
-fn stay(_: &mut HookContext<'_>) -> Result<(), Errno> {
+/// The parent waits for the fork.
+fn wait_for_fork(_: &mut HookContext<'_>) -> Result<(), Errno> {
     if fork::raw() != 0 {
         let mut status = 0;
         // SAFETY: writes one int.
@@ -79,9 +78,9 @@ fn stay(_: &mut HookContext<'_>) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Runs what says where it ran, and reads that to the end, when nobody is
-/// left who could.
-fn said(mut command: Command) -> (Result<i32, offshoot::Error>, String) {
+/// Runs `echo ran`; returns the exit code and all output, up to the end of
+/// the pipe, when no process is left that could write.
+fn run(mut command: Command) -> (Result<i32, offshoot::Error>, String) {
     let (read, write) = rustix::pipe::pipe().unwrap();
     rustix::io::fcntl_setfd(&read, rustix::io::FdFlags::CLOEXEC).unwrap();
     command.args(["-c", "echo ran"]).stdout(write);
@@ -101,7 +100,7 @@ fn a_hook_may_close_all_descriptors() {
         return;
     }
     each_of(&NO_IMAGE, |engine| {
-        let all: [(Hook, usize); 2] = [(close_all, 40), (cover_all, 5)];
+        let all: [(Hook, usize); 2] = [(close_all, 40), (overwrite_all, 5)];
         for (hook, times) in all {
             for _ in 0..times {
                 let begun = Instant::now();
@@ -121,8 +120,8 @@ fn a_hook_may_close_all_descriptors() {
     });
 }
 
-/// Who detaches does so: the child that was made has ended, and the program
-/// is a process of its own.
+/// A hook that daemonizes: the child that spawn made has ended, and the
+/// program is another process.
 #[test]
 fn a_hook_may_fork_and_let_the_fork_exec() {
     let name = "a_hook_may_fork_and_let_the_fork_exec";
@@ -131,27 +130,29 @@ fn a_hook_may_fork_and_let_the_fork_exec() {
         return;
     }
     each_of(&COPIES, |engine| {
-        for (hook, code) in
-            [(leave as Hook, 0), (leave_and_close, 0), (stay, 7)]
-        {
+        for (hook, code) in [
+            (daemonize as Hook, 0),
+            (daemonize_and_close, 0),
+            (wait_for_fork, 7),
+        ] {
             for _ in 0..20 {
-                let (made, text) = said(hooked("/bin/sh", engine, hook));
+                let (made, text) = run(hooked("/bin/sh", engine, hook));
                 assert_eq!(made.unwrap(), code, "{engine}");
                 assert_eq!(text, "ran\n", "{engine}");
             }
-            let (made, text) = said(hooked("/no/such", engine, hook));
+            let (made, text) = run(hooked("/no/such", engine, hook));
             is(&made.unwrap_err(), Step::Exec, Some("/no/such"), libc::ENOENT);
             assert_eq!(text, "");
             assert!(!has_children(), "{engine}");
         }
-        let (made, _) = said(hooked("/bin/sh", engine, leave_and_fail));
+        let (made, _) = run(hooked("/bin/sh", engine, daemonize_and_fail));
         is(&made.unwrap_err(), Step::PreExec, None, libc::EXDEV);
         assert!(!has_children(), "{engine}");
     });
 }
 
-/// In the parent's memory a fork has a copy of the block: it ends, and so
-/// does one that comes too late.
+/// In shared memory a fork has a copy of the status block: it exits, and so
+/// does a fork that is too late.
 #[test]
 fn after_the_error_of_a_forking_hook_no_fork_runs_the_program() {
     let name = "after_the_error_of_a_forking_hook_no_fork_runs_the_program";
@@ -159,10 +160,10 @@ fn after_the_error_of_a_forking_hook_no_fork_runs_the_program() {
     if !util::inside(name, &[]) {
         return;
     }
-    let shared = (Engine::Suspended, leave as Hook);
-    let late = COPIES.map(|engine| (engine, leave_late as Hook));
+    let shared = (Engine::Suspended, daemonize as Hook);
+    let late = COPIES.map(|engine| (engine, daemonize_late as Hook));
     for (engine, hook) in [shared].into_iter().chain(late) {
-        let (made, text) = said(hooked("/bin/sh", engine, hook));
+        let (made, text) = run(hooked("/bin/sh", engine, hook));
         let error = made.unwrap_err();
         assert_eq!(error.step(), Step::PreExec, "{engine} {error}");
         assert!(error.to_string().contains("exited with 0"), "{error}");

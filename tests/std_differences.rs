@@ -1,6 +1,6 @@
-//! Differences: what docs/compare.md lists, done through std and through us
-//! in one test each. What both do alike is in tests/oracle.rs.
-#![allow(unsafe_code, reason = "wrappers and an environ of one's own")]
+//! Differences from std: each row of docs/compare.md, done through std and
+//! through offshoot. What both do alike is in tests/oracle.rs.
+#![allow(unsafe_code, reason = "wraps posix_spawn and replaces environ")]
 
 mod util;
 
@@ -15,7 +15,7 @@ use offshoot::{Command, Error, Groups, Step};
 use util::mirror::{ASK, Report, descriptors};
 use util::{alone, inside, is_root, program, scratch};
 
-/// The same words for both builders, and what they report.
+/// The same calls on both builders, and the reports of their children.
 macro_rules! reports {
     (|$c:ident| $body:expr) => {{
         let exe = env::current_exe().unwrap();
@@ -30,7 +30,7 @@ macro_rules! reports {
     }};
 }
 
-/// The same words for both builders, and their errors.
+/// The same calls on both builders, and their errors.
 macro_rules! errors {
     ($program:expr, |$c:ident| $body:expr) => {{
         let mut $c = process::Command::new($program);
@@ -52,13 +52,17 @@ fn the_errno_of_an_error_converted_to_io_error_is_inside_it() {
     let ours = spawn("/nope").unwrap_err();
     assert_eq!(std.kind(), ours.kind());
     assert_eq!(std.raw_os_error(), Some(libc::ENOENT));
-    assert_eq!(ours.raw_os_error(), None, "std keeps a number or an error");
+    assert_eq!(
+        ours.raw_os_error(),
+        None,
+        "io::Error has an errno or an error"
+    );
     let inside = ours.get_ref().and_then(|e| e.downcast_ref::<Error>());
     let inside = inside.expect("our own error");
     assert_eq!(inside.raw_os_error(), Some(libc::ENOENT));
     assert_eq!(inside.step(), Step::Chdir);
     assert_eq!(inside.to_string(), ours.to_string());
-    // io::Error gives the source of what it holds, not what it holds.
+    // io::Error::source is the source of the inner error, not that error.
     assert!(ours.source().is_none() && inside.source().is_none());
 }
 
@@ -87,8 +91,8 @@ fn a_user_id_of_all_ones_is_refused_by_name_where_std_gives_einval() {
     assert_eq!(ours.step(), Step::Gid);
 }
 
-/// std reaches execvp where it forks, and execvp has a shell run what has no
-/// format.
+/// std calls execvp where it forks, and execvp runs a file without a format
+/// by a shell.
 #[test]
 fn a_file_without_a_format_is_not_run_by_a_shell_by_default() {
     let _alone = alone();
@@ -127,7 +131,7 @@ fn a_file_without_a_format_is_not_run_by_a_shell_by_default() {
     assert_eq!(again.status.code(), Some(7), "{again:?}");
 }
 
-/// An environ as some launchers make it.
+/// An environ as some launchers build it.
 #[test]
 fn malformed_environ_entries_are_passed_on_as_std_reads_them() {
     let name = "malformed_environ_entries_are_passed_on_as_std_reads_them";
@@ -147,13 +151,13 @@ fn malformed_environ_entries_are_passed_on_as_std_reads_them() {
     let (std, ours) = reports!(|c| &mut c);
     assert_eq!(std.all("env"), ["A=1", "odd", "A=2"], "environ as it is");
     assert_eq!(ours.all("env"), ["A=1", "A=2"], "what std reads of it");
-    // Where one is changed, std makes a map of what it reads.
+    // With a change, std builds a map of what it reads.
     let (std, ours) = reports!(|c| c.env("B", "3"));
     assert_eq!(std.all("env"), ["A=2", "B=3"]);
     assert_eq!(ours.all("env"), ["A=1", "A=2", "B=3"]);
     let (std, ours) = reports!(|c| c.env("A", "3"));
     assert_eq!((std.all("env"), ours.all("env")), (vec!["A=3"], vec!["A=3"]));
-    // SAFETY: as above; its first list is there as long as the process.
+    // SAFETY: as above; the first list lives as long as the process.
     unsafe { environ = before };
 }
 
@@ -187,7 +191,7 @@ type Spawn = unsafe extern "C" fn(
     *const *mut c_char,
 ) -> c_int;
 
-/// In the place of libc's, as a library of LD_PRELOAD puts its own there.
+/// Replaces libc's function, as an LD_PRELOAD library does.
 ///
 /// # Safety
 ///
@@ -208,7 +212,7 @@ unsafe extern "C" fn posix_spawnp(
     assert!(!next.is_null());
     // SAFETY: libc's function of this name has this type.
     let next = unsafe { mem::transmute::<*mut c_void, Spawn>(next) };
-    // SAFETY: what this was called with.
+    // SAFETY: the arguments that this function was called with.
     unsafe { next(pid, file, actions, attr, argv, envp) }
 }
 
@@ -251,8 +255,8 @@ fn posix_spawn_wrappers_and_atfork_handlers_do_not_see_a_spawn() {
     assert_eq!(seen(), (0, 0));
 }
 
-/// A thread with three user ids of its own: setuid(2), which std calls,
-/// changes one of them where there is no privilege.
+/// A thread with three different user ids: setuid(2), which std calls,
+/// changes only the effective one without privilege.
 #[test]
 fn uid_sets_the_real_effective_and_saved_user_id() {
     let name = "uid_sets_the_real_effective_and_saved_user_id";
@@ -280,8 +284,7 @@ fn uid_sets_the_real_effective_and_saved_user_id() {
     std::thread::spawn(thread).join().unwrap();
 }
 
-/// What is refused before anything is made has a kind, and no errno that a
-/// kernel gave.
+/// A refusal before the clone has a kind, and no errno of the kernel.
 #[test]
 fn invalid_values_are_refused_before_the_clone() {
     let (std, ours) = errors!("/bin/true", |c| c.process_group(-1));
@@ -322,7 +325,7 @@ fn proc_self_fd_of_a_parents_descriptor_is_enoent() {
     let error = Command::new(&path).spawn().unwrap_err();
     assert_eq!(error.raw_os_error(), Some(libc::ENOENT), "{error}");
     let status = Command::from_fd(file).status().unwrap();
-    assert!(status.success(), "what is meant has an option");
+    assert!(status.success(), "from_fd is the option for this");
 }
 
 #[test]
@@ -333,7 +336,7 @@ fn env_remove_refuses_invalid_names_that_std_ignores() {
         let error = Command::new("/bin/true").env_remove(name).spawn();
         assert_eq!(error.unwrap_err().step(), Step::Env);
     }
-    // A NUL that is taken back: std remembers it.
+    // A NUL in a value that is then replaced: std still fails.
     let mut std = process::Command::new("/bin/true");
     let error = std.current_dir("a\0b").current_dir("/").status();
     assert_eq!(error.unwrap_err().kind(), io::ErrorKind::InvalidInput);
