@@ -8,7 +8,6 @@ mod util;
 use std::fs::{self, OpenOptions};
 use std::mem;
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -43,22 +42,10 @@ fn tells_both() {
     assert!(!util::has_children());
 }
 
-fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            sources(&path, found);
-        } else {
-            found.push(path);
-        }
-    }
-}
-
 /// A caller of real-time priority would keep out whom it waits for.
 #[test]
 fn no_loop_in_src_waits_by_yielding() {
-    let mut all = Vec::new();
-    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut all);
+    let all = util::source::files("src");
     assert!(all.len() > 50);
     for path in all {
         let text = fs::read_to_string(&path).unwrap();

@@ -8,7 +8,7 @@
 mod util;
 
 use std::fs::File;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use offshoot::{
     CloneFlags, Command, Engine, Launch, Memory, Method, Stdio, Step,
@@ -16,7 +16,7 @@ use offshoot::{
 use util::clean::{clean, is, spawn};
 use util::filter::{self, Fate};
 use util::mirror::Report;
-use util::{alone, fallbacks, mirror, reporter};
+use util::{alone, fallbacks, inheritable, mirror, reporter};
 
 const ENGINE_AUTO: Engine = Engine::Suspended;
 
@@ -28,13 +28,7 @@ fn run(command: &mut Command) -> (Report, Launch) {
 /// Descriptors that would be inherited, were they not closed.
 fn leaky() -> Vec<OwnedFd> {
     let file = File::open("/dev/null").unwrap();
-    let leak = |n: libc::c_int| {
-        // SAFETY: duplicates an open descriptor, to be inherited.
-        let fd = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_DUPFD, n) };
-        // SAFETY: the number was just made and is nobody else's.
-        unsafe { OwnedFd::from_raw_fd(fd) }
-    };
-    [3, 20, 77, 200].map(leak).into()
+    [3, 20, 77, 200].map(|least| inheritable(&file, least)).into()
 }
 
 #[test]

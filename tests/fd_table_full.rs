@@ -10,17 +10,9 @@ use std::path::Path;
 use offshoot::{
     Child, CloneFlags, Command, Engine, Error, Groups, Method, Stdio,
 };
-use util::mirror::descriptors;
-use util::{alone, each_of, elf, is_root, limit, program, scratch};
-
-/// The RLIMIT_NOFILE that leaves so many descriptors free.
-fn limit_with(free: usize) -> u64 {
-    let open = descriptors();
-    let taken = |n: &u64| open.iter().any(|fd| fd.0 == n.to_string());
-    let mut all = (0..).filter(|n| !taken(n));
-    // With none free, the limit is the first free number.
-    all.nth(free).unwrap()
-}
+use util::{
+    alone, each_of, elf, is_root, limit, limit_with, program, scratch,
+};
 
 /// Spawns while so many descriptors are free.
 fn with_free(free: usize, command: &mut Command) -> Result<Child, Error> {

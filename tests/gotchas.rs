@@ -5,7 +5,6 @@ mod util;
 
 use std::fs::{self, OpenOptions};
 use std::io::Read;
-use std::path::Path;
 use std::process;
 use std::time::{Duration, Instant};
 
@@ -116,7 +115,7 @@ fn assembly_symbols_carry_the_crate_version() {
     let mut parts = env!("CARGO_PKG_VERSION").split('.');
     let (major, minor) = (parts.next().unwrap(), parts.next().unwrap());
     let own = format!("offshoot_{major}_{minor}_");
-    let child = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/child");
+    let child = util::source::root().join("src/child");
     for file in ["x86_64.s", "aarch64.s", "mod.rs"] {
         let text = fs::read_to_string(child.join(file)).unwrap();
         let (all, with) = (text.matches("offshoot_"), text.matches(&own));
@@ -127,7 +126,7 @@ fn assembly_symbols_carry_the_crate_version() {
 
 #[test]
 fn the_aarch64_assembly_keeps_bti() {
-    let child = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/child");
+    let child = util::source::root().join("src/child");
     let text = fs::read_to_string(child.join("aarch64.s")).unwrap();
     let note = text.split(".note.gnu.property").nth(1).unwrap();
     assert!(note.contains("0xc0000000, 4, 1"), "the BTI bit");

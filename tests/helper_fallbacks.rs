@@ -6,7 +6,7 @@ mod util;
 
 use std::fs::{File, OpenOptions};
 use std::io::Read;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -17,7 +17,10 @@ use offshoot::{Stdio, Step};
 use util::filter::{self, Fate};
 use util::fork::{end_with, fork, forked, reap};
 use util::mirror::{ASK, Report};
-use util::{alone, fallbacks, has_children, is_root, skip};
+use util::{
+    alone, fallbacks, has_children, inheritable, is_root, limit, limit_with,
+    skip,
+};
 
 fn private(program: &str) -> Command {
     let mut command = Command::new(program);
@@ -33,26 +36,6 @@ fn ran(child: Result<Child, Error>) -> (Engine, Vec<(&'static str, i32)>) {
     assert!(child.wait().unwrap().success());
     let told = fallbacks(&launch).into_iter();
     (launch.engine(), told.map(|(f, e)| (f, e.unwrap_or(0))).collect())
-}
-
-fn limit_descriptors(to: u64) {
-    // SAFETY: all zeros is an rlimit.
-    let mut limit: libc::rlimit = unsafe { std::mem::zeroed() };
-    // SAFETY: writes one rlimit.
-    let read = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) };
-    assert_eq!(read, 0);
-    limit.rlim_cur = to;
-    // SAFETY: reads one rlimit.
-    let done = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) };
-    assert_eq!(done, 0, "{}", io::Error::last_os_error());
-}
-
-/// The limit below which so many numbers are free.
-fn limit_with(free: usize) -> u64 {
-    let open = util::mirror::descriptors();
-    let taken = |n: &u64| open.iter().any(|fd| fd.0 == n.to_string());
-    let mut all = (0..).filter(|n| !taken(n));
-    free.checked_sub(1).map_or(3, |n| all.nth(n).unwrap() + 1)
 }
 
 #[test]
@@ -153,12 +136,12 @@ fn with_few_free_descriptors_memory_is_copied() {
             let engine = |made: Result<Child, Error>| {
                 made.map(|child| ran(Ok(child)).0)
             };
-            limit_descriptors(limit_with(free));
+            limit(libc::RLIMIT_NOFILE, limit_with(free), 1024);
             let mut copied = Command::new("/bin/true");
             copied.engine(Engine::Copied);
             let copied = engine(wish(copied, "copied").spawn());
             let auto = engine(wish(private("/bin/true"), "auto").spawn());
-            limit_descriptors(1024);
+            limit(libc::RLIMIT_NOFILE, 1024, 1024);
             let what = format!("{free} free, {pipes} pipes: {auto:?}");
             assert_eq!(auto.is_ok(), copied.is_ok(), "{what}");
             match auto {
@@ -187,12 +170,12 @@ fn a_prepared_helper_falls_back_to_a_copy_without_descriptors() {
     let copied = |feature, errno| (Engine::Copied, vec![(feature, errno)]);
     assert_eq!(ran(prepared.spawn()), isolated);
     // It was to find its page at 62.
-    limit_descriptors(40);
+    limit(libc::RLIMIT_NOFILE, 40, 1024);
     assert_eq!(ran(prepared.spawn()), copied("isolated", libc::EBADF));
-    limit_descriptors(1024);
+    limit(libc::RLIMIT_NOFILE, 1024, 1024);
     assert_eq!(ran(prepared.spawn()), isolated);
     // No number is free, but for that of the page which it keeps.
-    limit_descriptors(100);
+    limit(libc::RLIMIT_NOFILE, 100, 1024);
     let fill = || -> Vec<File> {
         iter::from_fn(|| File::open("/dev/null").ok()).collect()
     };
@@ -216,16 +199,7 @@ fn unlisted_descriptors_are_inherited_by_a_copied_child() {
     let _alone = alone();
     let null = File::open("/dev/null").unwrap();
     // The highest free numbers below 64 are what an image would take.
-    let made: Vec<OwnedFd> = [61, 62, 63]
-        .map(|least| {
-            let from = null.as_raw_fd();
-            // SAFETY: duplicates an open descriptor.
-            let fd = unsafe { libc::fcntl(from, libc::F_DUPFD, least) };
-            assert!(fd >= least);
-            // SAFETY: the number was just made, for this owner.
-            unsafe { OwnedFd::from_raw_fd(fd) }
-        })
-        .into();
+    let made = [61, 62, 63].map(|least| inheritable(&null, least));
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args([ASK, "-"]).memory(Memory::Private).stdout(Stdio::piped());
     let child = command.inherit_unlisted_fds(true).spawn().unwrap();

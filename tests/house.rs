@@ -7,9 +7,14 @@
 #[path = "house/imports.rs"]
 mod imports;
 
+#[path = "util/source.rs"]
+mod source;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use source::{files, root};
 
 use imports::{circles, imports, paths};
 
@@ -64,27 +69,9 @@ struct Source {
     code: String,
 }
 
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-fn files(dir: &str, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(root().join(dir)).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            let dir = path.strip_prefix(root()).unwrap().to_str().unwrap();
-            files(dir, found);
-        } else if path.extension().is_some_and(|end| end == "rs") {
-            found.push(path);
-        }
-    }
-}
-
 fn sources(dir: &str) -> Vec<Source> {
-    let mut paths = Vec::new();
-    files(dir, &mut paths);
-    paths.sort();
-    assert!(!paths.is_empty(), "{dir} is not read");
+    let mut paths = files(dir);
+    paths.retain(|path| path.extension().is_some_and(|end| end == "rs"));
     let read = |path: PathBuf| {
         let text = fs::read_to_string(&path).unwrap();
         let code = stripped(&text);

@@ -368,7 +368,7 @@ fn the_directory_is_entered_with_the_new_ids_as_std_does() {
 /// The rows of docs/compare.md: each names a test that shows it.
 #[test]
 fn every_difference_from_std_is_listed_with_a_test() {
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = util::source::root();
     let text = fs::read_to_string(root.join("docs/compare.md")).unwrap();
     let mut tests = String::new();
     for dir in ["tests", "src/parent/plan"] {

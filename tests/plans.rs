@@ -12,7 +12,7 @@ use offshoot::{Command, Engine, Memory, Method, Stdio};
 
 fn golden(name: &str, command: &Command) {
     let text = command.plan().unwrap().to_string();
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/plans");
+    let dir = util::source::root().join("tests/plans");
     let path = dir.join(format!("{name}.txt"));
     if std::env::var_os("OFFSHOOT_BLESS").is_some() {
         fs::write(&path, &text).unwrap();
@@ -218,7 +218,7 @@ fn the_readme_shows_the_plan_that_its_example_prints() {
     let mut tar = command("tar");
     tar.arg("-x").current_dir("/srv");
     tar.stdin(Stdio::null()).stdout(Stdio::piped());
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = util::source::root();
     let readme = fs::read_to_string(root.join("README.md")).unwrap();
     let block = readme.split("```text\n").nth(1).unwrap();
     let block = block.split("```").next().unwrap();

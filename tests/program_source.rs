@@ -5,18 +5,19 @@ mod util;
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::{env, process};
 
 use offshoot::self_exe_is_sealed;
 use offshoot::{Child, Command, Engine, Error, Launch, Stdio, Step};
-use util::clean::{clean, is, spawn};
+use util::clean::{clean, is, refused, spawn};
 use util::filter::{self, Fate};
 use util::mirror::{ASK, Report};
 use util::{
-    NO_IMAGE, alone, each_engine, each_of, fallbacks, program, run, scratch,
+    NO_IMAGE, alone, each_engine, each_of, fallbacks, inheritable, program,
+    run, scratch,
 };
 
 /// The first argument that makes this binary wait for the end of its input.
@@ -45,15 +46,6 @@ fn open_path(path: &Path) -> File {
     options.read(true).custom_flags(libc::O_PATH).open(path).unwrap()
 }
 
-/// A copy of a descriptor at `least` or above, which exec does not close.
-fn leaky(file: &File, least: RawFd) -> OwnedFd {
-    // SAFETY: duplicates an open descriptor.
-    let fd = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_DUPFD, least) };
-    assert!(fd >= least);
-    // SAFETY: the number was just made, for this owner.
-    unsafe { OwnedFd::from_raw_fd(fd) }
-}
-
 /// A program that is this one, as what the reporter sees.
 #[track_caller]
 fn reported(command: &mut Command, engine: Engine) -> (Report, Launch) {
@@ -63,17 +55,6 @@ fn reported(command: &mut Command, engine: Engine) -> (Report, Launch) {
 /// A spawn that must fail; what the command holds stays open meanwhile.
 fn fail(mut command: Command) -> Error {
     clean(|| command.spawn().map(drop))
-}
-
-/// Refused before anything was made.
-#[track_caller]
-fn refused(error: &Error, step: Step, operand: Option<&str>, why: &str) {
-    assert_eq!(error.step(), step, "{error}");
-    assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{error}");
-    assert_eq!(error.raw_os_error(), None, "{error}");
-    let seen = error.operand().map(|word| word.to_str().unwrap());
-    assert_eq!(seen, operand, "{error}");
-    assert!(error.to_string().contains(why), "{error}");
 }
 
 #[test]
@@ -90,8 +71,8 @@ fn a_program_is_run_from_its_descriptor() {
         }
         let own = File::open(exe()).unwrap();
         let sources: [OwnedFd; 4] = [
-            leaky(&own, 3),
-            leaky(&own, 300),
+            inheritable(&own, 3),
+            inheritable(&own, 300),
             open_path(&exe()).into(),
             own.into(),
         ];
@@ -196,7 +177,7 @@ fn a_script_by_descriptor_needs_script_fd() {
     let make = |n: usize, engine: Engine| {
         let path = dir.join("script");
         let mut command = match n {
-            0 => Command::from_fd(leaky(&File::open(path).unwrap(), 90)),
+            0 => Command::from_fd(inheritable(&File::open(path).unwrap(), 90)),
             1 => Command::from_fd(open_path(&path)),
             _ => Command::from_bytes(text),
         };
@@ -376,7 +357,7 @@ fn a_program_execs_a_sealed_copy_of_itself() {
 fn without_execveat_the_path_in_proc_is_used() {
     let _alone = alone();
     let makes: [fn() -> Command; 3] = [
-        || Command::from_fd(leaky(&File::open(exe()).unwrap(), 3)),
+        || Command::from_fd(inheritable(&File::open(exe()).unwrap(), 3)),
         || Command::from_fd(open_path(&exe())),
         Command::self_exe,
     ];

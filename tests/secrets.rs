@@ -5,7 +5,6 @@ mod util;
 
 use std::fmt::{Debug, Display};
 use std::fs;
-use std::path::Path;
 
 use offshoot::{Command, Engine, Error, Stdio};
 use util::{ENGINES, alone};
@@ -142,30 +141,21 @@ fn a_program_from_bytes_is_shown_by_its_length() {
 #[test]
 fn no_struct_with_bytes_derives_debug() {
     let mut looked = 0;
-    let mut dirs = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
-    while let Some(dir) = dirs.pop() {
-        for entry in fs::read_dir(dir).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                dirs.push(path);
-                continue;
-            }
-            let text = fs::read_to_string(&path).unwrap();
-            for item in text.split("#[derive(").skip(1) {
-                let (derived, rest) = item.split_once(")]").unwrap();
-                // Braces, or a line's end: fields, however they are written.
-                let ends = ["\n}", ";\n"].map(|end| rest.find(end));
-                let end = ends.into_iter().flatten().min();
-                let body = &rest[..end.unwrap_or(rest.len())];
-                looked += 1;
-                let bytes =
-                    ["[u8]", "Vec<u8>", "Vec<OsString>", "Map<OsString"]
-                        .iter()
-                        .any(|kind| body.contains(kind));
-                let tests = path.ends_with("model.rs");
-                let shown = derived.contains("Debug") && bytes && !tests;
-                assert!(!shown, "{}: {body}", path.display());
-            }
+    for path in util::source::files("src") {
+        let text = fs::read_to_string(&path).unwrap();
+        for item in text.split("#[derive(").skip(1) {
+            let (derived, rest) = item.split_once(")]").unwrap();
+            // Braces, or a line's end: fields, however they are written.
+            let ends = ["\n}", ";\n"].map(|end| rest.find(end));
+            let end = ends.into_iter().flatten().min();
+            let body = &rest[..end.unwrap_or(rest.len())];
+            looked += 1;
+            let bytes = ["[u8]", "Vec<u8>", "Vec<OsString>", "Map<OsString"]
+                .iter()
+                .any(|kind| body.contains(kind));
+            let tests = path.ends_with("model.rs");
+            let shown = derived.contains("Debug") && bytes && !tests;
+            assert!(!shown, "{}: {body}", path.display());
         }
     }
     assert!(looked > 30, "{looked}");

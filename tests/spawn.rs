@@ -5,12 +5,12 @@ mod util;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, Write};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 
 use offshoot::{CloneFlags, Command, Engine, Error, Stdio, Step};
 use util::mirror::Report;
-use util::{each_engine, mirror, report, scratch};
+use util::{each_engine, inheritable, mirror, report, scratch};
 
 #[test]
 fn the_engine_that_was_asked_for_ran() {
@@ -115,14 +115,8 @@ fn a_bare_name_is_searched_in_the_childs_path() {
 fn nothing_unlisted_is_inherited() {
     each_engine(|engine| {
         let file = File::open("/dev/null").unwrap();
-        let mut leaky = Vec::new();
-        for n in 0..40 {
-            // SAFETY: duplicates a descriptor that is open, to be inherited.
-            let fd =
-                unsafe { libc::fcntl(file.as_raw_fd(), libc::F_DUPFD, n * 3) };
-            // SAFETY: the number was just made and is nobody else's.
-            leaky.push(unsafe { OwnedFd::from_raw_fd(fd) });
-        }
+        let leak = |n| inheritable(&file, n * 3);
+        let _leaky: Vec<OwnedFd> = (0..40).map(leak).collect();
         let report = report(&mut mirror(engine));
         assert_eq!(report.fds(), [0, 1, 2], "{report:?}");
     });

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use offshoot::{Command, Engine};
+use util::fork::{exit, fork, reap};
 use util::{alone, scratch};
 
 /// Writer threads, and the programs that each of them writes.
@@ -64,8 +65,7 @@ fn by_fork(path: &Path) -> Result<(), io::Error> {
     let mut pipe = [0; 2];
     // SAFETY: writes two ints.
     unsafe { libc::pipe2(pipe.as_mut_ptr(), libc::O_CLOEXEC) };
-    // SAFETY: the child makes system calls only, then ends.
-    let pid = unsafe { libc::fork() };
+    let pid = fork();
     if pid == 0 {
         // SAFETY: the string and the array live in this frame.
         unsafe { libc::execv(path.as_ptr(), argv.as_ptr()) };
@@ -73,8 +73,7 @@ fn by_fork(path: &Path) -> Result<(), io::Error> {
         let at = (&raw const errno).cast();
         // SAFETY: writes one int of this frame.
         unsafe { libc::write(pipe[1], at, 4) };
-        // SAFETY: ends the child.
-        unsafe { libc::_exit(127) };
+        exit(127);
     }
     let mut errno = 0i32;
     // SAFETY: closes an end of this function's own pipe.
@@ -108,13 +107,6 @@ fn by_vfork(path: &Path) -> Result<(), io::Error> {
         reap(pid);
     }
     done(errno)
-}
-
-fn reap(pid: libc::pid_t) {
-    let mut status = 0;
-    // SAFETY: waits for the child just made, and writes one int.
-    let done = unsafe { libc::waitpid(pid, &raw mut status, 0) };
-    assert!(pid > 0 && done == pid);
 }
 
 fn done(errno: i32) -> Result<(), io::Error> {

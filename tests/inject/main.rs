@@ -336,8 +336,7 @@ fn mark(op: &str) -> &'static str {
 #[test]
 fn every_op_is_in_the_corpus_in_every_engine_that_may_run_it() {
     let _alone = alone();
-    let source =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("src/parent/plan/op.rs");
+    let source = util::source::root().join("src/parent/plan/op.rs");
     let source = fs::read_to_string(source).unwrap();
     let body = source.split("pub(crate) enum Op {").nth(1).unwrap();
     let body = body.split("\n}").next().unwrap();

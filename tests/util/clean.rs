@@ -60,3 +60,15 @@ pub fn is(error: &Error, step: Step, operand: Option<&str>, errno: i32) {
     let kind = io::Error::from_raw_os_error(errno).kind();
     assert_eq!(error.kind(), kind);
 }
+
+/// Refused before anything was made: the step, its operand and a part of the
+/// reason.
+#[track_caller]
+pub fn refused(error: &Error, step: Step, operand: Option<&str>, why: &str) {
+    assert_eq!(error.step(), step, "{error}");
+    assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{error}");
+    assert_eq!(error.raw_os_error(), None, "{error}");
+    let seen = error.operand().map(|word| word.to_str().unwrap());
+    assert_eq!(seen, operand, "{error}");
+    assert!(error.to_string().contains(why), "{error}");
+}

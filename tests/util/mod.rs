@@ -17,15 +17,16 @@ mod run;
 mod scratch;
 pub mod search;
 mod skip;
+pub mod source;
 
 use std::cell::Cell;
 use std::io::{self, Write};
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::PermissionsExt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::{env, fs};
 
-pub use limit::limit;
+pub use limit::{limit, limit_with};
 use offshoot::{Command, Engine};
 pub use run::{fallbacks, report, reporter, run};
 pub use scratch::scratch;
@@ -98,6 +99,15 @@ pub fn is_root() -> bool {
 pub fn dumpable() -> i32 {
     // SAFETY: asks for a number.
     unsafe { libc::prctl(libc::PR_GET_DUMPABLE) }
+}
+
+/// A copy of a descriptor at `least` or above, which exec does not close.
+pub fn inheritable(file: &fs::File, least: RawFd) -> OwnedFd {
+    // SAFETY: duplicates an open descriptor.
+    let fd = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_DUPFD, least) };
+    assert!(fd >= least);
+    // SAFETY: the number was just made, for this owner.
+    unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
 /// Writes an executable file.

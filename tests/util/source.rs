@@ -1,0 +1,25 @@
+//! Source: where this checkout is, and the files in it.
+#![allow(dead_code, unreachable_pub, reason = "each file uses its part")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The directory of the package.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Every file below a directory of the package, sorted; there are some.
+pub fn files(dir: &str) -> Vec<PathBuf> {
+    let (mut all, mut dirs) = (Vec::new(), vec![root().join(dir)]);
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            let list = if path.is_dir() { &mut dirs } else { &mut all };
+            list.push(path);
+        }
+    }
+    assert!(!all.is_empty(), "{dir} is not read");
+    all.sort();
+    all
+}
