@@ -1,10 +1,10 @@
-//! The walker in Rust on a fake kernel: what the assembly is held against,
-//! row kind by row kind. Tests only.
+//! Model of the walker: the walker in Rust on a fake kernel, compared with the
+//! assembly row kind by row kind. Compiled for tests only.
 
 #![allow(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "counts as the machine does: registers, narrowed"
+    reason = "narrows numbers as registers do"
 )]
 
 extern crate std;
@@ -17,13 +17,13 @@ use std::vec::Vec;
 use std::{panic, thread, vec};
 
 use crate::call::{
-    Block, Call, Callback, Check, ROW, Table, local, number, onward, slot,
+    Block, Call, Callback, Check, ROW, Table, errno_bits, local, number, slot,
 };
 use crate::launch::{LaunchArgs, Outcome, copied, exec_in_place, suspended};
 use crate::sys::wait::Ended;
 use crate::sys::{self, CloneCall, CloneFlags, bits};
 
-/// Where the text and the block lie, for addresses in arguments.
+/// The strings and the address of the block, for addresses in arguments.
 struct Memory<'a> {
     text: &'a [u8],
     block_at: u64,
@@ -41,7 +41,7 @@ impl Memory<'_> {
     }
 }
 
-/// Walks `rows` on a scripted kernel; returns the exit code.
+/// Walks `rows` on a fake kernel; returns the exit code.
 fn walk(
     rows: &[Call],
     block: &mut Block,
@@ -67,10 +67,10 @@ fn compare(block: &Block, memory: &Memory<'_>, args: [u64; 6]) -> i64 {
     i64::from(!(0..args[2]).all(same))
 }
 
-/// What a table leaves behind: exit code and block, but for the slots that
-/// the launch and the kernel fill.
+/// What a run of a table results in: exit code and block, except the slots
+/// that the launch and the kernel fill.
 #[derive(Debug, PartialEq, Eq)]
-struct Left {
+struct EndState {
     code: i32,
     reached: u32,
     failed: u32,
@@ -80,8 +80,8 @@ struct Left {
     free: Vec<u64>,
 }
 
-fn left(code: i32, block: &Block) -> Left {
-    Left {
+fn end_state(code: i32, block: &Block) -> EndState {
+    EndState {
         code,
         reached: block.reached,
         failed: block.failed,
@@ -92,10 +92,10 @@ fn left(code: i32, block: &Block) -> Left {
     }
 }
 
-const ASK: LaunchArgs<'_> = LaunchArgs {
+const ARGS: LaunchArgs<'_> = LaunchArgs {
     clone_call: CloneCall::Clone3,
     flags: CloneFlags::empty(),
-    without: CloneFlags::empty(),
+    omitted_flags: CloneFlags::empty(),
     probe_fd: None,
     cgroup: None,
     tids: &[],
@@ -103,52 +103,61 @@ const ASK: LaunchArgs<'_> = LaunchArgs {
     gate: None,
 };
 
-/// Runs a table in a real child, through both doors, and in the model; all
-/// three must leave the same. Returns what they left.
+/// Runs a table in children of the engines suspended and copied, and in the
+/// model, and returns the end state, which must be the same for all three.
 ///
-/// A table without the rows that register the futex costs the copied engine
-/// its first timeout, 20 ms: loops of many tables use `held_suspended`.
-fn held_against(rows: &[Call], text: &[u8], results: &[i64]) -> Left {
-    let model = held_suspended(rows, text, results);
-    let table = Table::new(rows, text, &[], &[]).expect("a sound table");
+/// For a table without the rows that register the robust futex the engine
+/// copied waits until its first timeout, 20 ms, so loops over many tables use
+/// `compare_suspended`.
+fn compare_all(rows: &[Call], text: &[u8], results: &[i64]) -> EndState {
+    let model = compare_suspended(rows, text, results);
+    let table = Table::new(rows, text, &[], &[]).expect("a valid table");
     let mut real = Block::new();
-    let made = copied::launch(&table, &mut real, ASK);
-    assert_eq!(left(exit_code(made), &real), model, "copied: {rows:#?}");
+    let outcome = copied::launch(&table, &mut real, ARGS);
+    assert_eq!(
+        end_state(exit_code(outcome), &real),
+        model,
+        "copied: {rows:#?}"
+    );
     model
 }
 
-fn held_suspended(rows: &[Call], text: &[u8], results: &[i64]) -> Left {
-    let table = Table::new(rows, text, &[], &[]).expect("a sound table");
+fn compare_suspended(rows: &[Call], text: &[u8], results: &[i64]) -> EndState {
+    let table = Table::new(rows, text, &[], &[]).expect("a valid table");
     let mut block = Block::new();
-    block.slots[usize::from(slot::MASK)] = sys::call::set_signal_mask(0);
+    block.slots[usize::from(slot::SIGMASK)] = sys::call::set_signal_mask(0);
     let block_at = (&raw const block).addr() as u64;
-    let mask_at = block_at + 24 + 8 * u64::from(slot::MASK);
-    block.slots[usize::from(slot::MASK_AT)] = mask_at;
+    let mask_at = block_at + 24 + 8 * u64::from(slot::SIGMASK);
+    block.slots[usize::from(slot::SIGMASK_ADDR)] = mask_at;
     let memory = Memory { text, block_at };
     let mut script: VecDeque<i64> = results.iter().copied().collect();
-    let mut kernel = |_, _| script.pop_front().expect("a scripted result");
+    let mut kernel = |_, _| script.pop_front().expect("one more result");
     let code = walk(rows, &mut block, &memory, &mut kernel);
-    let model = left(code, &block);
+    let model = end_state(code, &block);
     let mut real = Block::new();
-    let made = suspended::launch(&table, &mut real, ASK);
-    assert_eq!(left(exit_code(made), &real), model, "suspended: {rows:#?}");
+    let outcome = suspended::launch(&table, &mut real, ARGS);
+    assert_eq!(
+        end_state(exit_code(outcome), &real),
+        model,
+        "suspended: {rows:#?}"
+    );
     model
 }
 
-#[allow(unsafe_code, reason = "a launch leaves its descriptor to us")]
-fn exit_code(made: Outcome) -> i32 {
-    if let Some(pidfd) = made.pidfd() {
-        // SAFETY: nobody else has taken the number.
+#[allow(unsafe_code, reason = "takes the descriptor of an outcome")]
+fn exit_code(outcome: Outcome) -> i32 {
+    if let Some(pidfd) = outcome.pidfd() {
+        // SAFETY: no other code owns the descriptor of an outcome.
         drop(unsafe { OwnedFd::from_raw_fd(pidfd) });
     }
-    match made {
+    match outcome {
         Outcome::Failed { .. } => 127,
         Outcome::Died { ended: Some(Ended { status, .. }), .. } => status,
         other => panic!("{other:?}"),
     }
 }
 
-/// Numbers the rows and adds the exit.
+/// Adds an exit row and numbers the rows.
 fn table(mut rows: Vec<Call>) -> Vec<Call> {
     let exit = number(libc::SYS_exit_group);
     rows.push(Call::new(exit, [0; 6]));
@@ -167,14 +176,14 @@ fn value(result: i64, check: Check, want: i64, store: u8) -> Call {
 const FREE: u8 = slot::FREE;
 
 #[test]
-fn must_stops_at_the_first_error_and_names_its_row() {
+fn must_stops_at_the_first_error_and_records_its_row() {
     for result in [0, 7, -1, -4095, -4096, i64::MIN, i64::MAX] {
         let first = value(result, Check::Must, 0, FREE);
         let rows = table(vec![first, value(5, Check::Must, 0, FREE + 1)]);
-        let left = held_against(&rows, b"", &[]);
+        let end = compare_all(&rows, b"", &[]);
         let error = (-4095..0).contains(&result);
-        assert_eq!(left.failed, u32::from(error));
-        assert_eq!(left.free[1], if error { 0 } else { 5 });
+        assert_eq!(end.failed, u32::from(error));
+        assert_eq!(end.free[1], if error { 0 } else { 5 });
     }
 }
 
@@ -182,22 +191,22 @@ fn must_stops_at_the_first_error_and_names_its_row() {
 fn may_keeps_the_error_and_goes_on() {
     let first = value(-1, Check::May, 0, FREE);
     let rows = table(vec![first, value(5, Check::Must, 0, FREE + 1)]);
-    let left = held_against(&rows, b"", &[]);
-    assert_eq!((left.code, left.free[0], left.free[1]), (0, bits(-1), 5));
+    let end = compare_all(&rows, b"", &[]);
+    assert_eq!((end.code, end.free[0], end.free[1]), (0, bits(-1), 5));
 }
 
 #[test]
 fn exec_goes_on_after_absence_and_eacces_only() {
     for errno in 1..=133 {
-        let (want, or) = onward(&sys::Errno::ONWARD);
+        let (want, or) = errno_bits(&sys::Errno::NEXT_CANDIDATE);
         let first = value(-errno, Check::Exec, 0, FREE);
         let first = Call { want, or, ..first };
         let rows = table(vec![first, value(-2, Check::Must, 0, FREE + 1)]);
-        let left = held_suspended(&rows, b"", &[]);
+        let end = compare_suspended(&rows, b"", &[]);
         let on = matches!(errno, 2 | 20 | 13 | 19 | 116 | 110 | 36);
-        assert_eq!(left.failed, if on { 2 } else { 1 }, "{errno}");
-        assert_eq!(left.denied, u32::from(errno == 13));
-        assert_eq!(left.free[0], bits(-errno), "its answer is kept");
+        assert_eq!(end.failed, if on { 2 } else { 1 }, "{errno}");
+        assert_eq!(end.denied, u32::from(errno == 13));
+        assert_eq!(end.free[0], bits(-errno), "its result is stored");
     }
 }
 
@@ -205,45 +214,46 @@ fn exec_goes_on_after_absence_and_eacces_only() {
 fn equal_compares_the_raw_result_errors_included() {
     for (result, want) in [(3, 3), (3, 4), (-9, -9), (1, -9), (-9, 0)] {
         let rows = table(vec![value(result, Check::Equal, want, FREE)]);
-        let left = held_against(&rows, b"", &[]);
-        assert_eq!(left.failed, u32::from(result != want));
-        assert_eq!(left.result, if result == want { 0 } else { result });
+        let end = compare_all(&rows, b"", &[]);
+        assert_eq!(end.failed, u32::from(result != want));
+        assert_eq!(end.result, if result == want { 0 } else { result });
     }
 }
 
 #[test]
-fn skip_leaves_rows_out_where_the_result_is_wanted() {
+fn skip_skips_rows_if_the_result_is_wanted() {
     for (result, want, ran) in [(0, 0, 0), (1, 0, 9), (-3, -3, 0)] {
-        let hop = Call { hop: 2 * ROW, ..value(result, Check::Skip, want, 0) };
+        let skip =
+            Call { hop: 2 * ROW, ..value(result, Check::Skip, want, 0) };
         let rows = vec![
-            hop,
+            skip,
             value(9, Check::Must, 0, FREE),
             value(9, Check::Must, 0, FREE + 1),
             value(4, Check::Must, 0, FREE + 2),
         ];
-        let left = held_against(&table(rows), b"", &[]);
-        assert_eq!(left.free[..3], [ran, ran, 4]);
+        let end = compare_all(&table(rows), b"", &[]);
+        assert_eq!(end.free[..3], [ran, ran, 4]);
     }
-    let hop = Call { hop: ROW, ..value(-3, Check::Skip, 0, 0) };
-    let rows = table(vec![hop, value(9, Check::Must, 0, FREE)]);
-    assert_eq!(held_against(&rows, b"", &[]).failed, 1);
+    let skip = Call { hop: ROW, ..value(-3, Check::Skip, 0, 0) };
+    let rows = table(vec![skip, value(9, Check::Must, 0, FREE)]);
+    assert_eq!(compare_all(&rows, b"", &[]).failed, 1);
 }
 
 #[test]
-fn until_ends_at_once_where_the_result_is_wanted_or_an_error() {
+fn until_ends_at_once_if_the_result_is_wanted_or_an_error() {
     for (result, failed) in [(-11, 0), (-22, 1)] {
         let rows = table(vec![value(result, Check::Until, -11, FREE)]);
-        assert_eq!(held_against(&rows, b"", &[]).failed, failed);
+        assert_eq!(compare_all(&rows, b"", &[]).failed, failed);
     }
 }
 
-/// A futex row that another thread wakes again and again: the real results
-/// are some zeros and then EAGAIN.
+/// A futex row that another thread wakes three times: the real results are
+/// zeros and then EAGAIN.
 #[test]
-#[allow(unsafe_code, reason = "the gate's word lies in the child's block")]
+#[allow(unsafe_code, reason = "accesses the gate's word in the child's block")]
 fn until_repeats_a_row_that_is_woken() {
     let wait = u64::from(libc::FUTEX_WAIT.unsigned_abs());
-    let args = [u64::from(slot::GATE_AT), wait, 0, 0, 0, 0];
+    let args = [u64::from(slot::GATE_ADDR), wait, 0, 0, 0, 0];
     let gate = Call::new(number(libc::SYS_futex), args);
     let gate = Call { slots: 1, check: Check::Until, store: FREE, ..gate };
     let rows = table(vec![Call { want: bits(-11), ..gate }]);
@@ -251,59 +261,59 @@ fn until_repeats_a_row_that_is_woken() {
     let mut block = Block::new();
     let at = &raw mut block.slots[usize::from(slot::GATE)];
     let at = at.expose_provenance();
-    let made = thread::scope(|scope| {
+    let outcome = thread::scope(|scope| {
         scope.spawn(move || {
             let at = core::ptr::with_exposed_provenance_mut::<u32>(at);
-            // SAFETY: the block outlives the scope, and its gate slot is
-            // aligned and only reached as an atomic while the child waits.
+            // SAFETY: the block outlives the scope, its gate slot is aligned,
+            // and all accesses to it while the child waits are atomic.
             let word = unsafe { AtomicU32::from_ptr(at) };
             let wake = [at.addr() as u64, 1, 1, 0, 0, 0];
             let mut woken = 0;
             while woken < 3 {
-                // SAFETY: FUTEX_WAKE reads no memory but the word's address.
+                // SAFETY: FUTEX_WAKE uses the word's address only.
                 let n = unsafe { sys::arch::syscall(libc::SYS_futex, wake) };
                 woken += n;
                 thread::sleep(core::time::Duration::from_micros(50));
             }
             word.store(1, Ordering::Release);
-            // SAFETY: FUTEX_WAKE, once more; no memory but the address.
+            // SAFETY: FUTEX_WAKE uses the word's address only.
             unsafe { sys::arch::syscall(libc::SYS_futex, wake) };
         });
-        suspended::launch(&table, &mut block, ASK)
+        suspended::launch(&table, &mut block, ARGS)
     });
-    assert_eq!(exit_code(made), 0);
+    assert_eq!(exit_code(outcome), 0);
     assert_eq!(block.slot(FREE), bits(-11));
     let memory = Memory { text: b"", block_at: 0 };
     let mut script = VecDeque::from([0, 0, -4, 0, -11]);
     let mut model = Block::new();
     let mut kernel = |_, _| script.pop_front().expect("one more result");
     assert_eq!(walk(&rows, &mut model, &memory, &mut kernel), 0);
-    assert_eq!(left(0, &model), left(0, &block));
+    assert_eq!(end_state(0, &model), end_state(0, &block));
 }
 
 #[test]
-fn a_store_adds_its_bits_and_later_rows_read_the_slot() {
+fn a_store_sets_its_bits_and_later_rows_read_the_slot() {
     let first = Call { or: 1 << 31, ..value(5, Check::Must, 0, FREE) };
     let args = [u64::from(FREE), 0, 0, 0, 0, 0];
     let second = Call::new(local::VALUE, args);
     let second = Call { slots: 1, store: FREE + 1, ..second };
-    let left = held_against(&table(vec![first, second]), b"", &[]);
-    assert_eq!(left.free[..2], [0x8000_0005, 0x8000_0005]);
+    let end = compare_all(&table(vec![first, second]), b"", &[]);
+    assert_eq!(end.free[..2], [0x8000_0005, 0x8000_0005]);
 }
 
 #[test]
-fn decimal_gives_the_digits_of_every_pid_there_can_be() {
+fn decimal_gives_the_digits_of_any_pid() {
     for n in [0u64, 1, 9, 10, 99, 100, 4711, 4_194_304, 9_999_999] {
         let row = Call::new(local::DECIMAL, [n, 0, 0, 0, 0, 0]);
         let row = Call { store: FREE, ..row };
-        let left = held_against(&table(vec![row]), b"", &[]);
+        let end = compare_all(&table(vec![row]), b"", &[]);
         let text = std::format!("{n}\0");
-        assert!(left.free[0].to_le_bytes().starts_with(text.as_bytes()));
+        assert!(end.free[0].to_le_bytes().starts_with(text.as_bytes()));
     }
 }
 
 #[test]
-fn compare_tells_equal_memory_from_unequal() {
+fn compare_distinguishes_equal_memory_from_unequal() {
     let text = b"groups\0groups\0groupz\0";
     let base = text.as_ptr().expose_provenance() as u64;
     for (other, len, differ) in [(7, 7, 0), (14, 7, 1), (14, 5, 0), (7, 0, 0)]
@@ -311,28 +321,28 @@ fn compare_tells_equal_memory_from_unequal() {
         let args = [base, base + other, len, 0, 0, 0];
         let row = Call::new(local::COMPARE, args);
         let row = Call { texts: 0b11, check: Check::Equal, ..row };
-        let left = held_against(&table(vec![row]), text, &[]);
-        assert_eq!((left.failed, left.result), (differ as u32, differ));
+        let end = compare_all(&table(vec![row]), text, &[]);
+        assert_eq!((end.failed, end.result), (differ as u32, differ));
     }
 }
 
-/// Two real calls against the same answers from the fake kernel.
+/// Two real calls against the same results from the fake kernel.
 #[test]
-fn real_calls_give_the_model_their_real_results() {
+fn real_calls_have_the_results_that_the_model_is_given() {
     let fcntl = Call::new(number(libc::SYS_fcntl), [1 << 30, 1, 0, 0, 0, 0]);
     let fcntl = Call { check: Check::Equal, want: bits(-9), ..fcntl };
     let ppid = Call::new(number(libc::SYS_getppid), [0; 6]);
     let ppid = Call { store: FREE, ..ppid };
     let own = i64::from(std::process::id());
     let rows = table(vec![fcntl, ppid]);
-    let left = held_against(&rows, b"", &[-9, own]);
-    assert_eq!(left.free[0], bits(own));
+    let end = compare_all(&rows, b"", &[-9, own]);
+    assert_eq!(end.free[0], bits(own));
 }
 
-/// Tables at random: every check with results around the edges, stores,
-/// slots and hops.
+/// Random tables: every check, results around the limits, stores, slots and
+/// skips.
 #[test]
-fn random_tables_leave_the_same_as_the_model() {
+fn random_tables_end_in_the_same_state_as_in_the_model() {
     let mut seed = 0x9E37_79B9_7F4A_7C15u64;
     let mut next = |below: u64| {
         seed ^= seed << 13;
@@ -364,8 +374,8 @@ fn random_tables_leave_the_same_as_the_model() {
             }
             let store = FREE + next(8) as u8;
             let mut row = value(result, check, want, store);
-            let hops = if check == Check::Skip { len - n } else { 1 };
-            row.hop = next(hops as u64) as u16 * ROW;
+            let most = if check == Check::Skip { len - n } else { 1 };
+            row.hop = next(most as u64) as u16 * ROW;
             row.or = if next(4) == 0 { 1 << next(64) } else { 0 };
             if next(3) == 0 && check != Check::Until {
                 row.slots = 1;
@@ -373,14 +383,14 @@ fn random_tables_leave_the_same_as_the_model() {
             }
             rows.push(row);
         }
-        held_suspended(&table(rows), b"", &[]);
+        compare_suspended(&table(rows), b"", &[]);
     }
 }
 
-/// `CLONE_PARENT_SETTID` and `CLONE_CHILD_SETTID` write the child's id to
-/// two places: each gets it only where the order of arguments is right.
+/// `CLONE_PARENT_SETTID` and `CLONE_CHILD_SETTID` write the child's id to two
+/// addresses, both only if the order of arguments is right.
 #[test]
-#[allow(unsafe_code, reason = "enters by the legacy clone")]
+#[allow(unsafe_code, reason = "makes a child by the legacy clone")]
 fn the_legacy_clone_takes_its_arguments_in_this_architecture_s_order() {
     let exit = Call::new(number(libc::SYS_exit_group), [5, 0, 0, 0, 0, 0]);
     let rows = [Call { row: 1, ..exit }];
@@ -394,18 +404,18 @@ fn the_legacy_clone_takes_its_arguments_in_this_architecture_s_order() {
         sys::arch::clone_arguments(flags.bits() | settid, 0, at, at + 4, 0);
     let nr = u64::from(number(libc::SYS_clone));
     // SAFETY: clause 1 of `enter`: clone without a stack, the two words
-    // live in this frame. Clauses 2 and 3: VM comes with VFORK, and the
-    // table reads no slot.
+    // live in this frame. Clauses 2 to 4: VM is set with VFORK, and the
+    // table's only row reads no slot and calls no function.
     let pid = unsafe { crate::child::enter(nr, args, &table, &mut block) };
     let mut status = 0;
-    // SAFETY: waits for the child just made and writes one int.
+    // SAFETY: waits for the child made above and writes one int.
     unsafe { libc::waitpid(pid as i32, &mut status, libc::__WALL) };
     assert_eq!(libc::WEXITSTATUS(status), 5);
     assert_eq!(ids.map(i64::from), [pid; 2]);
 }
 
-/// A function in the child: its arguments, its result, and what it writes
-/// through the address it is given.
+/// A function in the child: its arguments, its result, and a write to the
+/// address that it gets.
 #[test]
 #[allow(unsafe_code, reason = "the function writes a slot by its address")]
 fn a_row_calls_a_function_with_its_data_and_two_arguments() {
@@ -413,28 +423,28 @@ fn a_row_calls_a_function_with_its_data_and_two_arguments() {
         let at = core::ptr::with_exposed_provenance_mut::<u64>(at as usize);
         // Uses the stack, as any function may.
         let strings = core::hint::black_box([data; 40]);
-        // SAFETY: the row gives the address of the mask's slot.
+        // SAFETY: the row passes the address of the mask's slot.
         unsafe { at.write(strings[7] ^ more) };
         -i64::from(strings[39] == 9) * 5
     }
     for data in [8, 9] {
         let callbacks = [Callback { run, data }];
         let at = callbacks.as_ptr().expose_provenance() as u64;
-        let mask = u64::from(slot::MASK_AT);
-        let row = Call::new(local::HOOK, [at, mask, 0x100, 0, 0, 0]);
+        let mask = u64::from(slot::SIGMASK_ADDR);
+        let row = Call::new(local::CALLBACK, [at, mask, 0x100, 0, 0, 0]);
         let hook = Call { slots: 0b10, check: Check::Equal, ..row };
         let rows = table(vec![hook, value(6, Check::Must, 0, FREE)]);
         let table = Table::new(&rows, b"", &[], &callbacks).unwrap();
         let mut shared = Block::new();
-        let made = suspended::launch(&table, &mut shared, ASK);
+        let outcome = suspended::launch(&table, &mut shared, ARGS);
         let mut copied = Block::new();
-        let other = copied::launch(&table, &mut copied, ASK);
-        assert_eq!(exit_code(made), exit_code(other));
-        assert_eq!(left(0, &shared), left(0, &copied));
+        let other = copied::launch(&table, &mut copied, ARGS);
+        assert_eq!(exit_code(outcome), exit_code(other));
+        assert_eq!(end_state(0, &shared), end_state(0, &copied));
         assert_eq!(shared.failed, u32::from(data == 9));
         assert_eq!(shared.result, if data == 9 { -5 } else { 0 });
         for block in [shared, copied] {
-            assert_eq!(block.slot(slot::MASK), data ^ 0x100);
+            assert_eq!(block.slot(slot::SIGMASK), data ^ 0x100);
         }
     }
 }

@@ -172,7 +172,7 @@ fn a_wrong_arrow_is_found() {
 
 /// Rooms that have a circle of imports still, all of whose files are inside.
 /// One that has none any more must leave this list.
-const OPEN_CIRCLES: &[&str] = &["launch", "parent::plan", "parent::spawn"];
+const OPEN_CIRCLES: &[&str] = &["parent::plan", "parent::spawn"];
 
 fn inside(file: &str, room: &str) -> bool {
     file.strip_prefix(room)
@@ -291,14 +291,14 @@ fn unsafe_stands_in_rooms_that_say_why() {
     let rooms = [
         "child",
         "child::closefrom_fallback",
-        "child::through",
+        "child::claims",
         "launch::suspended",
         "launch::copied",
         "launch::gate",
         "launch::exec_in_place",
         "launch::isolated",
         "launch::pipe",
-        "launch::shared",
+        "launch::shared_block",
         "sys::arch",
         "sys::call",
         "sys::claim",

@@ -1,15 +1,15 @@
-//! `Table`: rows that were verified. Holding one is the proof.
+//! `Table`: verified rows. Holding one is the proof that they may run.
 
 use core::fmt;
 
-use super::rules::{RULES, Reach, Rule};
+use super::rules::{Extent, RULES, Rule};
 use super::{Call, Callback, Check, ROW, local, number, slot};
 
-/// What is wrong with a table: a mistake of ours, never of the user's.
+/// Why a table is invalid: a bug of this crate, never of its user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum VerifyError {
     Empty,
-    Long,
+    TooLong,
     Row(u16),
     End,
     Text,
@@ -20,54 +20,58 @@ impl fmt::Display for VerifyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             VerifyError::Row(n) => {
-                write!(f, "row {n} of the table is not sound")
+                write!(f, "row {n} of the table is invalid")
             }
-            VerifyError::Long => f.write_str("the table has over 65,534 rows"),
+            VerifyError::TooLong => {
+                f.write_str("the table has more than 65,534 rows")
+            }
             VerifyError::Empty => f.write_str("the table is empty"),
             VerifyError::End => {
                 f.write_str("the table does not end in exec or exit")
             }
-            VerifyError::Text => f.write_str("the text does not end in NUL"),
-            VerifyError::List => f.write_str("a list holds a foreign address"),
+            VerifyError::Text => f.write_str("the strings do not end in NUL"),
+            VerifyError::List => {
+                f.write_str("a list contains an unknown address")
+            }
         }
     }
 }
 
-/// Rows that may run, with what they point to. Holding one is the proof:
+/// Rows that may run, and the lists that they point to. It exists only if:
 ///
-/// 1. every row makes a call of [`RULES`], and every argument that the
-///    kernel takes as an address is NULL, a string of `text`, an array of
-///    `lists` or a slot that the launch fills with the address of others,
-///    for as many bytes as the call reads or writes; nothing writes to
-///    `text` or `lists`;
+/// 1. every row makes a call of [`RULES`], and every argument that the kernel
+///    takes as an address is NULL, a string of `text`, an array of `lists` or
+///    a slot in which the launch stores the address of other slots, all of
+///    them valid for as many bytes as the call reads or writes; no call
+///    writes to `text` or `lists`;
 /// 2. `text` ends in NUL, so every string in it ends within it; `lists` ends
-///    in 0 and holds only addresses of `text`;
-/// 3. the last row is an exec that must succeed or an exit, and no row hops
+///    in 0 and contains only addresses in `text`;
+/// 3. the last row is an exec that must succeed or an exit, and no row skips
 ///    past it: the walker never leaves the table;
 /// 4. every slot number is below [`slot::COUNT`], and no row writes a slot
 ///    that holds an address;
-/// 5. a function that is called is one of `entries`;
-/// 6. the slot of the launch's own environment is used as that of an exec
-///    only.
+/// 5. a function that a row calls is one of `callbacks`;
+/// 6. the slot of the launch's own environment is used only as the
+///    environment of an exec.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Table<'a> {
     rows: &'a [Call],
     lists: &'a [u64],
 }
 
-/// Where a plan's memory lies: start and length of each part.
+/// The memory of a plan: address and length of each part.
 pub(super) struct Memory {
     pub(super) text: (u64, u64),
     pub(super) lists: (u64, u64),
     pub(super) callbacks: (u64, u64),
-    /// Whether it is the child's own.
+    /// Whether the child has it for itself.
     pub(super) private: bool,
-    /// An address in lists that is none of the text.
+    /// An address that lists may contain although it is not in the text.
     pub(super) also: Option<u64>,
 }
 
 impl<'a> Table<'a> {
-    /// The only constructor. Costs about 2 ns a row and 1 ns a list entry.
+    /// The only constructor. It takes about 2 ns a row and 1 ns a list entry.
     pub(crate) fn new(
         rows: &'a [Call],
         text: &'a [u8],
@@ -97,8 +101,8 @@ impl<'a> Table<'a> {
     }
 }
 
-/// Whether rows, counted from `first`, keep the clauses of [`Table`] in this
-/// memory.
+/// Checks the clauses of [`Table`] for rows numbered from `first` that point
+/// into this memory.
 pub(super) fn verify(
     rows: &[Call],
     first: u16,
@@ -107,7 +111,7 @@ pub(super) fn verify(
 ) -> Result<(), VerifyError> {
     let last = rows.last().ok_or(VerifyError::Empty)?;
     if rows.len() + usize::from(first) > usize::from(u16::MAX) {
-        return Err(VerifyError::Long);
+        return Err(VerifyError::TooLong);
     }
     let in_text = |at: u64| at.wrapping_sub(memory.text.0) < memory.text.1;
     let known = |at: u64| at == 0 || in_text(at) || memory.also == Some(at);
@@ -121,8 +125,8 @@ pub(super) fn verify(
         let next = usize::from(n) + usize::from(row.hop / ROW);
         let stays = next < rows.len() || usize::from(n) == rows.len();
         let whole = row.hop % ROW == 0;
-        let own = row.row == first + n - 1 && whole && stays;
-        if !own || !sound(row, memory) {
+        let numbered = row.row == first + n - 1;
+        if !(numbered && whole && stays && is_valid(row, memory)) {
             return Err(VerifyError::Row(n));
         }
     }
@@ -134,17 +138,17 @@ pub(super) fn verify(
     Ok(())
 }
 
-/// Start and length in bytes, as the rows have them.
+/// Returns address and length in bytes.
 fn span<T>(all: &[T]) -> (u64, u64) {
     (all.as_ptr().addr() as u64, size_of_val(all) as u64)
 }
 
-/// Whether one row keeps clauses 1, 4 and 5 of [`Table`].
-fn sound(row: &Call, memory: &Memory) -> bool {
+/// Whether clauses 1, 4, 5 and 6 of [`Table`] hold for a row.
+fn is_valid(row: &Call, memory: &Memory) -> bool {
     let fixed = |(i, n): &(usize, u64)| {
         row.slots & (1 << i) == 0 && row.args.get(*i) == Some(n)
     };
-    // The number first: most are others.
+    // The number first: it differs for most rules.
     let is = |rule: &&Rule| {
         rule.nr == row.nr
             && rule.fixed.iter().all(fixed)
@@ -153,15 +157,16 @@ fn sound(row: &Call, memory: &Memory) -> bool {
     let Some(rule) = RULES.iter().find(is) else {
         return false;
     };
-    // What is neither an address nor marked as anything may be any number.
-    let first = u8::from(row.nr == local::HOOK);
+    // An argument that is no address and is not marked may be any number.
+    let callback = u8::from(row.nr == local::CALLBACK);
     let mut left = row.slots | row.texts | row.lists;
-    left |= rule.reads | rule.writes | first;
+    left |= rule.reads | rule.writes | callback;
     while left != 0 {
         let i = left.trailing_zeros();
         left &= left - 1;
         let arg = row.args.get(i as usize);
-        if !arg.is_some_and(|arg| argument(row, rule, memory, i, *arg)) {
+        let valid = |arg: &u64| is_valid_argument(row, rule, memory, i, *arg);
+        if !arg.is_some_and(valid) {
             return false;
         }
     }
@@ -169,7 +174,7 @@ fn sound(row: &Call, memory: &Memory) -> bool {
     slot::WRITTEN.contains(&row.store) || free.contains(&row.store)
 }
 
-fn argument(
+fn is_valid_argument(
     row: &Call,
     rule: &Rule,
     memory: &Memory,
@@ -179,7 +184,7 @@ fn argument(
     let bit = 1u8 << i;
     let (read, written) = (rule.reads & bit != 0, rule.writes & bit != 0);
     let address = read || written;
-    if row.nr == local::HOOK && i == 0 {
+    if row.nr == local::CALLBACK && i == 0 {
         let at = arg.wrapping_sub(memory.callbacks.0);
         return row.slots & bit == 0
             && at < memory.callbacks.1
@@ -192,26 +197,26 @@ fn argument(
         if arg == u64::from(slot::ENVIRON) && environment(row) == Some(i) {
             return !memory.private;
         }
-        let held = |held: &&(u8, u8, u64)| u64::from(held.0) == arg;
-        let held = slot::ADDRESSES.iter().find(held);
-        let fits = held.is_some_and(|held| reach(row, rule, held.2));
+        let holder = |of: &&(u8, u8, u64)| u64::from(of.0) == arg;
+        let holder = slot::ADDRESSES.iter().find(holder);
+        let fits = holder.is_some_and(|of| fits(row, rule, of.2));
         return !address || fits;
     }
     if row.texts & bit != 0 {
         let at = arg.wrapping_sub(memory.text.0);
         let inside = at < memory.text.1;
-        return read && inside && reach(row, rule, memory.text.1 - at);
+        return read && inside && fits(row, rule, memory.text.1 - at);
     }
     if row.lists & bit != 0 {
         let at = arg.wrapping_sub(memory.lists.0);
         return read && at < memory.lists.1 && at % 8 == 0;
     }
-    // The kernel answers NULL with EFAULT or takes it for "none"; the walker
-    // itself would read it.
+    // A system call fails with EFAULT or takes NULL for "none"; a row that the
+    // walker computes would read it.
     !address || (arg == 0 && row.nr & local::VALUE == 0)
 }
 
-/// Which argument of a row is the environment that a program gets.
+/// Returns the argument of an exec row that is the environment.
 fn environment(row: &Call) -> Option<u32> {
     match libc::c_long::from(row.nr) {
         libc::SYS_execve => Some(2),
@@ -221,11 +226,11 @@ fn environment(row: &Call) -> Option<u32> {
 }
 
 /// Whether what the call reads or writes fits into `room` bytes.
-fn reach(row: &Call, rule: &Rule, room: u64) -> bool {
-    match rule.reach {
-        Reach::String => true,
-        Reach::Bytes(len) => len <= room,
-        Reach::Counted(by, unit) => {
+fn fits(row: &Call, rule: &Rule, room: u64) -> bool {
+    match rule.extent {
+        Extent::String => true,
+        Extent::Bytes(len) => len <= room,
+        Extent::Counted(by, unit) => {
             let literal = row.slots & (1 << by) == 0;
             let count = row.args.get(by).copied().unwrap_or(u64::MAX);
             literal && count.checked_mul(unit).is_some_and(|n| n <= room)
@@ -242,8 +247,8 @@ mod tests {
     const CHDIR: u32 = number(libc::SYS_chdir);
     const TEXT: &[u8] = b"/srv\0tail\0";
 
-    /// What a table of this row and an exit is refused for.
-    fn refused(row: Call) -> Option<VerifyError> {
+    /// Returns why a table of this row and an exit is invalid.
+    fn error_of(row: Call) -> Option<VerifyError> {
         let exit = Call { row: 2, ..Call::new(EXIT, [0; 6]) };
         let row = Call { row: 1, ..row };
         Table::new(&[row, exit], TEXT, &[], &[]).err()
@@ -256,29 +261,33 @@ mod tests {
     }
 
     #[test]
-    fn a_string_of_the_text_is_taken_and_nothing_outside_it() {
-        assert_eq!(refused(chdir(0)), None);
-        assert_eq!(refused(chdir(TEXT.len() - 1)), None);
-        assert_eq!(refused(chdir(TEXT.len())), Some(VerifyError::Row(1)));
-        assert_eq!(refused(chdir(usize::MAX)), Some(VerifyError::Row(1)));
+    fn a_string_of_the_text_is_valid_and_nothing_outside_it() {
+        assert_eq!(error_of(chdir(0)), None);
+        assert_eq!(error_of(chdir(TEXT.len() - 1)), None);
+        assert_eq!(error_of(chdir(TEXT.len())), Some(VerifyError::Row(1)));
+        assert_eq!(error_of(chdir(usize::MAX)), Some(VerifyError::Row(1)));
         let bare = Call { texts: 0, ..chdir(0) };
-        assert_eq!(refused(bare), Some(VerifyError::Row(1)), "not declared");
+        assert_eq!(
+            error_of(bare),
+            Some(VerifyError::Row(1)),
+            "not marked as a string"
+        );
         let list = Call { texts: 0, lists: 1, ..chdir(0) };
-        assert_eq!(refused(list), Some(VerifyError::Row(1)), "in no list");
+        assert_eq!(error_of(list), Some(VerifyError::Row(1)), "in no list");
     }
 
     #[test]
-    fn a_structure_must_lie_in_the_text_whole() {
+    fn a_structure_must_be_in_the_text_as_a_whole() {
         let nr = number(libc::SYS_rt_sigaction);
         let zeros = [0u8; 33];
-        for (offset, sound) in [(0, true), (1, true), (2, false)] {
+        for (offset, valid) in [(0, true), (1, true), (2, false)] {
             let at = (zeros.as_ptr().addr() + offset) as u64;
             let row = Call::new(nr, [13, at, 0, 8, 0, 0]);
             let rows = [
                 Call { texts: 0b10, row: 1, ..row },
                 Call { row: 2, ..Call::new(EXIT, [0; 6]) },
             ];
-            assert_eq!(Table::new(&rows, &zeros, &[], &[]).is_ok(), sound);
+            assert_eq!(Table::new(&rows, &zeros, &[], &[]).is_ok(), valid);
         }
     }
 
@@ -286,10 +295,10 @@ mod tests {
     fn only_listed_calls_may_run() {
         for nr in [libc::SYS_munmap, libc::SYS_mmap, libc::SYS_kill] {
             let row = Call::new(number(nr), [0; 6]);
-            assert_eq!(refused(row), Some(VerifyError::Row(1)));
+            assert_eq!(error_of(row), Some(VerifyError::Row(1)));
         }
         assert_eq!(
-            refused(Call::new(u32::MAX, [0; 6])),
+            error_of(Call::new(u32::MAX, [0; 6])),
             Some(VerifyError::Row(1))
         );
     }
@@ -300,29 +309,29 @@ mod tests {
         for n in 0..=u8::MAX {
             let row = Call { store: n, ..value };
             let free = (slot::FREE..slot::COUNT).contains(&n);
-            let sound = free || slot::WRITTEN.contains(&n);
-            assert_eq!(refused(row).is_none(), sound, "store {n}");
+            let valid = free || slot::WRITTEN.contains(&n);
+            assert_eq!(error_of(row).is_none(), valid, "store {n}");
         }
     }
 
     #[test]
-    fn slots_hold_addresses_only_where_the_launch_put_them() {
+    fn slots_are_addresses_only_where_the_launch_stores_them() {
         let mask = number(libc::SYS_rt_sigprocmask);
         for n in 0..=u64::from(slot::COUNT) {
             let row = Call::new(mask, [2, n, 0, 8, 0, 0]);
             let row = Call { slots: 0b10, ..row };
-            let held = slot::ADDRESSES.map(|held| u64::from(held.0));
-            assert_eq!(refused(row).is_none(), held.contains(&n), "{n}");
+            let holders = slot::ADDRESSES.map(|of| u64::from(of.0));
+            assert_eq!(error_of(row).is_none(), holders.contains(&n), "{n}");
         }
         let robust = number(libc::SYS_set_robust_list);
-        for (held, _, room) in slot::ADDRESSES {
-            let row = Call::new(robust, [u64::from(held), 24, 0, 0, 0, 0]);
+        for (holder, _, room) in slot::ADDRESSES {
+            let row = Call::new(robust, [u64::from(holder), 24, 0, 0, 0, 0]);
             let row = Call { slots: 0b1, ..row };
-            assert_eq!(refused(row).is_none(), room >= 24, "{held}");
+            assert_eq!(error_of(row).is_none(), room >= 24, "{holder}");
         }
         let late = Call { slots: 0b10000, ..Call::new(local::VALUE, [0; 6]) };
         assert_eq!(
-            refused(late),
+            error_of(late),
             Some(VerifyError::Row(1)),
             "the fifth argument"
         );
@@ -331,10 +340,10 @@ mod tests {
     #[test]
     fn the_walker_cannot_leave_the_table() {
         let value = Call::new(local::VALUE, [0; 6]);
-        let hop = |hop| Call { hop, check: Check::Skip, ..value };
-        assert_eq!(refused(hop(0)), None);
-        assert_eq!(refused(hop(ROW)), Some(VerifyError::Row(1)));
-        assert_eq!(refused(hop(8)), Some(VerifyError::Row(1)), "not a row");
+        let skip = |hop| Call { hop, check: Check::Skip, ..value };
+        assert_eq!(error_of(skip(0)), None);
+        assert_eq!(error_of(skip(ROW)), Some(VerifyError::Row(1)));
+        assert_eq!(error_of(skip(8)), Some(VerifyError::Row(1)), "not a row");
         let end = |row: Call| {
             Table::new(&[Call { row: 1, ..row }], TEXT, &[], &[]).err()
         };
@@ -347,11 +356,11 @@ mod tests {
         );
         let late = [Call { row: 2, ..Call::new(EXIT, [0; 6]) }];
         let found = Table::new(&late, TEXT, &[], &[]).err();
-        assert_eq!(found, Some(VerifyError::Row(1)), "not its own place");
+        assert_eq!(found, Some(VerifyError::Row(1)), "not its own number");
     }
 
     #[test]
-    fn lists_and_text_are_closed() {
+    fn lists_and_text_end_and_point_to_nothing_else() {
         let exit = [Call { row: 1, ..Call::new(EXIT, [0; 6]) }];
         let at = TEXT.as_ptr().addr() as u64;
         let new =
@@ -363,16 +372,16 @@ mod tests {
     }
 
     #[test]
-    fn what_a_call_writes_lies_in_the_block_and_fits() {
+    fn what_a_call_writes_is_in_the_block_and_fits() {
         let nr = number(libc::SYS_getgroups);
-        let scratch = u64::from(slot::SCRATCH_AT);
-        for (count, sound) in [(0, true), (32, true), (33, false)] {
+        let scratch = u64::from(slot::SCRATCH_ADDR);
+        for (count, valid) in [(0, true), (32, true), (33, false)] {
             let row = Call::new(nr, [count, scratch, 0, 0, 0, 0]);
             let row = Call { slots: 0b10, ..row };
-            assert_eq!(refused(row).is_none(), sound, "{count}");
+            assert_eq!(error_of(row).is_none(), valid, "{count}");
             let counted = Call { slots: 0b11, ..row };
             assert_eq!(
-                refused(counted),
+                error_of(counted),
                 Some(VerifyError::Row(1)),
                 "not literal"
             );
@@ -380,14 +389,14 @@ mod tests {
         let at = TEXT.as_ptr().addr() as u64;
         let text = Call::new(nr, [1, at, 0, 0, 0, 0]);
         let text = Call { texts: 0b10, ..text };
-        assert_eq!(refused(text), Some(VerifyError::Row(1)), "written text");
+        assert_eq!(error_of(text), Some(VerifyError::Row(1)), "written text");
         let none = Call::new(nr, [0; 6]);
-        assert_eq!(refused(none), None, "NULL");
+        assert_eq!(error_of(none), None, "NULL");
         let compare = Call::new(local::COMPARE, [0; 6]);
         assert_eq!(
-            refused(compare),
+            error_of(compare),
             Some(VerifyError::Row(1)),
-            "NULL, read here"
+            "NULL, which the walker would read"
         );
     }
 
@@ -398,16 +407,16 @@ mod tests {
         }
         let callbacks = [Callback { run: nothing, data: 0 }; 2];
         let at = callbacks.as_ptr().addr() as u64;
-        for (arg, sound) in
+        for (arg, valid) in
             [(at, true), (at + 16, true), (at + 8, false), (at + 32, false)]
         {
-            let row = Call::new(local::HOOK, [arg, 0, 0, 0, 0, 0]);
+            let row = Call::new(local::CALLBACK, [arg, 0, 0, 0, 0, 0]);
             let rows = [
                 Call { row: 1, ..row },
                 Call { row: 2, ..Call::new(EXIT, [0; 6]) },
             ];
             let found = Table::new(&rows, TEXT, &[], &callbacks);
-            assert_eq!(found.is_ok(), sound, "{}", arg - at);
+            assert_eq!(found.is_ok(), valid, "{}", arg - at);
         }
     }
 }

@@ -1,13 +1,13 @@
 // The walker for aarch64. Runs in the child: no stack, no call, no libc.
 //
-// It stands here twice, as a macro: in .text, to run in this process, and in
-// .rodata, to be copied into an image that runs by itself.
+// A macro, assembled twice: in .text, to run in this process or a copy of it,
+// and in .rodata, to be copied into the helper image.
 //
-// x19 the row    x20 the block    x21 its slots    x22 the row's place, from 1
+// x19 the row    x20 the block    x21 its slots    x22 the row's number, from 1
 // Changed by each system call: x0
 // The offsets are those of Call and Block in src/call.rs, asserted there.
 
-    .macro offshoot_0_1_walk result, hook
+    .macro offshoot_0_1_walk result, callback
     add x21, x20, #24
 .Lrow\@:
     ldrh w22, [x19, #72]
@@ -78,11 +78,11 @@
     brk #1
 .Lwanted\@:
     ldrh w9, [x19, #74]
-    add x19, x19, x9            // skip: so many bytes of rows; else 0
+    add x19, x19, x9            // the length of rows to skip, or 0
     b .Lnext\@
 .Llocal\@:
     ands w8, w8, #3
-    b.eq \result               // value: it stands in x0
+    b.eq \result               // value: it is in x0
     cmp w8, #1
     b.ne .Ldecimal\@
 1:  cbz x2, .Lzero\@              // compare
@@ -98,7 +98,7 @@
     b \result
 .Ldecimal\@:                      // digits, the first in the lowest byte
     cmp w8, #2
-    b.ne \hook
+    b.ne \callback
     mov w9, w0
     mov w10, #10
     mov x0, #0
@@ -116,7 +116,7 @@
     .globl offshoot_0_1_enter
     .hidden offshoot_0_1_enter
     .type offshoot_0_1_enter, @function
-// extern "C" fn(x0: &Door) -> isize. Returns once, in the parent.
+// extern "C" fn(x0: &ChildEntry) -> isize. Returns once, in the parent.
 offshoot_0_1_enter:
     .cfi_startproc
     hint #34                    // bti c
@@ -132,28 +132,28 @@ offshoot_0_1_enter:
     .globl offshoot_0_1_walker
     .hidden offshoot_0_1_walker
 offshoot_0_1_walker:
-    offshoot_0_1_walk .Lresult_here, .Lhook_here
+    offshoot_0_1_walk .Lresult_text, .Lcallback_text
     .globl offshoot_0_1_walker_end
     .hidden offshoot_0_1_walker_end
 offshoot_0_1_walker_end:
 // A row that calls a function, on the stack below the caller's frame. Not
-// part of the walker: the engines that have no such memory do not take it
-// along.
-.Lhook_here:
+// part of the walker: the helper has no stack and no functions, so this is not
+// copied into it.
+.Lcallback_text:
     ldp x9, x0, [x0]            // run, data
     blr x9
-    b .Lresult_here
+    b .Lresult_text
     .cfi_endproc
     .size offshoot_0_1_enter, . - offshoot_0_1_enter
     .popsection
 
-// Where an image begins: maps the page that the parent reads, then walks. The
-// numbers are those of src/call/sheet.rs, asserted there.
+// The entry of the helper: maps the status page, then walks. The addresses are
+// those of src/call/helper_table.rs, asserted there.
     .pushsection .rodata.offshoot, "a", @progbits
     .balign 16
-    .globl offshoot_0_1_image
-    .hidden offshoot_0_1_image
-offshoot_0_1_image:
+    .globl offshoot_0_1_helper
+    .hidden offshoot_0_1_helper
+offshoot_0_1_helper:
     hint #34                    // bti c
     movz x19, #0x41, lsl #16
     add x19, x19, #0x400        // rows
@@ -173,18 +173,18 @@ offshoot_0_1_image:
     svc #0
     brk #1
 1:
-    .globl offshoot_0_1_image_walker
-    .hidden offshoot_0_1_image_walker
-offshoot_0_1_image_walker:
-    offshoot_0_1_walk .Lresult_image, .Lhook_image
-.Lhook_image:
-    .globl offshoot_0_1_image_end
-    .hidden offshoot_0_1_image_end
-offshoot_0_1_image_end:
+    .globl offshoot_0_1_helper_walker
+    .hidden offshoot_0_1_helper_walker
+offshoot_0_1_helper_walker:
+    offshoot_0_1_walk .Lresult_helper, .Lcallback_helper
+.Lcallback_helper:
+    .globl offshoot_0_1_helper_end
+    .hidden offshoot_0_1_helper_end
+offshoot_0_1_helper_end:
     .popsection
     .purgem offshoot_0_1_walk
 
-// Without this note (BTI) the linker drops BTI for the whole program.
+// Without this note the linker turns BTI off for the whole program.
     .pushsection .note.gnu.property, "a", @note
     .balign 8
     .word 4, 16, 5

@@ -1,13 +1,13 @@
 # The walker for x86-64. Runs in the child: no stack, no call, no libc.
 #
-# It stands here twice, as a macro: in .text, to run in this process, and in
-# .rodata, to be copied into an image that runs by itself.
+# A macro, assembled twice: in .text, to run in this process or a copy of it,
+# and in .rodata, to be copied into the helper image.
 #
-# r12 the row    r13 the block    r14 the row's place, from 1
+# r12 the row    r13 the block    r14 the row's number, from 1
 # Changed by each system call: rax rcx r11
 # The offsets are those of Call and Block in src/call.rs, asserted there.
 
-    .macro offshoot_0_1_walk result, hook
+    .macro offshoot_0_1_walk result, callback
 .Lrow\@:
     movzx r14d, word ptr [r12 + 72]
     mov [r13], r14d             # reached
@@ -83,16 +83,16 @@
     ud2
 .Lwanted\@:
     movzx ecx, word ptr [r12 + 74]
-    add r12, rcx                # skip: so many bytes of rows; else 0
+    add r12, rcx                # the length of rows to skip, or 0
     jmp .Lnext\@
 .Llocal\@:
     and eax, 3
     jz .Lvalue\@
     cmp eax, 2
     je .Ldecimal\@
-    ja \hook
+    ja \callback
     mov rcx, rdx                # compare: 0 if equal, else 1
-    cmp rcx, rcx                # nothing is equal to nothing
+    cmp rcx, rcx                # zero bytes are equal
     repe cmpsb                  # upwards: the ABI has the flag clear
     setne al
     jmp \result
@@ -116,7 +116,7 @@
     .globl offshoot_0_1_enter
     .hidden offshoot_0_1_enter
     .type offshoot_0_1_enter, @function
-# extern "C" fn(rdi: &Door) -> isize. Returns once, in the parent.
+# extern "C" fn(rdi: &ChildEntry) -> isize. Returns once, in the parent.
 offshoot_0_1_enter:
     .cfi_startproc
     mov r9, rdi
@@ -135,31 +135,31 @@ offshoot_0_1_enter:
     .globl offshoot_0_1_walker
     .hidden offshoot_0_1_walker
 offshoot_0_1_walker:
-    offshoot_0_1_walk .Lresult_here, .Lhook_here
+    offshoot_0_1_walk .Lresult_text, .Lcallback_text
     .globl offshoot_0_1_walker_end
     .hidden offshoot_0_1_walker_end
 offshoot_0_1_walker_end:
 # A row that calls a function, on the stack below the caller's frame, which
 # ends at the address that `enter` returns to. Not part of the walker: the
-# engines that have no such memory do not take it along.
-.Lhook_here:
+# helper has no stack and no functions, so this is not copied into it.
+.Lcallback_text:
     mov rax, [rdi]              # run
     mov rdi, [rdi + 8]          # data
-    sub rsp, 8                  # aligned to 16, as a call wants it
+    sub rsp, 8                  # the ABI aligns it to 16 at a call
     call rax
     add rsp, 8
-    jmp .Lresult_here
+    jmp .Lresult_text
     .cfi_endproc
     .size offshoot_0_1_enter, . - offshoot_0_1_enter
     .popsection
 
-# Where an image begins: maps the page that the parent reads, then walks. The
-# numbers are those of src/call/sheet.rs, asserted there.
+# The entry of the helper: maps the status page, then walks. The addresses are
+# those of src/call/helper_table.rs, asserted there.
     .pushsection .rodata.offshoot, "a", @progbits
     .balign 16
-    .globl offshoot_0_1_image
-    .hidden offshoot_0_1_image
-offshoot_0_1_image:
+    .globl offshoot_0_1_helper
+    .hidden offshoot_0_1_helper
+offshoot_0_1_helper:
     mov r12d, 0x410400          # rows
     mov r13d, 0x400000          # block
     mov edi, r13d
@@ -177,13 +177,13 @@ offshoot_0_1_image:
     syscall
     ud2
 1:
-    .globl offshoot_0_1_image_walker
-    .hidden offshoot_0_1_image_walker
-offshoot_0_1_image_walker:
-    offshoot_0_1_walk .Lresult_image, .Lhook_image
-.Lhook_image:
-    .globl offshoot_0_1_image_end
-    .hidden offshoot_0_1_image_end
-offshoot_0_1_image_end:
+    .globl offshoot_0_1_helper_walker
+    .hidden offshoot_0_1_helper_walker
+offshoot_0_1_helper_walker:
+    offshoot_0_1_walk .Lresult_helper, .Lcallback_helper
+.Lcallback_helper:
+    .globl offshoot_0_1_helper_end
+    .hidden offshoot_0_1_helper_end
+offshoot_0_1_helper_end:
     .popsection
     .purgem offshoot_0_1_walk

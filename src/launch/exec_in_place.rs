@@ -1,62 +1,63 @@
-//! Here: the rows run in this process, by a walker in Rust, for `exec`.
+//! Exec in place: a walker in Rust runs the rows in this process.
 //!
-//! The same walker on a fake kernel is the model that the assembly is held
-//! against, row kind by row kind (`src/model.rs`).
+//! The same walker on a fake kernel is the model that the assembly is compared
+//! with, row kind by row kind (`src/model.rs`).
 #![allow(unsafe_code, reason = "the rows are system calls")]
 
 use core::cell::UnsafeCell;
 use core::{ptr, slice};
 
-use super::{Environ, LaunchArgs, seat};
+use super::args::LaunchArgs;
+use super::environ::Environ;
 use crate::call::{Block, Call, Callback, Check, ROW, Table, local, slot};
 use crate::sys::arch::syscall;
 use crate::sys::call::signal_mask;
 use crate::sys::{CloneCall, CloneFlags, Errno, bits, ids, number};
 
-/// Runs the rows from place `from` on, counted from 1, in this process.
-/// Returns only if one of them fails, which stands in the block then. What
-/// earlier rows have left in the block is still there.
+/// Runs the rows from number `from` on, counted from 1, in this process.
+/// Returns only if one of them fails; the block then names it. Results of
+/// earlier rows stay in the block.
 ///
-/// System calls and functions write the block by the addresses that it
-/// holds, so no reference to it lives while one is made.
+/// System calls and callbacks write the block by the addresses in its slots,
+/// so no reference to it exists while a row runs.
 pub(crate) fn run(
     table: &Table<'_>,
     from: u16,
     block: &UnsafeCell<Block>,
     environ: Option<Environ<'_>>,
 ) {
-    let ask = LaunchArgs {
+    let args = LaunchArgs {
         clone_call: CloneCall::Clone,
         flags: CloneFlags::empty(),
-        without: CloneFlags::empty(),
+        omitted_flags: CloneFlags::empty(),
         probe_fd: None,
         cgroup: None,
         tids: &[],
         environ,
         gate: None,
     };
-    Place(block).change(|block, at| {
-        seat(block, at, ask);
-        block.set(slot::MASK, signal_mask());
+    BlockCell(block).with(|block, at| {
+        args.fill_slots(block, at);
+        block.set(slot::SIGMASK, signal_mask());
         (block.failed, block.denied) = (0, 0);
     });
-    let before = usize::from(from).saturating_sub(1);
-    let rows = table.rows().get(before..).unwrap_or_default();
+    let done = usize::from(from).saturating_sub(1);
+    let rows = table.rows().get(done..).unwrap_or_default();
     walk(rows, block, &mut kernel);
 }
 
-/// One row of a verified table, made for real.
+/// Makes the call of one row of a verified table.
 fn kernel(nr: u32, args: [u64; 6]) -> i64 {
     match nr {
         local::COMPARE => {
             i64::from(bytes(args[0], args[2]) != bytes(args[1], args[2]))
         }
-        local::HOOK => hook(args),
-        // SAFETY: clause 1 of this folder: a verified row of this process's
-        // own table, whose addresses lie in the plan or in `run`'s block.
+        local::CALLBACK => call_back(args),
+        // SAFETY: clause 1 of this folder: a row of a verified table, with
+        // addresses in the plan or in `run`'s block.
         nr => match unsafe { ids::change(i64::from(nr), args) } {
             Some(result) => result,
-            // SAFETY: clause 1 of this folder, for the calls that are left.
+            // SAFETY: clause 1 of this folder, for all other calls.
             None => unsafe { syscall(i64::from(nr), args) },
         },
     }
@@ -65,49 +66,50 @@ fn kernel(nr: u32, args: [u64; 6]) -> i64 {
 fn bytes<'a>(at: u64, len: u64) -> &'a [u8] {
     let narrow = |n: u64| usize::try_from(n).unwrap_or_default();
     let at = ptr::with_exposed_provenance::<u8>(narrow(at));
-    // SAFETY: clause 1 of this folder: the row was verified to compare so
-    // many bytes of the plan or the block, which nobody writes meanwhile.
+    // SAFETY: clause 1 of this folder: the row is verified to compare so
+    // many bytes of the plan or the block, which no code writes meanwhile.
     unsafe { slice::from_raw_parts(at, narrow(len)) }
 }
 
-fn hook(args: [u64; 6]) -> i64 {
+fn call_back(args: [u64; 6]) -> i64 {
     let at = usize::try_from(args[0]).unwrap_or_default();
     let at = ptr::with_exposed_provenance::<Callback>(at);
-    // SAFETY: clause 5 of `Table`: the address is that of an entry that the
-    // table borrows.
+    // SAFETY: clause 5 of `Table`: the address is that of a callback that
+    // the table borrows.
     let Callback { run, data } = unsafe { at.read() };
-    // SAFETY: clause 6 of this folder.
+    // SAFETY: clause 6 of this folder: the function writes only to what the
+    // row gives it.
     unsafe { run(data, args[1], args[2]) }
 }
 
-/// The block that a walk uses. Between two calls it is reached as any other
-/// memory; over a call nothing borrows it.
+/// The block that a walk uses. Between two rows it is accessed through
+/// references; while a row runs none exists.
 #[derive(Clone, Copy)]
-struct Place<'a>(&'a UnsafeCell<Block>);
+struct BlockCell<'a>(&'a UnsafeCell<Block>);
 
-impl Place<'_> {
-    /// `act` makes no row's call, and is given the address for those that do.
-    fn change<T>(self, act: impl FnOnce(&mut Block, *mut Block) -> T) -> T {
+impl BlockCell<'_> {
+    /// Passes the block and its address to `act`, which runs no row.
+    fn with<T>(self, act: impl FnOnce(&mut Block, *mut Block) -> T) -> T {
         let at = self.0.get();
         // SAFETY: clause 2 of this folder: the cell is not shared between
-        // threads, and what writes it by an address is a row's call, of
-        // which none is being made: this borrow ends before the next.
+        // threads, and only rows write it by its address: this borrow ends
+        // before the next one runs.
         act(unsafe { &mut *at }, at)
     }
 }
 
-/// Goes down the rows as the assembly does. Returns where a row fails, or
-/// with the code that an exit row has.
+/// Runs the rows as the assembly does. Returns `None` if a row fails, or the
+/// exit code of an exit row.
 pub(crate) fn walk(
     rows: &[Call],
     block: &UnsafeCell<Block>,
     kernel: &mut dyn FnMut(u32, [u64; 6]) -> i64,
 ) -> Option<u64> {
-    let block = Place(block);
+    let block = BlockCell(block);
     let mut at = 0;
     loop {
         let row = rows.get(at)?;
-        let args = block.change(|block, _| {
+        let args = block.with(|block, _| {
             block.reached = u32::from(row.row);
             arguments(row, block)
         });
@@ -119,10 +121,10 @@ pub(crate) fn walk(
             local::DECIMAL => decimal(args[0]),
             nr => kernel(nr, args),
         };
-        let next = block.change(|block, _| after(row, block, result));
+        let next = block.with(|block, _| check(row, block, result));
         match next {
-            Next::Again => {}
-            Next::Row(n) => at += n,
+            Next::Repeat => {}
+            Next::Advance(n) => at += n,
             Next::Failed => return None,
         }
     }
@@ -130,14 +132,14 @@ pub(crate) fn walk(
 
 /// What the walker does after a row.
 enum Next {
-    Again,
-    /// Goes on so many rows.
-    Row(usize),
+    Repeat,
+    /// Goes this many rows further.
+    Advance(usize),
     Failed,
 }
 
-/// Stores a row's result and looks at it.
-fn after(row: &Call, block: &mut Block, result: i64) -> Next {
+/// Stores a row's result and checks it.
+fn check(row: &Call, block: &mut Block, result: i64) -> Next {
     block.set(row.store, bits(result) | row.or);
     let error = (-4095..0).contains(&result);
     let wanted = bits(result) == row.want;
@@ -146,7 +148,7 @@ fn after(row: &Call, block: &mut Block, result: i64) -> Next {
         Check::Must => error,
         Check::May => false,
         Check::Equal => !wanted,
-        Check::Exec if !error || onward(row, result) => false,
+        Check::Exec if !error || tries_next(row, result) => false,
         Check::Exec if result == -i64::from(libc::EACCES) => {
             block.denied = u32::from(row.row);
             false
@@ -154,7 +156,7 @@ fn after(row: &Call, block: &mut Block, result: i64) -> Next {
         Check::Exec => true,
         Check::Until if wanted => false,
         Check::Until if !error || result == -i64::from(libc::EINTR) => {
-            return Next::Again;
+            return Next::Repeat;
         }
         Check::Until => true,
         Check::Skip if wanted => {
@@ -168,14 +170,14 @@ fn after(row: &Call, block: &mut Block, result: i64) -> Next {
         block.failed = u32::from(row.row);
         return Next::Failed;
     }
-    Next::Row(1 + skipped)
+    Next::Advance(1 + skipped)
 }
 
-/// Whether the next candidate is tried after this result of one.
-fn onward(row: &Call, result: i64) -> bool {
+/// Whether the next candidate is tried after this result.
+fn tries_next(row: &Call, result: i64) -> bool {
     let errno = Errno::of(result).map_or(0, |errno| errno.0.unsigned_abs());
-    let all = u128::from(row.or) << 64 | u128::from(row.want);
-    errno < 128 && all & (1 << errno) != 0
+    let errnos = u128::from(row.or) << 64 | u128::from(row.want);
+    errno < 128 && errnos & (1 << errno) != 0
 }
 
 fn arguments(row: &Call, block: &Block) -> [u64; 6] {
@@ -188,7 +190,7 @@ fn arguments(row: &Call, block: &Block) -> [u64; 6] {
     args
 }
 
-/// Up to seven digits, the first in the lowest byte.
+/// Returns up to seven digits, the first in the lowest byte.
 fn decimal(n: u64) -> i64 {
     let (mut n, mut digits) = (n & u64::from(u32::MAX), 0);
     loop {

@@ -1,24 +1,24 @@
-//! Gate: where the child waits until the parent has done its part.
+//! Gate: the point where the child waits until the parent's hooks have run.
 //!
-//! The gate's word is a second lock of the child's robust list, so that the
-//! kernel wakes the parent should the child die on its way there. The child
-//! ends with the thread that made it, which is here all the time.
-#![allow(unsafe_code, reason = "a descriptor that nobody owns yet is lent")]
+//! The gate's word is a second lock on the child's robust list, so the kernel
+//! wakes the parent if the child dies on its way there. The child dies with
+//! the thread that made it, and that thread runs this code.
+#![allow(unsafe_code, reason = "borrows a descriptor that has no owner yet")]
 
 use core::fmt;
 use core::sync::atomic::Ordering;
 
 use rustix::fd::BorrowedFd;
 
-use super::copied::{await_word, is_free};
-use super::shared::Shared;
+use super::robust_futex::{is_released, wait_for};
+use super::shared_block::SharedBlock;
 use crate::call::{gate, slot};
 use crate::sys::Pid;
-use crate::sys::call::{end, futex_wake};
+use crate::sys::call::{futex_wake, kill_child};
 use crate::sys::wait::{Kind, Target, wait};
 
-/// What the parent does with a child, which it may have no descriptor for;
-/// false if the child is to end instead.
+/// What the parent does with the waiting child, which may have no pidfd;
+/// returns false if the child is to be killed.
 type Function<'a> = dyn Fn(Pid, Option<BorrowedFd<'_>>) -> bool + 'a;
 
 /// What the parent does while the child waits.
@@ -31,27 +31,28 @@ impl fmt::Debug for Gate<'_> {
     }
 }
 
-/// Waits for the child to come to the gate, and opens it once the parent has
-/// done its part. False if the parent would not: the child is gone then.
-/// A child that does not come has failed or died, which others find out.
-pub(super) fn pass(
-    page: &Shared,
+/// Waits for the child to reach the gate, runs the parent's function, and
+/// opens the gate. Returns false if the function did: the child is then
+/// killed and reaped. A child that does not reach the gate has failed or
+/// died, which the caller finds out.
+pub(super) fn open(
+    block: &SharedBlock,
     gate: Option<Gate<'_>>,
     target: Target,
-    ended: impl Fn() -> bool,
+    has_ended: impl Fn() -> bool,
 ) -> bool {
     let Some(Gate(function)) = gate else { return true };
-    let word = page.half(slot::GATE);
-    let over = |value| value == gate::WAITING || is_free(value);
-    await_word(word, over, ended);
+    let word = block.atomic(slot::GATE);
+    let is_done = |value| value == gate::WAITING || is_released(value);
+    wait_for(word, is_done, has_ended);
     if word.load(Ordering::Acquire) != gate::WAITING {
         return true;
     }
     // SAFETY: clause 2 of this folder: the kernel wrote the number into this
-    // launch's own block, and nobody has taken it or closes it meanwhile.
+    // launch's own block, and no code has taken or closes it meanwhile.
     let borrow = |fd| unsafe { BorrowedFd::borrow_raw(fd) };
     if !function(target.pid, target.pidfd.map(borrow)) {
-        let _ = end(target);
+        let _ = kill_child(target);
         let _ = wait(target, Kind::Any, true);
         return false;
     }

@@ -1,173 +1,176 @@
-//! Engine pipe: a plain clone, told apart from its program by the end of a
-//! pipe. For emulators and kernels that do not honour what the others need.
+//! Engine pipe: a plain clone and a close-on-exec pipe, whose end of file tells
+//! that the child has exec'd or ended. For emulators and kernels that do not
+//! support what the other engines need.
 //!
-//! Its limits: a failed child raises SIGCHLD and can be waited for by others;
-//! a child killed inside execve cannot be told from its program (`sure` is
-//! false). Where another thread forks without exec and so holds the pipe
-//! open, or a hook has closed it early, /proc says whether the child has
+//! Its limits: a failed child raises SIGCHLD, and another thread can reap it;
+//! a child killed inside execve cannot be told from its program
+//! (`Launch::confirmed` is false). Where a fork in another thread keeps the
+//! pipe open, or a hook has closed it early, /proc tells whether the child has
 //! exec'd, some milliseconds late.
-#![allow(unsafe_code, reason = "the door of this engine")]
+#![allow(unsafe_code, reason = "clones a copy of this process")]
 
 use core::mem;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use super::execd::has_execd;
-use super::shared::Shared;
-use super::stops::resume;
-use super::{
-    LaunchArgs, Outcome, ended, failed, first_exec, forked, gate, make, seat,
-};
+use super::args::LaunchArgs;
+use super::outcome::Outcome;
+use super::proc_files::has_execd;
+use super::reap::{first_exec_row, has_ended};
+use super::shared_block::SharedBlock;
+use super::stop_signals::resume;
+use super::{gate, hook_forks};
 use crate::call::{Block, Table, local, slot};
 use crate::child::enter;
 use crate::sys::abi::CloneArgs;
 use crate::sys::call::{block_signals, pidfd_open, set_signal_mask};
-use crate::sys::wait::{Kind, Target, keeps_its_number, peek, wait};
-use crate::sys::{CloneCall, CloneFlags, Errno, Pid, bits};
+use crate::sys::wait::{Kind, Target, is_unreaped, peek, wait};
+use crate::sys::{CloneCall, CloneFlags, Pid, bits};
 
-/// How long the first look waits for news, in nanoseconds; each that has none
-/// doubles it, up to the last.
-const FIRST_WAIT: i64 = 1_000_000;
-const LAST_WAIT: i64 = 16_000_000;
+/// The first timeout in nanoseconds. Each wait that times out doubles it, up
+/// to the last.
+const FIRST_TIMEOUT: i64 = 1_000_000;
+const LAST_TIMEOUT: i64 = 16_000_000;
 
-/// Makes a child by a plain clone that walks `table`, and returns when the
-/// pipe's writing end, which is close-on-exec, is closed in the child.
+/// Makes a child by a plain clone that walks `table`. Returns when the pipe's
+/// write end is closed in the child, by exec or at its end.
 pub(crate) fn launch(
     table: &Table<'_>,
     block: &mut Block,
-    ask: LaunchArgs<'_>,
+    args: LaunchArgs<'_>,
     pipe: (OwnedFd, OwnedFd),
 ) -> Outcome {
-    let (ours, theirs) = pipe;
+    let (read_end, write_end) = pipe;
     let flags = CloneFlags::empty();
-    let ask = LaunchArgs { clone_call: CloneCall::Clone, flags, ..ask };
-    let mut shared = match Shared::new(block) {
+    let args = LaunchArgs { clone_call: CloneCall::Clone, flags, ..args };
+    let mut shared = match SharedBlock::new(block) {
         Ok(shared) => shared,
         Err(errno) => return Outcome::Refused(errno),
     };
     let at = shared.at();
-    seat(shared.block(), at, ask);
+    args.fill_slots(shared.block(), at);
     let signal = bits(i64::from(libc::SIGCHLD));
-    let (nr, arguments) = make(ask, &mut CloneArgs::default(), 0, signal);
+    let mut clone_args = CloneArgs::default();
+    let (nr, arguments) = args.system_call(&mut clone_args, 0, signal);
     let mask = block_signals(true);
-    shared.block().set(slot::MASK, mask);
+    shared.block().set(slot::SIGMASK, mask);
     // SAFETY: clause 1 of `enter`: clone without a stack and without
     // addresses. Clause 2: no VM, so the child has copies of the table; the
-    // mapping outlives this call. Clause 3: `seat` has set the address
+    // mapping outlives this call. Clause 3: `fill_slots` has set the address
     // slots. Clause 4: clause 6 of this folder.
-    let made = unsafe { enter(nr, arguments, table, at) };
+    let result = unsafe { enter(nr, arguments, table, at) };
     set_signal_mask(mask);
-    mem::drop(theirs);
-    let Some(pid) = Pid::new(made) else {
-        let errno = Errno::of(made).unwrap_or(Errno(libc::EINVAL));
-        return Outcome::Refused(errno);
+    mem::drop(write_end);
+    let Some(pid) = Pid::new(result) else {
+        return Outcome::refused(result);
     };
     let pidfd = pidfd_open(pid);
     let target = Target { pid, pidfd };
-    if !gate::pass(&shared, ask.gate, target, || ended(target)) {
+    let has_ended = || has_ended(target);
+    if !gate::open(&shared, args.gate, target, has_ended) {
         *block = shared.read();
         return Outcome::Stopped { pidfd };
     }
-    let runs = await_exec(&shared, table, target, &ours);
+    let execd = wait_for_exec(&shared, table, target, &read_end);
     *block = shared.read();
-    if runs || !forked::is_another(block) {
-        return verdict(block, target, runs);
+    if execd || !hook_forks::claimed_by_fork(block) {
+        return outcome_of(block, target, execd);
     }
-    let made = forked::verdict(&shared, target);
+    let outcome = hook_forks::outcome_of_fork(&shared, target);
     *block = shared.read();
-    made
+    outcome
 }
 
-/// Waits until the child has exec'd, has failed a row or has ended: whether
-/// the program runs, or has run. Only a hook can close the pipe before.
-fn await_exec(
-    shared: &Shared,
+/// Waits until the child has exec'd, has failed a row or has ended, and
+/// returns whether it has exec'd the program. Before that only a hook can
+/// close the pipe.
+fn wait_for_exec(
+    shared: &SharedBlock,
     table: &Table<'_>,
     target: Target,
     pipe: &OwnedFd,
 ) -> bool {
-    let exec = first_exec(table);
-    let hooked = table.rows().iter().any(|row| row.nr == local::HOOK);
-    let (mut open, mut gone, mut limit) = (true, false, FIRST_WAIT);
-    let mut patience = forked::Patience::new();
+    let exec = first_exec_row(table);
+    let has_hooks = table.rows().iter().any(|row| row.nr == local::CALLBACK);
+    let (mut open, mut ended) = (true, false);
+    let mut timeout = FIRST_TIMEOUT;
+    let mut grace_period = hook_forks::GracePeriod::new();
     loop {
-        let pidfd = target.pidfd.filter(|_| !gone);
-        let late = !news(pipe, &mut open, pidfd, limit);
-        if late {
+        let pidfd = target.pidfd.filter(|_| !ended);
+        let timed_out = !poll_child(pipe, &mut open, pidfd, timeout);
+        if timed_out {
             resume(target);
-            limit = (limit * 2).min(LAST_WAIT);
+            timeout = (timeout * 2).min(LAST_TIMEOUT);
         }
-        // First whether it is there, then what it has left.
-        let over = peek(target, Kind::Any);
+        // In this order: a child that has ended writes no more.
+        let status = peek(target, Kind::Any);
         let block = shared.read();
-        let begun = forked::came(&block, exec);
-        let other = forked::is_another(&block);
-        if block.failed != 0 || other && !forked::goes_on(&block) {
+        let reached = hook_forks::has_reached_exec(&block, exec);
+        let forked = hook_forks::claimed_by_fork(&block);
+        if block.failed != 0 || forked && !hook_forks::fork_continues(&block) {
             return false;
         }
-        let execd = || match other {
-            true => forked::has_execd(&block, target),
-            false => {
-                has_execd(target.pid).filter(|_| keeps_its_number(target))
-            }
+        let execd = || match forked {
+            true => hook_forks::claimant_has_execd(&block, target),
+            false => has_execd(target.pid).filter(|_| is_unreaped(target)),
         };
-        gone = over != Ok(None);
+        ended = status != Ok(None);
         let runs = match open {
-            false if other => execd().unwrap_or(late),
-            false if hooked => execd().unwrap_or(begun && late),
-            false => begun,
-            // The half of a child that has forked may hold it for long.
-            true => late && execd() == Some(true),
+            false if forked => execd().unwrap_or(timed_out),
+            false if has_hooks => execd().unwrap_or(reached && timed_out),
+            false => reached,
+            // A fork made by a hook may keep the pipe open for long.
+            true => timed_out && execd() == Some(true),
         };
-        // One that has failed meanwhile may have left no trace but this.
+        // The child may have failed since the block was read.
         if runs && shared.read().failed == 0 {
             return true;
         }
-        if other {
-            if !open && patience.ends() {
+        if forked {
+            if !open && grace_period.is_over() {
                 return true;
             }
-        } else if gone && forked::is_inside(&block) {
-            forked::close(shared, over.ok().flatten());
-        } else if gone {
-            return execd().unwrap_or(begun) && begun;
+        } else if ended && hook_forks::is_in_hooks(&block) {
+            hook_forks::close_claim(shared, status.ok().flatten());
+        } else if ended {
+            return execd().unwrap_or(reached) && reached;
         }
     }
 }
 
-/// Waits for the end of the pipe, which is open no longer then, or of the
-/// child; false if neither came in time.
-fn news(
+/// Waits for the pipe's end of file, after which `open` is false, or for the
+/// end of the child; returns false if the wait timed out.
+fn poll_child(
     pipe: &OwnedFd,
     open: &mut bool,
     pidfd: Option<i32>,
-    limit: i64,
+    timeout: i64,
 ) -> bool {
-    // SAFETY: clause 2 of this folder: the kernel has made it for this
-    // launch, and nobody has taken it or closes it meanwhile.
+    // SAFETY: clause 2 of this folder: the kernel created it for this launch,
+    // and no code has taken or closes it meanwhile.
     let pidfd = pidfd.map(|fd| unsafe { BorrowedFd::borrow_raw(fd) });
     let other = pidfd.unwrap_or_else(|| pipe.as_fd());
     let exit = PollFd::from_borrowed_fd(other, PollFlags::IN);
     let mut both = [exit, PollFd::new(pipe, PollFlags::empty())];
     let from = usize::from(pidfd.is_none());
     let to = if *open { 2 } else { 1 };
-    let limit = Timespec { tv_sec: 0, tv_nsec: limit };
-    let asked = both.get_mut(from..to).unwrap_or_default();
-    let late = poll(asked, Some(&limit)) == Ok(0);
+    let timeout = Timespec { tv_sec: 0, tv_nsec: timeout };
+    let polled = both.get_mut(from..to).unwrap_or_default();
+    let timed_out = poll(polled, Some(&timeout)) == Ok(0);
     *open = *open && both[1].revents().is_empty();
-    !late
+    !timed_out
 }
 
-fn verdict(block: &Block, target: Target, runs: bool) -> Outcome {
+fn outcome_of(block: &Block, target: Target, execd: bool) -> Outcome {
     let Target { pid, pidfd } = target;
-    if runs {
+    if execd {
         return Outcome::Running { pid, pidfd, confirmed: false };
     }
-    // Another thread may have waited for it.
+    // Another thread may have reaped it.
     let ended = wait(target, Kind::Any, true).ok().flatten();
     match block.failed {
         0 => Outcome::Died { row: block.reached, ended, pidfd },
-        _ => failed(block, pidfd),
+        _ => Outcome::failed(block, pidfd),
     }
 }

@@ -1,49 +1,50 @@
-//! Engine suspended: memory shared, the caller asleep until exec or death.
-#![allow(unsafe_code, reason = "the door of this engine")]
+//! Engine suspended: memory is shared, and the kernel suspends the caller
+//! until exec or death, as after vfork.
+#![allow(unsafe_code, reason = "clones into shared memory")]
 
-use super::stops::pass_on;
-use super::{
-    LaunchArgs, Outcome, address, descriptor, make, pidfd_slot, seat, verdict,
-};
+use super::args::{LaunchArgs, fd_in};
+use super::outcome::Outcome;
+use super::reap::outcome_of;
+use super::stop_signals::pass_on;
 use crate::call::{Block, Table, slot};
 use crate::child::enter;
 use crate::sys::abi::CloneArgs;
 use crate::sys::call::{block_signals, set_signal_mask};
 use crate::sys::wait::Target;
-use crate::sys::{CloneCall, CloneFlags, Errno, Pid};
+use crate::sys::{CloneCall, CloneFlags, Pid};
 
-/// Makes a child that walks `table` and returns when it runs the program or
-/// is gone. The caller's slots stand in `block` already.
+/// Makes a child that walks `table`. Returns when the child has exec'd the
+/// program or has ended. The caller has filled its slots in `block` before.
 pub(crate) fn launch(
     table: &Table<'_>,
     block: &mut Block,
-    ask: LaunchArgs<'_>,
+    args: LaunchArgs<'_>,
 ) -> Outcome {
-    let ask = ask.with(CloneFlags::SUSPENDED);
+    let args = args.with_engine_flags(CloneFlags::SUSPENDED);
     let at: *mut Block = block;
-    seat(block, at, ask);
-    let mut args = CloneArgs::default();
-    let pidfd = pidfd_slot(ask);
-    let (nr, arguments) = make(ask, &mut args, address(at, pidfd), 0);
-    let mask = block_signals(ask.clone_call == CloneCall::Clone);
-    block.set(slot::MASK, mask);
+    args.fill_slots(block, at);
+    let mut clone_args = CloneArgs::default();
+    let pidfd = args.pidfd_slot();
+    let pidfd_at = Block::slot_address(at, pidfd);
+    let (nr, arguments) = args.system_call(&mut clone_args, pidfd_at, 0);
+    let mask = block_signals(args.clone_call == CloneCall::Clone);
+    block.set(slot::SIGMASK, mask);
     let at: *mut Block = block;
-    // SAFETY: clause 1 of `enter`: clone3 or clone without a stack, what it
-    // reads and the pidfd's slot alive in this frame. Clause 2: clauses 2 and
-    // 3 of this folder, as SUSPENDED holds VM and VFORK. Clause 3: `seat` has
-    // set the address slots. Clause 4: clause 6 of this folder.
-    let made = unsafe { enter(nr, arguments, table, at) };
-    let pid = Pid::new(made);
-    let pidfd = descriptor(block.slot(pidfd));
+    // SAFETY: clause 1 of `enter`: clone3 or clone without a stack;
+    // `clone_args` and the pidfd's slot live in this frame. Clause 2: clauses
+    // 2 and 3 of this folder, as SUSPENDED contains VM and VFORK. Clause 3:
+    // `fill_slots` has set the address slots. Clause 4: clause 6 of this
+    // folder.
+    let result = unsafe { enter(nr, arguments, table, at) };
+    let pid = Pid::new(result);
+    let pidfd = fd_in(block.slot(pidfd));
     if let Some(pid) = pid {
-        // While it is pending here as well.
+        // Before the mask is restored: the caller's stop is still pending.
         pass_on(Target { pid, pidfd }, block);
     }
     set_signal_mask(mask);
     match pid {
-        Some(pid) => verdict(table, block, pid, pidfd),
-        None => {
-            Outcome::Refused(Errno::of(made).unwrap_or(Errno(libc::EINVAL)))
-        }
+        Some(pid) => outcome_of(table, block, pid, pidfd),
+        None => Outcome::refused(result),
     }
 }

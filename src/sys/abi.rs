@@ -1,11 +1,11 @@
-//! What the kernel reads and writes: structures with asserted layout.
+//! Kernel ABI: structures with asserted layout, and constants that libc lacks.
 
 use core::mem::{align_of, offset_of, size_of};
 
 /// `struct clone_args`, as of Linux 5.7 (88 bytes).
 ///
-/// clone3 takes any known size; the smallest that holds what is used is
-/// passed, as an older kernel answers E2BIG to fields it does not know.
+/// The smallest size with the fields that are used is passed: an older kernel
+/// fails with E2BIG if a field that it does not know is set.
 #[repr(C, align(8))]
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct CloneArgs {
@@ -36,59 +36,59 @@ const _: () = assert!(align_of::<CloneArgs>() == 8);
 const _: () = assert!(offset_of!(CloneArgs, set_tid) == 64);
 const _: () = assert!(offset_of!(CloneArgs, cgroup) == 80);
 
-/// The kernel's `struct sigaction` is this long on both architectures.
-/// All zeros are `SIG_DFL` with no flags and an empty mask.
+/// The size of the kernel's `struct sigaction` on both architectures. All
+/// zeros are `SIG_DFL` with no flags and an empty mask.
 pub(crate) const SIGACTION_SIZE: u64 = 32;
 
-/// The kernel's signal set: one bit a signal, signal 1 in bit 0.
+/// The size of the kernel's signal set: one bit a signal, signal 1 in bit 0.
 pub(crate) const SIGSET_SIZE: u64 = 8;
 
-/// The signals that stop a process and can be blocked, as a set: SIGTSTP,
-/// SIGTTIN and SIGTTOU.
-pub(crate) const STOPS: u64 = 1 << (libc::SIGTSTP - 1)
+/// The set of signals that stop a process and can be blocked: SIGTSTP, SIGTTIN
+/// and SIGTTOU.
+pub(crate) const STOP_SIGNALS: u64 = 1 << (libc::SIGTSTP - 1)
     | 1 << (libc::SIGTTIN - 1)
     | 1 << (libc::SIGTTOU - 1);
 
-/// `sizeof(struct robust_list_head)`, the only length the kernel takes.
+/// `sizeof(struct robust_list_head)`, the only length that the kernel accepts.
 pub(crate) const ROBUST_HEAD_SIZE: u64 = 24;
 
-/// `TASK_COMM_LEN`: what `PR_SET_NAME` reads at most.
+/// `TASK_COMM_LEN`: the most that `PR_SET_NAME` reads.
 pub(crate) const COMM_SIZE: u64 = 16;
 
-/// The three words, twice, that `capget` writes for a header of version 3:
-/// effective, permitted, inheritable.
+/// The size of what `capget` writes for a header of version 3: effective,
+/// permitted and inheritable in 32 bits each, twice.
 pub(crate) const CAPS_SIZE: u64 = 24;
 
-/// `_LINUX_CAPABILITY_VERSION_3`, and 0 for the caller itself.
+/// `_LINUX_CAPABILITY_VERSION_3`.
 pub(crate) const CAPS_HEADER: u32 = 0x2008_0522;
 
-/// Resources of `prlimit64`: libc's type for them differs by C library.
+/// Resources of `prlimit64`, whose type in libc differs by C library.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Limit {
     /// `RLIMIT_FSIZE`, in bytes.
     FileSize = 1,
-    /// `RLIMIT_NOFILE`: the first number that no descriptor has.
+    /// `RLIMIT_NOFILE`: one more than the highest permitted descriptor.
     Descriptors = 7,
 }
 
 const _: () = assert!(libc::RLIMIT_FSIZE == 1);
 const _: () = assert!(libc::RLIMIT_NOFILE == 7);
 
-/// `CAP_SETGID` and `CAP_SETUID`, as bits of what may be done now.
+/// `CAP_SETGID` and `CAP_SETUID`, as bits of the effective capabilities.
 pub(crate) const SET_IDS: u64 = 1 << 6 | 1 << 7;
 
-/// The stack begins where it would without being moved.
+/// A personality flag: exec places the stack at a fixed address.
 pub(crate) const ADDR_NO_RANDOMIZE: u32 = 0x004_0000;
 
-/// `FUTEX_WAITERS`: makes the kernel wake a waiter as it lets go of a robust
-/// lock. The child adds it in the same store as its own id.
+/// Makes the kernel wake a waiter when it releases a robust futex. The child
+/// sets it in the same write as its own thread id.
 pub(crate) const FUTEX_WAITERS: u64 = 0x8000_0000;
 
-/// The flags of a thread of the caller's process: `CLONE_VM`, `CLONE_FS`,
-/// `CLONE_FILES`, `CLONE_SIGHAND`, `CLONE_THREAD`.
-pub(crate) const THREAD: u64 = 0x1_0F00;
+/// The clone flags of a thread: `CLONE_VM`, `CLONE_FS`, `CLONE_FILES`,
+/// `CLONE_SIGHAND`, `CLONE_THREAD`.
+pub(crate) const THREAD_FLAGS: u64 = 0x1_0F00;
 
-/// `siginfo_t` as `waitid` fills it: 128 bytes, the head of them named.
+/// `siginfo_t` as `waitid` fills it.
 #[repr(C, align(8))]
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SigInfo {
@@ -132,8 +132,8 @@ pub(crate) struct Timespec {
 
 const _: () = assert!(size_of::<Timespec>() == 16);
 
-/// `struct pidfd_info` as of Linux 6.16 (64 bytes from 6.13 on, which take
-/// this one too; the exit code from 6.15).
+/// `struct pidfd_info` as of Linux 6.16. Kernels from 6.13 on, where it has 64
+/// bytes, accept this size too; the exit code exists from 6.15 on.
 #[repr(C, align(8))]
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct PidfdInfo {
@@ -149,9 +149,9 @@ pub(crate) struct PidfdInfo {
 }
 
 impl PidfdInfo {
-    /// `PIDFD_INFO_EXIT`: ask for the wait status of a reaped process.
+    /// `PIDFD_INFO_EXIT`: requests the wait status of a reaped process.
     pub(crate) const EXIT: u64 = 1 << 3;
-    /// `_IOWR(0xFF, 11, struct pidfd_info)` with this 72-byte version.
+    /// `PIDFD_GET_INFO`: `_IOWR(0xFF, 11, struct pidfd_info)` with 72 bytes.
     pub(crate) const GET: u64 =
         (3 << 30) | ((size_of::<PidfdInfo>() as u64) << 16) | 0xFF0B;
 }

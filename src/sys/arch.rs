@@ -1,10 +1,10 @@
-//! One system call, in the registers of each architecture.
+//! One system call, by the instruction of each architecture.
 #![allow(unsafe_code, reason = "a system call is an instruction")]
 
 use core::arch::asm;
 
-/// The legacy clone's arguments in the order this architecture takes them:
-/// the last two change places between x86-64 and aarch64.
+/// Returns the legacy clone's arguments in this architecture's order: the last
+/// two are swapped between x86-64 and aarch64.
 pub(crate) const fn clone_arguments(
     flags: u64,
     stack: u64,
@@ -19,20 +19,20 @@ pub(crate) const fn clone_arguments(
     }
 }
 
-/// Makes system call `nr` and returns what the kernel left in the result
-/// register: -4095 to -1 is an error.
+/// Makes system call `nr` and returns the result register: -4095 to -1 is an
+/// error.
 ///
 /// # Safety
 ///
-/// Clause 1: the caller answers for what the call does with `args`; every
-/// argument that the kernel takes as an address is valid for as long and as
-/// wide as that call reads or writes it.
+/// Clause 1: the caller guarantees that the effect of the call is sound, and
+/// that every argument that the kernel takes as an address is valid for as many
+/// bytes and as long as the call reads or writes there.
 #[cfg(target_arch = "x86_64")]
 #[inline]
 pub(crate) unsafe fn syscall(nr: i64, args: [u64; 6]) -> i64 {
     let result;
-    // SAFETY: clause 1 is passed on; the instruction itself changes rax,
-    // rcx and r11 and leaves the stack alone, as declared.
+    // SAFETY: the caller guarantees clause 1; the instruction itself changes
+    // rax, rcx and r11 and does not use the stack, as declared.
     unsafe {
         asm!(
             "syscall",
@@ -46,20 +46,20 @@ pub(crate) unsafe fn syscall(nr: i64, args: [u64; 6]) -> i64 {
     result
 }
 
-/// Makes system call `nr` and returns what the kernel left in the result
-/// register: -4095 to -1 is an error.
+/// Makes system call `nr` and returns the result register: -4095 to -1 is an
+/// error.
 ///
 /// # Safety
 ///
-/// Clause 1: the caller answers for what the call does with `args`; every
-/// argument that the kernel takes as an address is valid for as long and as
-/// wide as that call reads or writes it.
+/// Clause 1: the caller guarantees that the effect of the call is sound, and
+/// that every argument that the kernel takes as an address is valid for as many
+/// bytes and as long as the call reads or writes there.
 #[cfg(target_arch = "aarch64")]
 #[inline]
 pub(crate) unsafe fn syscall(nr: i64, args: [u64; 6]) -> i64 {
     let result;
-    // SAFETY: clause 1 is passed on; the instruction itself changes x0 and
-    // leaves the stack alone, as declared.
+    // SAFETY: the caller guarantees clause 1; the instruction itself changes
+    // x0 and does not use the stack, as declared.
     unsafe {
         asm!(
             "svc 0",

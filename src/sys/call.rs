@@ -1,4 +1,4 @@
-//! One safe function a system call: those that rustix does not offer.
+//! System calls that rustix does not offer, a safe function each.
 #![allow(unsafe_code, reason = "each function makes one raw system call")]
 
 use core::sync::atomic::AtomicU32;
@@ -8,26 +8,26 @@ use super::arch::syscall;
 use super::wait::Target;
 use super::{Errno, Pid, bits};
 
-/// Every signal but SIGSYS, which a seccomp filter sends to whoever makes a
-/// call: where it is blocked the kernel ends the process instead, and no
-/// handler can answer for the call.
+/// Every signal but SIGSYS, which a seccomp filter sends to the thread that
+/// makes a call: if it is blocked, the kernel kills the process, and no handler
+/// can emulate the call.
 const BLOCKABLE: u64 = !(1 << (libc::SIGSYS - 1));
 
-/// Blocks the signals of the calling thread and returns its mask before.
-/// SIGSYS stays as it is; where the child will have the handlers of this
-/// process for a moment (`inherits`), only under a filter.
-pub(crate) fn block_signals(inherits: bool) -> u64 {
-    let all = inherits && !is_filtered();
+/// Blocks all signals in the calling thread and returns its mask before.
+/// SIGSYS is not blocked, except where the child inherits the handlers of this
+/// process (`inherits_handlers`) and there is no seccomp filter.
+pub(crate) fn block_signals(inherits_handlers: bool) -> u64 {
+    let all = inherits_handlers && !is_filtered();
     let which = if all { u64::MAX } else { BLOCKABLE };
     change_signal_mask(libc::SIG_BLOCK, which)
 }
 
-/// Sets the calling thread's mask and returns the one before.
+/// Sets the calling thread's signal mask and returns the one before.
 pub(crate) fn set_signal_mask(mask: u64) -> u64 {
     change_signal_mask(libc::SIG_SETMASK, mask)
 }
 
-/// All 64 signals: libc's own function keeps 32 and 33 for itself.
+/// Changes the mask of all 64 signals: libc's function excludes 32 and 33.
 fn change_signal_mask(how: libc::c_int, mask: u64) -> u64 {
     let mut old = 0u64;
     let args = [
@@ -40,12 +40,12 @@ fn change_signal_mask(how: libc::c_int, mask: u64) -> u64 {
     ];
     // SAFETY: clause 1 of `syscall`: the call reads the 8 bytes of `mask`
     // and writes the 8 of `old`, which both live to the end of this body.
-    // Only a filter can refuse it; then the child's own row says so.
+    // Only a seccomp filter can refuse it; the child's own row then fails.
     unsafe { syscall(libc::SYS_rt_sigprocmask, args) };
     old
 }
 
-/// The calling thread's mask.
+/// Returns the calling thread's signal mask.
 pub(crate) fn signal_mask() -> u64 {
     let mut old = 0u64;
     let at = (&raw mut old).expose_provenance() as u64;
@@ -56,12 +56,12 @@ pub(crate) fn signal_mask() -> u64 {
     old
 }
 
-/// What becomes of a signal, as the kernel has said it.
+/// A signal's action: a `struct sigaction` as the kernel returned it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Action([u64; 4]);
 
 impl Action {
-    /// `None` if it may not be asked.
+    /// Returns `None` if the call is refused.
     pub(crate) fn of(signal: i32) -> Option<Action> {
         let mut old = [0u64; 4];
         let at = old.as_mut_ptr().expose_provenance() as u64;
@@ -76,17 +76,17 @@ impl Action {
         self.0[0] == libc::SIG_DFL as u64
     }
 
-    /// Makes it what becomes of the signal.
+    /// Restores it.
     pub(crate) fn set(self, signal: i32) {
         let at = self.0.as_ptr().expose_provenance() as u64;
         let args = [bits(signal.into()), at, 0, SIGSET_SIZE, 0, 0];
         // SAFETY: clause 1 of `syscall`: the call reads one kernel sigaction
-        // of 32 bytes; a handler in it was this process's before.
+        // of 32 bytes; a handler in it was installed before.
         unsafe { syscall(libc::SYS_rt_sigaction, args) };
     }
 }
 
-/// The signals that are blocked and pending, in the thread or the process.
+/// Returns the blocked signals that are pending for the thread or the process.
 pub(crate) fn pending_signals() -> u64 {
     let mut set = 0u64;
     let at = (&raw mut set).expose_provenance() as u64;
@@ -95,15 +95,14 @@ pub(crate) fn pending_signals() -> u64 {
     set
 }
 
-/// The process group of a process, 0 for this one.
-pub(crate) fn group(pid: u32) -> i64 {
-    // SAFETY: clause 1 of `syscall`: a number.
+/// Returns the process group of a process, 0 meaning this one.
+pub(crate) fn getpgid(pid: u32) -> i64 {
+    // SAFETY: clause 1 of `syscall`: the argument is a number.
     unsafe { syscall(libc::SYS_getpgid, [pid.into(), 0, 0, 0, 0, 0]) }
 }
 
-/// Time that goes on at the same pace whatever happens to the clock, in
-/// nanoseconds.
-pub(crate) fn now() -> i64 {
+/// Returns the time of `CLOCK_MONOTONIC` in nanoseconds.
+pub(crate) fn monotonic_now() -> i64 {
     let mut time = Timespec { sec: 0, nsec: 0 };
     let clock = u64::from(libc::CLOCK_MONOTONIC.unsigned_abs());
     let at = (&raw mut time).expose_provenance() as u64;
@@ -112,7 +111,7 @@ pub(crate) fn now() -> i64 {
     time.sec * 1_000_000_000 + time.nsec
 }
 
-/// A soft limit of this process, `u64::MAX` if there is none.
+/// Returns a soft limit of this process, `u64::MAX` if there is none.
 pub(crate) fn limit(of: Limit) -> Result<u64, Errno> {
     let mut both = [u64::MAX; 2];
     let at = (&raw mut both).expose_provenance() as u64;
@@ -123,8 +122,8 @@ pub(crate) fn limit(of: Limit) -> Result<u64, Errno> {
     Errno::of(result).map_or(Ok(both[0]), Err)
 }
 
-/// The calling thread's capabilities: effective, permitted, inheritable in
-/// 32 bits each, the low halves first. All zeros if they may not be asked.
+/// Returns the calling thread's capabilities: effective, permitted, inheritable
+/// in 32 bits each, the low halves first. All zeros if the call is refused.
 pub(crate) fn capabilities() -> [u64; 3] {
     let (header, mut all) = ([CAPS_HEADER, 0], [0u64; 3]);
     let args = [
@@ -141,8 +140,8 @@ pub(crate) fn capabilities() -> [u64; 3] {
     all
 }
 
-/// Whether the saved user and group ids are the effective ones, as after an
-/// exec.
+/// Whether the saved user and group ids equal the effective ones, as they do
+/// after exec.
 pub(crate) fn saved_ids_are_effective() -> bool {
     [libc::SYS_getresuid, libc::SYS_getresgid].into_iter().all(|nr| {
         let mut ids = [0u32; 3];
@@ -154,55 +153,55 @@ pub(crate) fn saved_ids_are_effective() -> bool {
     })
 }
 
-/// What the kernel answers to an empty clone3: EINVAL where it is there,
-/// and otherwise why it is not (ENOSYS, or a filter's own errno).
+/// Returns the errno of an empty clone3: EINVAL if the call is available,
+/// otherwise the reason why not (ENOSYS, or a seccomp filter's errno).
 pub(crate) fn clone3_probe() -> Errno {
     // SAFETY: clause 1 of `syscall`: a size of 0 is refused before the
-    // address, which is NULL, is looked at.
+    // address, which is NULL, is used.
     let result = unsafe { syscall(libc::SYS_clone3, [0; 6]) };
     Errno::of(result).unwrap_or(Errno(libc::EINVAL))
 }
 
-/// A descriptor for a child (Linux 5.3), close-on-exec.
+/// Opens a close-on-exec pidfd of a child (Linux 5.3).
 pub(crate) fn pidfd_open(pid: Pid) -> Option<i32> {
     let args = [u64::from(pid.get()), 0, 0, 0, 0, 0];
-    // SAFETY: clause 1 of `syscall`: numbers only.
+    // SAFETY: clause 1 of `syscall`: the arguments are numbers.
     let result = unsafe { syscall(libc::SYS_pidfd_open, args) };
     i32::try_from(result).ok().filter(|fd| *fd >= 0)
 }
 
-/// Sends a signal to a child by its number: only right as long as nobody
-/// has waited for it.
+/// Sends a signal to a child by its process id, which is the child's only as
+/// long as it has not been reaped.
 pub(crate) fn kill(pid: Pid, signal: i32) -> Result<(), Errno> {
     let signal = u64::from(signal.unsigned_abs());
     let args = [u64::from(pid.get()), signal, 0, 0, 0, 0];
-    // SAFETY: clause 1 of `syscall`: numbers only, and the pid is above 0,
-    // so that it names one process.
+    // SAFETY: clause 1 of `syscall`: the arguments are numbers, and the pid
+    // is above 0, so it names one process.
     let result = unsafe { syscall(libc::SYS_kill, args) };
     Errno::of(result).map_or(Ok(()), Err)
 }
 
-/// Ends a child that has not been waited for.
-pub(crate) fn end(target: Target) -> Result<(), Errno> {
-    send(target, libc::SIGKILL)
+/// Kills a child that has not been reaped.
+pub(crate) fn kill_child(target: Target) -> Result<(), Errno> {
+    send_signal(target, libc::SIGKILL)
 }
 
-/// Sends a signal to a child that has not been waited for: by its descriptor,
-/// which never means another process, else by its number.
-pub(crate) fn send(target: Target, signal: i32) -> Result<(), Errno> {
+/// Sends a signal to a child that has not been reaped: by its pidfd, which
+/// never refers to another process, otherwise by its process id.
+pub(crate) fn send_signal(target: Target, signal: i32) -> Result<(), Errno> {
     let Some(pidfd) = target.pidfd else {
         return kill(target.pid, signal);
     };
     let number = u64::from(signal.unsigned_abs());
     let by = |pidfd: i32| {
         let args = [bits(i64::from(pidfd)), number, 0, 0, 0, 0];
-        // SAFETY: clause 1 of `syscall`: numbers, and no siginfo.
+        // SAFETY: clause 1 of `syscall`: numbers, and NULL for the siginfo.
         unsafe { syscall(libc::SYS_pidfd_send_signal, args) }
     };
     match Errno::of(by(pidfd)) {
         None => Ok(()),
-        // Before Linux 5.1, or a filter: else the kernel says EBADF of a
-        // number that no descriptor has.
+        // Linux before 5.1, or a seccomp filter: otherwise the call fails with
+        // EBADF for a closed descriptor.
         Some(Errno(libc::ENOSYS | libc::EPERM))
             if Errno::of(by(i32::MAX)) != Some(Errno(libc::EBADF)) =>
         {
@@ -212,18 +211,18 @@ pub(crate) fn send(target: Target, signal: i32) -> Result<(), Errno> {
     }
 }
 
-/// Wakes whoever waits for `word`, in any process.
+/// Wakes all waiters of `word`, in any process.
 pub(crate) fn futex_wake(word: &AtomicU32) {
     let wake = u64::from(libc::FUTEX_WAKE.unsigned_abs());
     let at = word.as_ptr().expose_provenance() as u64;
     let all = u64::from(i32::MAX.unsigned_abs());
-    // SAFETY: clause 1 of `syscall`: the call looks for who waits at the
-    // address of a live word, and reads nothing.
+    // SAFETY: clause 1 of `syscall`: the call finds waiters by the address of
+    // a live word, and reads no memory.
     unsafe { syscall(libc::SYS_futex, [at, wake, all, 0, 0, 0]) };
 }
 
-/// Sleeps while `word` holds `value`, for `nanoseconds` at most. Not
-/// private: the waker is the kernel, through another process's mapping.
+/// Waits while `word` is `value`, for `nanoseconds` at most. Not a private
+/// futex: the kernel wakes it through another process's mapping.
 pub(crate) fn futex_wait(
     word: &AtomicU32,
     value: u32,
@@ -245,21 +244,21 @@ pub(crate) fn futex_wait(
     Errno::of(result).map_or(Ok(()), Err)
 }
 
-/// The wait status of a process that somebody else reaped (Linux 6.15),
+/// Returns the wait status of a process that was reaped elsewhere (Linux 6.15),
 /// if the kernel still has it.
 pub(crate) fn reaped_status(pidfd: i32) -> Option<i32> {
     let info = pidfd_info(pidfd, PidfdInfo::EXIT)?;
     Some(info.exit_code)
 }
 
-/// Whether a process is there and not ending: a lock that it would own can be
-/// waited for, as its exec or its exit gives up others. Sleeps while it is
-/// giving them up. `None` if that cannot be asked.
-pub(crate) fn lives(pid: Pid) -> Option<bool> {
+/// Whether a process exists and is not ending: the kernel accepts it as the
+/// owner of a PI futex. Waits while exec or exit releases the process's futexes.
+/// `None` if the call is not available.
+pub(crate) fn is_running(pid: Pid) -> Option<bool> {
     let word = AtomicU32::new(pid.get());
     let how = u64::from(libc::FUTEX_TRYLOCK_PI.unsigned_abs());
     let at = word.as_ptr().expose_provenance() as u64;
-    // SAFETY: clause 1 of `syscall`: the call reads and marks the word, which
+    // SAFETY: clause 1 of `syscall`: the call reads and writes the word, which
     // lives to the end of this body.
     let result = unsafe { syscall(libc::SYS_futex, [at, how, 0, 0, 0, 0]) };
     match Errno::of(result) {
@@ -269,33 +268,33 @@ pub(crate) fn lives(pid: Pid) -> Option<bool> {
     }
 }
 
-/// Whether a seccomp filter looks at what this thread calls.
+/// Whether the calling thread has a seccomp filter.
 pub(crate) fn is_filtered() -> bool {
     let get = bits(i64::from(libc::PR_GET_SECCOMP));
-    // SAFETY: clause 1 of `syscall`: a number.
+    // SAFETY: clause 1 of `syscall`: the arguments are numbers.
     unsafe { syscall(libc::SYS_prctl, [get, 0, 0, 0, 0, 0]) != 0 }
 }
 
-/// The calling thread's personality, which its children have too.
+/// Returns the calling thread's personality, which its children inherit.
 pub(crate) fn personality() -> Option<u32> {
-    // SAFETY: clause 1 of `syscall`: a number, which no personality is, so
-    // that nothing is changed.
+    // SAFETY: clause 1 of `syscall`: the argument is a number, the one that
+    // changes nothing.
     let own = unsafe {
         syscall(libc::SYS_personality, [u32::MAX.into(), 0, 0, 0, 0, 0])
     };
     u32::try_from(own).ok()
 }
 
-/// Whether a process is about to end or has ended (Linux 5.15); `None` if
-/// that cannot be asked. The call frees the memory of a process that is
-/// ending, and refuses any other.
+/// Whether a process is ending or has ended (Linux 5.15); `None` if the call is
+/// not available. `process_mrelease` frees the memory of a process that is
+/// ending, and fails for any other.
 ///
-/// A seccomp filter may kill whoever makes a call that it does not know: a
-/// child has to have made it before, in the same launch.
+/// A seccomp filter may kill the caller of an unknown call, so the child must
+/// have made it before, in the same launch.
 pub(crate) fn is_ending(pidfd: i32) -> Option<bool> {
     let args = [bits(i64::from(pidfd)), 0, 0, 0, 0, 0];
-    // SAFETY: clause 1 of `syscall`: numbers only; the memory that it frees
-    // is that of a process which never runs again.
+    // SAFETY: clause 1 of `syscall`: the arguments are numbers; the memory
+    // that it frees is that of a process that never runs again.
     let result = unsafe { syscall(libc::SYS_process_mrelease, args) };
     match Errno::of(result) {
         Some(Errno(libc::EINVAL)) => Some(false),
@@ -322,14 +321,14 @@ fn pidfd_info(pidfd: i32, mask: u64) -> Option<PidfdInfo> {
 
 #[cfg(test)]
 mod tests {
-    use super::{is_ending, is_filtered, lives};
+    use super::{is_ending, is_filtered, is_running};
     use crate::Command;
     use crate::sys::Pid;
     use crate::sys::wait::{Kind, Target, peek};
 
-    /// What an older kernel does not say is `None`.
+    /// On a kernel without these calls the functions return `None`.
     #[test]
-    fn a_running_process_is_told_from_one_that_has_ended() {
+    fn a_running_process_is_distinguished_from_one_that_has_ended() {
         extern crate std;
         use std::os::fd::AsRawFd;
         let mut sleep = Command::new("sleep").arg("60").spawn().unwrap();
@@ -338,14 +337,14 @@ mod tests {
         let is_ending =
             |pidfd| (!is_filtered()).then(|| is_ending(pidfd)).flatten();
         assert_ne!(is_ending(pidfd), Some(true));
-        assert_ne!(lives(pid), Some(false));
+        assert_ne!(is_running(pid), Some(false));
         sleep.kill().unwrap();
         let target = Target { pid, pidfd: Some(pidfd) };
         while peek(target, Kind::Any).unwrap().is_none() {
             std::thread::sleep(core::time::Duration::from_millis(1));
         }
         assert_ne!(is_ending(pidfd), Some(false));
-        assert_ne!(lives(pid), Some(true));
+        assert_ne!(is_running(pid), Some(true));
         sleep.wait().unwrap();
     }
 }

@@ -1,6 +1,5 @@
-//! Claim: a word that several processes of a launch may want; the first of
-//! them has it.
-#![allow(unsafe_code, reason = "the word is reached by its address")]
+//! Claim: a word that the first of several processes of a launch sets.
+#![allow(unsafe_code, reason = "the word is accessed by its address")]
 
 use core::ptr;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -8,32 +7,32 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use super::arch::syscall;
 use super::bits;
 
-/// In a claimed word: nobody runs the program.
+/// A bit of a claimed word: no process execs the program.
 pub(crate) const CLOSED: u32 = 0x8000_0000;
 
-/// Whether the word is the caller's now: it was 0, and is `value`.
+/// Sets the word to `value` if it is 0, and returns whether it was.
 pub(crate) fn claim(word: &AtomicU32, value: u32) -> bool {
-    let (won, lost) = (Ordering::SeqCst, Ordering::SeqCst);
-    word.compare_exchange(0, value, won, lost).is_ok()
+    let (set, read) = (Ordering::SeqCst, Ordering::SeqCst);
+    word.compare_exchange(0, value, set, read).is_ok()
 }
 
 /// Claims the word at an address for the calling thread, whose id is `own`,
-/// with or without [`CLOSED`]. If it is another's, this process ends and
-/// leaves no trace. 0, or the errno of a filter that refuses the id or the
-/// end.
+/// with the bits of `with` ([`CLOSED`] or none). If another process has claimed
+/// it, this process exits and writes nothing. Returns 0, or the errno of a
+/// seccomp filter that refuses `gettid` or the exit.
 ///
 /// # Safety
 ///
-/// `at` is the address of four aligned bytes, which are only reached as an
-/// atomic as long as another process may.
-pub(crate) unsafe fn claim_or_end(at: u64, own: i64, with: u32) -> i64 {
+/// `at` is the address of four aligned bytes, to which all accesses are atomic
+/// as long as another process may access them.
+pub(crate) unsafe fn claim_or_exit(at: u64, own: i64, with: u32) -> i64 {
     let at = usize::try_from(at).unwrap_or_default();
     let at = ptr::with_exposed_provenance_mut::<u32>(at);
-    // SAFETY: the caller's word.
+    // SAFETY: the caller guarantees the alignment and atomic accesses.
     let word = unsafe { AtomicU32::from_ptr(at) };
     match u32::try_from(own) {
         Ok(id) if claim(word, id | with) => 0,
-        Ok(_) => end(),
+        Ok(_) => exit(),
         Err(_) => own,
     }
 }
@@ -43,9 +42,9 @@ pub(crate) fn gettid() -> i64 {
     unsafe { syscall(libc::SYS_gettid, [0; 6]) }
 }
 
-/// Ends this process as a row that fails does. Returns only where a filter
-/// refuses that.
-pub(crate) fn end() -> i64 {
+/// Exits as a failed row does. Returns only if a seccomp filter refuses both
+/// calls.
+pub(crate) fn exit() -> i64 {
     let args = [bits(127), 0, 0, 0, 0, 0];
     // SAFETY: clause 1 of `syscall`: a number.
     unsafe { syscall(libc::SYS_exit_group, args) };
@@ -60,7 +59,7 @@ mod tests {
     use super::{CLOSED, claim};
 
     #[test]
-    fn a_word_is_claimed_once() {
+    fn a_word_can_be_claimed_once() {
         let word = AtomicU32::new(0);
         assert!(claim(&word, 7));
         assert!(!claim(&word, CLOSED));

@@ -1,6 +1,6 @@
-//! Descriptors by their number: what a thread's table has there, whoever
-//! owns it.
-#![allow(unsafe_code, reason = "numbers are borrowed for one call")]
+//! Descriptors by number: what the calling thread's descriptor table has
+//! there, whichever code owns it.
+#![allow(unsafe_code, reason = "borrows a number for one call")]
 
 use core::mem::ManuallyDrop;
 
@@ -13,9 +13,9 @@ use rustix::io::{
 
 use super::safe;
 
-/// Which file a descriptor is open on, as `fstat` tells. Two files have the
-/// same only where the kernel has one inode for all of a kind (eventfd,
-/// epoll, timers; pidfds before Linux 6.9).
+/// The identity of an open file, from `fstat`. Different files have the same
+/// one only where the kernel has a single inode for a kind of them (eventfd,
+/// epoll, timerfd; pidfds before Linux 6.9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Inode {
     pub(crate) device: u64,
@@ -23,7 +23,7 @@ pub(crate) struct Inode {
 }
 
 impl Inode {
-    /// `None` if nothing is open there, or it may not be asked.
+    /// Returns `None` if the descriptor is closed or `fstat` is refused.
     pub(crate) fn of(fd: impl AsFd) -> Option<Inode> {
         let stat = fstat(fd).ok()?;
         Some(Inode { device: stat.st_dev, number: stat.st_ino })
@@ -33,13 +33,13 @@ impl Inode {
         Inode::of(borrow(number)?)
     }
 
-    /// Whether this thread's table has that file at a number.
+    /// Whether the calling thread's table has this file at a number.
     pub(crate) fn is_at(self, number: u32) -> bool {
         Inode::at(number) == Some(self)
     }
 }
 
-/// An end of a pipe, or of a named one.
+/// An end of a pipe or a FIFO.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Pipe {
     pub(crate) inode: Inode,
@@ -47,7 +47,7 @@ pub(crate) struct Pipe {
     pub(crate) writes: bool,
 }
 
-/// `None` if what is open at a number is no pipe.
+/// Returns `None` if the file at a number is no pipe.
 pub(crate) fn pipe(number: u32) -> Option<Pipe> {
     let fd = borrow(number)?;
     let stat = fstat(fd).ok()?;
@@ -64,7 +64,7 @@ pub(crate) fn pipe(number: u32) -> Option<Pipe> {
     })
 }
 
-/// Whether exec closes what is open at a number.
+/// Whether the descriptor at a number is close-on-exec.
 pub(crate) fn is_cloexec(number: u32) -> Result<bool, Errno> {
     let flags = fcntl_getfd(borrow(number).ok_or(Errno::BADF)?)?;
     Ok(flags.contains(FdFlags::CLOEXEC))
@@ -75,13 +75,14 @@ pub(crate) fn set_cloexec(number: u32, on: bool) -> Result<(), Errno> {
     fcntl_setfd(borrow(number).ok_or(Errno::BADF)?, flags)
 }
 
-/// A close-on-exec copy at the first free number that is `least` or above.
+/// Duplicates a number to the lowest free one at or above `least`,
+/// close-on-exec.
 pub(crate) fn copy(number: u32, least: u32) -> Result<OwnedFd, Errno> {
     let least = i32::try_from(least).map_err(|_| Errno::MFILE)?;
     dup_above(borrow(number).ok_or(Errno::BADF)?, least)
 }
 
-/// The same of a descriptor.
+/// As `copy`, of a descriptor.
 pub(crate) fn dup_above(
     fd: impl AsFd,
     least: RawFd,
@@ -93,8 +94,8 @@ pub(crate) fn dup_above(
     })
 }
 
-/// Makes a number that is open a copy of `fd`, in one step. What was there
-/// is closed, whoever owns it.
+/// Replaces an open number by a copy of `fd`, atomically. The file that was
+/// open there is closed, whichever code owns it.
 pub(crate) fn put(
     fd: BorrowedFd<'_>,
     number: u32,
@@ -102,13 +103,13 @@ pub(crate) fn put(
 ) -> Result<(), Errno> {
     let flags = if cloexec { DupFlags::CLOEXEC } else { DupFlags::empty() };
     let to = RawFd::try_from(number).map_err(|_| Errno::BADF)?;
-    // SAFETY: an owner is needed for the call alone; it is not dropped, so
-    // nothing is closed by it.
+    // SAFETY: the owner exists for this call only and is not dropped, so it
+    // closes nothing.
     let mut to = ManuallyDrop::new(unsafe { OwnedFd::from_raw_fd(to) });
     put_over(fd, &mut to, flags)
 }
 
-/// Makes `to` a copy of `fd`, at its own number, in one step.
+/// Replaces `to` by a copy of `fd`, at the same number, atomically.
 pub(crate) fn put_over(
     fd: BorrowedFd<'_>,
     to: &mut OwnedFd,
@@ -123,7 +124,7 @@ pub(crate) fn put_over(
     }
 }
 
-/// Closes what is open at a number, whoever owns it.
+/// Closes a number, whichever code owns it.
 pub(crate) fn close(number: u32) {
     if let Ok(number) = i32::try_from(number) {
         let _ = safe::close(number);
@@ -132,7 +133,7 @@ pub(crate) fn close(number: u32) {
 
 fn borrow(number: u32) -> Option<BorrowedFd<'static>> {
     let number = i32::try_from(number).ok()?;
-    // SAFETY: the number is 0 or above, and is used for one system call by
-    // whoever asks here: where nothing is open there, that says EBADF.
+    // SAFETY: the number is 0 or above, and the callers in this file use it
+    // for one system call, which fails with EBADF if it is closed.
     Some(unsafe { BorrowedFd::borrow_raw(number) })
 }

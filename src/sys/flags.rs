@@ -1,7 +1,7 @@
-//! The clone flags, as 64-bit numbers.
+//! Clone flags, as 64-bit numbers.
 //!
-//! Our own: libc 0.2 keeps them in a C int on gnu targets, where
-//! `CLONE_CLEAR_SIGHAND` and `CLONE_INTO_CGROUP` come out as 0.
+//! Those of libc 0.2 are C ints on gnu targets, where `CLONE_CLEAR_SIGHAND` and
+//! `CLONE_INTO_CGROUP` are 0.
 
 use core::fmt;
 
@@ -14,34 +14,34 @@ bitflags::bitflags! {
     /// [`Launch::flags`]: crate::Launch::flags
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     pub struct CloneFlags: u64 {
-        /// The child runs in the caller's memory until exec.
+        /// The child shares the caller's memory until exec.
         const VM = 0x100;
-        /// Descriptors are one table until one side unshares it.
+        /// The two share one descriptor table until one unshares it.
         const FILES = 0x400;
-        /// The kernel makes a descriptor for the child (Linux 5.2).
+        /// The kernel creates a pidfd for the child (Linux 5.2).
         const PIDFD = 0x1000;
-        /// The caller sleeps until the child has exec'd or died.
+        /// The caller is suspended until the child has exec'd or died.
         const VFORK = 0x4000;
-        /// Signal handlers become the default action (Linux 5.5).
+        /// Handled signals get the default action (Linux 5.5).
         const CLEAR_SIGHAND = 0x1_0000_0000;
-        /// The child is born in the control group given (Linux 5.7).
+        /// The child is created in a given control group (Linux 5.7).
         const INTO_CGROUP = 0x2_0000_0000;
     }
 }
 
 impl CloneFlags {
-    /// Without these the engine suspended would not be one: shared memory
-    /// wants a caller that sleeps, and no handler of its own.
+    /// The flags of the engine suspended. Shared memory requires a suspended
+    /// caller, and a child without signal handlers.
     pub(crate) const SUSPENDED: CloneFlags = CloneFlags::VM
         .union(CloneFlags::VFORK)
         .union(CloneFlags::PIDFD)
         .union(CloneFlags::CLEAR_SIGHAND);
 
-    /// The engine copied, which has memory of its own.
+    /// The flags of the engine copied.
     pub(crate) const COPIED: CloneFlags =
         CloneFlags::PIDFD.union(CloneFlags::CLEAR_SIGHAND);
 
-    /// These flags, as far as the call knows them.
+    /// Returns those of these flags that the call supports.
     pub(crate) fn within(self, clone_call: CloneCall) -> CloneFlags {
         match clone_call {
             CloneCall::Clone3 => self,
@@ -49,7 +49,7 @@ impl CloneFlags {
         }
     }
 
-    /// What only clone3 has: the legacy clone's flags end at 32 bits.
+    /// The flags that only clone3 has: they are above 32 bits.
     const CLONE3: CloneFlags =
         CloneFlags::CLEAR_SIGHAND.union(CloneFlags::INTO_CGROUP);
 }

@@ -1,8 +1,9 @@
-//! Forks: which process this is, among those that share what it had mapped.
+//! Fork detection: whether this process or one that it was forked from made
+//! something.
 //!
-//! A process id does not say: two processes of two PID namespaces can have
-//! the same one, and the second be a fork of the first.
-#![allow(unsafe_code, reason = "a mapping is reached by its address")]
+//! A process id does not tell: a fork in another PID namespace can have the
+//! same one.
+#![allow(unsafe_code, reason = "a mapping is accessed by its address")]
 
 use core::num::NonZeroU64;
 use core::ptr;
@@ -11,16 +12,17 @@ use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use rustix::mm::{Advice, MapFlags, ProtFlags};
 use rustix::mm::{madvise, mmap_anonymous, munmap};
 
-/// One page of any size is at least as long.
-const PAGE: usize = 4096;
+/// A page of any size is at least as large.
+const PAGE_SIZE: usize = 4096;
 
-/// The highest generation that this process or one above it was.
-static SEEN: AtomicU64 = AtomicU64::new(0);
+/// The highest generation of this process and those that it was forked from.
+static LAST_GENERATION: AtomicU64 = AtomicU64::new(0);
 
-/// Where a page lies that a fork finds filled with zeros.
-static MARK: AtomicPtr<AtomicU64> = AtomicPtr::new(ptr::null_mut());
+/// The address of a page that the kernel fills with zeros in a fork. Its first
+/// word holds this process's generation.
+static PAGE_ADDR: AtomicPtr<AtomicU64> = AtomicPtr::new(ptr::null_mut());
 
-/// A process, as far as it can be known which one it is.
+/// The process that made something, if it can be identified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Owner(Option<NonZeroU64>);
 
@@ -29,17 +31,17 @@ impl Owner {
         Owner(generation())
     }
 
-    /// Whether it is surely this process.
+    /// Whether it is certainly this process.
     pub(crate) fn is_this(self) -> bool {
         self.0.is_some() && self == Owner::this()
     }
 
-    /// Whether it is surely another one.
+    /// Whether it is another process, if both can be identified.
     pub(crate) fn is_another(self) -> bool {
         self != Owner::this()
     }
 
-    /// As it stands in an atomic; 0 if it is not known.
+    /// Returns it as a number for an atomic; 0 if it is unknown.
     pub(crate) fn number(self) -> u64 {
         self.0.map_or(0, NonZeroU64::get)
     }
@@ -49,50 +51,52 @@ impl Owner {
     }
 }
 
-/// A number that no process has from which this one was forked, and no fork
-/// of this one; `None` before Linux 4.14 (`MADV_WIPEONFORK`). It takes no
-/// lock that a fork could find locked for ever.
+/// Returns a number that differs from those of all processes that this one was
+/// forked from and of all its forks; `None` before Linux 4.14, which has no
+/// `MADV_WIPEONFORK`. It takes no lock, which a fork could inherit locked.
 fn generation() -> Option<NonZeroU64> {
-    let mark = mark()?;
-    if mark.load(Ordering::Acquire) == 0 {
-        // First seen, then taken: whoever is forked in between sees it too.
-        let next = SEEN.fetch_add(1, Ordering::AcqRel) + 1;
-        let (taken, seen) = (Ordering::AcqRel, Ordering::Acquire);
-        let _ = mark.compare_exchange(0, next, taken, seen);
+    let word = word()?;
+    if word.load(Ordering::Acquire) == 0 {
+        // The counter first, so a process that is forked in between has it.
+        let next = LAST_GENERATION.fetch_add(1, Ordering::AcqRel) + 1;
+        let (set, read) = (Ordering::AcqRel, Ordering::Acquire);
+        let _ = word.compare_exchange(0, next, set, read);
     }
-    NonZeroU64::new(mark.load(Ordering::Acquire))
+    NonZeroU64::new(word.load(Ordering::Acquire))
 }
 
-/// The page's first word. It is never unmapped.
-fn mark() -> Option<&'static AtomicU64> {
-    let at = MARK.load(Ordering::Acquire);
-    let at = if at.is_null() { wiped()? } else { at };
-    // SAFETY: an aligned word of a mapping that is never unmapped, zeros at
-    // first, and only ever reached as an atomic.
+/// Returns the page's first word. The page is never unmapped.
+fn word() -> Option<&'static AtomicU64> {
+    let at = PAGE_ADDR.load(Ordering::Acquire);
+    let at = if at.is_null() { map_page()? } else { at };
+    // SAFETY: an aligned word of a mapping that is never unmapped, zero at
+    // first, to which all accesses are atomic.
     Some(unsafe { &*at })
 }
 
 /// Maps the page, unless another thread was first.
-fn wiped() -> Option<*mut AtomicU64> {
+fn map_page() -> Option<*mut AtomicU64> {
     let prot = ProtFlags::READ | ProtFlags::WRITE;
     let null = ptr::null_mut();
-    // SAFETY: a fresh mapping, at an address of the kernel's choice, takes
-    // nobody's memory.
-    let page = unsafe { mmap_anonymous(null, PAGE, prot, MapFlags::PRIVATE) };
+    // SAFETY: a new mapping, at an address that the kernel chooses, replaces
+    // no other memory.
+    let page =
+        unsafe { mmap_anonymous(null, PAGE_SIZE, prot, MapFlags::PRIVATE) };
     let page = page.ok()?;
-    // SAFETY: the advice is about the mapping just made, and drops nothing
-    // from this process.
-    let wiped = unsafe { madvise(page, PAGE, Advice::LinuxWipeOnFork) };
-    let (own, null) = (page.cast(), ptr::null_mut());
-    let (taken, seen) = (Ordering::AcqRel, Ordering::Acquire);
+    // SAFETY: the advice is about the new mapping, and changes its contents
+    // only in forks.
+    let wiped = unsafe { madvise(page, PAGE_SIZE, Advice::LinuxWipeOnFork) };
+    let (new, null) = (page.cast(), ptr::null_mut());
+    let (set, read) = (Ordering::AcqRel, Ordering::Acquire);
     let first = match wiped {
-        Ok(()) => MARK.compare_exchange(null, own, taken, seen),
+        Ok(()) => PAGE_ADDR.compare_exchange(null, new, set, read),
         Err(_) => Err(null),
     };
     if let Err(first) = first {
-        // SAFETY: the mapping was made above, and nobody was told of it.
-        let _ = unsafe { munmap(page, PAGE) };
+        // SAFETY: the mapping was made above, and no other code has its
+        // address.
+        let _ = unsafe { munmap(page, PAGE_SIZE) };
         return (!first.is_null()).then_some(first);
     }
-    Some(own)
+    Some(new)
 }

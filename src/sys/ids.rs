@@ -1,17 +1,17 @@
-//! Ids: a change of ids that holds for all threads of the process.
+//! Changing the ids of all threads of the process.
 //!
-//! The kernel has ids for each thread; libc asks every thread to change
-//! them, by a signal of its own, and returns when all have.
-#![allow(unsafe_code, reason = "calls libc by raw arguments")]
+//! The kernel has ids for each thread. libc sends every thread a signal of its
+//! own, whose handler changes them, and returns when all have.
+#![allow(unsafe_code, reason = "calls libc with raw arguments")]
 
 use super::Errno;
 
-/// Changes ids as libc does, where `nr` is a call that does; else `None`,
-/// and nothing is done. The result is as the kernel gives it.
+/// Makes the call through libc if `nr` changes ids; otherwise returns `None`
+/// and does nothing. The result is in the kernel's form.
 ///
-/// Where the process has one thread it is one system call. Threads that libc
-/// does not know (a raw clone made them) keep theirs. libc ends the process
-/// where one thread may make the change and another may not.
+/// With one thread it is one system call. Threads that libc does not know, made
+/// by a raw clone, keep their ids. libc aborts the process if the change
+/// succeeds in one thread and fails in another.
 ///
 /// # Safety
 ///
@@ -24,7 +24,7 @@ pub(crate) unsafe fn change(nr: i64, args: [u64; 6]) -> Option<i64> {
         libc::SYS_setgroups => {
             let at = usize::try_from(args[1]).unwrap_or_default();
             let at = core::ptr::with_exposed_provenance(at);
-            // SAFETY: the caller's word: so many ids stand there.
+            // SAFETY: the caller guarantees that so many ids are there.
             unsafe { libc::setgroups(a as usize, at) }
         }
         // SAFETY: takes three numbers.
@@ -36,10 +36,10 @@ pub(crate) unsafe fn change(nr: i64, args: [u64; 6]) -> Option<i64> {
     if result == 0 {
         return Some(0);
     }
-    // SAFETY: takes nothing; it is safe in C.
+    // SAFETY: the function takes no arguments and has no preconditions.
     let at = unsafe { libc::__errno_location() };
-    // SAFETY: the address of this thread's own errno, which lives as long as
-    // the thread does.
+    // SAFETY: the address of this thread's errno, which is valid as long as
+    // the thread exists.
     let errno = unsafe { at.read() };
     Some(-i64::from(Errno::from_raw_os_error(errno).0))
 }

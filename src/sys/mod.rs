@@ -1,7 +1,8 @@
 //! The kernel: system calls that rustix does not offer, and ABI structures.
 //!
-//! Both processes may look here. Knows nothing of the rest of the crate.
-//! What is absent: errno (it lives in a register), allocation, locks.
+//! Both processes run code of this folder, and it uses nothing of the rest of
+//! the crate. Absent: libc's errno (results are returned as the kernel gives
+//! them), allocation, locks.
 
 pub(crate) mod abi;
 pub(crate) mod arch;
@@ -18,25 +19,25 @@ pub use flags::CloneFlags;
 
 use core::num::NonZeroI32;
 
-/// The bits of a signed number, as registers and slots hold them.
+/// Returns the bits of a signed number, as registers and slots hold them.
 pub(crate) const fn bits(n: i64) -> u64 {
     u64::from_ne_bytes(n.to_ne_bytes())
 }
 
-/// The number that such bits mean.
+/// Returns the signed number of such bits.
 pub(crate) const fn number(bits: u64) -> i64 {
     i64::from_ne_bytes(bits.to_ne_bytes())
 }
 
 /// A process id that is always greater than zero.
 ///
-/// `kill(-1)` ends every process on the machine and `kill(0)` the caller's
-/// own group, so a number that may be either never gets this type.
+/// `kill(-1)` reaches every process on the machine and `kill(0)` the caller's
+/// process group; a value of this type is neither.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Pid(NonZeroI32);
 
 impl Pid {
-    /// The only way in: what a successful clone returned.
+    /// The only constructor, for the result of a clone.
     pub(crate) fn new(raw: i64) -> Option<Pid> {
         let raw = i32::try_from(raw).ok().filter(|n| *n > 0)?;
         NonZeroI32::new(raw).map(Pid)
@@ -52,7 +53,7 @@ impl Pid {
 pub(crate) enum CloneCall {
     /// clone3 (Linux 5.3).
     Clone3,
-    /// The legacy clone: no flag above 32 bits, no set_tid, no cgroup.
+    /// The legacy clone: no flags above 32 bits, no set_tid, no cgroup.
     Clone,
 }
 
@@ -67,7 +68,7 @@ impl CloneCall {
 
 /// A kernel error number, 1 to 4095, as [`errno(3)`] lists them.
 ///
-/// `Copy`, so that a hook can return one without allocating.
+/// It is `Copy`, so that a hook can return one without allocating.
 ///
 /// # Examples
 ///
@@ -84,7 +85,8 @@ impl CloneCall {
 pub struct Errno(pub(crate) i32);
 
 impl Errno {
-    /// An error number of libc's; one that no kernel gives becomes EINVAL.
+    /// Creates one from an error number. A number that is not in 1 to 4095
+    /// becomes EINVAL.
     #[must_use]
     pub const fn from_raw_os_error(number: i32) -> Errno {
         match number {
@@ -93,15 +95,16 @@ impl Errno {
         }
     }
 
-    /// The number.
+    /// Returns the error number.
     #[must_use]
     pub const fn raw_os_error(self) -> i32 {
         self.0
     }
 
-    /// After which the next file of a search is tried: there is no such
-    /// file, what holds it is gone, or its path is too long for one.
-    pub(crate) const ONWARD: [i32; 6] = [
+    /// The errors of exec after which a search tries the next candidate: the
+    /// file does not exist, its file system is unavailable, or its path is too
+    /// long.
+    pub(crate) const NEXT_CANDIDATE: [i32; 6] = [
         libc::ENOENT,
         libc::ENOTDIR,
         libc::ENODEV,
@@ -110,11 +113,11 @@ impl Errno {
         libc::ENAMETOOLONG,
     ];
 
-    pub(crate) fn is_passed(self) -> bool {
-        Errno::ONWARD.contains(&self.0)
+    pub(crate) fn tries_next(self) -> bool {
+        Errno::NEXT_CANDIDATE.contains(&self.0)
     }
 
-    /// What a raw result says, if it is an error.
+    /// Returns the error of a raw result, if it is one.
     pub(crate) fn of(result: i64) -> Option<Errno> {
         match i32::try_from(result) {
             Ok(n @ -4095..=-1) => Some(Errno(-n)),

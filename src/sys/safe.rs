@@ -1,4 +1,4 @@
-//! Safe: the async-signal-safe calls for hooks, none of them through libc.
+//! Async-signal-safe system calls for hooks, none of them through libc.
 #![allow(unsafe_code, reason = "each function makes one raw system call")]
 
 use core::ffi::CStr;
@@ -7,23 +7,23 @@ use super::abi::SIGSET_SIZE;
 use super::arch::syscall;
 use super::{Errno, bits};
 
-/// What becomes of a signal.
+/// The disposition of a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Disposition {
-    /// What the kernel does by itself (`SIG_DFL`).
+    /// The default action (`SIG_DFL`).
     Default,
-    /// Nothing (`SIG_IGN`). It stays so over exec.
+    /// The signal is ignored (`SIG_IGN`), after exec too.
     Ignore,
 }
 
 /// How a signal mask changes; signal `n` is bit `n - 1`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MaskChange {
-    /// These are blocked too.
+    /// Adds these to the blocked signals.
     Block(u64),
-    /// These are not blocked.
+    /// Removes these from the blocked signals.
     Unblock(u64),
-    /// These and no others are blocked.
+    /// Blocks these and no others.
     Set(u64),
 }
 
@@ -31,7 +31,7 @@ fn outcome(result: i64) -> Result<u64, Errno> {
     Errno::of(result).map_or(Ok(bits(result)), Err)
 }
 
-/// The calls whose arguments are numbers, none of them an address.
+/// The calls whose arguments are all numbers, no addresses.
 #[derive(Clone, Copy)]
 enum Plain {
     Getpid,
@@ -62,8 +62,8 @@ fn plain(call: Plain, args: [i64; 3]) -> Result<u64, Errno> {
         Plain::Prctl => libc::SYS_prctl,
     };
     let [a, b, c] = args.map(bits);
-    // SAFETY: clause 1 of `syscall`: no call of `Plain` takes an address;
-    // ioctl, prctl and fcntl are given requests whose argument is a number.
+    // SAFETY: clause 1 of `syscall`: no call of `Plain` takes an address; the
+    // requests given to ioctl, prctl and fcntl take a number.
     outcome(unsafe { syscall(nr, [a, b, c, 0, 0, 0]) })
 }
 
@@ -88,7 +88,7 @@ pub(crate) fn dup(from: i32) -> Result<i32, Errno> {
     fd(plain(Plain::Dup, [from.into(), 0, 0]))
 }
 
-/// dup3 refuses equal numbers; there the close-on-exec flag is cleared.
+/// For equal numbers, which dup3 refuses, clears the close-on-exec flag.
 pub(crate) fn dup2(from: i32, to: i32) -> Result<(), Errno> {
     if from == to {
         let setfd = i64::from(libc::F_SETFD);
@@ -161,11 +161,11 @@ pub(crate) fn write(fd: i32, bytes: &[u8]) -> Result<usize, Errno> {
     size(outcome(unsafe { syscall(libc::SYS_write, args) }))
 }
 
-/// Requests that take a number as it is.
+/// Requests whose argument is a number.
 const BY_VALUE: [u64; 4] =
     [libc::TIOCSCTTY, libc::TIOCNOTTY, libc::FIOCLEX, libc::FIONCLEX];
 
-/// Requests that read one int at an address.
+/// Requests whose argument is the address of an int.
 const BY_ADDRESS: [u64; 2] = [libc::TIOCSPGRP, libc::FIONBIO];
 
 pub(crate) fn ioctl(fd: i32, request: u64, value: i32) -> Result<(), Errno> {
@@ -178,13 +178,14 @@ pub(crate) fn ioctl(fd: i32, request: u64, value: i32) -> Result<(), Errno> {
     }
     let at = (&raw const value).expose_provenance() as u64;
     let args = [bits(fd.into()), request, at, 0, 0, 0];
-    // SAFETY: clause 1 of `syscall`: the requests listed read one int, and
+    // SAFETY: clause 1 of `syscall`: the listed requests read one int, and
     // `value` is one, alive to the end of this body.
     let result = unsafe { syscall(libc::SYS_ioctl, args) };
     outcome(result).map(drop)
 }
 
-/// Options that take a number, and leave memory and dumpable flag alone.
+/// Options that take a number and change neither memory nor the dumpable
+/// flag.
 const NUMBERS: [i32; 7] = [
     libc::PR_SET_PDEATHSIG,
     libc::PR_SET_NO_NEW_PRIVS,
@@ -214,7 +215,7 @@ pub(crate) fn sigaction(
     let at = action.as_ptr().expose_provenance() as u64;
     let args = [bits(signal.into()), at, 0, SIGSET_SIZE, 0, 0];
     // SAFETY: clause 1 of `syscall`: the call reads one kernel sigaction of
-    // 32 bytes, which `action` is; the handler is no address.
+    // 32 bytes, which `action` is; its handler is no function.
     let result = unsafe { syscall(libc::SYS_rt_sigaction, args) };
     outcome(result).map(drop)
 }
@@ -228,7 +229,7 @@ pub(crate) fn setrlimit(
     let at = limit.as_ptr().expose_provenance() as u64;
     let args = [0, u64::from(resource), at, 0, 0, 0];
     // SAFETY: clause 1 of `syscall`: the call reads one rlimit64, two
-    // words, and is given no place for the old one.
+    // words; the address for the old one is NULL.
     let result = unsafe { syscall(libc::SYS_prlimit64, args) };
     outcome(result).map(drop)
 }

@@ -1,4 +1,4 @@
-//! Waiting for one process: by its descriptor, else by its number.
+//! Waiting for one child: by its pidfd, else by its process id.
 #![allow(unsafe_code, reason = "each function makes one raw system call")]
 
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -7,7 +7,7 @@ use super::abi::SigInfo;
 use super::arch::syscall;
 use super::{Errno, Pid, bits};
 
-/// `CLD_DUMPED` and its fellows: how a child ended.
+/// How a child ended, as `siginfo_t` says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ended {
     /// `CLD_EXITED`, `CLD_KILLED` or `CLD_DUMPED`.
@@ -17,8 +17,8 @@ pub(crate) struct Ended {
 }
 
 impl Ended {
-    /// A classic wait status, taken apart.
-    pub(crate) fn of(status: i32) -> Ended {
+    /// From a wait status as `wait4` returns it.
+    pub(crate) fn from_wait_status(status: i32) -> Ended {
         if libc::WIFEXITED(status) {
             let status = libc::WEXITSTATUS(status);
             return Ended { code: libc::CLD_EXITED, status };
@@ -28,7 +28,7 @@ impl Ended {
         Ended { code, status: libc::WTERMSIG(status) }
     }
 
-    /// The same as a classic wait status: `WEXITSTATUS` and friends apply.
+    /// Returns the wait status, for `WEXITSTATUS` and its like.
     pub(crate) fn wait_status(self) -> i32 {
         match self.code {
             libc::CLD_EXITED => (self.status & 0xFF) << 8,
@@ -37,69 +37,69 @@ impl Ended {
         }
     }
 
-    /// The signal that ended the child, if one did.
+    /// Returns the signal that ended the child, if one did.
     pub(crate) fn signal(self) -> Option<i32> {
         (self.code != libc::CLD_EXITED).then_some(self.status)
     }
 }
 
-/// A process as a wait names it.
+/// The process that a wait is for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Target {
     pub(crate) pid: Pid,
     pub(crate) pidfd: Option<i32>,
 }
 
-/// Which children a wait sees.
+/// Which children a wait sees, in the terms of `wait(2)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Those whose end raises nothing: made with exit signal 0, and not
-    /// exec'd since.
-    Silent,
-    /// Ordinary ones too, whose end raises SIGCHLD.
+    /// "Clone" children only: created with exit signal 0 and not exec'd since,
+    /// so that their end raises no SIGCHLD.
+    Clone,
+    /// All children, those whose end raises SIGCHLD too.
     Any,
 }
 
 impl Kind {
     fn flag(self) -> i32 {
         match self {
-            Kind::Silent => libc::__WCLONE,
+            Kind::Clone => libc::__WCLONE,
             Kind::Any => libc::__WALL,
         }
     }
 }
 
-/// Whether another thread has reaped a child of ours, or the kernel has, as
-/// SIGCHLD is ignored: it may well do it again.
-static REAPED: AtomicBool = AtomicBool::new(false);
+/// Whether a child was reaped by other code of this process, or by the kernel
+/// as SIGCHLD is ignored. That may happen again.
+static REAPED_ELSEWHERE: AtomicBool = AtomicBool::new(false);
 
-pub(crate) fn others_reap() -> bool {
-    REAPED.load(Ordering::Relaxed)
+pub(crate) fn reaped_elsewhere() -> bool {
+    REAPED_ELSEWHERE.load(Ordering::Relaxed)
 }
 
-/// Takes note of an answer to a wait for a child that has not been reaped
-/// here.
-fn seen(answer: Result<Option<Ended>, Errno>, how: i32) {
-    // Not of that kind, else.
+/// Records whether the result of a wait for a child that this crate has not
+/// reaped shows that it was reaped elsewhere.
+fn note_reaped(result: Result<Option<Ended>, Errno>, how: i32) {
+    // Otherwise ECHILD may mean that the child is of the other kind.
     let any = how & libc::__WALL != 0;
-    if any && answer == Err(Errno(libc::ECHILD)) {
-        REAPED.store(true, Ordering::Relaxed);
+    if any && result == Err(Errno(libc::ECHILD)) {
+        REAPED_ELSEWHERE.store(true, Ordering::Relaxed);
     }
 }
 
-/// Waits for the end of a child. `Ok(None)`: it is still there. ECHILD: it
-/// is not a child of that kind, or somebody else has waited for it.
+/// Waits for the end of a child and reaps it. Returns `Ok(None)` if it has not
+/// ended, ECHILD if it is no child of that kind or was reaped elsewhere.
 ///
-/// By number only where there is no descriptor, or the kernel does not wait
-/// by one (before Linux 5.4), or a filter refuses that.
+/// The wait is by process id only where there is no pidfd, the kernel has no
+/// wait by pidfd (before Linux 5.4), or a seccomp filter refuses it.
 pub(crate) fn wait(
     target: Target,
     kind: Kind,
     block: bool,
 ) -> Result<Option<Ended>, Errno> {
     let how = kind.flag();
-    if let Some(answer) = by_descriptor(target, how, block) {
-        return answer;
+    if let Some(result) = wait_by_pidfd(target, how, block) {
+        return result;
     }
     let pid = i64::from(target.pid.get());
     match waitid(libc::P_PID, pid, how, block) {
@@ -108,66 +108,64 @@ pub(crate) fn wait(
     }
 }
 
-/// How a child has ended, if it has; it stays to be waited for. ECHILD: it is
-/// not of that kind, or somebody else has waited for it.
+/// As `wait` without blocking, but does not reap the child.
 pub(crate) fn peek(
     target: Target,
     kind: Kind,
 ) -> Result<Option<Ended>, Errno> {
-    look(target, kind.flag(), false)
+    wait_unreaped(target, kind.flag(), false)
 }
 
-/// As `peek`, once it has ended.
-pub(crate) fn await_end(
+/// Waits for the end of a child and does not reap it.
+pub(crate) fn wait_for_end(
     target: Target,
     kind: Kind,
 ) -> Result<Option<Ended>, Errno> {
-    look(target, kind.flag(), true)
+    wait_unreaped(target, kind.flag(), true)
 }
 
-fn look(
+fn wait_unreaped(
     target: Target,
     how: i32,
     block: bool,
 ) -> Result<Option<Ended>, Errno> {
     let how = how | libc::WNOWAIT;
-    by_descriptor(target, how, block).unwrap_or_else(|| {
+    wait_by_pidfd(target, how, block).unwrap_or_else(|| {
         waitid(libc::P_PID, target.pid.get().into(), how, block)
     })
 }
 
-/// The kernel's answer to a wait by descriptor. `None` if there is none to
-/// be had, and the number is the child's still, as nobody has reaped it: a
-/// number that another process has by now is not waited for.
-fn by_descriptor(
+/// Returns the result of a wait by pidfd, or `None` if it is not available
+/// and the process id is still the child's: after the child has been reaped
+/// elsewhere, another process may have the id.
+fn wait_by_pidfd(
     target: Target,
     how: i32,
     block: bool,
 ) -> Option<Result<Option<Ended>, Errno>> {
     let pidfd = target.pidfd?;
     match waitid(libc::P_PIDFD, pidfd.into(), how, block) {
-        // EINVAL: before Linux 5.4. The others are a filter's.
+        // EINVAL: before Linux 5.4. The others come from a seccomp filter.
         Err(Errno(libc::EINVAL | libc::ENOSYS | libc::EPERM))
-            if !waits_by_descriptor() =>
+            if !has_pidfd_wait() =>
         {
             is_reaped(pidfd).then_some(Err(Errno(libc::ECHILD)))
         }
         other => {
-            seen(other, how);
+            note_reaped(other, how);
             Some(other)
         }
     }
 }
 
-/// Whether the kernel itself answers to a wait by descriptor: EBADF for a
-/// number that no descriptor has.
-fn waits_by_descriptor() -> bool {
-    let none = waitid(libc::P_PIDFD, i32::MAX.into(), libc::__WALL, false);
-    none == Err(Errno(libc::EBADF))
+/// Whether waits by pidfd reach the kernel: EBADF for a closed descriptor.
+fn has_pidfd_wait() -> bool {
+    let result = waitid(libc::P_PIDFD, i32::MAX.into(), libc::__WALL, false);
+    result == Err(Errno(libc::EBADF))
 }
 
-/// Whether somebody has reaped the process of a pidfd, as signal 0 tells.
-/// False if a filter refuses that too.
+/// Whether the process of a pidfd has been reaped, as sending signal 0 shows.
+/// False if a seccomp filter refuses that too.
 fn is_reaped(pidfd: i32) -> bool {
     let args = [bits(i64::from(pidfd)), 0, 0, 0, 0, 0];
     // SAFETY: clause 1 of `syscall`: numbers, and no siginfo.
@@ -175,25 +173,25 @@ fn is_reaped(pidfd: i32) -> bool {
     Errno::of(result) == Some(Errno(libc::ESRCH))
 }
 
-/// Whether the number is the child's: nobody has reaped it, so that the
-/// kernel cannot have given it to another process. What was asked by number
-/// before this is an answer of the child's.
-pub(crate) fn keeps_its_number(target: Target) -> bool {
+/// Whether a child has not been reaped, so that its process id cannot belong
+/// to another process. What was read by process id before this call was then
+/// about the child.
+pub(crate) fn is_unreaped(target: Target) -> bool {
     match peek(target, Kind::Any) {
         Ok(_) => true,
         Err(Errno(libc::ECHILD)) => false,
-        // A filter refuses every wait.
+        // A seccomp filter refuses every wait.
         Err(_) => target.pidfd.is_none_or(|pidfd| !is_reaped(pidfd)),
     }
 }
 
-/// The signal that a child is stopped by, if it is; that stays to be waited
-/// for.
-pub(crate) fn stopped(target: Target) -> Option<i32> {
+/// Returns the signal that has stopped a child, if it is stopped. A later wait
+/// for stopped children still sees it.
+pub(crate) fn stop_signal(target: Target) -> Option<i32> {
     let how = Kind::Any.flag() | libc::WSTOPPED;
-    let seen = look(target, how, false).ok().flatten();
-    let seen = seen.filter(|seen| seen.code == libc::CLD_STOPPED);
-    seen.map(|seen| seen.status)
+    let change = wait_unreaped(target, how, false).ok().flatten();
+    let stop = change.filter(|change| change.code == libc::CLD_STOPPED);
+    stop.map(|stop| stop.status)
 }
 
 fn waitid(
@@ -236,14 +234,14 @@ fn wait4(pid: i64, how: i32, block: bool) -> Result<Option<Ended>, Errno> {
     let at = (&raw mut status).expose_provenance() as u64;
     loop {
         // SAFETY: clause 1 of `syscall`: the call writes one int, and
-        // `status` is one, alive to the end of this body; no usage is asked.
+        // `status` is one, alive to the end of this body; rusage is NULL.
         let result =
             unsafe { syscall(libc::SYS_wait4, [bits(pid), at, how, 0, 0, 0]) };
         match Errno::of(result) {
             Some(Errno(libc::EINTR)) => {}
             Some(errno) => return Err(errno),
             None if result == 0 => return Ok(None),
-            None => return Ok(Some(Ended::of(status))),
+            None => return Ok(Some(Ended::from_wait_status(status))),
         }
     }
 }
@@ -253,9 +251,10 @@ mod tests {
     use super::Ended;
 
     #[test]
-    fn a_wait_status_survives_being_taken_apart() {
+    fn a_wait_status_is_the_same_after_a_round_trip() {
         for status in [0, 0x100, 0xFF00, 9, 11, 11 | 0x80, 64] {
-            assert_eq!(Ended::of(status).wait_status(), status, "{status:#x}");
+            let ended = Ended::from_wait_status(status);
+            assert_eq!(ended.wait_status(), status, "{status:#x}");
         }
     }
 }

@@ -20,11 +20,11 @@ use skip::skip;
 const PARTS: [&str; 3] =
     ["offshoot_0_1_enter", "offshoot_0_1_walker", "offshoot_0_1_walker_end"];
 
-/// The same walker once more, behind what an image begins with.
-const IMAGE: [&str; 3] = [
-    "offshoot_0_1_image",
-    "offshoot_0_1_image_walker",
-    "offshoot_0_1_image_end",
+/// The second copy of the walker, after the entry of the helper.
+const HELPER: [&str; 3] = [
+    "offshoot_0_1_helper",
+    "offshoot_0_1_helper_walker",
+    "offshoot_0_1_helper_end",
 ];
 
 /// What a walker may have at most: its table is its program, so it does not
@@ -111,12 +111,12 @@ fn assemble(program: &str, flags: &[&str], name: &str) -> Option<PathBuf> {
     run.ok().filter(|output| output.status.success()).map(|_| object)
 }
 
-/// The walker that is copied into images is the walker, byte for byte.
+/// The two copies of the walker are equal, byte for byte.
 fn same_in_images(name: &str, path: &Path) {
-    let (own, image) = (code(path), parts(path, IMAGE));
+    let (own, image) = (code(path), parts(path, HELPER));
     assert!(own.walker == image.walker, "{name}: another walker");
     assert_eq!(image.relocations, 0, "{name}");
-    // Between the headers and the page's number, in `call::sheet`.
+    // Between the headers and the page's number, in `call::helper_table`.
     let room = 0x400 - 4 - (64 + 2 * 56);
     let size = image.entry.len() + image.walker.len();
     assert!(size <= room, "{name}: {size} bytes");

@@ -13,7 +13,7 @@ use crate::parent::std::{
     sync::Arc,
 };
 use crate::sys::Errno;
-use crate::sys::claim::{CLOSED, claim_or_end, gettid};
+use crate::sys::claim::{CLOSED, claim_or_exit, gettid};
 use crate::sys::safe::{self, Disposition, MaskChange};
 
 type Function =
@@ -89,7 +89,7 @@ unsafe extern "C" fn run(data: u64, mask: u64, owner: u64) -> i64 {
     if owner != 0 {
         // The program runs in another process by now, or never will.
         // SAFETY: the caller's word.
-        unsafe { claim_or_end(owner, gettid(), CLOSED) };
+        unsafe { claim_or_exit(owner, gettid(), CLOSED) };
     }
     failed
 }

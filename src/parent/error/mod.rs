@@ -39,7 +39,7 @@ impl Candidate {
 
     /// Whether what was said of it says that there is such a file.
     fn was_there(&self) -> bool {
-        self.errno.is_some_and(|errno| !Errno(errno).is_passed())
+        self.errno.is_some_and(|errno| !Errno(errno).tries_next())
     }
 
     /// The path that was tried.

@@ -5,7 +5,7 @@ use super::lower::Rows;
 use super::signals::GONE;
 use super::strategy::Strategy;
 use super::strings::StringTable;
-use crate::call::{Call, Check, ROW, local, onward, slot};
+use crate::call::{Call, Check, ROW, errno_bits, local, slot};
 use crate::parent::command::method::Engine;
 use crate::parent::plan::op::Str;
 use crate::sys::Errno;
@@ -33,13 +33,13 @@ impl Rows {
             (true, ..) => {}
             (_, false, _) => {
                 row.check = Check::Exec;
-                (row.want, row.or) = onward(&Errno::ONWARD);
+                (row.want, row.or) = errno_bits(&Errno::NEXT_CANDIDATE);
             }
             (_, true, false) => row.check = Check::May,
             // What has no format ends it here, for the shell.
             (_, true, true) => {
                 row.check = Check::Exec;
-                row.want = !onward(&[libc::ENOEXEC]).0;
+                row.want = !errno_bits(&[libc::ENOEXEC]).0;
                 // Not the bits that a stored errno has as well.
                 row.or = !0xFF;
             }

@@ -4,7 +4,7 @@ use super::signals::GONE;
 use super::strings::StringTable;
 use crate::parent::plan::op::Str;
 use crate::parent::std::vec::Vec;
-use crate::sys::abi::{SIGACTION_SIZE, STOPS};
+use crate::sys::abi::{SIGACTION_SIZE, STOP_SIGNALS};
 
 /// `SIG_DFL` as the kernel's `struct sigaction`.
 const SIG_DFL: [u8; 32] = [0; 32];
@@ -19,7 +19,7 @@ const SIGSYS: u64 = 1 << (libc::SIGSYS - 1);
 /// and "/".
 pub(super) fn opening(text: &mut Vec<u8>) {
     text.extend_from_slice(&SIG_DFL);
-    text.extend_from_slice(&STOPS.to_le_bytes());
+    text.extend_from_slice(&STOP_SIGNALS.to_le_bytes());
     text.extend_from_slice(&(-i64::from(libc::EAGAIN)).to_le_bytes());
     text.extend_from_slice(&SIGSYS.to_le_bytes());
     text.extend_from_slice(&GONE.to_le_bytes());

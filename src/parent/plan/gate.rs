@@ -16,16 +16,16 @@ impl Rows {
     pub(super) fn gate(&mut self) {
         self.death_signal(libc::SIGKILL);
         let told = self.call(libc::SYS_getppid, &[]);
-        told.store = slot::TOLD;
+        told.store = slot::GETPPID;
         told.check = Check::Skip;
         told.hop = ROW;
-        let args = [slot::TOLD_AT, slot::PARENT_AT].map(u64::from);
+        let args = [slot::GETPPID_ADDR, slot::PARENT_PID_ADDR].map(u64::from);
         let same = self.push(local::COMPARE, &[args[0], args[1], PID]);
         same.slots = 0b11;
         same.check = Check::Equal;
         let here = self.push(local::VALUE, &[gate::WAITING.into()]);
         here.store = slot::GATE;
-        let word = u64::from(slot::GATE_AT);
+        let word = u64::from(slot::GATE_ADDR);
         let wake = u64::from(libc::FUTEX_WAKE.unsigned_abs());
         self.call(libc::SYS_futex, &[word, wake, 1]).slots = 0b1;
         let wait = u64::from(libc::FUTEX_WAIT.unsigned_abs());
@@ -46,7 +46,7 @@ impl Rows {
 
     /// The gate's word is held by the child from here on, as the first is.
     pub(super) fn hold_gate(&mut self) {
-        let held = self.push(local::VALUE, &[slot::WORD.into()]);
+        let held = self.push(local::VALUE, &[slot::ROBUST_FUTEX.into()]);
         held.slots = 0b1;
         held.store = slot::GATE;
     }

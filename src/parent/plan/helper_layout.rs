@@ -3,9 +3,11 @@
 //!
 //! One segment, readable and executable, never writable: the header, the
 //! walker's bytes, the rows, the text and the lists, at the addresses that
-//! `call::sheet` says. What it writes lies in the page that it maps.
+//! `call::helper_table` says. What it writes lies in the page that it maps.
 
-use crate::call::helper_table::{BASE, LISTEN_PID, NUMBER, ROWS, places};
+use crate::call::helper_table::{
+    IMAGE_BASE, LISTEN_PID_ADDR, PAGE_FD_OFFSET, ROWS_OFFSET, addresses,
+};
 use crate::call::{Call, HelperTable};
 use crate::parent::error::{Cause, Error, Step};
 use crate::parent::std::vec::Vec;
@@ -48,13 +50,13 @@ impl<'a> HelperLayout<'a> {
         page: u32,
     ) -> HelperLayout<'a> {
         let text = plan.strings.text();
-        let (text_at, lists_at) = places(rows.len(), text.len());
+        let (text_at, lists_at) = addresses(rows.len(), text.len());
         lower::bind(rows, text_at, lists_at, 0);
         let mut lists = plan.strings.relocated(text_at);
         if plan.listens {
             let envp = usize::try_from(plan.strings.envp() / 8);
             if let Some(callback) = lists.get_mut(envp.unwrap_or_default()) {
-                *callback = LISTEN_PID;
+                *callback = LISTEN_PID_ADDR;
             }
         }
         HelperLayout { rows, text, lists, page }
@@ -89,20 +91,20 @@ impl<'a> HelperLayout<'a> {
         let error = |error| Error::new(Step::Plan, Cause::VerifyError(error));
         let sheet = HelperTable::new(self.rows, first, self.text, &self.lists);
         let sheet = sheet.map_err(error)?;
-        let (_, lists_at) = places(sheet.rows.len(), sheet.text.len());
-        let size = lists_at - BASE + 8 * sheet.lists.len() as u64;
+        let (_, lists_at) = addresses(sheet.rows.len(), sheet.text.len());
+        let size = lists_at - IMAGE_BASE + 8 * sheet.lists.len() as u64;
         let narrow = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
         file.clear();
         file.reserve_exact(narrow(size));
         header(file, size);
         file.extend_from_slice(code);
-        file.resize(narrow(NUMBER), 0);
+        file.resize(narrow(PAGE_FD_OFFSET), 0);
         file.extend_from_slice(&self.page.to_le_bytes());
         for row in sheet.rows {
             file.extend_from_slice(&row.bytes());
         }
         file.extend_from_slice(sheet.text);
-        file.resize(narrow(lists_at - BASE), 0);
+        file.resize(narrow(lists_at - IMAGE_BASE), 0);
         for callback in sheet.lists {
             file.extend_from_slice(&callback.to_le_bytes());
         }
@@ -126,15 +128,16 @@ fn header(file: &mut Vec<u8>, size: u64) {
     // An executable; it begins at its code.
     half(file, &[2, MACHINE]);
     word(file, &[1]);
-    long(file, &[BASE + CODE, HEADER, 0]);
+    long(file, &[IMAGE_BASE + CODE, HEADER, 0]);
     word(file, &[0]);
     half(file, &[64, 56, 2, 0, 0, 0]);
     // PT_LOAD, readable and executable: the whole file.
     word(file, &[1, 5]);
-    long(file, &[0, BASE, BASE, size, size, ALIGN]);
+    long(file, &[0, IMAGE_BASE, IMAGE_BASE, size, size, ALIGN]);
     // PT_GNU_STACK, readable and writable: no executable stack.
     word(file, &[0x6474_E551, 6]);
     long(file, &[0, 0, 0, 0, 0, 16]);
 }
 
-const _: () = assert!(CODE < NUMBER && NUMBER + 4 == ROWS);
+const _: () =
+    assert!(CODE < PAGE_FD_OFFSET && PAGE_FD_OFFSET + 4 == ROWS_OFFSET);

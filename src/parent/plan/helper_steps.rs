@@ -5,7 +5,9 @@ use super::Plan;
 use super::lower::Rows;
 use super::strings::StringTable;
 use crate::call::{Check, ROW, local, slot};
-use crate::sys::abi::{CAPS_SIZE, FUTEX_WAITERS, ROBUST_HEAD_SIZE, THREAD};
+use crate::sys::abi::{
+    CAPS_SIZE, FUTEX_WAITERS, ROBUST_HEAD_SIZE, THREAD_FLAGS,
+};
 use crate::sys::bits;
 
 impl Rows {
@@ -26,7 +28,7 @@ impl Rows {
         let (argv, envp) = plan.helper_lists;
         let flags = u64::from(libc::AT_EMPTY_PATH.unsigned_abs());
         let image = u64::from(plan.helper_fds[1]);
-        self.personality(slot::FLAT);
+        self.personality(slot::HELPER_PERSONALITY);
         let args = [image, empty, argv, envp, flags];
         let row = self.call(libc::SYS_execveat, &args);
         (row.texts, row.lists) = (0b0010, 0b1100);
@@ -35,7 +37,7 @@ impl Rows {
     /// An exec without a random stack does not move the stack that it has
     /// just filled: 5 us. What the program has is the caller's own again.
     fn personality(&mut self, of: u8) {
-        let flat = self.push(local::VALUE, &[slot::FLAT.into()]);
+        let flat = self.push(local::VALUE, &[slot::HELPER_PERSONALITY.into()]);
         flat.slots = 0b1;
         flat.check = Check::Skip;
         flat.hop = ROW;
@@ -50,10 +52,10 @@ impl Rows {
         self.call(libc::SYS_close, &[page]);
         self.mark_held(plan, u64::from(libc::FD_CLOEXEC.unsigned_abs()));
         let header = u64::from(plan.caps_header.start);
-        let scratch = u64::from(slot::SCRATCH_AT);
+        let scratch = u64::from(slot::SCRATCH_ADDR);
         let read = self.call(libc::SYS_capget, &[header, scratch]);
         (read.texts, read.slots) = (0b01, 0b10);
-        let args = [scratch, u64::from(slot::CAPS_AT), CAPS_SIZE];
+        let args = [scratch, u64::from(slot::CAPS_ADDR), CAPS_SIZE];
         let same = self.push(local::COMPARE, &args);
         same.slots = 0b11;
         same.check = Check::Equal;
@@ -68,10 +70,10 @@ impl Rows {
     /// to meet the same end. What both need of the kernel is called before
     /// there are two, so that neither fails where the other goes on.
     fn apart(&mut self) {
-        let peer = u64::from(slot::PEER_AT);
+        let peer = u64::from(slot::CLEAR_TID_ADDR);
         let wait = u64::from(libc::FUTEX_WAIT.unsigned_abs());
         let other = bits(-i64::from(libc::EAGAIN));
-        let wanted = self.push(local::VALUE, &[slot::APART.into()]);
+        let wanted = self.push(local::VALUE, &[slot::EXEC_IN_THREAD.into()]);
         wanted.slots = 0b1;
         wanted.check = Check::Skip;
         wanted.hop = 8 * ROW;
@@ -80,7 +82,7 @@ impl Rows {
         has_wait.slots = 0b1;
         has_wait.check = Check::Equal;
         has_wait.want = other;
-        let second = self.call(libc::SYS_clone, &[THREAD]);
+        let second = self.call(libc::SYS_clone, &[THREAD_FLAGS]);
         second.check = Check::Skip;
         second.hop = 2 * ROW;
         let sleeps = self.call(libc::SYS_futex, &[peer, wait, 1]);
@@ -90,24 +92,24 @@ impl Rows {
         let alone = self.push(local::VALUE, &[0]);
         alone.check = Check::Skip;
         alone.hop = 3 * ROW;
-        let head = u64::from(slot::SECOND_HEAD_AT);
+        let head = u64::from(slot::THREAD_HEAD_ADDR);
         let args = [head, ROBUST_HEAD_SIZE];
         self.call(libc::SYS_set_robust_list, &args).slots = 0b1;
         // The id that exec will give the second thread: the first one's.
-        let taken = self.push(local::VALUE, &[slot::WORD.into()]);
+        let taken = self.push(local::VALUE, &[slot::ROBUST_FUTEX.into()]);
         taken.slots = 0b1;
-        taken.store = slot::EXECED;
+        taken.store = slot::EXEC_FUTEX;
         // Last: from here on the second thread's death is seen.
         let own = self.call(libc::SYS_set_tid_address, &[peer]);
         own.slots = 0b1;
-        own.store = slot::SECOND;
+        own.store = slot::THREAD_FUTEX;
         own.or = FUTEX_WAITERS;
     }
 
     /// Makes a call that the parent wants to make, where a filter may kill
     /// whoever makes it: the parent has the same.
     fn ask_for_both(&mut self) {
-        let known = self.push(local::VALUE, &[slot::ENDING.into()]);
+        let known = self.push(local::VALUE, &[slot::MRELEASE.into()]);
         known.slots = 0b1;
         known.check = Check::Skip;
         known.want = 1;
@@ -115,7 +117,7 @@ impl Rows {
         let nobody = bits(-1);
         let asked = self.call(libc::SYS_process_mrelease, &[nobody, 0]);
         asked.check = Check::May;
-        asked.store = slot::ENDING;
+        asked.store = slot::MRELEASE;
     }
 
     /// What is open till the last exec is closed at the next, or is not.
@@ -134,7 +136,7 @@ impl Rows {
         let option = u64::from(libc::PR_SET_DUMPABLE.unsigned_abs());
         self.call(libc::SYS_prctl, &[option, 0]);
         let option = u64::from(libc::PR_SET_NAME.unsigned_abs());
-        let args = [option, u64::from(slot::COMM_AT)];
+        let args = [option, u64::from(slot::COMM_ADDR)];
         self.call(libc::SYS_prctl, &args).slots = 0b10;
         if plan.execs_apart() {
             self.apart();

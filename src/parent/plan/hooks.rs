@@ -18,12 +18,13 @@ const HOOKS: u64 = 4;
 impl Rows {
     pub(super) fn hook(&mut self, n: u16, plan: &Plan, strategy: Strategy) {
         if n == 0 && !strategy.in_place {
-            self.call(libc::SYS_gettid, &[]).store = slot::BEFORE;
+            self.call(libc::SYS_gettid, &[]).store = slot::HOOK_THREAD;
         }
-        let [mask, owner] = [slot::MASK_AT, slot::OWNER_AT].map(u64::from);
+        let [mask, owner] =
+            [slot::SIGMASK_ADDR, slot::CLAIM_ADDR].map(u64::from);
         let owner = if strategy.in_place { 0 } else { owner };
         let args = [HOOKS + u64::from(n), mask, owner];
-        let row = self.push(local::HOOK, &args);
+        let row = self.push(local::CALLBACK, &args);
         row.slots = if strategy.in_place { 0b010 } else { 0b110 };
         // A panic's mark is no errno.
         row.check = Check::Equal;
@@ -39,12 +40,13 @@ impl Rows {
     fn go_on(&mut self, strategy: Strategy) {
         let shares = strategy.engine == Engine::Suspended;
         let callback = if shares { CHILD } else { FIRST };
-        let args = [callback, slot::OWNER_AT.into(), slot::BEFORE.into()];
-        self.push(local::HOOK, &args).slots = 0b110;
+        let args =
+            [callback, slot::CLAIM_ADDR.into(), slot::HOOK_THREAD.into()];
+        self.push(local::CALLBACK, &args).slots = 0b110;
         if strategy.engine == Engine::Copied {
             self.register();
         }
-        let through = self.push(local::VALUE, &[slot::OWNER.into()]);
-        (through.slots, through.store) = (0b1, slot::AFTER);
+        let through = self.push(local::VALUE, &[slot::CLAIM.into()]);
+        (through.slots, through.store) = (0b1, slot::HOOKS_DONE);
     }
 }

@@ -61,7 +61,7 @@ impl Rows {
 
     /// Real, effective and saved id must all be `id`.
     fn read_back(&mut self, nr: libc::c_long, id: u32) {
-        let places = [0, 1, 2].map(|n| u64::from(slot::IDS_AT + n));
+        let places = [0, 1, 2].map(|n| u64::from(slot::IDS_ADDR + n));
         self.call(nr, &places).slots = 0b111;
         for n in 0..3 {
             let row = self.push(local::VALUE, &[u64::from(slot::IDS + n)]);

@@ -67,7 +67,7 @@ pub(crate) fn bind(rows: &mut [Call], text: u64, lists: u64, callbacks: u64) {
                 *arg += text;
             } else if row.lists & (1 << i) != 0 {
                 *arg += lists;
-            } else if row.nr == local::HOOK && i == 0 {
+            } else if row.nr == local::CALLBACK && i == 0 {
                 *arg = callbacks + 16 * *arg;
             }
         }
@@ -179,7 +179,7 @@ impl Rows {
     /// A walk over the list of open descriptors, where there is no
     /// `close_range` (before Linux 5.9, or refused).
     fn list(&mut self, callback: u64, from: u64, to: u64) -> &mut Call {
-        self.push(local::HOOK, &[callback, from, to])
+        self.push(local::CALLBACK, &[callback, from, to])
     }
 
     pub(super) fn watch(&mut self, plan: &Plan) {
@@ -191,11 +191,11 @@ impl Rows {
 
     /// The kernel wakes the parent at this process's exec or death.
     pub(super) fn register(&mut self) {
-        let head = u64::from(slot::HEAD_AT);
+        let head = u64::from(slot::ROBUST_HEAD_ADDR);
         let args = [head, ROBUST_HEAD_SIZE];
         self.call(libc::SYS_set_robust_list, &args).slots = 0b1;
         let taken = self.call(libc::SYS_gettid, &[]);
-        taken.store = slot::WORD;
+        taken.store = slot::ROBUST_FUTEX;
         taken.or = FUTEX_WAITERS;
     }
 
@@ -231,7 +231,7 @@ impl Rows {
 
     /// "0" is the writer itself.
     fn join_cgroup(&mut self) {
-        let group = u64::from(slot::CGROUP);
+        let group = u64::from(slot::CGROUP_PROCS);
         let zero = u64::from(StringTable::ZERO.start);
         let row = self.call(libc::SYS_write, &[group, zero, 1]);
         row.slots = 0b1;
@@ -274,10 +274,11 @@ impl Rows {
         for (from, to) in fds::gaps(&plan.kept(strategy)) {
             let from = u64::from(from);
             let last = to.is_none();
-            let to = u64::from(to.unwrap_or(slot::LAST.into()));
+            let to = u64::from(to.unwrap_or(slot::LAST_SOURCE.into()));
             if last {
                 // Nothing is there, most often.
-                let some = self.push(local::VALUE, &[slot::LAST.into()]);
+                let some =
+                    self.push(local::VALUE, &[slot::LAST_SOURCE.into()]);
                 some.slots = 0b1;
                 some.check = Check::Skip;
                 some.hop = ROW;
@@ -322,7 +323,7 @@ impl Rows {
         self.call(libc::SYS_getpid, &[]).store = pid;
         let digits = self.push(local::DECIMAL, &[pid.into()]);
         digits.slots = 0b1;
-        digits.store = slot::DIGITS;
+        digits.store = slot::LISTEN_PID_DIGITS;
         digits.check = Check::May;
     }
 }

@@ -32,7 +32,7 @@ impl Rows {
     pub(super) fn clear_handlers(&mut self) {
         const LAST_SIGNAL: u8 = 64;
         let kept = [libc::SIGKILL, libc::SIGSTOP];
-        let at = u64::from(slot::SCRATCH_AT);
+        let at = u64::from(slot::SCRATCH_ADDR);
         for signal in 1..=LAST_SIGNAL {
             if kept.contains(&i32::from(signal)) {
                 continue;
@@ -57,9 +57,12 @@ impl Rows {
     /// there was one, as there are three such signals. A filter that refuses
     /// it leaves things as they are.
     fn take_stops(&mut self) {
-        self.take_stop().store = slot::STOP;
-        let args =
-            [slot::STOP_AT.into(), u64::from(StringTable::NONE.start), 8];
+        self.take_stop().store = slot::STOP_SIGNAL;
+        let args = [
+            slot::STOP_SIGNAL_ADDR.into(),
+            u64::from(StringTable::NONE.start),
+            8,
+        ];
         let none = self.push(local::COMPARE, &args);
         (none.slots, none.texts) = (0b01, 0b10);
         none.check = Check::Skip;
@@ -96,9 +99,9 @@ impl Rows {
             let look = self.call(libc::SYS_faccessat, &args);
             look.texts = 0b10;
             look.check = Check::May;
-            look.store = slot::STOP;
+            look.store = slot::STOP_SIGNAL;
             let gone = u64::from(StringTable::GONE.start);
-            let args = [slot::STOP_AT.into(), gone, 8];
+            let args = [slot::STOP_SIGNAL_ADDR.into(), gone, 8];
             let there = self.push(local::COMPARE, &args);
             (there.slots, there.texts) = (0b01, 0b10);
             there.check = Check::Skip;
@@ -117,7 +120,7 @@ impl Rows {
             self.take_stops();
         }
         let how = u64::from(libc::SIG_SETMASK.unsigned_abs());
-        let args = [how, u64::from(slot::MASK_AT), 0, SIGSET_SIZE];
+        let args = [how, u64::from(slot::SIGMASK_ADDR), 0, SIGSET_SIZE];
         self.call(libc::SYS_rt_sigprocmask, &args).slots = 0b10;
     }
 }

@@ -18,7 +18,7 @@ use crate::parent::std::os::fd::{AsRawFd, OwnedFd};
 use crate::parent::support::{self, Proven};
 use crate::sys::abi::SET_IDS;
 use crate::sys::call::{capabilities, saved_ids_are_effective};
-use crate::sys::wait::others_reap;
+use crate::sys::wait::reaped_elsewhere;
 use crate::sys::{CloneCall, CloneFlags};
 
 use rustix::event::{EventfdFlags, eventfd};
@@ -65,7 +65,7 @@ impl Attempt {
             kept: None,
             source_end: 3,
             rights: [0; 3],
-            apart: plan.execs_apart() && others_reap(),
+            apart: plan.execs_apart() && reaped_elsewhere(),
             pidfd: true,
             may_lack_pidfd: true,
             budget: Budget::default(),
@@ -188,7 +188,7 @@ impl Attempt {
         LaunchArgs {
             clone_call: self.strategy.clone_call,
             flags: self.flags,
-            without: self.absent(),
+            omitted_flags: self.absent(),
             probe_fd: self.kept.or(own),
             cgroup: born.map(Group::number),
             tids: &prepared.plan.set_tid,

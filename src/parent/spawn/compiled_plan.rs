@@ -6,7 +6,7 @@ use super::source_fds::SourceFds;
 use super::status_page::{HelperImage, keep_rows, spare_rows};
 use crate::call::{Call, Callback, Table, number};
 use crate::launch::CALLBACKS;
-use crate::launch::isolated::Inside;
+use crate::launch::isolated::HelperRows;
 use crate::parent::command::method::Engine;
 use crate::parent::error::{Cause, Error, Step};
 use crate::parent::plan::helper_layout::HelperLayout;
@@ -92,10 +92,10 @@ impl CompiledPlan {
     }
 
     /// Which rows the image runs.
-    pub(super) fn within(&self) -> Inside {
+    pub(super) fn within(&self) -> HelperRows {
         let execs = [libc::SYS_execve, libc::SYS_execveat].map(number);
         let exec = self.inside().iter().find(|row| execs.contains(&row.nr));
-        Inside {
+        HelperRows {
             first: self.first().unwrap_or_default().into(),
             exec: exec.map_or(u32::MAX, |row| row.row.into()),
         }

@@ -174,7 +174,7 @@ pub(super) fn is_trapped(
     let sigsys = ended.and_then(Ended::signal) == Some(libc::SIGSYS);
     // Without a filter somebody has sent it.
     let sigsys = sigsys && is_filtered();
-    let row = compiled.row(row).filter(|row| row.nr != local::HOOK);
+    let row = compiled.row(row).filter(|row| row.nr != local::CALLBACK);
     sigsys && row.is_some()
 }
 

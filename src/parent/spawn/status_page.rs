@@ -11,7 +11,7 @@ use super::compiled_plan::CompiledPlan;
 use super::prepared::Prepared;
 use super::source_fds::SourceFds;
 use crate::call::{Block, Call, slot};
-use crate::launch::shared::{PAGE_SIZE, Shared};
+use crate::launch::shared_block::{PAGE_SIZE, SharedBlock};
 use crate::launch::{self, helper_code};
 use crate::parent::error::{Error, Step};
 use crate::parent::plan::helper_layout::{HelperContents, HelperLayout};
@@ -33,7 +33,7 @@ use crate::sys::fork_detection::Owner;
 #[derive(Debug)]
 pub(super) struct StatusPage {
     fd: ReservedFd,
-    pub(super) shared: Shared,
+    pub(super) shared: SharedBlock,
     /// Above it and the image it was first used with, from its second use
     /// on: what is made for a launch may have a lower number by then.
     probe_fd: Option<ReservedFd>,
@@ -55,7 +55,7 @@ impl StatusPage {
         fallocate(&file, flags, 0, PAGE_SIZE as u64).map_err(fail)?;
         let fd = source_fds.move_off_helper_targets(file).map_err(fail)?;
         let file = fd.fd().ok_or_else(|| fail(Errno::BADF))?;
-        let shared = Shared::over(file);
+        let shared = SharedBlock::map_file(file);
         let shared = shared.map_err(|e| Error::os(Step::Image, e.0))?;
         Ok(StatusPage {
             fd,
@@ -371,11 +371,12 @@ pub(super) fn init_block(block: &mut Block, rights: [u64; 3], apart: bool) {
     block.set(slot::COMM + 1, letters(8, 7));
     let free = !is_filtered();
     if let Some(own) = free.then(personality).flatten() {
-        block.set(slot::FLAT, u64::from(own | ADDR_NO_RANDOMIZE));
+        block
+            .set(slot::HELPER_PERSONALITY, u64::from(own | ADDR_NO_RANDOMIZE));
         block.set(slot::PERSONALITY, own.into());
     }
-    block.set(slot::ENDING, refused().mrelease.into());
-    block.set(slot::APART, apart.into());
+    block.set(slot::MRELEASE, refused().mrelease.into());
+    block.set(slot::EXEC_IN_THREAD, apart.into());
     for (n, word) in (slot::CAPS..).zip(rights) {
         block.set(n, word);
     }

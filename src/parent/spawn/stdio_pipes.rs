@@ -124,7 +124,7 @@ impl StdioPipes {
             block.set(n, fd.into());
         }
         if let Some(procs) = &launch_fds.procs {
-            block.set(slot::CGROUP, number(procs.as_raw_fd()));
+            block.set(slot::CGROUP_PROCS, number(procs.as_raw_fd()));
         }
         if let (Some(page), Some(image)) = (&launch_fds.page, launch_fds.image)
         {
@@ -132,7 +132,7 @@ impl StdioPipes {
             block.set(slot::HELPER, image.into());
         }
         block.set(slot::SOURCE_END, number(launch_fds.source_end));
-        block.set(slot::LAST, number(launch_fds.last));
+        block.set(slot::LAST_SOURCE, number(launch_fds.last));
         block
     }
 }

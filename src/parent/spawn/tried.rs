@@ -55,7 +55,7 @@ impl Prepared {
             true => first(result, &tried),
             false => shortest(result, &tried),
         };
-        let passed = Errno::of(result).is_some_and(Errno::is_passed);
+        let passed = Errno::of(result).is_some_and(Errno::tries_next);
         let refused = if passed && denied != 0 {
             Some(Errno(libc::EACCES))
         } else {
@@ -93,7 +93,7 @@ impl Prepared {
         tried: &[Candidate],
         errno: i32,
     ) -> Cause {
-        let passed = Errno(errno).is_passed();
+        let passed = Errno(errno).tries_next();
         let given = self.program();
         let shut = given.is_some_and(|given| given.target.is_none());
         if passed && shut && !compiled.strategy.no_execveat {
@@ -133,14 +133,14 @@ impl Prepared {
         let path = PathBuf::from(self.plan.strings.get(path));
         let there = match self.view().file(&path) {
             Ok(_) => true,
-            Err(e) => !Errno(e.raw_os_error()).is_passed(),
+            Err(e) => !Errno(e.raw_os_error()).tries_next(),
         };
         if there {
             return made;
         }
         // An image that exits says why: one that just exited was the program,
         // which may have removed its own file.
-        match pidfd.and_then(reaped_status).map(Ended::of) {
+        match pidfd.and_then(reaped_status).map(Ended::from_wait_status) {
             Some(ended) if ended.signal().is_some() => {
                 Outcome::Died { row, ended: Some(ended), pidfd }
             }
@@ -193,7 +193,7 @@ impl Prepared {
         errno: i32,
     ) -> Option<(PathBuf, i32)> {
         let denied = errno == libc::EACCES;
-        if !denied && !Errno(errno).is_passed() {
+        if !denied && !Errno(errno).tries_next() {
             return None;
         }
         let view = self.view();

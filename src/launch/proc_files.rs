@@ -1,25 +1,25 @@
-//! Execd: whether a child has become another program, by what /proc says.
+//! Files of `/proc/PID`: whether a child has exec'd, and its name.
 
 use core::ffi::CStr;
 
 use crate::sys::{Pid, safe};
 
-/// `PF_FORKNOEXEC` of the kernel's: forked, and no exec since. It is the
-/// seventh field behind the name in `/proc/PID/stat` ([`proc_pid_stat(5)`]).
+/// The kernel's `PF_FORKNOEXEC`: forked and not exec'd since. The flags are
+/// the seventh field after the name in `/proc/PID/stat` ([`proc_pid_stat(5)`]).
 ///
 /// [`proc_pid_stat(5)`]: https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html
 const NO_EXEC: u64 = 0x40;
 const FLAGS: usize = 6;
 
-/// Whether a child that nobody has waited for has exec'd since it was made;
-/// `None` if that cannot be read.
+/// Whether a child that has not been reaped has exec'd since it was cloned;
+/// `None` if /proc cannot be read.
 pub(super) fn has_execd(pid: Pid) -> Option<bool> {
     let mut stat = [0u8; 256];
     let stat = read(pid, b"/stat", &mut stat)?;
     flags_in(stat).map(|flags| flags & NO_EXEC == 0)
 }
 
-/// What a file of `/proc/PID` says, as far as there is room.
+/// Reads the start of a file of `/proc/PID` into `bytes`.
 pub(super) fn read<'a>(
     pid: Pid,
     file: &[u8],
@@ -46,7 +46,7 @@ pub(super) fn read<'a>(
 }
 
 fn flags_in(stat: &[u8]) -> Option<u64> {
-    // A name may hold anything.
+    // A name may contain any byte, parentheses and spaces too.
     let name = stat.iter().rposition(|byte| *byte == b')')?;
     let mut fields = stat.get(name + 2..)?.split(|byte| *byte == b' ');
     let flags = fields.nth(FLAGS)?;
@@ -59,7 +59,7 @@ mod tests {
     use crate::sys::{Pid, safe};
 
     #[test]
-    fn the_flags_stand_behind_a_name_of_any_kind() {
+    fn the_flags_follow_a_name_of_any_bytes() {
         let stat = b"7 (a) b) R 1 7 7 0 -1 4194368 97 0";
         assert_eq!(flags_in(stat), Some(4_194_368));
         for short in [&b""[..], b"7 (a", b"7 (a)", b"7 (a) R 1 7 7 0 -1"] {

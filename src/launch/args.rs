@@ -1,0 +1,118 @@
+//! `LaunchArgs`: what one launch asks of the kernel beside its table.
+
+use super::environ::Environ;
+use super::gate::Gate;
+use crate::call::{Block, number, slot};
+use crate::sys::abi::CloneArgs;
+use crate::sys::arch::clone_arguments;
+use crate::sys::safe::getpid;
+use crate::sys::{CloneCall, CloneFlags, bits};
+
+/// What the kernel is asked for beside the table.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LaunchArgs<'a> {
+    pub(crate) clone_call: CloneCall,
+    pub(crate) flags: CloneFlags,
+    /// Flags that the engine has by default and this launch leaves out.
+    pub(crate) omitted_flags: CloneFlags,
+    /// A descriptor at or above [`slot::SOURCE_END`]. Without one the child's
+    /// pidfd takes its place: it is created after the pipes, so its number is
+    /// higher unless lower numbers were free.
+    pub(crate) probe_fd: Option<i32>,
+    /// The control group that the child is created in.
+    pub(crate) cgroup: Option<i32>,
+    /// The child's process ids, the innermost namespace's first.
+    pub(crate) tids: &'a [i32],
+    /// The environment of this launch, if the table uses one.
+    pub(crate) environ: Option<Environ<'a>>,
+    /// What the parent does while the child waits, if the table has a gate.
+    pub(crate) gate: Option<Gate<'a>>,
+}
+
+impl<'a> LaunchArgs<'a> {
+    /// Adds an engine's own flags, those that the clone call supports.
+    pub(super) fn with_engine_flags(self, own: CloneFlags) -> LaunchArgs<'a> {
+        let flags = self.flags.union(own).difference(self.omitted_flags);
+        LaunchArgs { flags: flags.within(self.clone_call), ..self }
+    }
+
+    /// Fills the slots that every launch uses. `base` is the block's address
+    /// in the child.
+    pub(super) fn fill_slots(self, block: &mut Block, base: *mut Block) {
+        let address = |n| Block::slot_address(base, n);
+        if let Some(probe_fd) = self.probe_fd {
+            block.set(slot::PROBE_FD, bits(i64::from(probe_fd)));
+        }
+        // A kernel before 5.2 ignores CLONE_PIDFD and writes nothing.
+        block.set(self.pidfd_slot(), bits(-1));
+        for (holder, slot, _) in slot::ADDRESSES {
+            block.set(holder, address(slot));
+        }
+        if let Some(environ) = self.environ {
+            environ.fill_slots(block, base);
+        }
+        let node = address(slot::ROBUST_NODE);
+        let head = address(slot::ROBUST_HEAD);
+        block.set(slot::ROBUST_NODE, head);
+        block.set(slot::ROBUST_HEAD, node);
+        let futex = address(slot::ROBUST_FUTEX);
+        block.set(slot::ROBUST_HEAD + 1, futex.wrapping_sub(node));
+        if self.gate.is_some() {
+            block.set(slot::ROBUST_NODE, address(slot::GATE_NODE));
+            block.set(slot::GATE_NODE, head);
+            block.set(slot::PARENT_PID, getpid().into());
+        }
+    }
+
+    /// Returns the slot that the kernel writes the pidfd to.
+    pub(super) fn pidfd_slot(self) -> u8 {
+        match self.probe_fd {
+            Some(_) => slot::PIDFD,
+            None => slot::PROBE_FD,
+        }
+    }
+
+    /// Returns the system call and its arguments for
+    /// [`crate::child::enter`], for a child without a stack of its own. With
+    /// clone3 the kernel reads `clone_args`.
+    ///
+    /// The exit signal is 0 unless `exit_signal` is another: until exec the
+    /// child's death raises no SIGCHLD and only a wait with `__WCLONE` or
+    /// `__WALL` sees it; exec sets it to SIGCHLD.
+    pub(super) fn system_call(
+        self,
+        clone_args: &mut CloneArgs,
+        pidfd: u64,
+        exit_signal: u64,
+    ) -> (u64, [u64; 5]) {
+        let flags = self.flags.bits();
+        let wanted = self.flags.contains(CloneFlags::PIDFD);
+        let pidfd = if wanted { pidfd } else { 0 };
+        if self.clone_call == CloneCall::Clone {
+            let nr = u64::from(number(libc::SYS_clone));
+            let flags = flags | exit_signal;
+            return (nr, clone_arguments(flags, 0, pidfd, 0, 0));
+        }
+        let mut size = CloneArgs::SIZE_VER0;
+        *clone_args = CloneArgs { flags, pidfd, exit_signal, ..*clone_args };
+        if !self.tids.is_empty() {
+            size = CloneArgs::SIZE_VER1;
+            clone_args.set_tid = self.tids.as_ptr().expose_provenance() as u64;
+            clone_args.set_tid_size = self.tids.len() as u64;
+        }
+        if let Some(cgroup) = self.cgroup {
+            size = CloneArgs::SIZE_VER2;
+            clone_args.flags |= CloneFlags::INTO_CGROUP.bits();
+            clone_args.cgroup = bits(i64::from(cgroup));
+        }
+        let nr = u64::from(number(libc::SYS_clone3));
+        let at = core::ptr::from_mut(clone_args).expose_provenance() as u64;
+        (nr, [at, size, 0, 0, 0])
+    }
+}
+
+/// The descriptor that the kernel wrote into the low half of a slot.
+pub(super) fn fd_in(slot: u64) -> Option<i32> {
+    let low = u32::try_from(slot & u64::from(u32::MAX)).ok()?;
+    i32::try_from(low).ok()
+}

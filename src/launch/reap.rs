@@ -1,0 +1,61 @@
+//! Reaping: what became of a child, and a wait for one that did not exec.
+
+use super::hook_forks;
+use super::outcome::Outcome;
+use crate::call::{Block, Table, number};
+use crate::sys::call::pidfd_open;
+use crate::sys::wait::{Kind, Target, peek, wait};
+use crate::sys::{Errno, Pid};
+
+/// Returns the number of a table's first row that execs.
+pub(super) fn first_exec_row(table: &Table<'_>) -> u32 {
+    let execs = [libc::SYS_execve, libc::SYS_execveat].map(number);
+    let exec = table.rows().iter().find(|row| execs.contains(&row.nr));
+    exec.map_or(u32::MAX, |row| row.row.into())
+}
+
+/// Returns the outcome of a child that has exec'd or is about to end, and
+/// reaps it if it did not exec.
+///
+/// Before exec only a wait with `__WCLONE` or `__WALL` sees the child, so
+/// ECHILD means that it has exec'd, or that another thread has reaped a child
+/// that never reached its exec row with such a wait. A child that a hook has
+/// exec'd is an ordinary child from then on.
+pub(super) fn outcome_of(
+    table: &Table<'_>,
+    block: &Block,
+    pid: Pid,
+    pidfd: Option<i32>,
+) -> Outcome {
+    let row = block.reached;
+    let pidfd = pidfd.or_else(|| pidfd_open(pid));
+    let target = Target { pid, pidfd };
+    if block.failed != 0 {
+        let _ = wait(target, Kind::Clone, true);
+        return Outcome::failed(block, pidfd);
+    }
+    let ended = match wait(target, Kind::Clone, false) {
+        Ok(None) => wait(target, Kind::Clone, true),
+        other => other,
+    };
+    let reaped_elsewhere = || {
+        !hook_forks::has_reached_exec(block, first_exec_row(table))
+            && matches!(peek(target, Kind::Any), Err(Errno(libc::ECHILD)))
+    };
+    match ended {
+        Ok(Some(ended)) => Outcome::Died { row, ended: Some(ended), pidfd },
+        Err(Errno(libc::ECHILD)) if reaped_elsewhere() => {
+            Outcome::Died { row, ended: None, pidfd }
+        }
+        Err(Errno(libc::ECHILD)) => {
+            Outcome::Running { pid, pidfd, confirmed: true }
+        }
+        // A seccomp filter refuses every kind of wait.
+        Ok(None) | Err(_) => Outcome::Running { pid, pidfd, confirmed: false },
+    }
+}
+
+/// Whether a child has ended; it is not reaped.
+pub(super) fn has_ended(target: Target) -> bool {
+    matches!(peek(target, Kind::Any), Ok(Some(_)) | Err(Errno(libc::ECHILD)))
+}
