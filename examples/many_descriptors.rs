@@ -40,7 +40,7 @@ fn posix_spawn() -> io::Result<bool> {
     // SAFETY: terminated arrays of this frame; no actions, no attributes.
     let e = unsafe { spawn(&mut pid, path, no, ptr::null(), argv, envp) };
     assert_eq!(e, 0, "an errno");
-    // SAFETY: waits for the child just made, and writes one int.
+    // SAFETY: waits for our own child, and writes one int.
     let reaped = unsafe { libc::waitpid(pid, &mut status, 0) };
     Ok(reaped == pid && status == 0)
 }

@@ -37,7 +37,7 @@ fn lowered(engine: Engine) -> Command {
     if is_root() {
         command.gid(OTHER).uid(OTHER);
     } else {
-        // SAFETY: asks for a number.
+        // SAFETY: returns a number and writes no memory.
         command.uid(unsafe { libc::getuid() });
     }
     command
@@ -229,7 +229,7 @@ fn the_parent_keeps_its_dumpable_flag_while_a_child_lowers_its_ids() {
 static HANDLED: AtomicI32 = AtomicI32::new(0);
 
 extern "C" fn handle(_: libc::c_int) {
-    // SAFETY: asks for a number.
+    // SAFETY: returns a number and writes no memory.
     HANDLED.store(unsafe { libc::gettid() }, Ordering::SeqCst);
 }
 

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use offshoot::{Command, Engine, PathSearch, Stdio, Step};
 use util::clean::{clean, is, refused, spawn};
-use util::filter::{self, Fate};
+use util::filter::{self, Action};
 use util::fork::forked;
 use util::search::{X, fixture, tried};
 use util::{alone, each_engine};
@@ -174,7 +174,7 @@ fn candidates_work_with_chroot_and_exec_in_place() {
         let mut below = Command::candidates(["/no/such", "/no/other"]);
         below.engine(engine).chroot("/srv/jail");
         let nr = libc::SYS_chroot;
-        let error = clean(|| filter::with(nr, Fate::Errno(0), spawn(below)));
+        let error = clean(|| filter::with(nr, Action::Errno(0), spawn(below)));
         is(&error, Step::Exec, Some("/no/such"), libc::ENOENT);
         assert_eq!(error.root(), Some(Path::new("/srv/jail")));
         let text = "execve \"/no/such\" in the root \"/srv/jail\": No such \
@@ -207,7 +207,7 @@ fn invalid_candidates_are_refused_by_name() {
         // Should it clone after all, this process dies of SIGSYS.
         let error = clean(|| {
             let spawn = || command.spawn().map(drop);
-            filter::with(libc::SYS_clone3, Fate::Kill, spawn)
+            filter::with(libc::SYS_clone3, Action::Kill, spawn)
         });
         assert_eq!(error.step(), Step::Candidates, "{error}");
         assert_eq!(error.operand().unwrap(), operand, "{error}");

@@ -1,6 +1,6 @@
 //! Control groups: membership as the child sees it, the reason of each
 //! refusal, a frozen group, and `set_tid`.
-#![allow(unsafe_code, reason = "tests ask the kernel what std does not")]
+#![allow(unsafe_code, reason = "the tests make calls that std does not offer")]
 
 mod util;
 
@@ -14,8 +14,8 @@ use offshoot::{
     Step,
 };
 use util::clean::{clean, is, spawn};
-use util::filter::{self, Fate};
-use util::mirror::Report;
+use util::filter::{self, Action};
+use util::reporter::Report;
 use util::{alone, each_engine, is_root, reporter, run};
 
 /// The mount point of cgroup2, alone or beside version 1.
@@ -79,7 +79,7 @@ fn a_child_is_in_the_group_that_it_was_asked_for() {
     let ends = |report: &Report| report.one("cgroup").ends_with(group.name());
     assert!(!ends(&report(&mut reporter()).0));
     each_engine(|engine| {
-        let mut command = util::mirror(engine);
+        let mut command = util::reporter_with(engine);
         let (seen, how) = report(command.cgroup(group.0.as_path()));
         assert!(ends(&seen), "{engine}: {}", seen.one("cgroup"));
         let born = engine != Engine::Pipe;
@@ -121,8 +121,8 @@ fn a_child_is_in_the_group_that_it_was_asked_for() {
     });
     // Blocked.
     for (errno, call) in [(libc::ENOSYS, "clone"), (libc::EPERM, "clone")] {
-        let fate = Fate::errno(errno);
-        filter::with(libc::SYS_clone3, fate, || {
+        let action = Action::errno(errno);
+        filter::with(libc::SYS_clone3, action, || {
             let mut command = reporter();
             command.cgroup(group.0.as_path()).stdout(Stdio::piped());
             let child = command.spawn().unwrap();
@@ -143,7 +143,7 @@ fn exec_in_place_joins_its_cgroup() {
     if let Some(group) = std::env::var_os(GROUP) {
         let out = std::env::var_os(OUT).unwrap();
         let mut command = Command::new(exe);
-        command.arg(util::mirror::ASK).arg(out);
+        command.arg(util::reporter::ASK).arg(out);
         // Targets that may equal the descriptor of the group's file.
         for n in 3..12 {
             command.fd(n, fs::File::open("/dev/null").unwrap());

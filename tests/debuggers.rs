@@ -11,7 +11,7 @@ use std::process;
 
 use offshoot::{Command, Engine, Launch, Memory, Method, Stdio, Step};
 use util::clean::is;
-use util::mirror::descriptors;
+use util::reporter::descriptors;
 use util::{ENGINES, alone, fallbacks, outside, scratch, skip};
 
 fn echo() -> Command {

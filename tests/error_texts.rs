@@ -10,7 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use offshoot::{Command, Engine, Error, Groups, HookContext, Step};
 use util::clean::{clean, command, is, spawn};
-use util::filter::{self, Fate};
+use util::filter::{self, Action};
 use util::search::X;
 use util::{PRIVATE, alone, each_engine, each_of, is_root, program, scratch};
 
@@ -76,8 +76,8 @@ fn a_missing_capability_is_named_with_the_option_that_needs_it() {
     fn kept(command: &mut Command) -> &mut Command {
         command.groups(Groups::keep())
     }
-    let may_not = Fate::errno(libc::EPERM);
-    let unmapped = Fate::errno(libc::EINVAL);
+    let may_not = Action::errno(libc::EPERM);
+    let unmapped = Action::errno(libc::EINVAL);
     each_of(&PRIVATE, |engine| {
         for (nr, step, set, words) in cases {
             let mut refused = command("/bin/true", engine);
@@ -130,7 +130,7 @@ fn an_error_after_chroot_names_the_root() {
             let mut command = command("/no/such", engine);
             set(command.chroot("/srv/jail"));
             let nr = libc::SYS_chroot;
-            clean(|| filter::with(nr, Fate::Errno(0), spawn(command)))
+            clean(|| filter::with(nr, Action::Errno(0), spawn(command)))
         };
         let error = below(|c| c);
         is(&error, Step::Exec, Some("/no/such"), libc::ENOENT);

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use offshoot::{Command, Step};
 use util::clean::{is, isolated};
-use util::filter::{self, Fate};
+use util::filter::{self, Action};
 use util::{alone, fallbacks};
 
 /// Runs a test again in a PID namespace of its own, as `inside` does, or
@@ -64,7 +64,7 @@ fn no_spawn_waits_by_yielding() {
         return;
     }
     util::each_engine(|engine| {
-        filter::with(libc::SYS_sched_yield, Fate::Kill, || {
+        filter::with(libc::SYS_sched_yield, Action::Kill, || {
             for _ in 0..20 {
                 let mut command = Command::new("/bin/true");
                 assert!(command.engine(engine).status().unwrap().success());
@@ -108,10 +108,10 @@ fn a_real_time_caller_does_not_starve_its_child() {
     unsafe { libc::CPU_SET(first, &mut set) };
     // SAFETY: reads one set.
     assert_eq!(unsafe { libc::sched_setaffinity(0, size, &set) }, 0);
-    let fate = Fate::errno(libc::EPERM);
+    let action = Action::errno(libc::EPERM);
     // The slower way, and the quicker.
     for nr in [libc::SYS_process_mrelease, libc::SYS_acct] {
-        let refused = filter::with(nr, fate, || {
+        let refused = filter::with(nr, action, || {
             let to = libc::sched_param { sched_priority: 10 };
             let how = libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK;
             // SAFETY: reads one parameter.
@@ -129,7 +129,7 @@ fn a_real_time_caller_does_not_starve_its_child() {
             false
         });
         if refused {
-            return util::skip(name, "it takes CAP_SYS_NICE");
+            return util::skip(name, "needs CAP_SYS_NICE");
         }
     }
 }
@@ -139,23 +139,23 @@ fn a_real_time_caller_does_not_starve_its_child() {
 #[test]
 fn a_program_is_confirmed_under_every_filter() {
     let _alone = alone();
-    let errno = |errno: i32| Fate::errno(errno);
+    let errno = |errno: i32| Action::errno(errno);
     let mrelease = [
         errno(0),
         errno(libc::ENOSYS),
         errno(libc::EPERM),
         errno(libc::EINVAL),
-        Fate::Kill,
+        Action::Kill,
     ];
-    for fate in mrelease {
-        let mrelease = (libc::SYS_process_mrelease, fate);
+    for action in mrelease {
+        let mrelease = (libc::SYS_process_mrelease, action);
         filter::with_each(&[mrelease], tells_both);
         filter::with_each(&[mrelease], || {
             let lock = libc::FUTEX_TRYLOCK_PI.unsigned_abs();
             filter::without_second(libc::SYS_futex, lock, tells_both);
         });
     }
-    let personality = (libc::SYS_personality, Fate::Kill);
+    let personality = (libc::SYS_personality, Action::Kill);
     filter::with_each(&[personality], tells_both);
 }
 
@@ -187,7 +187,7 @@ fn wait_does_not_reap_a_child_that_reuses_the_pid() {
     if !util::inside(name, &[]) {
         return;
     }
-    for fate in [libc::EPERM, libc::EINVAL, libc::ENOSYS] {
+    for action in [libc::EPERM, libc::EINVAL, libc::ENOSYS] {
         let mut first = isolated("/bin/sleep").arg("60").spawn().unwrap();
         first.kill().unwrap();
         let number = i32::try_from(first.id()).unwrap();
@@ -199,18 +199,18 @@ fn wait_does_not_reap_a_child_that_reuses_the_pid() {
         let mut second = match second.set_tid([number]).spawn() {
             Ok(second) => second,
             Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
-                return util::skip(name, "it takes CAP_CHECKPOINT_RESTORE");
+                return util::skip(name, "needs CAP_CHECKPOINT_RESTORE");
             }
             Err(error) => panic!("{error}"),
         };
         assert_eq!(second.id(), first.id());
-        let fate = Fate::errno(fate);
-        let waited = filter::with(libc::SYS_waitid, fate, || first.wait());
+        let action = Action::errno(action);
+        let waited = filter::with(libc::SYS_waitid, action, || first.wait());
         match waited {
             Ok(status) => assert_eq!(status.signal(), Some(libc::SIGKILL)),
             Err(error) => assert_eq!(error.step(), Step::Wait, "{error}"),
         }
-        assert!(second.wait().unwrap().success(), "{fate:?}: it was taken");
+        assert!(second.wait().unwrap().success(), "{action:?}: it was taken");
     }
 }
 
@@ -227,7 +227,7 @@ impl Drop for Done<'_> {
 /// its own choice within so many microseconds, and another reaps whatever
 /// has ended.
 fn while_killed_and_reaped(within: u64, work: impl FnOnce()) {
-    // SAFETY: asks for a number.
+    // SAFETY: returns a number and writes no memory.
     let own = unsafe { libc::gettid() };
     let children = format!("/proc/self/task/{own}/children");
     let done = AtomicBool::new(false);
@@ -354,13 +354,13 @@ fn a_child_that_reuses_the_pid_is_not_taken_for_the_dead_one() {
     }
     let mut probe = Command::new("/bin/true");
     if probe.set_tid([30_000]).status().is_err() {
-        return util::skip(name, "it takes CAP_CHECKPOINT_RESTORE");
+        return util::skip(name, "needs CAP_CHECKPOINT_RESTORE");
     }
     // Long enough for a kill to come in its midst.
     let dirs: Vec<String> = (0..4000).map(|n| format!("/nope/{n}")).collect();
     let mut command = isolated("offshoot-nowhere");
     let prepared = command.env("PATH", dirs.join(":")).prepare().unwrap();
-    // SAFETY: asks for a number.
+    // SAFETY: returns a number and writes no memory.
     let own = unsafe { libc::gettid() };
     let children = format!("/proc/self/task/{own}/children");
     let (done, taken) = (AtomicBool::new(false), AtomicUsize::new(0));

@@ -1,5 +1,5 @@
 //! Exec in place that fails: what is this process's own is as it was.
-#![allow(unsafe_code, reason = "asks the kernel what std does not")]
+#![allow(unsafe_code, reason = "the tests make calls that std does not offer")]
 
 mod util;
 
@@ -16,11 +16,11 @@ use util::{alone, is_root, limit, scratch};
 /// it was opened, how far it was read, and the file. Opens nothing.
 fn all() -> Vec<(RawFd, [i64; 3], [u64; 2])> {
     let one = |n| {
-        // SAFETY: asks about a number.
+        // SAFETY: asks about a descriptor and writes no memory.
         let flag = unsafe { libc::fcntl(n, libc::F_GETFD) };
-        // SAFETY: asks about a number.
+        // SAFETY: asks about a descriptor and writes no memory.
         let how = unsafe { libc::fcntl(n, libc::F_GETFL) };
-        // SAFETY: asks about a number.
+        // SAFETY: asks about a descriptor and writes no memory.
         let place = unsafe { libc::lseek(n, 0, libc::SEEK_CUR) };
         // SAFETY: all zeros is a stat.
         let mut stat: libc::stat = unsafe { std::mem::zeroed() };
@@ -42,7 +42,7 @@ fn at(dir: &std::path::Path, n: RawFd, cloexec: bool) -> OwnedFd {
     let flags = if cloexec { libc::O_CLOEXEC } else { 0 };
     // SAFETY: the number is nobody's in this test.
     assert_eq!(unsafe { libc::dup3(file.as_raw_fd(), n, flags) }, n);
-    // SAFETY: just made, for this owner.
+    // SAFETY: the descriptor is new and has no other owner.
     unsafe { OwnedFd::from_raw_fd(n) }
 }
 
@@ -127,8 +127,8 @@ fn a_failed_exec_restores_descriptors_at_every_step() {
         libc::SYS_execve,
     ];
     for nr in calls {
-        let fate = util::filter::Fate::Errno(5);
-        util::filter::with(nr, fate, || {
+        let action = util::filter::Action::Errno(5);
+        util::filter::with(nr, action, || {
             let mut command = Command::new("/bin/true");
             command.stdin(Stdio::null()).stdout(Stdio::closed());
             command.stderr(Stdio::same_as(0)).umask(0o22).current_dir("/");
@@ -346,14 +346,14 @@ fn exec_uses_the_fd_table_of_its_thread() {
     let here = File::open("/bin/false").unwrap();
     // SAFETY: the number is nobody's.
     unsafe { libc::dup3(here.as_raw_fd(), NUMBER, libc::O_CLOEXEC) };
-    let fate = util::filter::Fate::Errno(1);
-    util::filter::with(libc::SYS_execveat, fate, || {
+    let action = util::filter::Action::Errno(1);
+    util::filter::with(libc::SYS_execveat, action, || {
         // SAFETY: this thread's table alone.
         assert_eq!(unsafe { libc::unshare(libc::CLONE_FILES) }, 0);
         let own = File::open("/bin/sh").unwrap();
         // SAFETY: the copy of the number is this thread's own.
         unsafe { libc::dup3(own.as_raw_fd(), NUMBER, libc::O_CLOEXEC) };
-        // SAFETY: just made, for this owner.
+        // SAFETY: the descriptor is new and has no other owner.
         let own = unsafe { OwnedFd::from_raw_fd(NUMBER) };
         let mut command = Command::from_fd(own);
         let text = "echo 'test result: ok. 1 passed' && exit 0";
@@ -370,8 +370,8 @@ fn exec_closes_unlisted_descriptors_of_its_threads_fd_table() {
         return;
     }
     const NUMBER: RawFd = 70;
-    let fate = util::filter::Fate::Errno(38);
-    util::filter::with(libc::SYS_close_range, fate, || {
+    let action = util::filter::Action::Errno(38);
+    util::filter::with(libc::SYS_close_range, action, || {
         // SAFETY: this thread's table alone.
         assert_eq!(unsafe { libc::unshare(libc::CLONE_FILES) }, 0);
         // SAFETY: the number is nobody's, and stays open over exec.

@@ -1,7 +1,7 @@
 //! Failures: each step that can fail is named exactly, in every engine, and
 //! leaves nothing behind: no child, open descriptor, changed mask or dumpable
 //! flag, and no SIGCHLD.
-#![allow(unsafe_code, reason = "tests ask the kernel what std does not")]
+#![allow(unsafe_code, reason = "the tests make calls that std does not offer")]
 
 mod util;
 
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use offshoot::{Command, Engine, Error, Stdio, Step};
 use util::clean::{clean, command, is, spawn};
-use util::filter::{self, Fate};
+use util::filter::{self, Action};
 use util::{alone, each_engine, program, scratch};
 
 #[test]
@@ -215,14 +215,14 @@ fn every_call_of_the_child_that_fails_is_named() {
                 if nr == libc::SYS_close_range && errno != libc::EMFILE {
                     continue;
                 }
-                let fate = Fate::errno(errno);
-                let fail = || filter::with(nr, fate, spawn(full(engine)));
+                let action = Action::errno(errno);
+                let fail = || filter::with(nr, action, spawn(full(engine)));
                 is(&clean(fail), step, operand, errno);
             }
         }
         let nr = libc::SYS_rt_sigprocmask;
-        let fate = Fate::Errno(1);
-        let fail = || filter::with(nr, fate, spawn(full(engine)));
+        let action = Action::Errno(1);
+        let fail = || filter::with(nr, action, spawn(full(engine)));
         is(&clean(fail), Step::SignalMask, None, libc::EPERM);
     });
 }
@@ -238,7 +238,7 @@ fn a_child_killed_before_exec_is_an_error_with_the_step_it_reached() {
             if nr == libc::SYS_close_range {
                 continue; // has a fallback
             }
-            let kill = || filter::with(nr, Fate::Kill, spawn(full(engine)));
+            let kill = || filter::with(nr, Action::Kill, spawn(full(engine)));
             let error = clean(kill);
             assert_eq!(error.step(), step, "{error}");
             assert_eq!(error.operand().map(|w| w.to_str().unwrap()), operand);
@@ -254,9 +254,9 @@ fn a_child_killed_before_exec_is_an_error_with_the_step_it_reached() {
 #[test]
 fn the_pipe_engine_reports_a_kill_inside_execve_as_unconfirmed() {
     let _alone = alone();
-    let (nr, fate) = (libc::SYS_execve, Fate::Kill);
+    let (nr, action) = (libc::SYS_execve, Action::Kill);
     let mut command = full(Engine::Pipe);
-    let child = filter::with(nr, fate, || command.spawn());
+    let child = filter::with(nr, action, || command.spawn());
     let mut child = child.unwrap();
     assert!(!child.launch().confirmed());
     assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGSYS));
@@ -271,8 +271,8 @@ fn a_refused_clone_is_an_error_at_clone() {
             _ => libc::SYS_clone3,
         };
         for errno in [libc::EAGAIN, libc::ENOMEM] {
-            let fate = Fate::errno(errno);
-            let fail = || filter::with(nr, fate, spawn(full(engine)));
+            let action = Action::errno(errno);
+            let fail = || filter::with(nr, action, spawn(full(engine)));
             is(&clean(fail), Step::Clone, None, errno);
         }
     });
@@ -285,7 +285,8 @@ fn a_close_range_without_effect_is_found_out() {
     let _alone = alone();
     each_engine(|engine| {
         let nr = libc::SYS_close_range;
-        let pretend = || filter::with(nr, Fate::Errno(0), spawn(full(engine)));
+        let pretend =
+            || filter::with(nr, Action::Errno(0), spawn(full(engine)));
         let error = clean(pretend);
         assert_eq!(error.step(), Step::CloseRange, "{error}");
         assert_eq!(error.raw_os_error(), None);

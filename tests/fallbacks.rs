@@ -3,7 +3,7 @@
 //!
 //! A seccomp filter on one thread plays the kernel that has no such call, or
 //! the container that refuses it.
-#![allow(unsafe_code, reason = "tests ask the kernel what std does not")]
+#![allow(unsafe_code, reason = "the tests make calls that std does not offer")]
 
 mod util;
 
@@ -14,9 +14,9 @@ use offshoot::{
     CloneFlags, Command, Engine, Launch, Memory, Method, Stdio, Step,
 };
 use util::clean::{clean, is, spawn};
-use util::filter::{self, Fate};
-use util::mirror::Report;
-use util::{alone, fallbacks, inheritable, mirror, reporter};
+use util::filter::{self, Action};
+use util::reporter::Report;
+use util::{alone, fallbacks, inheritable, reporter, reporter_with};
 
 const ENGINE_AUTO: Engine = Engine::Suspended;
 
@@ -36,7 +36,7 @@ fn without_clone3_the_legacy_clone_is_used() {
     let _alone = alone();
     for errno in [libc::ENOSYS, libc::EPERM, libc::EINVAL] {
         let nr = libc::SYS_clone3;
-        filter::with(nr, Fate::errno(errno), || {
+        filter::with(nr, Action::errno(errno), || {
             // The second knows already, but for EINVAL, which has causes.
             for _ in 0..2 {
                 let (report, launch) = run(&mut reporter());
@@ -68,18 +68,20 @@ fn a_strict_method_fails_with_the_kernels_errno() {
             let mut strict = Command::new("/bin/true");
             strict.method(Method::Clone3).memory(memory);
             let nr = libc::SYS_clone3;
-            let fail = || filter::with(nr, Fate::errno(errno), spawn(strict));
+            let fail =
+                || filter::with(nr, Action::errno(errno), spawn(strict));
             is(&clean(fail), Step::Clone, None, errno);
         }
         let mut ids = Command::new("/bin/true");
         ids.set_tid([99]);
         let nr = libc::SYS_clone3;
-        let error = clean(|| filter::with(nr, Fate::errno(errno), spawn(ids)));
+        let error =
+            clean(|| filter::with(nr, Action::errno(errno), spawn(ids)));
         assert_eq!(error.raw_os_error(), Some(errno), "never dropped");
         let mut fork = Command::new("/bin/true");
         fork.method(Method::Fork);
         let nr = libc::SYS_clone;
-        let fail = || filter::with(nr, Fate::errno(errno), spawn(fork));
+        let fail = || filter::with(nr, Action::errno(errno), spawn(fork));
         is(&clean(fail), Step::Clone, None, errno);
     }
 }
@@ -152,7 +154,7 @@ fn without_close_range_the_descriptor_list_is_read() {
     let _alone = alone();
     let _leaky = leaky();
     for errno in [libc::ENOSYS, libc::EPERM, libc::EINVAL] {
-        filter::with(libc::SYS_close_range, Fate::errno(errno), || {
+        filter::with(libc::SYS_close_range, Action::errno(errno), || {
             for memory in [Memory::Shared, Memory::Private] {
                 let (report, launch) = run(reporter().memory(memory));
                 assert_eq!(report.fds(), [0, 1, 2], "{errno} {memory:?}");
@@ -178,7 +180,7 @@ fn without_pidfds_the_pid_is_used() {
     // A kernel before 5.4, or a filter: no wait by descriptor.
     for errno in [libc::EINVAL, libc::EPERM, libc::ENOSYS] {
         let nr = libc::SYS_waitid;
-        filter::with(nr, Fate::errno(errno), || {
+        filter::with(nr, Action::errno(errno), || {
             if errno == libc::EINVAL {
                 // Nothing else gives EINVAL; it is passed on.
                 return;
@@ -193,7 +195,7 @@ fn without_pidfds_the_pid_is_used() {
         assert!(!util::has_children());
     }
     // No way to open one: the pipe engine makes do.
-    filter::with(libc::SYS_pidfd_open, Fate::errno(libc::ENOSYS), || {
+    filter::with(libc::SYS_pidfd_open, Action::errno(libc::ENOSYS), || {
         let mut sh = Command::new("/bin/sh");
         sh.args(["-c", "kill -9 $$"]).engine(Engine::Pipe);
         let mut child = sh.spawn().unwrap();
@@ -211,18 +213,22 @@ fn without_pidfds_the_pid_is_used() {
 #[test]
 fn without_a_robust_list_the_pipe_engine_is_used() {
     let _alone = alone();
-    filter::with(libc::SYS_set_robust_list, Fate::errno(libc::ENOSYS), || {
-        let (report, launch) = run(reporter().memory(Memory::Private));
-        assert_eq!(report.fds(), [0, 1, 2]);
-        assert_eq!(launch.engine(), Engine::Pipe);
-        let want = [("clone flags", Some(libc::ENOSYS))];
-        assert_eq!(fallbacks(&launch), want);
-    });
+    filter::with(
+        libc::SYS_set_robust_list,
+        Action::errno(libc::ENOSYS),
+        || {
+            let (report, launch) = run(reporter().memory(Memory::Private));
+            assert_eq!(report.fds(), [0, 1, 2]);
+            assert_eq!(launch.engine(), Engine::Pipe);
+            let want = [("clone flags", Some(libc::ENOSYS))];
+            assert_eq!(fallbacks(&launch), want);
+        },
+    );
     // Whoever named the engine gets no other.
-    let mut named = mirror(Engine::Copied);
+    let mut named = reporter_with(Engine::Copied);
     named.stdout(Stdio::null());
     let nr = libc::SYS_set_robust_list;
-    let fail = || filter::with(nr, Fate::errno(libc::ENOSYS), spawn(named));
+    let fail = || filter::with(nr, Action::errno(libc::ENOSYS), spawn(named));
     is(&clean(fail), Step::RobustList, None, libc::ENOSYS);
 }
 

@@ -7,9 +7,9 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 
 use offshoot::{Command, Memory, Stdio};
-use util::filter::{self, Fate};
-use util::mirror::ASK;
-use util::{alone, each_engine, mirror, run};
+use util::filter::{self, Action};
+use util::reporter::ASK;
+use util::{alone, each_engine, reporter_with, run};
 
 fn open(path: &str) -> OwnedFd {
     File::open(path).unwrap().into()
@@ -21,7 +21,7 @@ fn open(path: &str) -> OwnedFd {
 fn descriptors_that_the_parent_opens_can_be_targets() {
     each_engine(|engine| {
         for target in 3..70 {
-            let mut command = mirror(engine);
+            let mut command = reporter_with(engine);
             command.fd(target, open("/dev/zero")).stdin(Stdio::piped());
             command.current_dir_fd(open("/")).stderr(Stdio::null());
             if target != 3 {
@@ -72,8 +72,8 @@ fn fd_maps_are_the_same_when_calls_are_blocked() {
     };
     for nr in calls {
         for errno in [libc::ENOSYS, libc::EPERM] {
-            let fate = Fate::errno(errno);
-            filter::with(nr, fate, || {
+            let action = Action::errno(errno);
+            filter::with(nr, action, || {
                 test(Memory::Auto);
                 test(Memory::Private);
             });

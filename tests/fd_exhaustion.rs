@@ -9,7 +9,7 @@ use std::fs;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 use offshoot::{CloneFlags, Command, Engine, Error, Stdio, Step};
-use util::mirror::{ASK, Report, descriptors};
+use util::reporter::{ASK, Report, descriptors};
 use util::{each_engine, limit, scratch};
 
 /// Which of 0 to 2 are open in this process.

@@ -131,7 +131,7 @@ fn a_thread_with_its_own_fd_table_keeps_its_files() {
     // It can reserve again, and keeps no more than before.
     reserve_fds(8).unwrap();
     spawns();
-    let count = util::mirror::descriptors().len();
+    let count = util::reporter::descriptors().len();
     apart(|| {
         close_all();
         let own = Own::new(&dir, 100);
@@ -140,7 +140,7 @@ fn a_thread_with_its_own_fd_table_keeps_its_files() {
     });
     spawns();
     assert!(seen());
-    assert_eq!(count, util::mirror::descriptors().len());
+    assert_eq!(count, util::reporter::descriptors().len());
 }
 
 fn is_here(child: Result<offshoot::Child, Error>) -> Engine {
@@ -301,9 +301,9 @@ fn dropping_a_prepared_command_closes_nothing_in_another_fd_table() {
             own.is_whole(dir);
         });
         let other = echo.prepare().unwrap();
-        let before = util::mirror::descriptors();
+        let before = util::reporter::descriptors();
         // In another thread of this table it is closed as anywhere.
         thread::spawn(move || drop(other)).join().unwrap();
-        assert!(util::mirror::descriptors().len() < before.len());
+        assert!(util::reporter::descriptors().len() < before.len());
     }
 }

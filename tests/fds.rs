@@ -12,8 +12,8 @@ use std::path::Path;
 
 use offshoot::{Command, Engine, Error, Prepared, Stdio, Step};
 use util::clean::{clean, is};
-use util::mirror::{ASK, Report};
-use util::{alone, each_engine, limit, mirror, scratch};
+use util::reporter::{ASK, Report};
+use util::{alone, each_engine, limit, reporter_with, scratch};
 
 /// A file of this name, at this number or the first that is free above it.
 fn file_at(dir: &Path, name: &str, least: RawFd) -> OwnedFd {
@@ -22,7 +22,7 @@ fn file_at(dir: &Path, name: &str, least: RawFd) -> OwnedFd {
     let fd =
         unsafe { libc::fcntl(file.as_raw_fd(), libc::F_DUPFD_CLOEXEC, least) };
     assert!(fd >= least);
-    // SAFETY: the number was just made, for this owner.
+    // SAFETY: the descriptor is new and has no other owner.
     unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
@@ -67,13 +67,13 @@ fn descriptors_can_trade_places_and_rotate() {
     each_engine(|engine| {
         // Below 3 a target is the number of that source.
         for targets in [[1, 0, 2], [1, 2, 0], [2, 0, 1], [0, 1, 2]] {
-            let mut command = mirror(engine);
+            let mut command = reporter_with(engine);
             let want: BTreeMap<_, _> = three(&mut command, targets);
             let found = seen(&report(&mut command).unwrap());
             assert_eq!(found, want, "{engine} {targets:?}");
         }
         for targets in [[3, 4, 5], [5, 1, 200], [900, 3, 0]] {
-            let mut command = mirror(engine);
+            let mut command = reporter_with(engine);
             let want: BTreeMap<_, _> = three(&mut command, targets);
             let found = seen(&report(&mut command).unwrap());
             assert_eq!(found, want, "{engine} {targets:?}");
@@ -87,7 +87,7 @@ fn one_descriptor_can_have_many_targets_and_keep_its_number() {
     each_engine(|engine| {
         let file = file_at(&dir, "a", 30);
         let own = file.as_raw_fd();
-        let mut command = mirror(engine);
+        let mut command = reporter_with(engine);
         util::raw_fds(&mut command, &[(7, own), (9, own), (own, own)]);
         let found = seen(&report(&mut command).unwrap());
         let own = own.unsigned_abs();
@@ -195,7 +195,7 @@ fn a_sample_of_fd_maps_is_right_on_a_real_kernel() {
         }
     }
     for (n, fd) in (0..).zip(kept) {
-        // SAFETY: puts the number back.
+        // SAFETY: restores the descriptor.
         unsafe { libc::dup2(fd, n) };
     }
     assert!(wrong.is_empty(), "{}: {:#?}", wrong.len(), &wrong[..1]);
@@ -204,7 +204,7 @@ fn a_sample_of_fd_maps_is_right_on_a_real_kernel() {
 #[test]
 fn a_closed_source_is_refused_and_the_pair_is_named() {
     each_engine(|engine| {
-        let mut command = mirror(engine);
+        let mut command = reporter_with(engine);
         // SAFETY: the number is closed, and stays so.
         unsafe { command.raw_fd(7, 4711) };
         let error = clean(|| command.spawn().map(drop));
@@ -212,13 +212,13 @@ fn a_closed_source_is_refused_and_the_pair_is_named() {
         // The copy that a circle needs does not take its place unseen.
         // SAFETY: finds the lowest free number.
         let free = unsafe { libc::dup(1) };
-        // SAFETY: closes what was just made.
+        // SAFETY: closes the new descriptor.
         unsafe { libc::close(free) };
-        let mut command = mirror(engine);
+        let mut command = reporter_with(engine);
         util::raw_fds(&mut command, &[(1, 2), (2, 1), (7, free)]);
         let error = clean(|| command.spawn().map(drop));
         is(&error, Step::Fd, Some(&format!("{free} -> 7")), libc::EBADF);
-        let mut command = mirror(engine);
+        let mut command = reporter_with(engine);
         // SAFETY: as above.
         unsafe { command.inherit_raw_fd(4711) };
         let error = clean(|| command.spawn().map(drop));
@@ -259,14 +259,14 @@ fn the_same_pair_twice_is_one_option() {
     let low = file_at(&dir, "low", 40);
     let number = low.as_raw_fd();
     each_engine(|engine| {
-        let mut command = mirror(engine);
+        let mut command = reporter_with(engine);
         let map = [(number, number), (45, number), (0, number)];
         util::raw_fds(&mut command, &[map, map, map].concat());
         // SAFETY: it stays open; the same pair as an inherited one.
         unsafe { command.raw_fd(number, number) };
         let plan = command.plan().unwrap().to_string();
         assert_eq!(plan.matches("-> 45").count(), 1, "{plan}");
-        let mut once = mirror(engine);
+        let mut once = reporter_with(engine);
         util::raw_fds(&mut once, &map);
         assert_eq!(once.plan().unwrap().to_string(), plan);
         let want = named(&[(40, "low"), (45, "low")]);
@@ -295,14 +295,14 @@ fn a_target_above_rlimit_nofile_is_refused_by_name() {
     let above = file_at(&dir, "above", 250);
     limit(libc::RLIMIT_NOFILE, 200, 200);
     each_engine(|engine| {
-        let mut command = mirror(engine);
+        let mut command = reporter_with(engine);
         command.fd(200, File::open("/dev/null").unwrap());
         let error = clean(|| command.spawn().map(drop));
         assert_eq!(error.step(), Step::Fd, "{error}");
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
         assert!(error.to_string().contains("RLIMIT_NOFILE"), "{error}");
         // What is open above the limit can still be read from.
-        let mut command = mirror(engine);
+        let mut command = reporter_with(engine);
         let own = above.as_raw_fd();
         let map = [(199, own), (150, own), (own, own)];
         util::raw_fds(&mut command, &map);
@@ -326,7 +326,7 @@ fn unlisted_descriptors_are_inherited_only_on_request() {
         let shut = file_at(&dir, "shut", 60);
         // SAFETY: clears a flag of this test's own descriptor.
         unsafe { libc::fcntl(open.as_raw_fd(), libc::F_SETFD, 0) };
-        let mut command = mirror(engine);
+        let mut command = reporter_with(engine);
         command.fd(5, shut.try_clone().unwrap());
         let listed = seen(&report(&mut command).unwrap());
         assert_eq!(listed, named(&[(5, "shut")]), "{engine}");
@@ -359,7 +359,7 @@ fn the_child_starts_in_the_directory_that_was_opened() {
         unsafe { libc::fcntl(opened.as_raw_fd(), libc::F_SETFD, 0) };
         fs::rename(&old, &new).unwrap();
         fs::create_dir(&old).unwrap();
-        let mut command = mirror(engine);
+        let mut command = reporter_with(engine);
         // Its number is a target too: a copy must serve.
         let taken = opened.as_raw_fd();
         command.fd(taken, File::open("/dev/null").unwrap());
@@ -373,7 +373,7 @@ fn the_child_starts_in_the_directory_that_was_opened() {
 #[test]
 fn a_directory_descriptor_that_is_none_is_named() {
     each_engine(|engine| {
-        let mut command = mirror(engine);
+        let mut command = reporter_with(engine);
         let null = File::open("/dev/null").unwrap();
         let shown = null.as_raw_fd().to_string();
         command.current_dir_fd(null);
@@ -404,7 +404,7 @@ fn a_jobservers_pipe_is_inherited_by_its_numbers() {
 fn a_prepared_command_keeps_its_descriptors_and_can_be_shared() {
     let dir = scratch("prepared-fds");
     each_engine(|engine| {
-        let mut command = mirror(engine);
+        let mut command = reporter_with(engine);
         command.fd(8, file_at(&dir, "kept", 30)).stdout(Stdio::piped());
         command.fd(9, file_at(&dir, "other", 8));
         let prepared: Prepared = command.prepare().unwrap();

@@ -16,9 +16,9 @@ use std::{env, io, thread};
 
 use offshoot::{Command, Engine, Error, Memory, Method, Stdio, Step};
 use util::clean::{clean, is};
-use util::mirror::Report;
+use util::reporter::Report;
 use util::{
-    PRIVATE, alone, each_of, inside, is_root, mirror, program, scratch,
+    PRIVATE, alone, each_of, inside, is_root, program, reporter_with, scratch,
 };
 
 /// How often something was called.
@@ -48,7 +48,7 @@ fn status(pid: u32, key: &str) -> String {
 fn the_parent_does_its_part_before_the_program_runs() {
     each_of(&PRIVATE, |engine| {
         let seen = Arc::new(Mutex::new(Vec::new()));
-        let mut command = mirror(engine);
+        let mut command = reporter_with(engine);
         command.stdout(Stdio::piped()).umask(0o17);
         for n in 1..=2 {
             let seen = Arc::clone(&seen);
@@ -278,7 +278,7 @@ fn the_init_of_a_pid_namespace_waits_at_the_gate() {
     }
     each_of(&PRIVATE, |engine| {
         let test = || {
-            // SAFETY: changes where this thread's children are born.
+            // SAFETY: changes the PID namespace of this thread's children only.
             let done = unsafe { libc::unshare(libc::CLONE_NEWPID) };
             assert_eq!(done, 0, "{}", io::Error::last_os_error());
             let mut sh = Command::new("/bin/sh");

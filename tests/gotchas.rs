@@ -1,5 +1,5 @@
 //! Traps of docs/gotchas.md that no other file pins.
-#![allow(unsafe_code, reason = "tests ask the kernel what std does not")]
+#![allow(unsafe_code, reason = "the tests make calls that std does not offer")]
 
 mod util;
 
@@ -9,8 +9,8 @@ use std::process;
 use std::time::{Duration, Instant};
 
 use offshoot::{CloneFlags, Command, Engine, Stdio};
-use util::mirror::Report;
-use util::{each_engine, mirror, scratch};
+use util::reporter::Report;
+use util::{each_engine, reporter_with, scratch};
 
 #[test]
 fn a_close_on_exec_standard_descriptor_is_not_inherited() {
@@ -24,7 +24,7 @@ fn a_close_on_exec_standard_descriptor_is_not_inherited() {
         let path = scratch("cloexec").join("report");
         let run = |stdin: Option<Stdio>| {
             let mut command = Command::new(std::env::current_exe().unwrap());
-            command.arg(util::mirror::ASK).arg(&path).engine(engine);
+            command.arg(util::reporter::ASK).arg(&path).engine(engine);
             stdin.map(|stdin| command.stdin(stdin));
             assert!(command.status().unwrap().success());
             Report::parse(&fs::read(&path).unwrap()).fds()
@@ -84,7 +84,7 @@ fn an_entry_without_an_equals_sign_is_not_passed_on() {
     // and the array lives for ever.
     unsafe { environ = entries.as_ptr() };
     each_engine(|engine| {
-        let output = mirror(engine).output().unwrap();
+        let output = reporter_with(engine).output().unwrap();
         assert_eq!(Report::parse(&output.stdout).all("env"), ["A=1"]);
     });
 }

@@ -14,9 +14,9 @@ use std::{io, iter, thread};
 
 use offshoot::{Child, Command, Engine, Error, Memory, Prepared};
 use offshoot::{Stdio, Step};
-use util::filter::{self, Fate};
+use util::filter::{self, Action};
 use util::fork::{end_with, fork, forked, reap};
-use util::mirror::{ASK, Report};
+use util::reporter::{ASK, Report};
 use util::{
     alone, fallbacks, has_children, inheritable, is_root, limit, limit_with,
     skip,
@@ -52,12 +52,12 @@ fn each_call_that_only_the_helper_needs_may_be_refused() {
         for errno in [libc::EPERM, libc::ENOSYS, libc::EACCES, libc::EINVAL] {
             let want = (Engine::Copied, vec![(feature, errno)]);
             let what = format!("call {nr}, errno {errno}");
-            let fate = Fate::errno(errno);
+            let action = Action::errno(errno);
             // Neither has a page yet.
             let prepared = private("/bin/true").prepare().unwrap();
             let mut strict = Command::new("/bin/true");
             let strict = strict.engine(Engine::Isolated).prepare().unwrap();
-            filter::with(nr, fate, || {
+            filter::with(nr, action, || {
                 assert_eq!(ran(prepared.spawn()), want, "{what}");
                 assert_eq!(ran(private("/bin/true").spawn()), want, "{what}");
                 let error = strict.spawn().unwrap_err();
@@ -82,7 +82,7 @@ fn no_optional_call_is_made_where_a_filter_may_kill() {
     let prepared = private("/bin/true").prepare().unwrap();
     assert_eq!(ran(prepared.spawn()), (Engine::Isolated, Vec::new()));
     for nr in [libc::SYS_personality, libc::SYS_process_mrelease] {
-        filter::with(nr, Fate::Kill, || {
+        filter::with(nr, Action::Kill, || {
             let isolated = (Engine::Isolated, Vec::new());
             assert_eq!(ran(prepared.spawn()), isolated);
             assert_eq!(ran(private("/bin/true").spawn()), isolated);
@@ -93,8 +93,8 @@ fn no_optional_call_is_made_where_a_filter_may_kill() {
 #[test]
 fn a_refused_prlimit_does_not_panic() {
     let _alone = alone();
-    let fate = Fate::errno(libc::EPERM);
-    filter::with(libc::SYS_prlimit64, fate, || {
+    let action = Action::errno(libc::EPERM);
+    filter::with(libc::SYS_prlimit64, action, || {
         let want = vec![("memfd_create", libc::EPERM)];
         let made = private("/bin/true").spawn();
         assert_eq!(ran(made), (Engine::Copied, want));

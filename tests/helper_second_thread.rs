@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use offshoot::{Command, Engine, Stdio};
 use util::clean::isolated;
-use util::filter::{self, Fate};
+use util::filter::{self, Action};
 use util::fork::forked_within;
 use util::{alone, inside, program, scratch, skip};
 
@@ -167,7 +167,7 @@ fn a_tracer_attached_in_before_exec_traces_the_program() {
     }
     let mut said = String::new();
     child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
-    // SAFETY: asks for a number.
+    // SAFETY: returns a number and writes no memory.
     let own = unsafe { libc::gettid() };
     assert_eq!(said, format!("TracerPid:\t{own}\n"));
 }
@@ -233,23 +233,31 @@ fn a_refused_second_thread_is_a_fallback_or_an_error() {
         return;
     }
     be_reaped();
-    let eperm = Fate::errno(libc::EPERM);
+    let eperm = Action::errno(libc::EPERM);
     let (futex, tid) = (libc::SYS_futex, libc::SYS_set_tid_address);
     // This process makes futex calls too, and would be killed.
-    let cases =
-        [(futex, eperm), (tid, eperm), (tid, Fate::Kill), (tid, Fate::Thread)];
-    for (nr, fate) in cases {
-        assert_eq!(spawned(nr, fate), Some(true), "{nr} {fate:?}");
+    let cases = [
+        (futex, eperm),
+        (tid, eperm),
+        (tid, Action::Kill),
+        (tid, Action::Thread),
+    ];
+    for (nr, action) in cases {
+        assert_eq!(spawned(nr, action), Some(true), "{nr} {action:?}");
     }
-    for fate in [eperm, Fate::Kill, Fate::Thread] {
-        assert_eq!(spawned(libc::SYS_execve, fate), Some(false), "{fate:?}");
+    for action in [eperm, Action::Kill, Action::Thread] {
+        assert_eq!(
+            spawned(libc::SYS_execve, action),
+            Some(false),
+            "{action:?}"
+        );
     }
 }
 
 /// Whether a fork under the filter has made a child, if it got so far.
-fn spawned(nr: libc::c_long, fate: Fate) -> Option<bool> {
+fn spawned(nr: libc::c_long, action: Action) -> Option<bool> {
     let status = forked_within(Duration::from_secs(20), || {
-        filter::install(nr, fate);
+        filter::install(nr, action);
         let mut command = isolated("/bin/true");
         command.stdout(Stdio::null());
         i32::from(command.spawn().is_ok())

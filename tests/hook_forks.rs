@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use offshoot::{Command, Engine, Errno, HookContext, Step};
 use util::clean::is;
-use util::{NO_IMAGE, alone, each_of, fork, has_children};
+use util::{WITHOUT_HELPER, alone, each_of, fork, has_children};
 
 type Hook = fn(&mut HookContext<'_>) -> Result<(), Errno>;
 
@@ -99,7 +99,7 @@ fn a_hook_may_close_all_descriptors() {
     if !util::inside(name, &[]) {
         return;
     }
-    each_of(&NO_IMAGE, |engine| {
+    each_of(&WITHOUT_HELPER, |engine| {
         let all: [(Hook, usize); 2] = [(close_all, 40), (overwrite_all, 5)];
         for (hook, times) in all {
             for _ in 0..times {

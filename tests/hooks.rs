@@ -13,8 +13,8 @@ use offshoot::{
     Memory, Step,
 };
 use util::clean::{clean, command, spawn};
-use util::mirror::Report;
-use util::{alone, each_of, mirror, report, scratch};
+use util::reporter::Report;
+use util::{alone, each_of, report, reporter_with, scratch};
 
 type Hook = fn(&mut HookContext<'_>) -> Result<(), Errno>;
 
@@ -33,13 +33,13 @@ where
 }
 
 fn each(test: impl Fn(Engine)) {
-    each_of(&util::NO_IMAGE, test);
+    each_of(&util::WITHOUT_HELPER, test);
 }
 
 #[test]
 fn hooks_run_in_order_after_everything_else() {
     each(|engine| {
-        let mut command = mirror(engine);
+        let mut command = reporter_with(engine);
         command.umask(0o001).current_dir("/tmp");
         add(&mut command, engine, |context| {
             assert_eq!(context.umask(0o022), 0o001, "umask came first");
@@ -71,7 +71,7 @@ fn a_hook_can_use_the_parents_descriptors_and_pass_one_on() {
         std::fs::write(&path, "through the hook").unwrap();
         let file = File::open(&path).unwrap();
         let number = file.as_raw_fd();
-        let mut command = mirror(engine);
+        let mut command = reporter_with(engine);
         add(&mut command, engine, move |context| {
             let mut bytes = [0; 7];
             if context.read(number, &mut bytes)? != 7 || &bytes != b"through" {
@@ -93,7 +93,7 @@ fn a_hook_can_use_the_parents_descriptors_and_pass_one_on() {
 #[test]
 fn calls_of_a_hook_take_effect_in_the_program() {
     each(|engine| {
-        let mut command = mirror(engine);
+        let mut command = reporter_with(engine);
         add(&mut command, engine, |context| {
             context.setsid()?;
             context.sigaction(libc::SIGUSR1, Disposition::Ignore)?;
@@ -179,7 +179,7 @@ fn a_hook_that_fails_is_an_error_of_its_own_step() {
 }
 
 fn own_pid() -> libc::c_long {
-    // SAFETY: asks for a number.
+    // SAFETY: returns a number and writes no memory.
     unsafe { libc::syscall(libc::SYS_getpid) }
 }
 
@@ -268,7 +268,7 @@ fn a_hook_runs_before_an_exec_in_place() {
     const OUT: &str = "OFFSHOOT_HOOK_OUT";
     if let Some(out) = std::env::var_os(OUT) {
         let mut command = Command::new(std::env::current_exe().unwrap());
-        command.arg(util::mirror::ASK).arg(out);
+        command.arg(util::reporter::ASK).arg(out);
         add(&mut command, Engine::Copied, |context| {
             let mask = 1 << (libc::SIGUSR2 - 1);
             context.sigprocmask(MaskChange::Set(mask));

@@ -1,6 +1,6 @@
 //! Identity: user, group and groups, never in shared memory, read back, and
 //! the parent as it was.
-#![allow(unsafe_code, reason = "tests ask the kernel what std does not")]
+#![allow(unsafe_code, reason = "the tests make calls that std does not offer")]
 
 mod util;
 
@@ -12,10 +12,11 @@ use std::{env, fs};
 
 use offshoot::{Command, Engine, Groups, Step};
 use util::clean::{clean, command, is, spawn};
-use util::filter::{self, Fate};
+use util::filter::{self, Action};
 use util::fork::{exit, fork, reap};
 use util::{
-    PRIVATE, alone, dumpable, each_of, is_root, limit, mirror, report, scratch,
+    PRIVATE, alone, dumpable, each_of, is_root, limit, report, reporter_with,
+    scratch,
 };
 
 const NOBODY: u32 = 65534;
@@ -39,7 +40,7 @@ fn everyones(engine: Engine) -> Command {
         path
     });
     let mut command = Command::new(path);
-    command.arg(util::mirror::ASK).arg("-").engine(engine);
+    command.arg(util::reporter::ASK).arg("-").engine(engine);
     command
 }
 
@@ -165,11 +166,11 @@ fn groups_of_another_order() {
 
 /// What an ordinary user may: stay who they are.
 fn as_a_user() {
-    // SAFETY: asks for a number.
+    // SAFETY: returns a number and writes no memory.
     let own = unsafe { libc::getuid() };
     assert_ne!(own, 0);
     each_of(&PRIVATE, |engine| {
-        let seen = report(mirror(engine).uid(own));
+        let seen = report(reporter_with(engine).uid(own));
         let want = format!("{own}\t{own}\t{own}\t{own}");
         assert_eq!(seen.one("Uid"), want);
         let mut other = command("/bin/true", engine);
@@ -236,8 +237,8 @@ fn a_change_of_ids_without_effect_is_found_out() {
             for errno in [0, libc::EPERM, libc::ENOSYS] {
                 let mut command = command("/bin/true", engine);
                 command.uid(1).gid(2).groups([3]);
-                let fate = Fate::errno(errno);
-                let lie = || filter::with(nr, fate, spawn(command));
+                let action = Action::errno(errno);
+                let lie = || filter::with(nr, action, spawn(command));
                 let error = clean(lie);
                 assert_eq!(error.step(), step, "{error}");
                 let os = (errno != 0).then_some(errno);
@@ -264,9 +265,9 @@ fn setgroups_without_effect_on_a_long_list_is_detected() {
             let others: Vec<u32> = others.collect();
             let mut command = command("/bin/true", engine);
             command.groups(others.as_slice());
-            let fate = Fate::Errno(0);
+            let action = Action::Errno(0);
             let lie =
-                || filter::with(libc::SYS_setgroups, fate, spawn(command));
+                || filter::with(libc::SYS_setgroups, action, spawn(command));
             let error = clean(lie);
             assert_eq!(error.step(), Step::Setgroups, "{error}");
             assert!(error.to_string().contains(&format!("{own}")), "{error}");

@@ -15,15 +15,15 @@ use std::thread;
 
 use offshoot::{Child, Command, Engine, Memory, Stdio, Step};
 use util::clean::is;
-use util::filter::{self, Fate};
+use util::filter::{self, Action};
 use util::fork::forked;
-use util::mirror::{Report, descriptors};
-use util::{alone, fallbacks, limit, mirror, program, run, scratch};
+use util::reporter::{Report, descriptors};
+use util::{alone, fallbacks, limit, program, reporter_with, run, scratch};
 
 /// The reporter, with private memory and no engine named.
 fn private() -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args([util::mirror::ASK, "-"]).memory(Memory::Private);
+    command.args([util::reporter::ASK, "-"]).memory(Memory::Private);
     command
 }
 
@@ -35,13 +35,14 @@ fn without_images_the_memory_is_copied_and_launch_says_so() {
         (libc::SYS_execveat, "execveat of an image"),
     ] {
         for errno in [libc::ENOSYS, libc::EPERM, libc::EACCES] {
-            let fate = Fate::errno(errno);
-            filter::with(nr, fate, || {
+            let action = Action::errno(errno);
+            filter::with(nr, action, || {
                 let (report, launch) = run(&mut private());
                 assert_eq!(report.fds(), [0, 1, 2]);
                 assert_eq!(launch.engine(), Engine::Copied, "{feature}");
                 assert_eq!(fallbacks(&launch), [(feature, Some(errno))]);
-                let error = mirror(Engine::Isolated).spawn().unwrap_err();
+                let error =
+                    reporter_with(Engine::Isolated).spawn().unwrap_err();
                 assert_eq!(error.step(), Step::Image, "{error}");
                 assert_eq!(error.raw_os_error(), Some(errno), "{error}");
             });
@@ -69,9 +70,9 @@ fn a_program_is_confirmed_by_its_name_when_no_call_is_allowed() {
     };
     confirmed(&secret);
     confirmed(Path::new("/bin/cat"));
-    let fate = Fate::errno(libc::ENOSYS);
+    let action = Action::errno(libc::ENOSYS);
     let lock = libc::FUTEX_TRYLOCK_PI.unsigned_abs();
-    filter::with(libc::SYS_process_mrelease, fate, || {
+    filter::with(libc::SYS_process_mrelease, action, || {
         filter::without_second(libc::SYS_futex, lock, || {
             confirmed(&secret);
             confirmed(Path::new("/bin/cat"));
@@ -171,7 +172,7 @@ fn auxv(bytes: &[u8]) -> Vec<(u64, u64)> {
 fn the_program_sees_nothing_of_the_helper() {
     let _alone = alone();
     let report = |engine| {
-        let mut command = mirror(engine);
+        let mut command = reporter_with(engine);
         command.env("A", "1").arg("x").current_dir("/");
         let output = command.output().unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
@@ -213,7 +214,7 @@ fn the_helper_image_is_one_sealed_read_only_segment() {
     let (number, _) = new.clone().find(of).expect("the image's file");
     let bytes = fs::read(format!("/proc/self/fd/{number}")).unwrap();
     let file = File::open(format!("/proc/self/fd/{number}")).unwrap();
-    // SAFETY: asks for a number.
+    // SAFETY: returns a number and writes no memory.
     let seals = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GET_SEALS) };
     assert_eq!(seals & 0xF, 0xF);
     drop(file);

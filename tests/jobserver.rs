@@ -12,8 +12,8 @@ use std::{env, process};
 
 use offshoot::{Command, Engine, Step};
 use rustix::pipe::{PipeFlags, pipe_with};
-use util::mirror::Report;
-use util::{ENGINES, alone, each_engine, mirror, scratch};
+use util::reporter::Report;
+use util::{ENGINES, alone, each_engine, reporter_with, scratch};
 
 /// The descriptors that the reporter has above 2.
 fn seen(command: &mut Command) -> Vec<RawFd> {
@@ -33,7 +33,7 @@ fn numbers(read: &impl AsRawFd, write: &impl AsRawFd) -> (RawFd, RawFd) {
 
 /// The reporter with one variable, and none of the others that count.
 fn told(engine: Engine, name: &str, flags: &str) -> Command {
-    let mut command = mirror(engine);
+    let mut command = reporter_with(engine);
     for other in ["CARGO_MAKEFLAGS", "MAKEFLAGS", "MFLAGS"] {
         command.env_remove(other);
     }
@@ -60,7 +60,7 @@ fn the_pipe_that_the_variables_name_is_inherited() {
         let plan = told.plan().unwrap().to_string();
         assert_eq!(plan.matches("inherit_jobserver").count(), 2, "{plan}");
         // Without the option they are closed.
-        let mut without = mirror(engine);
+        let mut without = reporter_with(engine);
         assert_eq!(seen(without.env("MAKEFLAGS", &flags)), []);
     });
 }
@@ -312,7 +312,7 @@ fn the_pipe_of_this_processs_own_environment_is_found() {
     if util::is_inside(name) {
         assert!(util::inside(name, &[]));
         for engine in ENGINES {
-            let mut command = mirror(engine);
+            let mut command = reporter_with(engine);
             assert_eq!(seen(command.inherit_jobserver()), [71, 72]);
         }
         return;

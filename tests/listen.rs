@@ -12,9 +12,9 @@ use std::thread;
 
 use offshoot::{Command, Error, Stdio, Step};
 use util::clean::clean;
-use util::filter::{self, Fate};
-use util::mirror::{ASK, Report};
-use util::{alone, each_engine, mirror, program, scratch};
+use util::filter::{self, Action};
+use util::reporter::{ASK, Report};
+use util::{alone, each_engine, program, reporter_with, scratch};
 
 /// Sockets, and how a report shows them from 3 up.
 fn sockets<const N: usize>() -> ([UnixDatagram; N], Vec<String>) {
@@ -83,7 +83,7 @@ fn sockets_are_passed_with_the_variables_that_name_them() {
     }
     each_engine(|engine| {
         let (two, shown) = sockets::<2>();
-        let (pid, report) = run(mirror(engine).listen_fds(two));
+        let (pid, report) = run(reporter_with(engine).listen_fds(two));
         has(&report, pid, &["LISTEN_FDS=2"]);
         assert_eq!(above_2(&report), shown, "{engine}");
 
@@ -91,7 +91,7 @@ fn sockets_are_passed_with_the_variables_that_name_them() {
         // whatever their numbers were.
         let ([a, b, c, d], shown) = sockets::<4>();
         let null = File::open("/dev/null").unwrap();
-        let mut command = mirror(engine);
+        let mut command = reporter_with(engine);
         command.listen_fds_named([("web server", a)]).fd(9, null);
         command.listen_fds([b, c]).listen_fds_named([("", d)]);
         command.env("A", "1").env_remove("B");
@@ -107,7 +107,7 @@ fn sockets_are_passed_with_the_variables_that_name_them() {
 
         // Alone in the environment.
         let ([a], shown) = sockets::<1>();
-        let mut command = mirror(engine);
+        let mut command = reporter_with(engine);
         command.env("A", "1").env_clear().listen_fds([a]);
         let (pid, report) = run(&mut command);
         has(&report, pid, &["LISTEN_FDS=1"]);
@@ -115,12 +115,12 @@ fn sockets_are_passed_with_the_variables_that_name_them() {
         assert_eq!(above_2(&report), shown, "{engine}");
 
         let none: [UnixDatagram; 0] = [];
-        let (pid, report) = run(mirror(engine).listen_fds(none));
+        let (pid, report) = run(reporter_with(engine).listen_fds(none));
         has(&report, pid, &["LISTEN_FDS=0"]);
         assert_eq!(report.fds(), [0, 1, 2], "{engine}");
 
         // Whoever passes none inherits what is there, as everything else.
-        let (_, report) = run(&mut mirror(engine));
+        let (_, report) = run(&mut reporter_with(engine));
         assert_eq!(variables(&report).len(), 4);
     });
 }
@@ -138,7 +138,7 @@ fn many_sockets_keep_their_order_whatever_their_numbers() {
             .zip(&shown)
             .map(|(n, line)| format!("{n} {}", link(line)))
             .collect();
-        let mut command = mirror(engine);
+        let mut command = reporter_with(engine);
         let names = (0..40).map(|n| format!("n{n}"));
         let listed = names.clone().collect::<Vec<_>>().join(":");
         command.listen_fds_named(names.zip(all));
@@ -154,7 +154,7 @@ fn each_child_of_one_plan_gets_its_own_listen_pid() {
     let _alone = alone();
     each_engine(|engine| {
         let ([a, b], shown) = sockets::<2>();
-        let mut command = mirror(engine);
+        let mut command = reporter_with(engine);
         command.listen_fds_named([("a", a)]).listen_fds([b]);
         command.stdout(Stdio::piped());
         let prepared = command.prepare().unwrap();
@@ -217,11 +217,11 @@ fn invalid_listen_fds_are_refused_by_name() {
         let socket = || UnixDatagram::unbound().unwrap();
         let two = || [socket(), socket()];
         for key in ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"] {
-            let mut set = mirror(engine);
+            let mut set = reporter_with(engine);
             set.listen_fds(two()).env(key, "3");
             refused(&mut set, Step::ListenFds, key, "env names");
             // What was there is gone, as it was asked for.
-            let mut removed = mirror(engine);
+            let mut removed = reporter_with(engine);
             removed.env_remove(key).listen_fds(two());
             assert_eq!(run(&mut removed).1.fds(), [0, 1, 2, 3, 4]);
         }
@@ -235,11 +235,11 @@ fn invalid_listen_fds_are_refused_by_name() {
             ("\x7F", plain),
             (long.as_str(), "255 bytes at most"),
         ] {
-            let mut named = mirror(engine);
+            let mut named = reporter_with(engine);
             named.listen_fds(two()).listen_fds_named([(name, socket())]);
             refused(&mut named, Step::ListenFds, name, why);
         }
-        let mut longest = mirror(engine);
+        let mut longest = reporter_with(engine);
         longest.listen_fds_named([(&long[..255], socket())]);
         let (_, report) = run(&mut longest);
         let want = format!("LISTEN_FDNAMES={}", &long[..255]);
@@ -247,15 +247,15 @@ fn invalid_listen_fds_are_refused_by_name() {
 
         let other = socket();
         let pair = format!("{} -> 4", other.as_raw_fd());
-        let mut after = mirror(engine);
+        let mut after = reporter_with(engine);
         after.listen_fds(two()).fd(4, other);
         refused(&mut after, Step::Fd, &pair, "listen_fds names");
-        let mut before = mirror(engine);
+        let mut before = reporter_with(engine);
         let all = two();
         let pair = format!("{} -> 4", all[1].as_raw_fd());
         before.fd(4, socket()).listen_fds(all);
         refused(&mut before, Step::ListenFds, &pair, "fd names");
-        let mut beside = mirror(engine);
+        let mut beside = reporter_with(engine);
         beside.listen_fds(two()).fd(5, socket());
         assert_eq!(run(&mut beside).1.fds(), [0, 1, 2, 3, 4, 5]);
     });
@@ -301,8 +301,8 @@ fn a_retried_exec_in_place_repeats_no_step() {
     };
     if case == "by fd" {
         let mut echo = Command::from_fd(File::open("/bin/echo").unwrap());
-        let fate = Fate::errno(libc::EPERM);
-        filter::with(libc::SYS_execveat, fate, || {
+        let action = Action::errno(libc::EPERM);
+        filter::with(libc::SYS_execveat, action, || {
             panic!("{}", echo.arg0("echo").arg(&case).exec());
         });
     }
@@ -317,7 +317,7 @@ fn a_retried_exec_in_place_repeats_no_step() {
                 let file = File::open(name).unwrap();
                 // SAFETY: gives an open file a number that nobody has.
                 unsafe { libc::dup3(file.as_raw_fd(), n, libc::O_CLOEXEC) };
-                // SAFETY: the number was just made, for this owner.
+                // SAFETY: the descriptor is new and has no other owner.
                 unsafe { OwnedFd::from_raw_fd(n) }
             };
             command.fd(31, at("a", 30)).fd(32, at("b", 31))

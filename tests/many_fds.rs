@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 
 use offshoot::{Command, Engine, Memory, Prepared, Stdio, reserve_fds};
 use util::fork::forked;
-use util::mirror::{Report, descriptors};
-use util::{alone, each_engine, elf, limit, mirror};
+use util::reporter::{Report, descriptors};
+use util::{alone, each_engine, elf, limit, reporter_with};
 
 /// Opens so many descriptors.
 fn open(count: usize) -> Vec<OwnedFd> {
@@ -55,20 +55,20 @@ fn a_child_never_has_an_fd_table_as_large_as_the_parents() {
     let many = open(2000);
     let path = util::scratch("table").join("report");
     let mut quiet = Command::new(std::env::current_exe().unwrap());
-    quiet.arg(util::mirror::ASK).arg(&path);
+    quiet.arg(util::reporter::ASK).arg(&path);
     // Nothing but 0 to 2: nothing above is copied.
     assert!(quiet.status().unwrap().success());
     let report = Report::parse(&std::fs::read(&path).unwrap());
     assert_eq!(report.one("FDSize"), "64");
     // A fresh pipe is above all others, and so is what must be copied.
-    assert!(room(&mut mirror(Engine::Suspended)) >= 2000);
+    assert!(room(&mut reporter_with(Engine::Suspended)) >= 2000);
     drop(many);
     // Reserved early, it is below them.
     reserve_fds(3).unwrap();
     let many = open(2000);
-    assert_eq!(room(&mut mirror(Engine::Suspended)), 64);
+    assert_eq!(room(&mut reporter_with(Engine::Suspended)), 64);
     let high = many.last().unwrap().try_clone().unwrap();
-    let mut command = mirror(Engine::Suspended);
+    let mut command = reporter_with(Engine::Suspended);
     command.stderr(Stdio::from(high));
     assert_eq!(room(&mut command), 64, "a given one moves down too");
     // An image and its page keep two, which are beside those asked for.
@@ -76,12 +76,12 @@ fn a_child_never_has_an_fd_table_as_large_as_the_parents() {
     let mut child = private.memory(Memory::Private).spawn().unwrap();
     assert_eq!(child.launch().engine(), Engine::Isolated);
     assert!(child.wait().unwrap().success());
-    let mut command = mirror(Engine::Suspended);
+    let mut command = reporter_with(Engine::Suspended);
     command.stdin(Stdio::piped()).stderr(Stdio::piped());
     assert_eq!(room(&mut command), 64, "three are left");
     // One more than are left: a high number serves.
     let pipe = File::open("/dev/null").unwrap();
-    let mut command = mirror(Engine::Suspended);
+    let mut command = reporter_with(Engine::Suspended);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).fd(9, pipe);
     command.stderr(Stdio::null());
     let output = command.spawn().unwrap().wait_with_output().unwrap();
@@ -102,7 +102,7 @@ fn reserved_descriptors_work_in_every_engine() {
     let _many = open(200);
     each_engine(|engine| {
         // The page of the isolated engine is kept from its first spawn on.
-        assert!(mirror(engine).output().unwrap().status.success());
+        assert!(reporter_with(engine).output().unwrap().status.success());
         // Which of the reserved numbers an image has differs.
         let kinds = || {
             let (numbers, mut kinds): (Vec<_>, Vec<_>) =
@@ -112,7 +112,7 @@ fn reserved_descriptors_work_in_every_engine() {
         };
         let before = kinds();
         for _ in 0..3 {
-            let mut command = mirror(engine);
+            let mut command = reporter_with(engine);
             command.stdin(Stdio::piped()).stderr(Stdio::null());
             let output = command.output().unwrap();
             let report = Report::parse(&output.stdout);
@@ -200,7 +200,7 @@ fn no_child_ever_has_a_descriptor_it_was_not_given() {
             // SAFETY: duplicates an open descriptor.
             let fds = [(); 8].map(|()| unsafe { libc::dup(null.as_raw_fd()) });
             for fd in fds {
-                // SAFETY: closes what was just made.
+                // SAFETY: closes the new descriptor.
                 unsafe { libc::close(fd) };
             }
         }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use offshoot::{Command, Engine, Memory, Step, reserve_fds};
 use util::clean::{clean, command, refused};
-use util::filter::{self, Fate};
+use util::filter::{self, Action};
 use util::{alone, each_engine};
 
 #[test]
@@ -35,15 +35,15 @@ fn reserve_fds_refuses_more_descriptors_than_the_limit() {
     reserve_fds(2).unwrap();
     refused();
     // Nobody may ask for the limit.
-    let fate = Fate::errno(libc::EPERM);
-    filter::with(libc::SYS_prlimit64, fate, refused);
+    let action = Action::errno(libc::EPERM);
+    filter::with(libc::SYS_prlimit64, action, refused);
     assert!(Command::new("/bin/true").status().unwrap().success());
 }
 
 /// Where the limit on numbers is not known: below it is refused beforehand.
 #[test]
 fn the_highest_fd_number_as_a_target_is_an_error_of_the_kernel() {
-    let fate = Fate::errno(libc::EPERM);
+    let action = Action::errno(libc::EPERM);
     each_engine(|engine| {
         for target in [i32::MAX, i32::MAX - 1] {
             let null = || File::open("/dev/null").unwrap();
@@ -51,7 +51,7 @@ fn the_highest_fd_number_as_a_target_is_an_error_of_the_kernel() {
             all.fd(target, null()).fd(9, null());
             let error = clean(|| {
                 let spawn = || all.spawn().map(drop);
-                filter::with(libc::SYS_prlimit64, fate, spawn)
+                filter::with(libc::SYS_prlimit64, action, spawn)
             });
             let errnos = [libc::EBADF, libc::EMFILE, libc::EPERM];
             let errno = error.raw_os_error().unwrap();
@@ -97,8 +97,8 @@ fn over_65534_calls_are_refused_by_the_option_that_adds_them() {
 fn no_memory_for_a_status_page_is_an_error_or_a_fallback() {
     let _alone = alone();
     for errno in [libc::ENOSPC, libc::ENOMEM] {
-        let fate = Fate::errno(errno);
-        filter::with(libc::SYS_fallocate, fate, || {
+        let action = Action::errno(errno);
+        filter::with(libc::SYS_fallocate, action, || {
             let mut named = command("/bin/true", Engine::Isolated);
             let error = clean(|| named.spawn().map(drop));
             assert_eq!(error.step(), Step::Image, "{error}");

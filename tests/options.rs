@@ -1,6 +1,6 @@
 //! Options: each wish beyond the ordinary, seen in the child, in every
 //! engine; and what is refused, by name.
-#![allow(unsafe_code, reason = "tests ask the kernel what std does not")]
+#![allow(unsafe_code, reason = "the tests make calls that std does not offer")]
 
 mod util;
 
@@ -12,8 +12,8 @@ use offshoot::{
     Command, Engine, Error, Memory, Method, PathSearch, Stdio, Step,
 };
 use util::clean::{clean, command, spawn};
-use util::mirror::{ASK, Report};
-use util::{alone, each_engine, mirror, report, scratch};
+use util::reporter::{ASK, Report};
+use util::{alone, each_engine, report, reporter_with, scratch};
 
 fn own(id: libc::pid_t) -> String {
     id.to_string()
@@ -22,12 +22,12 @@ fn own(id: libc::pid_t) -> String {
 #[test]
 fn arg0_is_what_the_program_sees_as_its_name() {
     each_engine(|engine| {
-        let seen = report(mirror(engine).arg0("-renamed sh"));
+        let seen = report(reporter_with(engine).arg0("-renamed sh"));
         let name = std::env::current_exe().unwrap();
         let name = name.file_name().unwrap().to_str().unwrap();
         assert_eq!(seen.all("arg")[0], "-renamed sh");
         assert!(name.starts_with(seen.one("Name")), "the file's own");
-        let seen = report(mirror(engine).arg0(""));
+        let seen = report(reporter_with(engine).arg0(""));
         assert_eq!(seen.all("arg")[0], ASK, "the empty one is left out");
     });
 }
@@ -35,10 +35,10 @@ fn arg0_is_what_the_program_sees_as_its_name() {
 #[test]
 fn a_session_of_its_own_has_the_child_as_leader() {
     each_engine(|engine| {
-        let seen = report(mirror(engine).setsid(true));
+        let seen = report(reporter_with(engine).setsid(true));
         assert_eq!((seen.one("session"), seen.one("group")), ("own", "own"));
-        let seen = report(mirror(engine).setsid(true).setsid(false));
-        // SAFETY: asks for a number.
+        let seen = report(reporter_with(engine).setsid(true).setsid(false));
+        // SAFETY: returns a number and writes no memory.
         let session = unsafe { libc::getsid(0) };
         assert_eq!(seen.one("session"), own(session));
     });
@@ -47,16 +47,16 @@ fn a_session_of_its_own_has_the_child_as_leader() {
 #[test]
 fn a_process_group_is_its_own_or_the_one_named() {
     each_engine(|engine| {
-        // SAFETY: asks for a number.
+        // SAFETY: returns a number and writes no memory.
         let session = own(unsafe { libc::getsid(0) });
-        let seen = report(mirror(engine).process_group(0));
+        let seen = report(reporter_with(engine).process_group(0));
         assert_eq!(seen.one("group"), "own");
         assert_eq!(seen.one("session"), session);
         let mut cat = Command::new("cat");
         let mut leader =
             cat.stdin(Stdio::piped()).process_group(0).spawn().unwrap();
         let group = i32::try_from(leader.id()).unwrap();
-        let seen = report(mirror(engine).process_group(group));
+        let seen = report(reporter_with(engine).process_group(group));
         assert_eq!(seen.one("group"), own(group));
         leader.wait().unwrap();
     });
@@ -77,10 +77,11 @@ fn a_group_that_is_not_there_is_named() {
 #[test]
 fn the_umask_is_the_childs_alone() {
     each_engine(|engine| {
-        let before = report(&mut mirror(engine)).one("Umask").to_string();
-        let seen = report(mirror(engine).umask(0o137));
+        let before =
+            report(&mut reporter_with(engine)).one("Umask").to_string();
+        let seen = report(reporter_with(engine).umask(0o137));
         assert_eq!(seen.one("Umask"), "0137");
-        assert_eq!(report(&mut mirror(engine)).one("Umask"), before);
+        assert_eq!(report(&mut reporter_with(engine)).one("Umask"), before);
     });
 }
 
@@ -117,7 +118,7 @@ fn same_as_duplicates_another_standard_descriptor() {
         other.args(["-c", script]).stdout(Stdio::same_as(2)).engine(engine);
         assert_eq!(other.output().unwrap().stderr, b"a\nb\nc\n");
         // A chain: 0 is 2, which is 1, which is piped.
-        let mut chain = mirror(engine);
+        let mut chain = reporter_with(engine);
         chain.stdin(Stdio::same_as(2)).stderr(Stdio::same_as(1));
         let seen = report(&mut chain);
         let targets: Vec<&str> = seen
@@ -207,8 +208,8 @@ fn contradictions_and_impossible_numbers_are_refused_by_name() {
         wish(&mut command);
         // Should it clone after all, this process dies of SIGSYS.
         let fail = || {
-            let (nr, fate) = (libc::SYS_clone3, util::filter::Fate::Kill);
-            util::filter::with(nr, fate, || {
+            let (nr, action) = (libc::SYS_clone3, util::filter::Action::Kill);
+            util::filter::with(nr, action, || {
                 let planned = command.plan().map(drop);
                 let spawned = command.spawn().map(drop);
                 let text = |r: &Result<(), Error>| format!("{r:?}");

@@ -40,7 +40,7 @@ macro_rules! wish {
 }
 
 fn me() -> (u32, u32) {
-    // SAFETY: asks for a number.
+    // SAFETY: returns a number and writes no memory.
     let uid = unsafe { libc::geteuid() };
     // SAFETY: as above.
     (uid, unsafe { libc::getegid() })
@@ -216,7 +216,7 @@ fn file() -> File {
 }
 
 /// A copy of the reporter that every user can run.
-fn reporter() -> PathBuf {
+fn reporter_copy() -> PathBuf {
     let path = scratch("oracle").join("reporter");
     fs::copy(std::env::current_exe().unwrap(), &path).unwrap();
     let mode = fs::Permissions::from_mode(0o755);
@@ -252,19 +252,19 @@ fn signals(line: &str) -> Option<String> {
 #[test]
 fn forty_options_give_the_same_report_as_with_std() {
     let _alone = alone();
-    let program = reporter();
+    let program = reporter_copy();
     let wishes = wishes();
     let count = wishes.len();
     assert!(count >= 40, "{count}");
     println!("{count} wishes");
     for wish in &wishes {
         let mut std = process::Command::new(&program);
-        std.arg(util::mirror::ASK).arg("-").stdin(process::Stdio::inherit());
+        std.arg(util::reporter::ASK).arg("-").stdin(process::Stdio::inherit());
         (wish.std)(&mut std);
         std.stdout(process::Stdio::piped());
         let theirs = std.spawn().unwrap().wait_with_output().unwrap();
         let mut command = Command::new(&program);
-        command.arg(util::mirror::ASK).arg("-");
+        command.arg(util::reporter::ASK).arg("-");
         (wish.ours)(&mut command);
         command.stdout(Stdio::piped());
         let ours = command.spawn().unwrap().wait_with_output().unwrap();
@@ -293,7 +293,8 @@ fn forty_options_give_the_same_report_as_with_std() {
 #[test]
 fn a_report_does_not_change_with_the_signals_of_other_processes() {
     let _alone = alone();
-    let report = || util::mirror(Engine::Suspended).output().unwrap().stdout;
+    let report =
+        || util::reporter_with(Engine::Suspended).output().unwrap().stdout;
     let same = |text: &[u8]| {
         let text = String::from_utf8_lossy(text).into_owned();
         let same = |line: &&str| !line.contains("pipe:[");

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use offshoot::{Engine, PathSearch, Step};
 use util::clean::{clean, command, is, spawn};
-use util::filter::{self, Fate};
+use util::filter::{self, Action};
 use util::search::{X, fixture, path, tried};
 use util::{alone, each_engine, scratch};
 
@@ -160,7 +160,7 @@ fn every_errno_of_execve_continues_or_ends_the_search_as_with_std() {
     const LIST: &str = "/bin:/usr/bin";
     each_engine(|engine| {
         for errno in 1..=133u16 {
-            let fate = Fate::Errno(errno);
+            let action = Action::Errno(errno);
             let number = i32::from(errno);
             // Ours tries it again for 30 ms each time.
             if number == libc::ETXTBSY {
@@ -172,7 +172,7 @@ fn every_errno_of_execve_continues_or_ends_the_search_as_with_std() {
                 let ours = command.env("PATH", LIST).spawn().map(drop);
                 (ours.unwrap_err(), theirs.unwrap_err())
             };
-            let (ours, theirs) = filter::with(libc::SYS_execve, fate, both);
+            let (ours, theirs) = filter::with(libc::SYS_execve, action, both);
             assert_eq!(ours.raw_os_error(), Some(number), "{engine} {ours}");
             assert_eq!(theirs, number, "{engine}");
             let on = ONWARD.contains(&number);

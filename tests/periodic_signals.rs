@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use offshoot::{Command, Engine, Error, Step};
-use util::filter::{self, Fate};
+use util::filter::{self, Action};
 use util::fork::forked_within;
 use util::{alone, each_of};
 
@@ -26,8 +26,8 @@ fn ticked(test: impl Fn() -> Error + Send + Sync) -> Error {
     // SAFETY: a handler that does nothing.
     unsafe { libc::signal(libc::SIGALRM, nothing as usize) };
     let begun = Instant::now();
-    filter::with(libc::SYS_set_robust_list, Fate::Kill, || {
-        // SAFETY: asks for a number.
+    filter::with(libc::SYS_set_robust_list, Action::Kill, || {
+        // SAFETY: returns a number and writes no memory.
         let own = unsafe { libc::syscall(libc::SYS_gettid) };
         // A thread made here would be under the filter.
         TICKED.store(own, Ordering::SeqCst);
@@ -108,8 +108,8 @@ fn a_refused_futex_does_not_hide_a_dead_child_from_spawn() {
             let status = forked_within(SOON, || {
                 let mut command = Command::new("/bin/true");
                 command.engine(engine);
-                filter::install(libc::SYS_set_robust_list, Fate::Kill);
-                filter::install(libc::SYS_futex, Fate::errno(errno));
+                filter::install(libc::SYS_set_robust_list, Action::Kill);
+                filter::install(libc::SYS_futex, Action::errno(errno));
                 let error = command.spawn().map(drop).unwrap_err();
                 let steps = [Step::RobustList, Step::Image];
                 assert!(steps.contains(&error.step()), "{error}");

@@ -1,5 +1,5 @@
 //! Without a path: programs that are a descriptor, bytes, or this one again.
-#![allow(unsafe_code, reason = "tests ask the kernel what std does not")]
+#![allow(unsafe_code, reason = "the tests make calls that std does not offer")]
 
 mod util;
 
@@ -13,11 +13,11 @@ use std::{env, process};
 use offshoot::self_exe_is_sealed;
 use offshoot::{Child, Command, Engine, Error, Launch, Stdio, Step};
 use util::clean::{clean, is, refused, spawn};
-use util::filter::{self, Fate};
-use util::mirror::{ASK, Report};
+use util::filter::{self, Action};
+use util::reporter::{ASK, Report};
 use util::{
-    NO_IMAGE, alone, each_engine, each_of, fallbacks, inheritable, program,
-    run, scratch,
+    WITHOUT_HELPER, alone, each_engine, each_of, fallbacks, inheritable,
+    program, run, scratch,
 };
 
 /// The first argument that makes this binary wait for the end of its input.
@@ -238,7 +238,7 @@ fn cannot_be_written(mut child: Child, path: &Path) {
     let name = fs::read_link(path).unwrap();
     assert!(name.to_str().unwrap().starts_with("/memfd:offshoot"), "{name:?}");
     let held = File::open(path).unwrap();
-    // SAFETY: asks for a number.
+    // SAFETY: returns a number and writes no memory.
     let seals = unsafe { libc::fcntl(held.as_raw_fd(), libc::F_GET_SEALS) };
     let want = libc::F_SEAL_SEAL
         | libc::F_SEAL_SHRINK
@@ -361,11 +361,11 @@ fn without_execveat_the_path_in_proc_is_used() {
         || Command::from_fd(open_path(&exe())),
         Command::self_exe,
     ];
-    each_of(&NO_IMAGE, |engine| {
+    each_of(&WITHOUT_HELPER, |engine| {
         for errno in [libc::ENOSYS, libc::EPERM] {
-            let fate = Fate::errno(errno);
+            let action = Action::errno(errno);
             let nr = libc::SYS_execveat;
-            filter::with(nr, fate, || {
+            filter::with(nr, action, || {
                 for make in makes {
                     let (report, launch) = reported(&mut make(), engine);
                     assert_eq!(report.fds(), [0, 1, 2], "{engine}");
@@ -382,7 +382,7 @@ fn without_execveat_the_path_in_proc_is_used() {
             });
             let mut garbage = Command::from_bytes("neither");
             garbage.engine(engine);
-            let error = clean(|| filter::with(nr, fate, spawn(garbage)));
+            let error = clean(|| filter::with(nr, action, spawn(garbage)));
             is(&error, Step::Exec, Some("/memfd:offshoot"), libc::ENOEXEC);
         }
     });
@@ -401,7 +401,7 @@ fn a_memfd_that_may_not_be_executed_is_an_error_of_its_option() {
         .stderr(process::Stdio::null())
         .status();
     if !can.unwrap().success() {
-        return util::skip(name, "it takes root, and Linux 6.3");
+        return util::skip(name, "needs root, and Linux 6.3");
     }
     if !util::inside(name, &wrap) {
         return;

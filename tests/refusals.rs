@@ -8,7 +8,7 @@ use std::io;
 
 use offshoot::{Command, Error, Stdio, Step};
 use util::clean::{clean, command, is, spawn};
-use util::filter::{self, Fate};
+use util::filter::{self, Action};
 use util::{alone, each_engine};
 
 #[test]
@@ -85,7 +85,7 @@ fn bad_input_is_refused_by_name_before_anything_is_cloned() {
             // Should it clone after all, this process dies of SIGSYS.
             let nr = libc::SYS_clone3;
             let fail = || {
-                filter::with(nr, Fate::Kill, || {
+                filter::with(nr, Action::Kill, || {
                     let planned = command.plan().map(drop);
                     let prepared = command.prepare().map(drop);
                     let spawned = command.spawn().map(drop);

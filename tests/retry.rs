@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use offshoot::{Child, Command, Engine, Error, Memory, Stdio, Step};
 use util::clean::{clean, is};
-use util::filter::{self, Fate};
+use util::filter::{self, Action};
 use util::{alone, elf, is_root, limit, program, scratch, skip};
 
 /// Upper limit for a spawn; one that loops exceeds it.
@@ -29,7 +29,7 @@ fn filtered(
     let (send, receive) = mpsc::channel();
     thread::spawn(move || {
         for (nr, errno) in calls {
-            filter::install(*nr, Fate::errno(*errno));
+            filter::install(*nr, Action::errno(*errno));
         }
         let _ = send.send(command.spawn());
     });
@@ -161,7 +161,7 @@ fn an_init_is_cloned_once_under_a_filter() {
                 let sh = || sh.spawn().and_then(Child::wait_with_output);
                 as_init(sh)
             };
-            let made = filter::with(nr, Fate::errno(libc::ENOSYS), test);
+            let made = filter::with(nr, Action::errno(libc::ENOSYS), test);
             let output = made.unwrap();
             assert_eq!(output.stdout, b"1\n", "{nr} {memory:?}");
         }
@@ -182,7 +182,7 @@ fn an_init_is_cloned_once_when_only_its_thread_is_filtered() {
         sh.spawn().and_then(Child::wait_with_output).unwrap();
         let sh = || sh.spawn().and_then(Child::wait_with_output);
         let test = || as_init(sh);
-        let missing = Fate::errno(libc::ENOSYS);
+        let missing = Action::errno(libc::ENOSYS);
         let made = filter::with(libc::SYS_close_range, missing, test);
         assert_eq!(made.unwrap().stdout, b"1\n", "{memory:?}");
     }

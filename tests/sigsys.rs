@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 
 use offshoot::{Command, Engine, Memory, Method, Step};
 use util::clean::{clean, spawn};
-use util::filter::{self, Fate};
+use util::filter::{self, Action};
 use util::{alone, each_engine, each_of, elf, fallbacks, program, scratch};
 
 static PARENT: AtomicI32 = AtomicI32::new(0);
@@ -44,7 +44,7 @@ extern "C" fn answer(
     if unsafe { (*info).si_code } == SYS_SECCOMP {
         missing(context);
     }
-    // SAFETY: asks for a number.
+    // SAFETY: returns a number and writes no memory.
     let own = unsafe { libc::syscall(libc::SYS_getpid) };
     let here = i32::try_from(own) == Ok(PARENT.load(Ordering::SeqCst));
     let count = if here { &HERE } else { &STRAY };
@@ -69,7 +69,7 @@ fn trapped<T: Send>(
     test: impl FnOnce() -> T + Send,
 ) -> T {
     let test = || {
-        calls.iter().for_each(|nr| filter::install(*nr, Fate::Trap));
+        calls.iter().for_each(|nr| filter::install(*nr, Action::Trap));
         test()
     };
     std::thread::scope(|scope| scope.spawn(test).join().unwrap())
@@ -151,7 +151,7 @@ fn a_child_killed_by_sigsys_is_enosys_at_its_step() {
         let mut command = Command::new("/bin/true");
         command.current_dir("/").engine(engine);
         let trap =
-            || filter::with(libc::SYS_chdir, Fate::Trap, spawn(command));
+            || filter::with(libc::SYS_chdir, Action::Trap, spawn(command));
         let error = clean(trap);
         assert_eq!(error.step(), Step::Chdir, "{engine}: {error}");
         assert_eq!(error.operand().unwrap(), "/");
@@ -171,7 +171,7 @@ fn a_hook_killed_by_sigsys_is_reported_by_its_signal() {
         // SAFETY: the hook makes one system call.
         unsafe { command.pre_exec(|context| context.chdir(c"/")) };
         let trap =
-            || filter::with(libc::SYS_chdir, Fate::Trap, spawn(command));
+            || filter::with(libc::SYS_chdir, Action::Trap, spawn(command));
         let error = clean(trap);
         assert_eq!(error.step(), Step::PreExec, "{engine}: {error}");
         assert_eq!(error.raw_os_error(), None, "{error}");

@@ -1,5 +1,5 @@
 //! Live: what a child is given, and what becomes of it, in every engine.
-#![allow(unsafe_code, reason = "tests ask the kernel what std does not")]
+#![allow(unsafe_code, reason = "the tests make calls that std does not offer")]
 
 mod util;
 
@@ -9,13 +9,14 @@ use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 
 use offshoot::{CloneFlags, Command, Engine, Error, Stdio, Step};
-use util::mirror::Report;
-use util::{each_engine, inheritable, mirror, report, scratch};
+use util::reporter::Report;
+use util::{each_engine, inheritable, report, reporter_with, scratch};
 
 #[test]
 fn the_engine_that_was_asked_for_ran() {
     each_engine(|engine| {
-        let mut child = mirror(engine).stdout(Stdio::null()).spawn().unwrap();
+        let mut child =
+            reporter_with(engine).stdout(Stdio::null()).spawn().unwrap();
         let launch = *child.launch();
         assert_eq!(launch.engine(), engine);
         // The isolated one begins in shared memory, up to its first exec.
@@ -37,7 +38,7 @@ fn the_engine_that_was_asked_for_ran() {
 fn arguments_are_passed_unchanged() {
     each_engine(|engine| {
         let words = ["two words", "*", "$HOME", "ünï", "\\", "'"];
-        let report = report(mirror(engine).args(words));
+        let report = report(reporter_with(engine).args(words));
         assert_eq!(report.all("arg")[3..], words);
     });
 }
@@ -46,7 +47,7 @@ fn arguments_are_passed_unchanged() {
 fn ten_thousand_arguments_are_passed() {
     each_engine(|engine| {
         let words: Vec<String> = (0..10_000).map(|n| format!("{n}")).collect();
-        let report = report(mirror(engine).args(&words));
+        let report = report(reporter_with(engine).args(&words));
         assert_eq!(report.all("arg")[3..], words);
     });
 }
@@ -58,7 +59,7 @@ fn the_environment_is_the_parents_with_changes_applied() {
             .filter(|(key, _)| !matches!(key.as_str(), "HOME" | "A" | "PATH"))
             .map(|(key, value)| format!("{key}={value}"))
             .collect();
-        let mut command = mirror(engine);
+        let mut command = reporter_with(engine);
         command.env("A", "1").env("A", "").env("PATH", "/x");
         let report = report(command.env_remove("HOME"));
         let mut want = own;
@@ -73,7 +74,7 @@ fn the_environment_is_the_parents_with_changes_applied() {
 #[test]
 fn a_cleared_environment_holds_what_was_set_after() {
     each_engine(|engine| {
-        let mut command = mirror(engine);
+        let mut command = reporter_with(engine);
         command.env("GONE", "1").env_clear().envs([("B", "2"), ("A", "1=")]);
         assert_eq!(report(&mut command).all("env"), ["A=1=", "B=2"]);
     });
@@ -83,7 +84,7 @@ fn a_cleared_environment_holds_what_was_set_after() {
 fn the_child_starts_in_the_directory_asked_for() {
     each_engine(|engine| {
         let dir = scratch("cwd").canonicalize().unwrap();
-        let report = report(mirror(engine).current_dir(&dir));
+        let report = report(reporter_with(engine).current_dir(&dir));
         assert_eq!(report.one("cwd"), dir.to_str().unwrap());
         fs::remove_dir_all(dir).unwrap();
     });
@@ -117,7 +118,7 @@ fn nothing_unlisted_is_inherited() {
         let file = File::open("/dev/null").unwrap();
         let leak = |n| inheritable(&file, n * 3);
         let _leaky: Vec<OwnedFd> = (0..40).map(leak).collect();
-        let report = report(&mut mirror(engine));
+        let report = report(&mut reporter_with(engine));
         assert_eq!(report.fds(), [0, 1, 2], "{report:?}");
     });
 }
@@ -244,7 +245,7 @@ fn sigpipe_is_at_its_default_and_handlers_are_gone() {
         unsafe { libc::signal(libc::SIGURG, handler as usize) };
         // SAFETY: ignores a signal nobody sends.
         unsafe { libc::signal(libc::SIGWINCH, libc::SIG_IGN) };
-        let report = report(&mut mirror(engine));
+        let report = report(&mut reporter_with(engine));
         let hex = |key| u64::from_str_radix(report.one(key), 16).unwrap();
         let bit = |signal: i32| 1u64 << (signal - 1);
         assert_eq!(hex("SigCgt"), 0);
@@ -264,7 +265,7 @@ fn the_mask_is_the_calling_threads() {
             let none = std::ptr::null_mut();
             // SAFETY: blocks a signal in this thread, from that set.
             unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &set, none) };
-            report(&mut mirror(engine)).one("SigBlk").to_string()
+            report(&mut reporter_with(engine)).one("SigBlk").to_string()
         };
         let seen = std::thread::spawn(run).join().unwrap();
         let seen = u64::from_str_radix(&seen, 16).unwrap();
@@ -316,11 +317,11 @@ fn standard_descriptors_given_by_value_trade_places() {
         // SAFETY: as above.
         let one = unsafe { OwnedFd::from_raw_fd(1) };
         let path = scratch("cross").join("report");
-        let seen = util::mirror::descriptors();
+        let seen = util::reporter::descriptors();
         assert_ne!(seen[0].1, seen[1].1);
         let exe = std::env::current_exe().unwrap();
         let mut command = Command::new(exe);
-        command.arg(util::mirror::ASK).arg(&path).engine(engine);
+        command.arg(util::reporter::ASK).arg(&path).engine(engine);
         command.stdin(one).stdout(zero);
         assert!(command.status().unwrap().success());
         let report = Report::parse(&fs::read(&path).unwrap());
@@ -333,7 +334,7 @@ fn standard_descriptors_given_by_value_trade_places() {
 #[test]
 fn a_missing_directory_is_an_error_at_chdir() {
     each_engine(|engine| {
-        let mut command = mirror(engine);
+        let mut command = reporter_with(engine);
         let error = command.current_dir("/nope").spawn().unwrap_err();
         assert_eq!(error.step(), Step::Chdir);
         assert_eq!(error.raw_os_error(), Some(libc::ENOENT));

@@ -62,7 +62,7 @@ fn used(work: Work) -> usize {
 }
 
 fn ids(engine: Engine) {
-    // SAFETY: asks for a number.
+    // SAFETY: returns a number and writes no memory.
     let own = unsafe { libc::geteuid() };
     let mut command = Command::new("/bin/true");
     command.uid(own).engine(engine);

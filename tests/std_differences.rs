@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{env, io, mem, process, ptr};
 
 use offshoot::{Command, Error, Groups, Step};
-use util::mirror::{ASK, Report, descriptors};
+use util::reporter::{ASK, Report, descriptors};
 use util::{alone, inside, is_root, program, scratch};
 
 /// The same calls on both builders, and the reports of their children.
@@ -112,7 +112,7 @@ fn a_file_without_a_format_is_not_run_by_a_shell_by_default() {
     let error = hooked.spawn().map(drop).unwrap_err();
     assert_eq!(error.raw_os_error(), Some(libc::ENOEXEC), "{error}");
     assert_eq!(hooked.shell_fallback(true).status().unwrap().code(), Some(7));
-    // SAFETY: asks for a number.
+    // SAFETY: returns a number and writes no memory.
     let own = unsafe { libc::geteuid() };
     let mut forked = process::Command::new(&path);
     assert_eq!(forked.uid(own).status().unwrap().code(), Some(7));

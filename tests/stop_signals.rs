@@ -259,7 +259,7 @@ fn stop_together(apart: bool) {
     if apart {
         command.process_group(0);
     }
-    // SAFETY: asks for a number.
+    // SAFETY: returns a number and writes no memory.
     let group = unsafe { libc::getpgrp() };
     let hook = move |context: &mut HookContext<'_>| {
         assert!(group > 1);

@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use offshoot::{Command, Engine, Stdio, Step};
-use util::{NO_IMAGE, PRIVATE, alone, each_of, own_pids};
+use util::{PRIVATE, WITHOUT_HELPER, alone, each_of, own_pids};
 
 /// Those whose failed children nobody else can see.
 const SILENT: [Engine; 2] = [Engine::Suspended, Engine::Copied];
@@ -119,7 +119,7 @@ fn a_fork_without_exec_in_another_thread_never_stalls_a_spawn() {
         });
         let mut slowest = Duration::ZERO;
         for n in 0..400 {
-            let engine = NO_IMAGE[n % 3];
+            let engine = WITHOUT_HELPER[n % 3];
             let began = Instant::now();
             let mut command = Command::new("/bin/true");
             let mut child = command.engine(engine).spawn().unwrap();
@@ -185,7 +185,7 @@ fn frequent_signals_neither_fail_a_spawn_nor_run_in_a_child() {
     static PARENT: AtomicUsize = AtomicUsize::new(0);
     static STRAY: AtomicUsize = AtomicUsize::new(0);
     extern "C" fn note(_: libc::c_int) {
-        // SAFETY: asks for a number.
+        // SAFETY: returns a number and writes no memory.
         let own = unsafe { libc::syscall(libc::SYS_getpid) };
         if usize::try_from(own) != Ok(PARENT.load(Ordering::SeqCst)) {
             STRAY.fetch_add(1, Ordering::SeqCst);

@@ -1,6 +1,6 @@
 //! Threads: many at once, and a census of what each child holds. Also run
 //! under ThreadSanitizer by .ci/run.
-#![allow(unsafe_code, reason = "tests ask the kernel what std does not")]
+#![allow(unsafe_code, reason = "the tests make calls that std does not offer")]
 
 mod util;
 
@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use offshoot::{Command, Stdio};
-use util::mirror::{self, Report};
+use util::reporter::{self, Report};
 use util::{alone, each_engine};
 
 const THREADS: usize = 64;
@@ -29,7 +29,7 @@ fn pipes(report: &Report) -> BTreeSet<String> {
 fn descriptors() -> Vec<(String, String)> {
     match std::env::var_os("TSAN_OPTIONS") {
         Some(_) => Vec::new(),
-        None => mirror::descriptors(),
+        None => reporter::descriptors(),
     }
 }
 
@@ -53,7 +53,7 @@ fn sixty_four_threads_spawn_at_once_and_no_child_sees_another_s_pipe() {
         let before = descriptors();
         let seen = AtomicUsize::new(0);
         together(THREADS, |_| {
-            let mut command = util::mirror(engine);
+            let mut command = util::reporter_with(engine);
             command.stdin(Stdio::piped());
             let output = command.output().unwrap();
             let report = Report::parse(&output.stdout);
@@ -99,7 +99,7 @@ fn descriptors_opened_by_other_threads_are_never_inherited() {
         together(3, |n| match n {
             0 => {
                 for _ in 0..100 {
-                    let mut command = util::mirror(engine);
+                    let mut command = util::reporter_with(engine);
                     command.stdin(Stdio::null());
                     let output = command.output().unwrap();
                     let report = Report::parse(&output.stdout);

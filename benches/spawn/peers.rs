@@ -59,7 +59,7 @@ const ROWS: [(&str, Run); 18] = [
 
 /// The ids that everybody may take.
 fn own_ids() -> (u32, u32) {
-    // SAFETY: asks for a number.
+    // SAFETY: returns a number and writes no memory.
     let uid = unsafe { libc::geteuid() };
     // SAFETY: as above.
     (uid, unsafe { libc::getegid() })
@@ -301,7 +301,7 @@ impl Peers {
 fn reap(pid: i64) {
     let pid = i32::try_from(pid).ok().filter(|pid| *pid > 0).unwrap();
     let mut status = -1;
-    // SAFETY: waits for the child just made; writes one int.
+    // SAFETY: waits for our own child, and writes one int.
     let reaped = unsafe { libc::waitpid(pid, &mut status, 0) };
     assert_eq!((reaped, status), (pid, 0));
 }

@@ -34,7 +34,7 @@ pub(crate) fn stop_at<T: Send>(
     thread::scope(|scope| {
         let (send, listener) = mpsc::channel();
         let spawning = scope.spawn(move || {
-            // SAFETY: asks for a number.
+            // SAFETY: returns a number and writes no memory.
             send.send((install(nr), unsafe { libc::gettid() })).unwrap();
             spawn()
         });

@@ -43,7 +43,7 @@ pub(crate) const CASES: &[Case] = &[
         name: "ids",
         engines: &PRIVATE,
         wish: |c| {
-            // SAFETY: asks for a number.
+            // SAFETY: returns a number and writes no memory.
             let uid = unsafe { libc::geteuid() };
             // SAFETY: as above.
             let gid = unsafe { libc::getegid() };

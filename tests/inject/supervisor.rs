@@ -22,7 +22,7 @@ pub(crate) enum Fault {
 /// One spawn under supervision.
 #[derive(Debug, Default)]
 struct Watch {
-    /// Which call of the first child, counted from 1, and its fate.
+    /// Which call of the first child, counted from 1, and its action.
     target: Option<(usize, Fault)>,
     child: Option<u32>,
     /// The numbers of the calls it made, until its program ran.
@@ -125,7 +125,7 @@ pub(crate) fn watch<T: Send>(test: impl FnOnce(&Supervisor) -> T + Send) -> T {
         let supervisor = &supervisor;
         let (listener, own) = (&listener, &own);
         let watched = scope.spawn(move || {
-            // SAFETY: asks for a number.
+            // SAFETY: returns a number and writes no memory.
             let id = unsafe { libc::gettid() }.unsigned_abs();
             own.store(id, Ordering::SeqCst);
             // No call from here until somebody answers it.
@@ -140,7 +140,7 @@ pub(crate) fn watch<T: Send>(test: impl FnOnce(&Supervisor) -> T + Send) -> T {
             thread::yield_now();
         }
         let own = own.load(Ordering::SeqCst);
-        // SAFETY: the number was just made and is nobody else's.
+        // SAFETY: the descriptor is new and has no other owner.
         let listener =
             unsafe { OwnedFd::from_raw_fd(listener.load(Ordering::SeqCst)) };
         serve(&listener, own, supervisor);

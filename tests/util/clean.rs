@@ -1,5 +1,5 @@
-//! What a failure must not leave behind: a child, a descriptor, a changed
-//! mask or dumpable flag, a SIGCHLD.
+//! Checks that a failed spawn leaves nothing behind: no child, descriptor,
+//! changed mask or dumpable flag, and no SIGCHLD.
 
 use std::io;
 use std::path::Path;
@@ -15,8 +15,8 @@ extern "C" fn count(_: libc::c_int) {
     CHILD_SIGNALS.fetch_add(1, Ordering::SeqCst);
 }
 
-/// Runs something that must fail, and looks for what it left behind. The
-/// caller holds `alone`.
+/// Runs a closure that must fail, and checks that it left nothing behind. The
+/// caller holds the lock of `alone`.
 pub fn clean(fail: impl FnOnce() -> Result<(), Error>) -> Error {
     let handler = count as extern "C" fn(libc::c_int);
     // SAFETY: the handler adds to an atomic.
@@ -27,8 +27,8 @@ pub fn clean(fail: impl FnOnce() -> Result<(), Error>) -> Error {
     let error = fail().expect_err("it must fail");
     assert_eq!(State::now(), before, "{error}");
     assert!(!has_children(), "a child is left after: {error}");
-    // The pipe engine's children are ordinary from the start, those of the
-    // isolated one from their first exec on.
+    // Children of the pipe engine send SIGCHLD from the start, those of the
+    // isolated engine from their first exec on.
     if ![Engine::Pipe, Engine::Isolated].contains(&ENGINE.get()) {
         assert_eq!(CHILD_SIGNALS.load(Ordering::SeqCst), signals, "{error}");
     }
@@ -49,7 +49,7 @@ pub fn isolated(program: &str) -> Command {
     command(program, Engine::Isolated)
 }
 
-/// The step, its operand and the errno, exactly.
+/// Asserts the step, its operand and the errno, exactly.
 #[track_caller]
 pub fn is(error: &Error, step: Step, operand: Option<&str>, errno: i32) {
     assert_eq!(error.step(), step, "{error}");

@@ -1,12 +1,11 @@
-//! Elf: small static programs, made of a test's own machine code.
+//! ELF: small static programs, built from machine code.
 #![allow(dead_code, unreachable_pub, reason = "each file uses its part")]
 
 use std::arch::global_asm;
 use std::slice;
 
-// Exits with 0 if 0, 1, 2 and 5 are open and nothing else below 4096 is, as
-// F_GETFD says; else with the number of the first that is wrong (1 if that
-// number does not fit).
+// Exits with 0 if 0, 1, 2 and 5 are open and no other descriptor below 4096
+// is, by F_GETFD; otherwise with the first wrong number or-ed with 64.
 #[cfg(target_arch = "x86_64")]
 global_asm!(
     ".pushsection .rodata",
@@ -79,12 +78,12 @@ unsafe extern "C" {
     static offshoot_test_census_end: u8;
 }
 
-/// The program that looks for descriptors beside 0, 1, 2 and 5. It exits
-/// with 0, or with the bits of a wrong number and 64.
+/// A program that exits with 0 if 0, 1, 2 and 5 are open and no other
+/// descriptor is, or else with the first wrong number or-ed with 64.
 pub fn census() -> Vec<u8> {
     let (from, to) =
         (&raw const offshoot_test_census, &raw const offshoot_test_census_end);
-    // SAFETY: the two labels enclose the code above, which nobody writes.
+    // SAFETY: the two labels enclose the code above, which is never written.
     let code = unsafe { slice::from_raw_parts(from, to.addr() - from.addr()) };
     elf(code)
 }

@@ -1,45 +1,45 @@
-//! A seccomp filter for the calling thread, which its children inherit: one
-//! system call, and what becomes of it. Needs no privilege.
+//! Seccomp filters for the calling thread, which its children inherit: a
+//! system call and the action for it. They need no privilege.
 
-/// What becomes of the call.
+/// The seccomp action for a call.
 #[derive(Clone, Copy, Debug)]
-pub enum Fate {
-    /// It fails with this errno; 0 makes it a call without effect.
+pub enum Action {
+    /// The call fails with this errno; with 0 it has no effect.
     Errno(u16),
-    /// The process that makes it is killed (SIGSYS).
+    /// The calling process is killed (SIGSYS).
     Kill,
-    /// The thread that makes it is killed (SIGSYS), and no other one.
+    /// The calling thread is killed (SIGSYS), and no other one.
     Thread,
-    /// It does not happen, and its thread gets SIGSYS.
+    /// The call is not made, and the calling thread gets SIGSYS.
     Trap,
 }
 
-impl Fate {
-    /// It fails with this errno, by the name that libc has for it.
-    pub fn errno(errno: i32) -> Fate {
-        Fate::Errno(u16::try_from(errno).unwrap())
+impl Action {
+    /// Returns the action that fails with this errno.
+    pub fn errno(errno: i32) -> Action {
+        Action::Errno(u16::try_from(errno).unwrap())
     }
 }
 
-/// Runs `test` in a thread of its own in which system call `nr` meets its
-/// fate, for that thread and the children it makes.
+/// Runs `test` in a new thread that has this action for system call `nr`, as
+/// have its children.
 pub fn with<T: Send>(
     nr: libc::c_long,
-    fate: Fate,
+    action: Action,
     test: impl FnOnce() -> T + Send,
 ) -> T {
-    with_each(&[(nr, fate)], test)
+    with_each(&[(nr, action)], test)
 }
 
 /// As `with`, for several calls.
 pub fn with_each<T: Send>(
-    calls: &[(libc::c_long, Fate)],
+    calls: &[(libc::c_long, Action)],
     test: impl FnOnce() -> T + Send,
 ) -> T {
     std::thread::scope(|scope| {
         let test = || {
-            for (nr, fate) in calls.iter().copied() {
-                install(nr, fate);
+            for (nr, action) in calls.iter().copied() {
+                install(nr, action);
             }
             test()
         };
@@ -50,7 +50,7 @@ pub fn with_each<T: Send>(
     })
 }
 
-/// As `with`, only where the call's second argument is this, and ENOSYS.
+/// As `with`, with ENOSYS for calls with this second argument only.
 pub fn without_second<T: Send>(
     nr: libc::c_long,
     second: u32,
@@ -59,7 +59,7 @@ pub fn without_second<T: Send>(
     with_second(nr, row(EQUAL, 0, 1, second), libc::ENOSYS, test)
 }
 
-/// What docker's default profile refuses whatever it is given.
+/// Calls that docker's default profile refuses with any arguments.
 const REFUSED: [libc::c_long; 41] = [
     libc::SYS_acct,
     libc::SYS_add_key,
@@ -104,9 +104,9 @@ const REFUSED: [libc::c_long; 41] = [
     libc::SYS_kcmp,
 ];
 
-/// What docker's default profile refuses, as one filter: EPERM, but ENOSYS
-/// for clone3, so that libc takes clone. What depends on a capability is as
-/// for a container that has the usual fourteen.
+/// Installs docker's default profile as one filter: EPERM, but ENOSYS for
+/// clone3, so that libc falls back to clone. Calls that depend on a capability
+/// are as in a container with the default fourteen.
 pub fn docker() {
     const ERRNO: u32 = libc::SECCOMP_RET_ERRNO;
     const NAMESPACES: u32 = 0x7E02_0000;
@@ -125,7 +125,7 @@ pub fn docker() {
     rows.push(row(libc::BPF_JMP | libc::BPF_JSET, 0, 1, NAMESPACES));
     rows.push(row(RETURN, 0, 0, eperm));
     rows.push(row(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW));
-    // Five personalities, of which none fixes addresses.
+    // Five personalities, none of them with ADDR_NO_RANDOMIZE.
     let known = [0, 8, 0x2_0000, 0x2_0008, u32::MAX];
     rows.push(row(EQUAL, 0, 7, number(libc::SYS_personality)));
     rows.push(row(LOAD, 0, 0, FIRST));
@@ -137,8 +137,8 @@ pub fn docker() {
     load(&mut rows);
 }
 
-/// As a kernel that knows a clone3 of this size at most (E2BIG beyond): it
-/// plays Linux 5.3 to 5.6.
+/// Acts as a kernel whose `clone_args` has this size at most (E2BIG beyond),
+/// as in Linux 5.3 to 5.6.
 pub fn with_clone3_of<T: Send>(
     size: u32,
     test: impl FnOnce() -> T + Send,
@@ -147,21 +147,21 @@ pub fn with_clone3_of<T: Send>(
     with_second(nr, row(ABOVE, 0, 1, size), libc::E2BIG, test)
 }
 
-/// As `with`, only where the low half of the call's second argument passes
-/// that row.
+/// As `with`, only where the low half of the call's second argument matches
+/// the row.
 fn with_second<T: Send>(
     nr: libc::c_long,
     second: libc::sock_filter,
     errno: i32,
     test: impl FnOnce() -> T + Send,
 ) -> T {
-    let fate = libc::SECCOMP_RET_ERRNO | errno.unsigned_abs();
+    let action = libc::SECCOMP_RET_ERRNO | errno.unsigned_abs();
     let mut rows = [
         row(LOAD, 0, 0, 0),
         row(EQUAL, 0, 3, u32::try_from(nr).unwrap()),
         row(LOAD, 0, 0, SECOND),
         second,
-        row(RETURN, 0, 0, fate),
+        row(RETURN, 0, 0, action),
         row(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW),
     ];
     let test = move || {
@@ -174,7 +174,7 @@ fn with_second<T: Send>(
 /// The low half of the first argument of a call.
 const FIRST: u32 = 16;
 
-/// That of the second.
+/// The low half of the second argument.
 const SECOND: u32 = 24;
 
 const LOAD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
@@ -186,18 +186,18 @@ fn row(code: u32, jt: u8, jf: u8, k: u32) -> libc::sock_filter {
     libc::sock_filter { code: u16::try_from(code).unwrap(), jt, jf, k }
 }
 
-/// Gives a call of this thread and the children it makes its fate, for good.
-pub fn install(nr: libc::c_long, fate: Fate) {
-    let fate = match fate {
-        Fate::Errno(errno) => libc::SECCOMP_RET_ERRNO | u32::from(errno),
-        Fate::Kill => libc::SECCOMP_RET_KILL_PROCESS,
-        Fate::Thread => libc::SECCOMP_RET_KILL_THREAD,
-        Fate::Trap => libc::SECCOMP_RET_TRAP,
+/// Installs the action for a call of this thread and its future children.
+pub fn install(nr: libc::c_long, action: Action) {
+    let action = match action {
+        Action::Errno(errno) => libc::SECCOMP_RET_ERRNO | u32::from(errno),
+        Action::Kill => libc::SECCOMP_RET_KILL_PROCESS,
+        Action::Thread => libc::SECCOMP_RET_KILL_THREAD,
+        Action::Trap => libc::SECCOMP_RET_TRAP,
     };
     load(&mut [
         row(LOAD, 0, 0, 0),
         row(EQUAL, 0, 1, u32::try_from(nr).unwrap()),
-        row(RETURN, 0, 0, fate),
+        row(RETURN, 0, 0, action),
         row(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW),
     ]);
 }

@@ -1,10 +1,10 @@
-//! Fork: processes that a test makes without the library.
+//! Fork: processes that a test creates without the library.
 
 use std::panic::{self, AssertUnwindSafe};
 use std::time::{Duration, Instant};
 use std::{io, process, thread};
 
-/// Forks by a raw call, which runs no handler of libc's; 0 in the fork.
+/// Forks by a raw system call, without libc's atfork handlers; 0 in the fork.
 pub fn raw() -> i64 {
     let flags = libc::c_long::from(libc::SIGCHLD);
     // SAFETY: a clone without memory or a stack of its own is a fork.
@@ -20,13 +20,13 @@ pub fn fork() -> libc::pid_t {
     pid
 }
 
-/// Ends the child of a fork, without what Rust and libc do at an exit.
+/// Exits the child of a fork, without exit handlers.
 pub fn exit(code: i32) -> ! {
     // SAFETY: ends the process.
     unsafe { libc::_exit(code) }
 }
 
-/// Waits for a child, and returns its status.
+/// Waits for a child and returns its status.
 pub fn reap(pid: libc::pid_t) -> i32 {
     let mut status = -1;
     // SAFETY: writes one int.
@@ -43,8 +43,8 @@ pub fn end_with(child: impl FnOnce() -> i32) -> ! {
     }
 }
 
-/// The status of a fork that runs `child` and exits with the code that this
-/// returns.
+/// Forks, runs `child` in the fork, which exits with the code that `child`
+/// returns, and returns the status.
 pub fn forked(child: impl FnOnce() -> i32) -> i32 {
     let pid = fork();
     if pid == 0 {

@@ -1,8 +1,8 @@
-//! Limit: what this process may have of a resource.
+//! Limit: resource limits of this process.
 
 use std::io;
 
-use super::mirror::descriptors;
+use super::reporter::descriptors;
 
 /// Sets the limit of a resource, and the one up to which it may be raised.
 pub fn limit(resource: libc::__rlimit_resource_t, soft: u64, hard: u64) {

@@ -1,18 +1,19 @@
-//! What the live tests share: engines, the reporter child, skips, hygiene.
+//! Helpers of all test files: engines, the reporter, a lock for tests of the
+//! whole process, and tests that run again in their own process.
 #![allow(
     dead_code,
     unreachable_pub,
     unused_imports,
     reason = "each file uses its part"
 )]
-#![allow(unsafe_code, reason = "tests ask the kernel what std does not")]
+#![allow(unsafe_code, reason = "the tests make calls that std does not offer")]
 
 pub mod clean;
 pub mod elf;
 pub mod filter;
 pub mod fork;
 mod limit;
-pub mod mirror;
+pub mod reporter;
 mod run;
 mod scratch;
 pub mod search;
@@ -35,20 +36,20 @@ pub use skip::skip;
 pub const ENGINES: [Engine; 4] =
     [Engine::Suspended, Engine::Isolated, Engine::Copied, Engine::Pipe];
 
-/// Those with memory of their own.
+/// The engines with private memory.
 pub const PRIVATE: [Engine; 3] =
     [Engine::Isolated, Engine::Copied, Engine::Pipe];
 
-/// Those that run no image in memory.
-pub const NO_IMAGE: [Engine; 3] =
+/// The engines that need no helper.
+pub const WITHOUT_HELPER: [Engine; 3] =
     [Engine::Suspended, Engine::Copied, Engine::Pipe];
 
 thread_local! {
-    /// The engine that a test body is run through.
+    /// The engine that a test body runs with.
     pub static ENGINE: Cell<Engine> = const { Cell::new(Engine::Suspended) };
 }
 
-/// Runs a test body through every engine.
+/// Runs a test body with every engine.
 #[track_caller]
 pub fn each_engine(test: impl Fn(Engine)) {
     each_of(&ENGINES, test);
@@ -65,18 +66,18 @@ pub fn each_of(engines: &[Engine], test: impl Fn(Engine)) {
 }
 
 thread_local! {
-    static HELD: Cell<bool> = const { Cell::new(false) };
+    static LOCKED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// The word that nobody else has, until it is dropped.
+/// A guard of the lock; the inner guard of a nested call is `None`.
 pub struct Alone(Option<MutexGuard<'static, ()>>);
 
-/// Tests that look at the whole process (descriptors, children, signals) run
-/// one at a time, and so does whatever runs through every engine. A thread
-/// that has the word already is given it again.
+/// Takes the lock of tests that look at the whole process (descriptors,
+/// children, signals), as does every test that runs with all engines. A
+/// thread that holds it may take it again.
 pub fn alone() -> Alone {
     static ALONE: Mutex<()> = Mutex::new(());
-    if HELD.replace(true) {
+    if LOCKED.replace(true) {
         return Alone(None);
     }
     Alone(Some(ALONE.lock().unwrap_or_else(PoisonError::into_inner)))
@@ -85,19 +86,19 @@ pub fn alone() -> Alone {
 impl Drop for Alone {
     fn drop(&mut self) {
         if self.0.is_some() {
-            HELD.set(false);
+            LOCKED.set(false);
         }
     }
 }
 
-/// Whether this is root, who may do what other users may not.
+/// Whether this process runs as root.
 pub fn is_root() -> bool {
-    // SAFETY: asks for a number.
+    // SAFETY: returns a number and writes no memory.
     unsafe { libc::geteuid() == 0 }
 }
 
 pub fn dumpable() -> i32 {
-    // SAFETY: asks for a number.
+    // SAFETY: returns a number and writes no memory.
     unsafe { libc::prctl(libc::PR_GET_DUMPABLE) }
 }
 
@@ -116,19 +117,19 @@ pub fn program(path: &std::path::Path, text: &[u8]) {
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-/// This test's own program, which reports what it sees.
-pub fn mirror(engine: Engine) -> Command {
+/// A command that runs the reporter with this engine.
+pub fn reporter_with(engine: Engine) -> Command {
     let mut command = reporter();
     command.engine(engine);
     command
 }
 
-/// Gives descriptors by number, each target its source; the same twice is
-/// inherited.
+/// Adds descriptors by number, as pairs of target and source; a pair of equal
+/// numbers is inherited.
 pub fn raw_fds(command: &mut Command, map: &[(RawFd, RawFd)]) {
     for (target, source) in map.iter().copied() {
         if target == source {
-            // SAFETY: the tests name numbers that stay open, or stay closed.
+            // SAFETY: the tests pass numbers that stay open, or stay closed.
             unsafe { command.inherit_raw_fd(source) };
         } else {
             // SAFETY: as above.
@@ -139,20 +140,20 @@ pub fn raw_fds(command: &mut Command, map: &[(RawFd, RawFd)]) {
 
 const INSIDE: &str = "OFFSHOOT_INSIDE";
 
-/// Whether this is the process that `inside` has made for a test.
+/// Whether this is the process that `inside` has started for a test.
 pub fn is_inside(test: &str) -> bool {
     env::var_os(INSIDE).is_some_and(|name| name == test)
 }
 
-/// Runs a test again in a process of its own, where it is the only one and
-/// this returns true; `wrap` is a program and arguments that start it.
+/// Runs a test again as the only one in a new process, where this returns
+/// true; `wrap` is a program, with arguments, that starts the new process.
 #[track_caller]
 pub fn inside(test: &str, wrap: &[&str]) -> bool {
     outside(test, wrap).is_none()
 }
 
-/// As `inside`, which is `None` there, and what it wrote here. What it left
-/// in its temporary directory is removed with what this process made.
+/// As `inside`: returns `None` in the new process, and its output in this one.
+/// Files in its temporary directory are removed with those of this process.
 #[track_caller]
 pub fn outside(test: &str, wrap: &[&str]) -> Option<String> {
     if is_inside(test) {
@@ -183,8 +184,8 @@ pub fn outside(test: &str, wrap: &[&str]) -> Option<String> {
     Some(text.into_owned())
 }
 
-/// What starts a program in a PID namespace of its own, where this user may
-/// have one.
+/// The command that starts a program in a new PID namespace; empty where this
+/// user may not create one.
 pub fn own_pids() -> Vec<&'static str> {
     let words = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"];
     let user = !is_root();
@@ -199,7 +200,7 @@ pub fn own_pids() -> Vec<&'static str> {
     if works.is_ok_and(|status| status.success()) { words } else { vec![] }
 }
 
-/// What must be the same before and after whatever failed.
+/// State of this process that a failed spawn must not change.
 #[derive(Debug, PartialEq, Eq)]
 pub struct State {
     descriptors: Vec<(String, String)>,
@@ -212,7 +213,7 @@ impl State {
         let status = fs::read_to_string("/proc/thread-self/status").unwrap();
         let mask = status.lines().find(|l| l.starts_with("SigBlk:"));
         let mask = mask.unwrap().to_string();
-        let descriptors = mirror::descriptors();
+        let descriptors = reporter::descriptors();
         State { descriptors, mask, dumpable: dumpable() }
     }
 }

@@ -1,20 +1,19 @@
-//! Run: commands whose program is the reporter, and what they report.
+//! Run: commands whose program is the reporter, and their reports.
 
 use std::env;
 
 use offshoot::{Command, Launch, Stdio};
 
-use super::mirror::{ASK, Report};
+use super::reporter::{ASK, Report};
 
-/// This test's own program, which reports what it sees, by an engine of the
-/// library's choice.
+/// A command that runs the reporter, with the default engine.
 pub fn reporter() -> Command {
     let mut command = Command::new(env::current_exe().unwrap());
     command.arg(ASK).arg("-");
     command
 }
 
-/// The report of a command that is run by `output`.
+/// Runs a command by `output` and returns the report.
 #[track_caller]
 pub fn report(command: &mut Command) -> Report {
     let output = command.output().unwrap();
@@ -22,8 +21,8 @@ pub fn report(command: &mut Command) -> Report {
     Report::parse(&output.stdout)
 }
 
-/// The report of a command that is run by `spawn`, so that standard input
-/// and error stay as they were set, and how it was launched.
+/// Runs a command by `spawn`, so that standard input and error stay as they
+/// were set; returns the report and how it was launched.
 #[track_caller]
 pub fn run(command: &mut Command) -> (Report, Launch) {
     let child = command.stdout(Stdio::piped()).spawn().unwrap();
@@ -33,7 +32,7 @@ pub fn run(command: &mut Command) -> (Report, Launch) {
     (Report::parse(&output.stdout), launch)
 }
 
-/// The features that were replaced, each with the errno that it met.
+/// The features that were replaced, each with its errno.
 pub fn fallbacks(launch: &Launch) -> Vec<(&'static str, Option<i32>)> {
     launch.fallbacks().map(|f| (f.feature(), f.raw_os_error())).collect()
 }

@@ -1,16 +1,16 @@
-//! Scratch: directories of a test's own, which are gone when its process is.
+//! Scratch: temporary directories, removed when the process exits.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::{env, fs, process};
 
-/// What holds all that this process writes, and the process.
+/// The directory of all files that this process writes, and its pid.
 static ROOT: OnceLock<(PathBuf, u32)> = OnceLock::new();
 
-/// A fresh directory of this test's own. It is removed when the process
-/// ends, whatever became of the test; a process that is killed, or becomes
-/// another program, leaves it to the one that ran it (`util::outside`).
+/// Creates an empty directory for a test. It is removed when the process
+/// exits, passed or failed; a process that is killed or calls exec leaves it
+/// to the one that ran it (`util::outside`).
 pub fn scratch(name: &str) -> PathBuf {
     let dir = root().join(name);
     let _ = fs::remove_dir_all(&dir);
@@ -18,7 +18,7 @@ pub fn scratch(name: &str) -> PathBuf {
     dir
 }
 
-/// Every user may write there: tests drop privileges.
+/// Every user may write there, as tests drop privileges.
 fn root() -> &'static Path {
     let make = || {
         let id = process::id();
@@ -35,7 +35,7 @@ fn root() -> &'static Path {
 }
 
 extern "C" fn remove() {
-    // A fork that exits leaves its parent's files alone.
+    // A fork that exits does not remove its parent's files.
     let own = ROOT.get().filter(|(_, id)| *id == process::id());
     if let Some((root, _)) = own {
         let _ = fs::remove_dir_all(root);

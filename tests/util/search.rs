@@ -1,4 +1,4 @@
-//! Directories that a bare name is looked for in, and what was said of each.
+//! Search: directories for a PATH search, and the errno of each candidate.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -8,11 +8,11 @@ use offshoot::Error;
 
 use super::{program, scratch};
 
-/// A name that no other program has.
+/// The name of the program that is searched for.
 pub const X: &str = "offshoot-x";
 
-/// Directories that each have something else of that name. `none` is not
-/// made; `file` is no directory.
+/// Directories with different kinds of files of that name. `none` does not
+/// exist; `file` is not a directory.
 pub fn fixture(name: &str) -> PathBuf {
     let dir = scratch(name);
     for name in ["plain", "dir", "loop", "format", "lost", "good"] {

@@ -1,11 +1,11 @@
-//! Skip: how a test says that it cannot run here.
+//! Skip: how a test reports that it cannot run here.
 
 use std::io::{self, Write};
 use std::{env, fs};
 
-/// Says that a test cannot run here, so that it is counted. The line is seen
-/// in a plain `cargo test` too: what a passing test prints is dropped, what
-/// it writes to standard error is not.
+/// Reports that a test cannot run here, so that CI counts it. A plain
+/// `cargo test` shows the line too: it captures what a passing test prints,
+/// but not what is written to standard error directly.
 pub fn skip(test: &str, why: &str) {
     let line = format!("SKIP {test}: {why}\n");
     io::stderr().write_all(line.as_bytes()).unwrap();

@@ -1,18 +1,18 @@
-//! The reporter: this test binary, run as a child, prints what it sees and
-//! ends, before Rust's runtime has touched a descriptor.
+//! Reporter: this test binary, run as a child, prints its descriptors, ids,
+//! arguments and so on, and exits before Rust's runtime opens a descriptor.
 
 use std::collections::BTreeMap;
 use std::{env, fs};
 
 /// The first argument that makes this binary a reporter; the second is the
 /// file to write to, or `-` for standard output.
-pub const ASK: &str = "offshoot-mirror";
+pub const ASK: &str = "offshoot-reporter";
 
 #[used]
 #[unsafe(link_section = ".init_array")]
-static MIRROR: extern "C" fn() = mirror;
+static REPORTER: extern "C" fn() = reporter;
 
-extern "C" fn mirror() {
+extern "C" fn reporter() {
     let line = fs::read("/proc/self/cmdline").unwrap_or_default();
     let mut words = line.split(|byte| *byte == 0).skip(1);
     if words.next() != Some(ASK.as_bytes()) {
@@ -30,8 +30,7 @@ extern "C" fn mirror() {
     unsafe { libc::_exit(0) };
 }
 
-/// Every open descriptor and what it points to, but for the one that reads
-/// the list.
+/// Every open descriptor with its target, except the one that reads the list.
 pub fn descriptors() -> Vec<(String, String)> {
     let mut all = Vec::new();
     for entry in fs::read_dir("/proc/self/fd").unwrap() {
@@ -57,7 +56,7 @@ fn report(cmdline: &[u8]) -> String {
         let key = line.split(':').next().unwrap_or_default();
         let keys =
             ["FDSize", "Name", "Umask", "Uid", "Gid", "Groups", "NoNewPrivs"];
-        // SigQ counts what waits for all of this user's processes.
+        // SigQ counts the queued signals of all processes of this user.
         let signals = line.starts_with("Sig") && key != "SigQ";
         if signals || keys.contains(&key) {
             lines.push(line.replacen(":\t", " ", 1).trim_end().into());
@@ -88,10 +87,9 @@ fn report(cmdline: &[u8]) -> String {
     lines.join("\n") + "\n"
 }
 
-/// The id of the session, or of the process group; `own` if it is this
-/// process's.
+/// The id of the session or of the process group; `own` if it is the pid.
 fn leader(what: u8) -> String {
-    // SAFETY: asks for a number.
+    // SAFETY: returns a number and writes no memory.
     let own = unsafe { libc::getpid() };
     let id = match what {
         // SAFETY: as above; 0 is the asking process.
@@ -102,7 +100,7 @@ fn leader(what: u8) -> String {
     if id == own { "own".into() } else { id.to_string() }
 }
 
-/// A report, by its first word.
+/// A parsed report: the lines by their first word.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Report(BTreeMap<String, Vec<String>>);
 
@@ -129,7 +127,7 @@ impl Report {
         all[0]
     }
 
-    /// The numbers of the open descriptors.
+    /// The open descriptors.
     pub fn fds(&self) -> Vec<u32> {
         let number = |line: &&str| line.split(' ').next()?.parse().ok();
         let mut all: Vec<u32> =
