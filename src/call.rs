@@ -34,7 +34,7 @@ pub(crate) enum Check {
     /// Repeats the row while it succeeds or is interrupted, until the result
     /// is `want`; any other error is reported.
     Until = 4,
-    /// Skips the next rows, `hop` bytes of them, if the result is `want`; any
+    /// Skips the next rows, `skip` bytes of them, if the result is `want`; any
     /// other error is reported.
     Skip = 5,
 }
@@ -90,7 +90,7 @@ pub(crate) struct Call {
     /// This row's number in the table, counted from 1.
     pub(crate) row: u16,
     /// The length in bytes of the rows that [`Check::Skip`] skips.
-    pub(crate) hop: u16,
+    pub(crate) skip: u16,
     /// The index in the plan's list of the step that this row belongs to.
     pub(crate) step: u16,
     /// Bit i: `args[i]` is an address in the plan's string table.
@@ -123,7 +123,7 @@ const _: () = assert!(offset_of!(Call, nr) == 0);
 const _: () = assert!(offset_of!(Call, check) == 4);
 const _: () = assert!(offset_of!(Call, slots) == 5);
 const _: () = assert!(offset_of!(Call, store) == 6);
-const _: () = assert!(offset_of!(Call, hop) == 74);
+const _: () = assert!(offset_of!(Call, skip) == 74);
 const _: () = assert!(offset_of!(Call, args) == 8);
 const _: () = assert!(offset_of!(Call, want) == 56);
 const _: () = assert!(offset_of!(Call, or) == 64);
@@ -142,7 +142,7 @@ impl Call {
             want: 0,
             or: 0,
             row: 0,
-            hop: 0,
+            skip: 0,
             step: 0,
             texts: 0,
             lists: 0,
@@ -169,7 +169,7 @@ impl Call {
         put(offset_of!(Call, want), &self.want.to_le_bytes());
         put(offset_of!(Call, or), &self.or.to_le_bytes());
         put(offset_of!(Call, row), &self.row.to_le_bytes());
-        put(offset_of!(Call, hop), &self.hop.to_le_bytes());
+        put(offset_of!(Call, skip), &self.skip.to_le_bytes());
         all
     }
 }

@@ -1,12 +1,13 @@
-//! Starts programs on Linux: safe to call, honest about what failed, and as
-//! fast as the kernel allows.
+//! Starts programs on Linux: safe to call, with errors that name the failed
+//! step, and as fast as the kernel allows.
 //!
-//! *A spawn is a tiny program that the parent compiles and the child runs.*
-//! The builder collects wishes; the plan turns them into a list of steps and
-//! checks each once; each step becomes rows of one table of system calls; the
-//! child goes down that table in under a hundred instructions of assembly, in
-//! the parent's own memory, and execs. If a row fails, its step, operand and
-//! errno come back.
+//! *A spawn is a small program that the parent compiles and the child runs.*
+//! A [`Command`] collects options, under the names of `std::process::Command`
+//! where that has them. [`Command::plan`] validates the options and turns them
+//! into a list of steps, which can be printed before it runs. Each step becomes
+//! rows of one table, a system call each. In the child, under a hundred
+//! instructions of assembly go through the rows up to the exec, without a
+//! stack, libc or allocation.
 //!
 //! ```
 //! use offshoot::{Command, Step};
@@ -14,16 +15,49 @@
 //! let output = Command::new("echo").arg("hello").output()?;
 //! assert_eq!(output.stdout, b"hello\n");
 //!
-//! let error = Command::new("echo").current_dir("/nope").spawn();
-//! assert_eq!(error.unwrap_err().step(), Step::Chdir);
+//! // A failure names its step, its operand and the errno.
+//! let error = Command::new("echo").current_dir("/nope").spawn().unwrap_err();
+//! assert_eq!(error.step(), Step::Chdir);
+//! assert_eq!(
+//!     error.to_string(),
+//!     r#"chdir "/nope": No such file or directory (os error 2)"#,
+//! );
 //! # Ok::<(), offshoot::Error>(())
 //! ```
 //!
-//! Linux on x86-64 or aarch64; best from 5.9 on, with fallbacks for what is
-//! missing (docs/kernels.md in the repository).
+//! # Engines
+//!
+//! The options decide how the child is made; [`Launch::engine`] returns which
+//! [`Engine`] it was:
+//!
+//! - **suspended**, as vfork: the child runs in the caller's memory, and the
+//!   kernel suspends the caller until exec. Its cost does not depend on how
+//!   much memory the caller has. Used wherever the options permit it.
+//! - **isolated**: the child first execs a small helper, and the remaining
+//!   steps run in its memory. Used for user and group ids and whatever else
+//!   must not share the caller's memory.
+//! - **copied**, as fork: the child runs in a copy of the caller's memory, and
+//!   the cost grows with that memory. Used for hooks, and where the helper
+//!   cannot be executed.
+//! - **pipe**: fork and an error pipe, for emulators and kernels that do not
+//!   support the others.
+//!
+//! # Where to read on
+//!
+//! - [`Command`]: every option.
+//! - [`Prepared`]: a plan that is compiled once and spawned from any thread.
+//! - [`Child`] and [`Launch`]: the child, and how it was made.
+//! - [`Error`] and [`Step`]: what failed.
+//!
+//! In the repository, `docs/gotchas.md` has what is surprising about starting
+//! programs, `docs/compare.md` every difference from std, `docs/kernels.md` what
+//! each kernel version adds and which fallback replaces it, and
+//! `docs/architecture.md` the source tree.
+//!
+//! Linux on x86-64 or little-endian aarch64; without fallbacks from 5.9 on.
 
 #![no_std]
-// The import tells the room; examples and tests may name std.
+// Only `parent` uses std and alloc; examples and tests may import from std.
 #![deny(clippy::std_instead_of_core, clippy::alloc_instead_of_core)]
 
 #[cfg(not(all(
@@ -34,7 +68,7 @@
 )))]
 compile_error!(
     "offshoot runs on Linux, on x86-64 and little-endian aarch64, only: \
-     its child is written in their assembly"
+     the child's code is their assembly"
 );
 
 mod call;
@@ -70,13 +104,13 @@ pub use parent::spawn::prepared::Prepared;
 pub use sys::safe::{Disposition, MaskChange};
 pub use sys::{CloneFlags, Errno};
 
-/// Doors for `fuzz/`, compiled by cargo-fuzz only.
+/// Entry points for `fuzz/`, compiled by cargo-fuzz only.
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing {
     use crate::parent;
 
-    /// The descriptor planner against its model.
+    /// Compares the descriptor planner with its model.
     pub fn fds(data: &[u8]) {
         parent::plan::fds::model::bytes::fuzz(data);
     }

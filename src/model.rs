@@ -224,7 +224,7 @@ fn equal_compares_the_raw_result_errors_included() {
 fn skip_skips_rows_if_the_result_is_wanted() {
     for (result, want, ran) in [(0, 0, 0), (1, 0, 9), (-3, -3, 0)] {
         let skip =
-            Call { hop: 2 * ROW, ..value(result, Check::Skip, want, 0) };
+            Call { skip: 2 * ROW, ..value(result, Check::Skip, want, 0) };
         let rows = vec![
             skip,
             value(9, Check::Must, 0, FREE),
@@ -234,7 +234,7 @@ fn skip_skips_rows_if_the_result_is_wanted() {
         let end = compare_all(&table(rows), b"", &[]);
         assert_eq!(end.free[..3], [ran, ran, 4]);
     }
-    let skip = Call { hop: ROW, ..value(-3, Check::Skip, 0, 0) };
+    let skip = Call { skip: ROW, ..value(-3, Check::Skip, 0, 0) };
     let rows = table(vec![skip, value(9, Check::Must, 0, FREE)]);
     assert_eq!(compare_all(&rows, b"", &[]).failed, 1);
 }
@@ -375,7 +375,7 @@ fn random_tables_end_in_the_same_state_as_in_the_model() {
             let store = FREE + next(8) as u8;
             let mut row = value(result, check, want, store);
             let most = if check == Check::Skip { len - n } else { 1 };
-            row.hop = next(most as u64) as u16 * ROW;
+            row.skip = next(most as u64) as u16 * ROW;
             row.or = if next(4) == 0 { 1 << next(64) } else { 0 };
             if next(3) == 0 && check != Check::Until {
                 row.slots = 1;

@@ -122,16 +122,16 @@ pub(super) fn verify(
         return Err(VerifyError::List);
     }
     for (n, row) in (1u16..).zip(rows) {
-        let next = usize::from(n) + usize::from(row.hop / ROW);
+        let next = usize::from(n) + usize::from(row.skip / ROW);
         let stays = next < rows.len() || usize::from(n) == rows.len();
-        let whole = row.hop % ROW == 0;
+        let whole = row.skip % ROW == 0;
         let numbered = row.row == first + n - 1;
         if !(numbered && whole && stays && is_valid(row, memory)) {
             return Err(VerifyError::Row(n));
         }
     }
     let exit = last.nr == number(libc::SYS_exit_group);
-    let ends = (exit || environment(last).is_some()) && last.hop == 0;
+    let ends = (exit || environment(last).is_some()) && last.skip == 0;
     if !ends || last.check != Check::Must {
         return Err(VerifyError::End);
     }
@@ -340,7 +340,7 @@ mod tests {
     #[test]
     fn the_walker_cannot_leave_the_table() {
         let value = Call::new(local::VALUE, [0; 6]);
-        let skip = |hop| Call { hop, check: Check::Skip, ..value };
+        let skip = |skip| Call { skip, check: Check::Skip, ..value };
         assert_eq!(error_of(skip(0)), None);
         assert_eq!(error_of(skip(ROW)), Some(VerifyError::Row(1)));
         assert_eq!(error_of(skip(8)), Some(VerifyError::Row(1)), "not a row");

@@ -160,7 +160,7 @@ fn check(row: &Call, block: &mut Block, result: i64) -> Next {
         }
         Check::Until => true,
         Check::Skip if wanted => {
-            skipped = usize::from(row.hop / ROW);
+            skipped = usize::from(row.skip / ROW);
             false
         }
         Check::Skip => error,

@@ -58,7 +58,7 @@ impl Rows {
         gone.slots = 0b1;
         gone.check = Check::Skip;
         gone.want = GONE;
-        gone.hop = ROW;
+        gone.skip = ROW;
         gone.store = store;
         store
     }

@@ -18,7 +18,7 @@ impl Rows {
         let told = self.call(libc::SYS_getppid, &[]);
         told.store = slot::GETPPID;
         told.check = Check::Skip;
-        told.hop = ROW;
+        told.skip = ROW;
         let args = [slot::GETPPID_ADDR, slot::PARENT_PID_ADDR].map(u64::from);
         let same = self.push(local::COMPARE, &[args[0], args[1], PID]);
         same.slots = 0b11;

@@ -40,7 +40,7 @@ impl Rows {
         let flat = self.push(local::VALUE, &[slot::HELPER_PERSONALITY.into()]);
         flat.slots = 0b1;
         flat.check = Check::Skip;
-        flat.hop = ROW;
+        flat.skip = ROW;
         self.call(libc::SYS_personality, &[of.into()]).slots = 0b1;
     }
 
@@ -76,7 +76,7 @@ impl Rows {
         let wanted = self.push(local::VALUE, &[slot::EXEC_IN_THREAD.into()]);
         wanted.slots = 0b1;
         wanted.check = Check::Skip;
-        wanted.hop = 8 * ROW;
+        wanted.skip = 8 * ROW;
         self.call(libc::SYS_set_tid_address, &[peer]).slots = 0b1;
         let has_wait = self.call(libc::SYS_futex, &[peer, wait, 0]);
         has_wait.slots = 0b1;
@@ -84,14 +84,14 @@ impl Rows {
         has_wait.want = other;
         let second = self.call(libc::SYS_clone, &[THREAD_FLAGS]);
         second.check = Check::Skip;
-        second.hop = 2 * ROW;
+        second.skip = 2 * ROW;
         let sleeps = self.call(libc::SYS_futex, &[peer, wait, 1]);
         sleeps.slots = 0b1;
         sleeps.check = Check::Until;
         sleeps.want = other;
         let alone = self.push(local::VALUE, &[0]);
         alone.check = Check::Skip;
-        alone.hop = 3 * ROW;
+        alone.skip = 3 * ROW;
         let head = u64::from(slot::THREAD_HEAD_ADDR);
         let args = [head, ROBUST_HEAD_SIZE];
         self.call(libc::SYS_set_robust_list, &args).slots = 0b1;
@@ -113,7 +113,7 @@ impl Rows {
         known.slots = 0b1;
         known.check = Check::Skip;
         known.want = 1;
-        known.hop = ROW;
+        known.skip = ROW;
         let nobody = bits(-1);
         let asked = self.call(libc::SYS_process_mrelease, &[nobody, 0]);
         asked.check = Check::May;

@@ -17,12 +17,12 @@ impl Rows {
         let same = self.call(nr, &[]);
         same.check = Check::Skip;
         same.want = u64::from(own);
-        same.hop = 3 * ROW;
+        same.skip = 3 * ROW;
         self.call(libc::SYS_setgroups, &[0, 0]);
         self.count_groups(0);
         let done = self.push(local::VALUE, &[0]);
         done.check = Check::Skip;
-        done.hop = ROW;
+        done.skip = ROW;
         self.call(libc::SYS_setgroups, &[0, 0]).check = Check::May;
     }
 

@@ -217,7 +217,7 @@ impl Rows {
         proof.slots = 0b1;
         proof.check = Check::Skip;
         proof.want = bits(-i64::from(libc::EBADF));
-        proof.hop = 3 * ROW;
+        proof.skip = 3 * ROW;
         let copied = self.call(libc::SYS_fcntl, &[probe_fd, copy, cut]);
         copied.slots = 0b1 | kept << 2;
         copied.store = slot::PROBE_COPY;
@@ -281,7 +281,7 @@ impl Rows {
                     self.push(local::VALUE, &[slot::LAST_SOURCE.into()]);
                 some.slots = 0b1;
                 some.check = Check::Skip;
-                some.hop = ROW;
+                some.skip = ROW;
             }
             if strategy.no_close_range {
                 let slots = if last { 0b100 } else { 0 };

@@ -46,7 +46,7 @@ impl Rows {
                 row.slots = 0b1;
                 row.check = Check::Skip;
                 row.want = handler as u64;
-                row.hop = skipped * ROW;
+                row.skip = skipped * ROW;
             }
             self.default_signal(signal);
         }
@@ -66,7 +66,7 @@ impl Rows {
         let none = self.push(local::COMPARE, &args);
         (none.slots, none.texts) = (0b01, 0b10);
         none.check = Check::Skip;
-        none.hop = 2 * ROW;
+        none.skip = 2 * ROW;
         self.take_stop();
         self.take_stop();
     }
@@ -106,7 +106,7 @@ impl Rows {
             (there.slots, there.texts) = (0b01, 0b10);
             there.check = Check::Skip;
             there.want = 1;
-            there.hop = (1 + 3 * u16::from(count - n - 1)) * ROW;
+            there.skip = (1 + 3 * u16::from(count - n - 1)) * ROW;
             let note = self.push(local::VALUE, &[GONE]);
             note.check = Check::May;
             note.store = from + n;
