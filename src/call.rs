@@ -80,7 +80,9 @@ pub(crate) struct Call {
     pub(crate) slots: u8,
     /// The slot that takes the result; [`slot::SINK`] if no row reads it.
     pub(crate) store: u8,
-    pub(crate) pad: u8,
+    /// Bit i: `args[i]` is the place of a source descriptor in the plan; none
+    /// is left once the row is compiled for a strategy.
+    pub(crate) fds: u8,
     pub(crate) args: [u64; 6],
     /// What [`Check::Equal`], `Until` and `Skip` compare the result with.
     /// With `or`, the errnos after which [`Check::Exec`] tries the next row.
@@ -137,7 +139,7 @@ impl Call {
             check: Check::Must,
             slots: 0,
             store: slot::SINK,
-            pad: 0,
+            fds: 0,
             args,
             want: 0,
             or: 0,

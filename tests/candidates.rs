@@ -293,7 +293,7 @@ fn env_exact_cannot_be_combined_with_variables() {
     type Set = fn(&mut Command) -> &mut Command;
     let cases: [(Set, &str, Option<&str>); 4] = [
         (|c| c.env("A", "secret"), "env sets", Some("A")),
-        (|c| c.env_remove("A"), "env_remove names", Some("A")),
+        (|c| c.env_remove("A"), "env_remove removes", Some("A")),
         (|c| c.env_exact(["A=secret\0", "B"]), "NUL", Some("A")),
         (|c| c.env_exact(["A\0=1"]), "NUL", Some("A\0")),
     ];

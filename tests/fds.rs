@@ -239,17 +239,22 @@ fn invalid_fd_numbers_are_refused_and_the_option_is_named() {
     };
     let new = || Command::new("/bin/true");
     refuse(new().fd(-1, null()), Step::Fd, "-> -1", "0 or above");
-    let twice = "fd names that descriptor too";
+    let twice = "-> 5\": descriptor 5 is assigned twice";
     refuse(new().fd(5, null()).fd(5, null()), Step::Fd, "-> 5", twice);
     let mut command = new();
     command.fd(1, null()).stdout(Stdio::piped());
-    refuse(&mut command, Step::Fd, "-> 1", "stdout names that descriptor");
+    refuse(&mut command, Step::Fd, "-> 1", "1 is assigned twice, by `stdout`");
     let mut command = new();
     command.fd(3, null()).listen_fds([null()]);
-    refuse(&mut command, Step::ListenFds, "-> 3", "fd names that");
+    refuse(
+        &mut command,
+        Step::ListenFds,
+        "-> 3",
+        "3 is assigned twice, by `fd`",
+    );
     let mut command = new();
     command.current_dir("/").current_dir_fd(null());
-    refuse(&mut command, Step::CurrentDir, "/", "current_dir_fd names");
+    refuse(&mut command, Step::CurrentDir, "/", "current_dir_fd gives");
 }
 
 /// As the jobserver crate's `configure` and `configure_make` ask for it.

@@ -249,12 +249,12 @@ fn invalid_listen_fds_are_refused_by_name() {
         let pair = format!("{} -> 4", other.as_raw_fd());
         let mut after = reporter_with(engine);
         after.listen_fds(two()).fd(4, other);
-        refused(&mut after, Step::Fd, &pair, "listen_fds names");
+        refused(&mut after, Step::Fd, &pair, "by `listen_fds`");
         let mut before = reporter_with(engine);
         let all = two();
         let pair = format!("{} -> 4", all[1].as_raw_fd());
         before.fd(4, socket()).listen_fds(all);
-        refused(&mut before, Step::ListenFds, &pair, "fd names");
+        refused(&mut before, Step::ListenFds, &pair, "by `fd`");
         let mut beside = reporter_with(engine);
         beside.listen_fds(two()).fd(5, socket());
         assert_eq!(run(&mut beside).1.fds(), [0, 1, 2, 3, 4, 5]);

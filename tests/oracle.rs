@@ -372,7 +372,7 @@ fn every_difference_from_std_is_listed_with_a_test() {
     let root = util::source::root();
     let text = fs::read_to_string(root.join("docs/compare.md")).unwrap();
     let mut tests = String::new();
-    for dir in ["tests", "src/parent/plan"] {
+    for dir in ["tests", "src/parent/options"] {
         for entry in fs::read_dir(root.join(dir)).unwrap() {
             let path = entry.unwrap().path();
             if path.extension().is_some_and(|end| end == "rs") {

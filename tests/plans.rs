@@ -134,7 +134,8 @@ fn ids_are_changed_in_memory_of_the_childs_own_and_read_back() {
     ] {
         let text = alone.plan().unwrap().to_string();
         assert!(text.starts_with("engine  isolated: "), "{text}");
-        let (shared, own) = text.split_once("execveat         image").unwrap();
+        let (shared, own) =
+            text.split_once("execveat         helper image").unwrap();
         assert!(!shared.contains("setres"), "{text}");
         assert!(own.contains("setres") || own.contains("groups"), "{text}");
     }

@@ -10,6 +10,7 @@ pub(crate) mod error;
 mod fd_table;
 pub(crate) mod handle;
 mod options;
+mod order;
 pub(crate) mod plan;
 pub(crate) mod reserve;
 pub(crate) mod sealed_memfd;

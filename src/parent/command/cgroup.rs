@@ -29,10 +29,10 @@ use crate::parent::std::{
 /// # Ok::<(), offshoot::Error>(())
 /// ```
 #[derive(Clone)]
-pub struct Cgroup(Setting);
+pub struct Cgroup(CgroupSource);
 
 #[derive(Clone)]
-enum Setting {
+enum CgroupSource {
     Path(Arc<Path>),
     Open(Arc<OwnedFd>),
 }
@@ -40,21 +40,21 @@ enum Setting {
 impl fmt::Debug for Cgroup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Setting::Path(path) => write!(f, "{path:?}"),
-            Setting::Open(fd) => write!(f, "{fd:?}"),
+            CgroupSource::Path(path) => write!(f, "{path:?}"),
+            CgroupSource::Open(fd) => write!(f, "{fd:?}"),
         }
     }
 }
 
 impl From<&Path> for Cgroup {
     fn from(path: &Path) -> Cgroup {
-        Cgroup(Setting::Path(path.into()))
+        Cgroup(CgroupSource::Path(path.into()))
     }
 }
 
 impl From<PathBuf> for Cgroup {
     fn from(path: PathBuf) -> Cgroup {
-        Cgroup(Setting::Path(path.into()))
+        Cgroup(CgroupSource::Path(path.into()))
     }
 }
 
@@ -67,7 +67,7 @@ impl From<&str> for Cgroup {
 impl From<OwnedFd> for Cgroup {
     /// An open directory of a control group, `O_PATH` or not.
     fn from(fd: OwnedFd) -> Cgroup {
-        Cgroup(Setting::Open(Arc::new(fd)))
+        Cgroup(CgroupSource::Open(Arc::new(fd)))
     }
 }
 
@@ -96,8 +96,8 @@ impl Cgroup {
     /// What plans and errors call it.
     pub(crate) fn name(&self) -> PathBuf {
         match &self.0 {
-            Setting::Path(path) => path.to_path_buf(),
-            Setting::Open(fd) => {
+            CgroupSource::Path(path) => path.to_path_buf(),
+            CgroupSource::Open(fd) => {
                 let fd = fd.as_raw_fd();
                 let own =
                     crate::parent::std::format!("/proc/thread-self/fd/{fd}");
@@ -109,8 +109,8 @@ impl Cgroup {
     /// What a plan shows, asking the system nothing.
     pub(crate) fn shown(&self) -> Option<&Path> {
         match &self.0 {
-            Setting::Path(path) => Some(path),
-            Setting::Open(_) => None,
+            CgroupSource::Path(path) => Some(path),
+            CgroupSource::Open(_) => None,
         }
     }
 
@@ -120,8 +120,8 @@ impl Cgroup {
         let fail =
             |errno| Error::os(Step::Cgroup, errno).with(name.as_os_str());
         let directory = match &self.0 {
-            Setting::Open(fd) => Directory::Given(Arc::clone(fd)),
-            Setting::Path(path) => {
+            CgroupSource::Open(fd) => Directory::Given(Arc::clone(fd)),
+            CgroupSource::Path(path) => {
                 let mut options = OpenOptions::new();
                 options.read(true);
                 options.custom_flags(libc::O_PATH | libc::O_DIRECTORY);

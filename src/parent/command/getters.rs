@@ -318,7 +318,11 @@ impl Command {
         set("stdout", stdout.is_some(), stdout);
         set("stderr", stderr.is_some(), stderr);
         set("pgroup", options.process_group.is_some(), &options.process_group);
-        set("image", options.image.is_some(), &options.image);
+        set(
+            "image",
+            options.program_source.is_some(),
+            &options.program_source,
+        );
         let dir = &options.current_dir_fd;
         set("cwd_fd", dir.is_some(), dir);
         set("chroot", options.chroot.is_some(), &options.chroot);
@@ -331,7 +335,11 @@ impl Command {
         set("setsid", options.setsid, &true);
         set("umask", options.umask.is_some(), &options.umask);
         set("hooks", !options.hooks.is_empty(), &options.hooks);
-        set("before_exec", !options.before.is_empty(), &options.before);
+        set(
+            "before_exec",
+            !options.parent_hooks.is_empty(),
+            &options.parent_hooks,
+        );
         set("cgroup", options.cgroup.is_some(), &options.cgroup);
         set("set_tid", !options.set_tid.is_empty(), &options.set_tid);
         let (path, default) = (&options.path_search, Options::default());

@@ -18,44 +18,39 @@ use crate::parent::std::vec::Vec;
 /// # Ok::<(), offshoot::Error>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Groups(pub(crate) Setting);
+pub struct Groups(pub(crate) GroupsSetting);
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Setting {
+pub(crate) enum GroupsSetting {
     /// None, if user or group change; else as they are.
     #[default]
-    Silent,
+    Unset,
     Keep,
-    Set(Vec<u32>),
+    List(Vec<u32>),
 }
 
 impl Groups {
     /// The parent's.
     #[must_use]
     pub fn keep() -> Groups {
-        Groups(Setting::Keep)
+        Groups(GroupsSetting::Keep)
     }
 
     /// None at all.
     #[must_use]
     pub fn clear() -> Groups {
-        Groups(Setting::Set(Vec::new()))
+        Groups(GroupsSetting::List(Vec::new()))
     }
 
     /// Whether anything was said of them.
     pub(crate) fn is_set(&self) -> bool {
-        self.0 != Setting::Silent
-    }
-
-    /// Whether a call is made for them even if user and group stay.
-    pub(crate) fn changes(&self) -> bool {
-        matches!(self.0, Setting::Set(_))
+        self.0 != GroupsSetting::Unset
     }
 }
 
 impl From<Vec<u32>> for Groups {
     fn from(list: Vec<u32>) -> Groups {
-        Groups(Setting::Set(list))
+        Groups(GroupsSetting::List(list))
     }
 }
 

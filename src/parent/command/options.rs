@@ -38,7 +38,7 @@ pub(crate) struct Options {
     /// The names of the sockets from 3 up.
     pub(crate) listen: Option<Vec<Option<String>>>,
     /// What the program is run from, if that is no path.
-    pub(crate) image: Option<ProgramSource>,
+    pub(crate) program_source: Option<ProgramSource>,
     pub(crate) script_fd: Option<i32>,
     pub(crate) shell_fallback: bool,
     pub(crate) process_group: Option<i32>,
@@ -49,7 +49,7 @@ pub(crate) struct Options {
     pub(crate) groups: Groups,
     pub(crate) hooks: Vec<Hook>,
     /// What this process does with a child that waits.
-    pub(crate) before: Vec<ParentHook>,
+    pub(crate) parent_hooks: Vec<ParentHook>,
     pub(crate) cgroup: Option<Cgroup>,
     pub(crate) set_tid: Vec<i32>,
     pub(crate) path_search: PathSearch,

@@ -15,7 +15,7 @@ pub(crate) enum ProgramSource {
     /// Bytes, in a sealed memory file.
     Bytes(Arc<[u8]>),
     /// This program itself, in a sealed memory file.
-    Own,
+    SelfExe,
 }
 
 impl fmt::Debug for ProgramSource {
@@ -25,7 +25,7 @@ impl fmt::Debug for ProgramSource {
             ProgramSource::Bytes(bytes) => {
                 write!(f, "Bytes({} bytes)", bytes.len())
             }
-            ProgramSource::Own => f.write_str("Own"),
+            ProgramSource::SelfExe => f.write_str("SelfExe"),
         }
     }
 }
@@ -35,7 +35,7 @@ impl ProgramSource {
         match self {
             ProgramSource::Fd(_) => Step::FromFd,
             ProgramSource::Bytes(_) => Step::FromBytes,
-            ProgramSource::Own => Step::SelfExe,
+            ProgramSource::SelfExe => Step::SelfExe,
         }
     }
 }

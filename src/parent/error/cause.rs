@@ -1,8 +1,12 @@
 //! Cause: why a step failed, in words and as a number.
 
 use super::names::Named;
+use super::step::Step;
 use crate::call::VerifyError;
-use crate::parent::std::{fmt, io, string::ToString};
+use crate::parent::std::{
+    fmt, format, io,
+    string::{String, ToString},
+};
 use crate::sys::wait::Ended;
 
 /// Why a step failed.
@@ -11,6 +15,12 @@ pub(crate) enum Cause {
     /// With the number that a system call would have given.
     #[error("{0}")]
     Refused(&'static str, i32),
+    /// An option that excludes the operand, which is an option too.
+    #[error("cannot be combined with `{0}`")]
+    Conflict(&'static str),
+    /// A number in the child, and another option that gives it.
+    #[error("descriptor {number} is assigned twice{}", also(*.by))]
+    AssignedTwice { number: i32, by: Option<Step> },
     #[error("{}", io::Error::from_raw_os_error(*.0))]
     Os(i32),
     #[error("{}: {}", io::Error::from_raw_os_error(*.0), .1)]
@@ -36,6 +46,11 @@ pub(crate) enum Cause {
     StatusLost,
     #[error("{0}: a mistake in offshoot itself")]
     VerifyError(VerifyError),
+}
+
+/// Which other option an error names, if it is another.
+fn also(by: Option<Step>) -> String {
+    by.map_or_else(String::new, |by| format!(", by `{by}` as well"))
 }
 
 impl Cause {
@@ -65,7 +80,9 @@ impl Cause {
             Cause::Trapped => libc::ENOSYS,
             Cause::Panicked => libc::ECANCELED,
             Cause::Untrue(_) => libc::EIO,
-            Cause::VerifyError(_) => libc::EINVAL,
+            Cause::Conflict(_)
+            | Cause::AssignedTwice { .. }
+            | Cause::VerifyError(_) => libc::EINVAL,
         }
     }
 
@@ -76,7 +93,9 @@ impl Cause {
             }
             Cause::Given(error) => error.kind(),
             Cause::Trapped => io::ErrorKind::Unsupported,
-            Cause::Refused(..) => io::ErrorKind::InvalidInput,
+            Cause::Refused(..)
+            | Cause::Conflict(_)
+            | Cause::AssignedTwice { .. } => io::ErrorKind::InvalidInput,
             _ => io::ErrorKind::Other,
         }
     }
@@ -93,7 +112,9 @@ impl fmt::Debug for Cause {
                 let errno = Named(libc::ENOSYS);
                 f.debug_tuple("Os").field(&errno).field(&says).finish()
             }
-            Cause::Refused(..) => {
+            Cause::Refused(..)
+            | Cause::Conflict(_)
+            | Cause::AssignedTwice { .. } => {
                 f.debug_tuple("Refused").field(&says).finish()
             }
             Cause::Given(error) => {

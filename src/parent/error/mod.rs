@@ -264,6 +264,16 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let inner = &self.0;
+        if let (Cause::Conflict(_), Some(option)) =
+            (&inner.cause, &inner.operand)
+        {
+            return write!(
+                f,
+                "`{}` {}",
+                Path::new(option).display(),
+                inner.cause
+            );
+        }
         write!(f, "{}", inner.step)?;
         if let Some(operand) = &inner.operand {
             write!(f, " {operand:?}")?;

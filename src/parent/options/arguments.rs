@@ -2,7 +2,14 @@
 
 use crate::parent::command::Command;
 use crate::parent::command::method::Engine;
-use crate::parent::std::ffi::{OsStr, OsString};
+use crate::parent::command::options::Options;
+use crate::parent::error::{Error, Step};
+use crate::parent::plan::op::Str;
+use crate::parent::plan::strings::StringTable;
+use crate::parent::std::{
+    ffi::{OsStr, OsString},
+    os::unix::ffi::OsStrExt,
+};
 
 impl Command {
     /// Adds one argument, passed as it is: nothing is split or expanded.
@@ -69,4 +76,36 @@ impl Command {
         self.options.engine = Some(engine);
         self
     }
+}
+
+/// Puts the program's name and its argv into the string table.
+pub(crate) fn argv(
+    strings: &mut StringTable,
+    options: &Options,
+) -> Result<Str, Error> {
+    let program = options.program.as_os_str();
+    let (by, why) = match &options.candidates {
+        None => (Step::Program, "it is empty"),
+        Some(all) if all.is_empty() => (Step::Candidates, "there is none"),
+        Some(_) => (Step::Candidates, "one of them is empty"),
+    };
+    if program.is_empty() {
+        let error = Error::refused_as(by, libc::ENOENT, why);
+        return Err(error.with(program));
+    }
+    let name = match &options.arg0 {
+        None => strings.argument(program.as_bytes()),
+        Some(_) => strings.put(&[program.as_bytes()]),
+    };
+    let name = name.map_err(|why| why.of(by, program))?;
+    if let Some(arg0) = &options.arg0 {
+        let put = strings.argument(arg0.as_bytes());
+        put.map_err(|why| why.of(Step::Arg0, arg0))?;
+    }
+    for arg in &options.args {
+        let put = strings.argument(arg.as_bytes());
+        put.map_err(|why| why.of(Step::Arg, arg))?;
+    }
+    strings.end_list();
+    Ok(name)
 }

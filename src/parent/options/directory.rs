@@ -1,8 +1,14 @@
-//! The child's directory and its standard descriptors.
+//! The working directory and the root directory.
 
 use crate::parent::command::Command;
-use crate::parent::command::stdio::Stdio;
-use crate::parent::std::{os::fd::OwnedFd, path::Path, sync::Arc};
+use crate::parent::error::{Error, Step};
+use crate::parent::plan::builder::{Arg, PlanBuilder};
+use crate::parent::plan::fixed_strings;
+use crate::parent::plan::source_fd::SourceFd;
+use crate::parent::plan::step::{Effect, Operand};
+use crate::parent::std::{
+    os::fd::OwnedFd, os::unix::ffi::OsStrExt, path::Path, sync::Arc,
+};
 
 impl Command {
     /// The directory that the child starts in. It goes there before exec, so
@@ -90,79 +96,69 @@ impl Command {
         self.options.chroot = Some(dir.as_ref().to_path_buf());
         self
     }
+}
 
-    /// What becomes of standard input. By default it is inherited by
-    /// [`Command::spawn`] and [`Command::status`], and `/dev/null` for
-    /// [`Command::output`].
-    ///
-    /// # Errors
-    ///
-    /// Spawning fails at [`Step::Stdin`] if the descriptor cannot be made
-    /// (EMFILE, or what opening a path gives), naming the path.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::fs::File;
-    ///
-    /// let mut wc = offshoot::Command::new("wc");
-    /// let output = wc.arg("-c").stdin(File::open("/dev/null")?).output()?;
-    /// assert_eq!(output.stdout, b"0\n");
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    ///
-    /// [`Step::Stdin`]: crate::Step::Stdin
-    pub fn stdin<T: Into<Stdio>>(&mut self, stdio: T) -> &mut Command {
-        self.stdio(0, stdio.into())
+/// `chroot(dir)`, then `chdir("/")`: a process that may call chroot can leave
+/// a root whose outside is still its directory. An absolute directory of the
+/// child's is entered next, with only changes of ids in between; in place
+/// the process may go on after a step that fails, so "/" is entered first.
+pub(crate) fn chroot(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
+    let options = plan.options();
+    let Some(dir) = &options.chroot else { return Ok(()) };
+    not_empty(Step::Chroot, dir)?;
+    if options.current_dir_fd.is_some() {
+        let why = "current_dir_fd may lead out of it";
+        return Err(Error::refused(Step::Chroot, why).with(dir));
     }
+    let root = plan.text(Step::Chroot, dir.as_os_str())?;
+    let enters = options
+        .current_dir
+        .as_ref()
+        .is_some_and(|dir| dir.as_os_str().as_bytes().starts_with(b"/"));
+    let in_place = plan.in_place();
+    let mut step = plan
+        .step(Step::Chroot, Operand::Text(root))
+        .call(libc::SYS_chroot, &[root.into()]);
+    if in_place || !enters {
+        step = step.call(libc::SYS_chdir, &[fixed_strings::ROOT.into()]);
+    }
+    step.note("then chdir \"/\"")
+        .effect(Effect::Root(root))
+        .reasons(&[(libc::EPERM, "chroot takes CAP_SYS_CHROOT")]);
+    Ok(())
+}
 
-    /// What becomes of standard output. By default it is inherited by
-    /// [`Command::spawn`] and [`Command::status`], and piped for
-    /// [`Command::output`].
-    ///
-    /// # Errors
-    ///
-    /// As [`Command::stdin`], at [`Step::Stdout`](crate::Step::Stdout).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use offshoot::{Command, Stdio};
-    ///
-    /// let mut quiet = Command::new("echo");
-    /// assert!(quiet.stdout(Stdio::null()).status()?.success());
-    /// # Ok::<(), offshoot::Error>(())
-    /// ```
-    pub fn stdout<T: Into<Stdio>>(&mut self, stdio: T) -> &mut Command {
-        self.stdio(1, stdio.into())
+fn not_empty(step: Step, dir: &Path) -> Result<(), Error> {
+    if dir.as_os_str().is_empty() {
+        let error = Error::refused_as(step, libc::ENOENT, "it is empty");
+        return Err(error.with(dir));
     }
+    Ok(())
+}
 
-    /// What becomes of standard error. By default it is inherited by
-    /// [`Command::spawn`] and [`Command::status`], and piped for
-    /// [`Command::output`].
-    ///
-    /// # Errors
-    ///
-    /// As [`Command::stdin`], at [`Step::Stderr`](crate::Step::Stderr).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use offshoot::{Command, Stdio};
-    ///
-    /// let mut ls = Command::new("ls");
-    /// let child = ls.arg("/nope").stderr(Stdio::piped()).spawn()?;
-    /// assert!(!child.wait_with_output()?.stderr.is_empty());
-    /// # Ok::<(), offshoot::Error>(())
-    /// ```
-    pub fn stderr<T: Into<Stdio>>(&mut self, stdio: T) -> &mut Command {
-        self.stdio(2, stdio.into())
+/// `chdir(path)`.
+pub(crate) fn chdir(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
+    let options = plan.options();
+    let Some(dir) = &options.current_dir else { return Ok(()) };
+    if options.current_dir_fd.is_some() {
+        let why = "current_dir_fd gives the directory too";
+        return Err(Error::refused(Step::CurrentDir, why).with(dir));
     }
+    not_empty(Step::CurrentDir, dir)?;
+    let path = plan.text(Step::CurrentDir, dir.as_os_str())?;
+    plan.step(Step::Chdir, Operand::Text(path))
+        .call(libc::SYS_chdir, &[path.into()])
+        .effect(Effect::Dir(path));
+    Ok(())
+}
 
-    fn stdio(&mut self, n: usize, stdio: Stdio) -> &mut Command {
-        if let Some(wish) = self.options.stdio.get_mut(n) {
-            *wish = Some(stdio);
-        }
-        self
-    }
+/// `fchdir` to a source descriptor.
+pub(crate) fn fchdir(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
+    let Some(dir) = &plan.options().current_dir_fd else { return Ok(()) };
+    let place = plan.keep_fd(SourceFd::held(Step::CurrentDirFd, dir))?;
+    plan.step(Step::Fchdir, Operand::Fd(place))
+        .call(libc::SYS_fchdir, &[Arg::Fd(place)])
+        .note("current_dir_fd")
+        .effect(Effect::DirFd(place));
+    Ok(())
 }

@@ -2,8 +2,16 @@
 //!
 //! [`environ(7)`]: https://man7.org/linux/man-pages/man7/environ.7.html
 
+use super::descriptors::listen;
 use crate::parent::command::Command;
-use crate::parent::std::ffi::OsStr;
+use crate::parent::command::options::Options;
+use crate::parent::error::{Error, Step};
+use crate::parent::plan::strings::{NUL, StringTable};
+use crate::parent::std::{
+    env,
+    ffi::{OsStr, OsString},
+    os::unix::ffi::OsStrExt,
+};
 
 impl Command {
     /// Sets a variable. Later calls win.
@@ -141,5 +149,114 @@ impl Command {
         self.options.env_exact =
             Some(entries.into_iter().map(owned).collect());
         self
+    }
+}
+
+/// Puts the environment into the string table: `own`, that of the process,
+/// but for what was changed.
+pub(crate) fn environment(
+    strings: &mut StringTable,
+    options: &Options,
+    own: Option<env::VarsOs>,
+) -> Result<(), Error> {
+    if let Some(entries) = &options.env_exact {
+        return exact(strings, options, entries);
+    }
+    if let Some(names) = &options.listen {
+        listen::environment(strings, options, names)?;
+    }
+    for (key, value) in own.into_iter().flatten() {
+        let changed =
+            !options.env.is_empty() && options.env.contains_key(&key);
+        let ours = options.listen.is_some() && listen::is_ours(&key);
+        if !changed && !ours {
+            let put = strings.inherited(key.as_bytes(), value.as_bytes());
+            put.map_err(|why| why.of(Step::Env, key))?;
+        }
+    }
+    for (key, value) in &options.env {
+        variable(strings, key, value.as_deref())?;
+    }
+    strings.end_list();
+    Ok(())
+}
+
+/// A variable that is set, or removed.
+fn variable(
+    strings: &mut StringTable,
+    key: &OsStr,
+    value: Option<&OsStr>,
+) -> Result<(), Error> {
+    let bytes = key.as_bytes();
+    let why = match memchr::memchr(b'=', bytes) {
+        _ if bytes.is_empty() => "the name is empty",
+        Some(_) => "the name contains '='",
+        None if memchr::memchr(0, bytes).is_some() => NUL,
+        None => {
+            let Some(value) = value else { return Ok(()) };
+            let put = strings.pair(bytes, value.as_bytes());
+            return put.map_err(|why| why.of(Step::Env, key));
+        }
+    };
+    Err(Error::refused(Step::Env, why).with(key))
+}
+
+/// The environment, entry by entry.
+fn exact(
+    strings: &mut StringTable,
+    options: &Options,
+    entries: &[OsString],
+) -> Result<(), Error> {
+    let refuse = |why| Error::refused(Step::EnvExact, why);
+    if let Some((key, value)) = options.env.first_key_value() {
+        let why = match value {
+            Some(_) => "env sets a variable too",
+            None => "env_remove removes a variable too",
+        };
+        return Err(refuse(why).with(key));
+    }
+    if options.listen.is_some() {
+        return Err(refuse("listen_fds sets variables too"));
+    }
+    for entry in entries {
+        let put = strings.entry(entry.as_bytes());
+        // An error has the name only: the value may be a secret.
+        let name = entry.as_bytes().split(|byte| *byte == b'=').next();
+        let name = OsStr::from_bytes(name.unwrap_or_default());
+        put.map_err(|why| why.of(Step::EnvExact, name))?;
+    }
+    strings.end_list();
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::environment;
+    use crate::parent::command::options::Options;
+    use crate::parent::error::Step;
+    use crate::parent::options::arguments::argv;
+    use crate::parent::plan::strings::StringTable;
+
+    #[test]
+    fn the_option_that_has_too_much_text_is_named() {
+        let options = |arg: &str, value: &str| {
+            let env = [("A".into(), Some(value.into()))].into();
+            let args = [arg.into()].into();
+            let program = "/bin/true".into();
+            Options { program, args, env, ..Options::default() }
+        };
+        let step = |arg, value| {
+            let options = options(arg, value);
+            let mut strings = StringTable::with_room(22);
+            let made = argv(&mut strings, &options).map(drop);
+            let made =
+                made.and_then(|()| environment(&mut strings, &options, None));
+            let error = made.err()?;
+            assert_eq!(error.operand(), None);
+            Some(error.step())
+        };
+        assert_eq!(step("abcdef", "12"), None);
+        assert_eq!(step("abcdef", "123"), Some(Step::Env));
+        assert_eq!(step("abcdefabcdef", ""), Some(Step::Arg));
     }
 }

@@ -3,8 +3,14 @@
 //!
 //! [`credentials(7)`]: https://man7.org/linux/man-pages/man7/credentials.7.html
 
+use crate::call::{Call, Check, ROW, local, slot};
 use crate::parent::command::Command;
-use crate::parent::command::groups::Groups;
+use crate::parent::command::groups::{Groups, GroupsSetting};
+use crate::parent::error::{Error, Step};
+use crate::parent::plan::builder::{
+    Arg, PlanBuilder, StepBuilder, local_row, row,
+};
+use crate::parent::plan::step::{Effect, Operand, Reasons};
 
 impl Command {
     /// The child's user: real, effective and saved id, set and read back.
@@ -97,4 +103,159 @@ impl Command {
         self.options.groups = groups.into();
         self
     }
+}
+
+/// Why the helper image or a copy makes these calls: the kernel marks memory
+/// undumpable where credentials change, and that would be the parent's.
+const PRIVATE: &str = "it must not run in the parent's memory";
+
+const UID_CLEARS: Reasons =
+    &[(libc::EPERM, "uid drops all groups, which takes CAP_SETGID")];
+const GID_CLEARS: Reasons =
+    &[(libc::EPERM, "gid drops all groups, which takes CAP_SETGID")];
+const MAY_NOT: &str =
+    "groups takes CAP_SETGID, and a user namespace that allows setgroups";
+const NO_GROUPS: &str =
+    "one of the groups has no mapping in this user namespace";
+const NO_GID: &str = "that gid has no mapping in this user namespace";
+const NO_UID: &str = "that uid has no mapping in this user namespace";
+const FULL: &str = "that user has as many processes as RLIMIT_NPROC allows";
+
+/// `NGROUPS_MAX`.
+const MOST_GROUPS: usize = 65536;
+
+/// The kernel takes -1 for "no change".
+fn id(step: Step, id: Option<u32>) -> Result<Option<u32>, Error> {
+    if id == Some(u32::MAX) {
+        let why = "the kernel takes 4294967295 (-1) for \"no change\"";
+        return Err(Error::refused(step, why).with("4294967295"));
+    }
+    Ok(id)
+}
+
+/// `setgroups([])`, because ids change. A child that stays the same user
+/// does not need the right to drop groups, as in std; one that becomes
+/// another user does.
+pub(crate) fn clear_groups(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
+    let options = plan.options();
+    let uid = id(Step::Uid, options.uid)?;
+    let gid = id(Step::Gid, options.gid)?;
+    let unset = options.groups.0 == GroupsSetting::Unset;
+    let (nr, own, option, reasons) = match (uid, gid) {
+        _ if !unset => return Ok(()),
+        (Some(uid), _) => (libc::SYS_geteuid, uid, "uid", UID_CLEARS),
+        (None, Some(gid)) => (libc::SYS_getegid, gid, "gid", GID_CLEARS),
+        (None, None) => return Ok(()),
+    };
+    let same = Call { check: Check::Skip, skip: 3 * ROW, ..row(nr, &[]) };
+    let skip = local_row(local::VALUE, &[Arg::Value(0)]);
+    let skip = Call { check: Check::Skip, skip: ROW, ..skip };
+    plan.step(Step::Setgroups, Operand::EmptyList)
+        .row(Call { want: own.into(), ..same })
+        .row(no_groups())
+        .row(count_groups(0))
+        .row(skip)
+        .row(Call { check: Check::May, ..no_groups() })
+        .note("groups: none, as the ids change")
+        .effect(Effect::NoGroups)
+        .reasons(reasons)
+        .needs_private(option, PRIVATE);
+    Ok(())
+}
+
+/// `setgroups(list)`, counted. The kernel returns groups in the order of its
+/// own ids, which in a user namespace is any order, so they are not compared.
+/// A filter can make the call one without effect, which leaves the groups
+/// that were there: so all are dropped first, and then there must be as many
+/// as the list has.
+///
+/// In place none are dropped first: should the list be refused, this process
+/// keeps the groups it has.
+pub(crate) fn setgroups(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
+    let GroupsSetting::List(list) = &plan.options().groups.0 else {
+        return Ok(());
+    };
+    let mut list = list.clone();
+    // As the kernel keeps them, each as often as it is listed.
+    list.sort_unstable();
+    id(Step::Groups, list.last().copied())?;
+    if list.len() > MOST_GROUPS {
+        let why = "a process has 65536 groups at most";
+        return Err(Error::refused(Step::Groups, why));
+    }
+    let count = u32::try_from(list.len()).unwrap_or(u32::MAX);
+    let list = plan.plan.strings.numbers(&list);
+    let list = list.map_err(|why| why.of(Step::Groups, ""))?;
+    let in_place = plan.in_place();
+    let mut step = plan.step(Step::Setgroups, Operand::Ids(list));
+    if count > 0 && !in_place {
+        step = step.row(no_groups()).row(count_groups(0));
+    }
+    step.call(libc::SYS_setgroups, &[count.into(), list.into()])
+        .row(count_groups(count))
+        .note("groups, counted")
+        .effect(Effect::Groups(list))
+        .reasons(&[(libc::EPERM, MAY_NOT), (libc::EINVAL, NO_GROUPS)])
+        .needs_private("groups", PRIVATE);
+    Ok(())
+}
+
+fn no_groups() -> Call {
+    row(libc::SYS_setgroups, &[])
+}
+
+fn count_groups(count: u32) -> Call {
+    let row = row(libc::SYS_getgroups, &[]);
+    Call { check: Check::Equal, want: count.into(), ..row }
+}
+
+/// `setresgid`, all three, read back.
+pub(crate) fn setgid(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
+    if let Some(gid) = plan.options().gid {
+        let step = plan
+            .step(Step::Setresgid, Operand::Number(gid))
+            .call(libc::SYS_setresgid, &[gid.into(); 3]);
+        read_back(step, libc::SYS_getresgid, gid)
+            .note("gid, read back")
+            .effect(Effect::Gid(gid))
+            .reasons(&[
+                (libc::EPERM, "gid takes CAP_SETGID"),
+                (libc::EINVAL, NO_GID),
+            ])
+            .needs_private("gid", PRIVATE);
+    }
+    Ok(())
+}
+
+/// `setresuid`, all three, read back.
+pub(crate) fn setuid(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
+    if let Some(uid) = plan.options().uid {
+        let step = plan
+            .step(Step::Setresuid, Operand::Number(uid))
+            .call(libc::SYS_setresuid, &[uid.into(); 3]);
+        read_back(step, libc::SYS_getresuid, uid)
+            .note("uid, read back")
+            .effect(Effect::Uid(uid))
+            .reasons(&[
+                (libc::EPERM, "uid takes CAP_SETUID"),
+                (libc::EINVAL, NO_UID),
+                (libc::EAGAIN, FULL),
+            ])
+            .needs_private("uid", PRIVATE);
+    }
+    Ok(())
+}
+
+/// Real, effective and saved id must all be `id`, as a filter can make the
+/// change a call without effect.
+fn read_back(
+    step: StepBuilder<'_>,
+    nr: libc::c_long,
+    id: u32,
+) -> StepBuilder<'_> {
+    let places = [0, 1, 2].map(|n| Arg::Slot(slot::IDS_ADDR + n));
+    (0..3).fold(step.call(nr, &places), |step, n| {
+        let row = local_row(local::VALUE, &[Arg::Slot(slot::IDS + n)]);
+        step.row(Call { check: Check::Equal, want: id.into(), ..row })
+    })
 }

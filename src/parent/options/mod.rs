@@ -1,11 +1,17 @@
-//! Options: the setters of a command, a family a file.
+//! Options: the setters of a command and the steps they become, a family a
+//! file.
 
-mod arguments;
-mod descriptors;
-mod directory;
-mod environment;
-mod hooks;
-mod identity;
+pub(super) mod arguments;
+pub(super) mod cgroup;
+pub(super) mod descriptors;
+pub(super) mod directory;
+pub(super) mod environment;
+pub(super) mod hooks;
+pub(super) mod identity;
 mod method;
+mod path_search;
 mod program;
-mod session;
+pub(super) mod program_files;
+pub(super) mod session;
+pub(super) mod signals;
+mod stdio;

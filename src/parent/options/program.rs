@@ -122,7 +122,7 @@ impl Command {
     #[must_use]
     pub fn self_exe() -> Command {
         let name = env::args_os().next().filter(|name| !name.is_empty());
-        Command::of(name.unwrap_or_else(|| OWN.into()), ProgramSource::Own)
+        Command::of(name.unwrap_or_else(|| OWN.into()), ProgramSource::SelfExe)
     }
 
     /// A command for the first of several programs that can be run. Each is
@@ -170,9 +170,11 @@ impl Command {
         }
     }
 
-    fn of(program: OsString, image: ProgramSource) -> Command {
-        let image = Some(image);
-        Command { options: Options { program, image, ..Options::default() } }
+    fn of(program: OsString, source: ProgramSource) -> Command {
+        let program_source = Some(source);
+        Command {
+            options: Options { program, program_source, ..Options::default() },
+        }
     }
 
     /// The number, 3 or above, at which a script that is run by descriptor

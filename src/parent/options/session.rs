@@ -1,9 +1,10 @@
-//! Session, process group, file mode mask, and functions before exec.
-#![allow(unsafe_code, reason = "the contract of hooks is the caller's")]
+//! Session, process group and file mode creation mask.
 
 use crate::parent::command::Command;
-use crate::parent::command::hook::{Hook, HookContext};
-use crate::sys::Errno;
+use crate::parent::error::{Error, Step};
+use crate::parent::plan::builder::PlanBuilder;
+use crate::parent::plan::step::{Effect, Operand};
+use crate::parent::std::format;
 
 impl Command {
     /// The process group that the child is put into; 0 is one of its own,
@@ -72,115 +73,46 @@ impl Command {
         self.options.umask = Some(mask);
         self
     }
+}
 
-    /// A function that the child calls last before exec, in a private copy
-    /// of this process's memory; what it writes is gone with the exec. Those
-    /// given first are called first. The child has the descriptors of this
-    /// process until exec then, so that the function can use them; 0, 1 and
-    /// 2 are the child's own already.
-    ///
-    /// The copy makes a spawn cost about 40 ms for each GiB that this
-    /// process uses. Almost everything that hooks are written for is an
-    /// option of [`Command`], at no such cost.
-    ///
-    /// A function may fork and let the parent half call `_exit(0)`, as
-    /// `daemon(3)` does: the program then runs in the fork, if that returns
-    /// from its function within a second, and the [`Child`](crate::Child) is
-    /// the parent half. [`Launch::confirmed`](crate::Launch::confirmed) is
-    /// false then.
-    ///
-    /// # Errors
-    ///
-    /// [`Step::PreExec`](crate::Step::PreExec): with the function's errno; if
-    /// it panics; if it ends the child, by `_exit(0)` as well as by a signal
-    /// (after a second, in which a fork of it may come).
-    ///
-    /// # Safety
-    ///
-    /// The function runs in a copy of a process that may have had other
-    /// threads, whose locks stay locked for ever and whose work is half done.
-    /// So it must be async-signal-safe ([`signal-safety(7)`]): no allocation
-    /// and no freeing, no locks of libc or std, no pthread calls (no atfork
-    /// handlers have run). [`HookContext`] has calls that are. A panic
-    /// prints and allocates: it is caught, but may hang first.
-    ///
-    /// [`signal-safety(7)`]: https://man7.org/linux/man-pages/man7/signal-safety.7.html
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use offshoot::Command;
-    ///
-    /// /// As `libc::RLIMIT_NOFILE`.
-    /// const RLIMIT_NOFILE: u32 = 7;
-    ///
-    /// let mut sh = Command::new("sh");
-    /// sh.args(["-c", "ulimit -n"]);
-    /// // SAFETY: the hook makes one system call through its context.
-    /// unsafe {
-    ///     sh.pre_exec(|context| context.setrlimit(RLIMIT_NOFILE, 99, 99));
-    /// }
-    /// assert_eq!(sh.output()?.stdout, b"99\n");
-    /// # Ok::<(), offshoot::Error>(())
-    /// ```
-    pub unsafe fn pre_exec(
-        &mut self,
-        function: impl Fn(&mut HookContext<'_>) -> Result<(), Errno>
-        + Send
-        + Sync
-        + 'static,
-    ) -> &mut Command {
-        self.options.hooks.push(Hook::new(function, false));
-        self
+/// `setsid()`.
+pub(crate) fn setsid(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
+    if !plan.options().setsid {
+        return Ok(());
     }
+    if plan.options().process_group.is_some() {
+        let why = "a session leader cannot change its process group";
+        return plan.refuse(Step::Setsid, why, "process_group");
+    }
+    plan.step(Step::Setsid, Operand::None)
+        .call(libc::SYS_setsid, &[])
+        .effect(Effect::Session);
+    Ok(())
+}
 
-    /// As [`Command::pre_exec`], but in this process's own memory, while the
-    /// calling thread sleeps: it costs nothing that grows with the process.
-    /// A fork that returns from the function ends at once.
-    ///
-    /// # Errors
-    ///
-    /// As [`Command::pre_exec`]; and [`Step::Memory`](crate::Step::Memory),
-    /// naming the option, beside one that must not share memory.
-    ///
-    /// # Safety
-    ///
-    /// Beside what [`Command::pre_exec`] asks for:
-    ///
-    /// - The function must not panic. The count of panics, and what a panic
-    ///   prints and allocates, are the calling thread's own here, and other
-    ///   threads may hold the locks it takes. (If it panics all the same, it
-    ///   is caught in the child, so that the count is right again.)
-    /// - What it writes to memory stays, and races with other threads.
-    /// - It must not change what belongs to memory: the dumpable flag, any
-    ///   id or capability (which changes that flag), mappings.
-    /// - It must not block: the calling thread cannot be woken.
-    /// - Thread-locals are those of the calling thread; libc must not be
-    ///   called, as it may keep process ids and `errno` there.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use offshoot::{Command, Engine};
-    ///
-    /// let mut sh = Command::new("true");
-    /// // SAFETY: the hook makes one system call and touches no memory.
-    /// unsafe {
-    ///     sh.pre_exec_shared(|context| context.setsid());
-    /// }
-    /// let mut child = sh.spawn()?;
-    /// assert_eq!(child.launch().engine(), Engine::Suspended);
-    /// child.wait()?;
-    /// # Ok::<(), offshoot::Error>(())
-    /// ```
-    pub unsafe fn pre_exec_shared(
-        &mut self,
-        function: impl Fn(&mut HookContext<'_>) -> Result<(), Errno>
-        + Send
-        + Sync
-        + 'static,
-    ) -> &mut Command {
-        self.options.hooks.push(Hook::new(function, true));
-        self
+/// `setpgid(0, group)`.
+pub(crate) fn setpgid(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
+    const NO_GROUP: &str = "no process group of this session has that id";
+    let Some(group) = plan.options().process_group else { return Ok(()) };
+    let Ok(id) = u32::try_from(group) else {
+        let why = "a process group is 0 or above";
+        return plan.refuse(Step::ProcessGroup, why, group);
+    };
+    plan.step(Step::Setpgid, Operand::Number(id))
+        .call(libc::SYS_setpgid, &[0.into(), id.into()])
+        .note(if id == 0 { "a group of its own" } else { "" })
+        .reasons(&[(libc::EPERM, NO_GROUP)]);
+    Ok(())
+}
+
+/// `umask(mask)`.
+pub(crate) fn umask(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
+    let Some(mask) = plan.options().umask else { return Ok(()) };
+    if mask > 0o777 {
+        let why = "a mask has nine bits, 0o777 at most";
+        return plan.refuse(Step::Umask, why, format!("{mask:#o}"));
     }
+    plan.step(Step::Umask, Operand::Octal(mask))
+        .call(libc::SYS_umask, &[mask.into()]);
+    Ok(())
 }

@@ -1,43 +1,24 @@
-//! Show: a plan as text, for people and for golden files.
-
-use crate::parent::command::hook::Hook;
-use crate::parent::plan::op::{Op, Role};
-use crate::parent::std::{fmt, format, string::String, vec::Vec};
+//! Display: a plan as text, for people and for golden files.
 
 use super::Plan;
+use super::op::{Op, Role};
+use super::step::{Operand, StepRecord};
 use crate::parent::command::method::Engine;
+use crate::parent::std::{
+    fmt, format,
+    string::{String, ToString},
+    vec::Vec,
+};
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let strategy = self.strategy;
-        if strategy.in_place {
-            writeln!(f, "here    no child: in this process")?;
-        } else {
-            let (name, flags) =
-                (strategy.clone_call.name(), self.flags(strategy));
-            let pipe = strategy.engine == Engine::Pipe;
-            let signal = if pipe { "SIGCHLD" } else { "" };
-            writeln!(
-                f,
-                "engine  {}: {name}({flags}{signal})",
-                strategy.engine
-            )?;
-        }
-        if let Some(cgroup) = &self.cgroup {
-            let shown = cgroup.shown();
-            let shown = shown.map_or("given".into(), |p| format!("{p:?}"));
-            let how =
-                if strategy.joins_cgroup { "joined" } else { "born in it" };
-            writeln!(f, "cgroup  {shown}, {how}")?;
-        }
-        if !self.set_tid.is_empty() {
-            writeln!(f, "set_tid {:?}", self.set_tid)?;
-        }
-        let mut steps = self.steps(strategy).map(|(_, op)| op).enumerate();
-        while let Some((n, op)) = steps.next() {
-            let (call, what, note) = self.line(op);
-            if let Op::Exec(_) | Op::ExecFd(_) = op {
-                let rest = steps.by_ref().map(|(_, op)| self.line(op).1);
+        self.head(f)?;
+        let mut steps = self.steps(self.strategy).enumerate();
+        while let Some((n, (_, record))) = steps.next() {
+            let Line { call, what, note } = self.line(record);
+            if let Some(Op::Exec(_) | Op::ExecFd(_)) = record.op() {
+                let rest = steps.by_ref();
+                let rest = rest.map(|(_, (_, file))| self.line(file).what);
                 let all: Vec<String> =
                     [what].into_iter().chain(rest).collect();
                 let all = all.join(" | ");
@@ -53,204 +34,135 @@ impl fmt::Display for Plan {
     }
 }
 
-type Line = (&'static str, String, String);
+/// One step: the call, what it is about, and what for.
+struct Line {
+    call: String,
+    what: String,
+    note: String,
+}
 
 impl Plan {
-    /// The call, what it is about, and what for.
-    fn line(&self, op: Op) -> Line {
-        match op {
-            Op::CloseRange
-            | Op::MarkRange
-            | Op::Dup { .. }
-            | Op::Close { .. }
-            | Op::CloseGaps => self.descriptor_line(op),
-            Op::RobustList
-            | Op::PassHelperFds
-            | Op::ExecHelper
-            | Op::HelperInit
-            | Op::Gate
-            | Op::MarkHelper => private_line(op),
-            Op::Chroot(dir) => {
-                let note = "then chdir \"/\"";
-                let what = format!("{:?}", self.strings.get(dir));
-                ("chroot", what, note.into())
-            }
-            Op::ClearGroups { .. }
-            | Op::Setgroups { .. }
-            | Op::Setgid(_)
-            | Op::Setuid(_) => self.identity_line(op),
-            Op::JoinCgroup => {
-                ("write", "\"0\" -> cgroup.procs".into(), "".into())
-            }
-            Op::Setsid => ("setsid", "".into(), "".into()),
-            Op::Setpgid(group) => {
-                let own = if group == 0 { "a group of its own" } else { "" };
-                ("setpgid", format!("{group}"), own.into())
-            }
-            Op::Umask(mask) => ("umask", format!("{mask:#05o}"), "".into()),
-            Op::Chdir(path) => {
-                ("chdir", format!("{:?}", self.strings.get(path)), "".into())
-            }
-            Op::BlockSigsys | Op::ClearHandlers | Op::DefaultSignal(_) => {
-                signal_line(op)
-            }
-            Op::Hook(n) => self.hook_line(n),
-            Op::SignalMask => self.mask_line(),
-            Op::Fchdir(_) => ("fchdir", "fd".into(), "current_dir_fd".into()),
-            Op::ListenPid => {
-                ("getpid", "LISTEN_PID".into(), "listen_fds".into())
-            }
-            Op::Exec(path) => (
-                "execve",
-                format!("{:?}", self.strings.get(path)),
-                self.words_note(),
-            ),
-            Op::ExecFd(place) => {
-                let given = self.given.get(usize::from(place));
-                let by = given.map(|given| given.by);
-                let what = by.map_or("".into(), |by| format!("{by}"));
-                ("execveat", what, self.words_note())
-            }
-        }
-    }
-
-    fn mask_line(&self) -> Line {
-        let takes = self.takes_stops(self.strategy);
-        let note = if takes { "pending stops are taken first" } else { "" };
-        ("sigprocmask", "the caller's".into(), note.into())
-    }
-
-    fn hook_line(&self, n: u16) -> Line {
-        let hook = self.hooks.get(usize::from(n));
-        let shared = hook.is_some_and(Hook::shared);
-        let name = if shared { "pre_exec_shared" } else { "pre_exec" };
-        ("call", name.into(), "the caller's function".into())
-    }
-
-    fn words_note(&self) -> String {
-        let (argv, envc) = (self.strings.argv(), self.strings.envc());
-        let each = if self.each { ", the next after any error" } else { "" };
-        format!("argv {argv:?}, environment of {envc}{each}")
-    }
-
-    fn descriptor_line(&self, op: Op) -> Line {
+    /// How the child is made.
+    fn head(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let strategy = self.strategy;
-        match op {
-            Op::CloseRange => {
-                let kept = self.keeps(strategy);
-                let from = if kept { "past kept" } else { "3.." };
-                let own =
-                    if self.shares(strategy) { " -> unshare" } else { "" };
-                let note = "descriptors: nothing else, verified";
-                ("close_range", format!("{from}{own}"), note.into())
+        if strategy.in_place {
+            writeln!(f, "in place: no child, the steps run in this process")?;
+        } else {
+            let call = strategy.clone_call.name();
+            let flags = self.flags(strategy);
+            let pipe = strategy.engine == Engine::Pipe;
+            let signal = if pipe { "SIGCHLD" } else { "" };
+            let engine = strategy.engine;
+            writeln!(f, "engine  {engine}: {call}({flags}{signal})")?;
+        }
+        if let Some(cgroup) = &self.cgroup {
+            let shown = cgroup.shown();
+            let shown = shown.map_or("given".into(), |p| format!("{p:?}"));
+            let how = match strategy.joins_cgroup {
+                true => "joined",
+                false => "born in it",
+            };
+            writeln!(f, "cgroup  {shown}, {how}")?;
+        }
+        if !self.set_tid.is_empty() {
+            writeln!(f, "set_tid {:?}", self.set_tid)?;
+        }
+        Ok(())
+    }
+
+    fn line(&self, record: &StepRecord) -> Line {
+        let call = match record.call {
+            "" => record.step.to_string(),
+            call => call.to_string(),
+        };
+        let what = self.shown(record.operand);
+        let line = Line { call, what, note: record.note.to_string() };
+        match record.op() {
+            Some(Op::CloseRange) => self.close_range_line(line),
+            Some(Op::Dup { to, role }) => self.dup_line(line, to, role),
+            Some(Op::SignalMask) if self.takes_stops(self.strategy) => {
+                let note = "pending stops are taken first".into();
+                Line { note, ..line }
             }
-            Op::MarkRange => (
-                "close_range",
-                "3.. -> close-on-exec".into(),
-                "descriptors: open until exec".into(),
-            ),
-            Op::Dup { to, role } => self.dup_line(to, role),
-            Op::Close { to } => {
-                let note = format!("{}: closed", name(to.into()));
-                ("close", format!("{to}"), note)
+            Some(Op::Exec(path)) => {
+                let what = format!("{:?}", self.strings.get(path));
+                Line { what, note: self.argv_note(), ..line }
             }
-            _ => (
-                "close_range",
-                "3..kept".into(),
-                "descriptors: the gaps".into(),
-            ),
+            Some(Op::ExecFd(place)) => {
+                let fd = self.source_fds.get(usize::from(place));
+                let what = fd.map_or("".into(), |fd| fd.by.to_string());
+                Line { what, note: self.argv_note(), ..line }
+            }
+            _ => line,
         }
     }
 
-    fn identity_line(&self, op: Op) -> Line {
-        match op {
-            Op::Setgroups { list, .. } => {
-                let list = self.strings.listed(list);
-                let what = format!("{list:?}");
-                ("setgroups", what, "groups, counted".into())
-            }
-            Op::Setgid(gid) => {
-                ("setresgid", format!("{gid}"), "gid, read back".into())
-            }
-            Op::Setuid(uid) => {
-                ("setresuid", format!("{uid}"), "uid, read back".into())
-            }
-            _ => (
-                "setgroups",
-                "[]".into(),
-                "groups: none, as the ids change".into(),
-            ),
+    fn shown(&self, operand: Operand) -> String {
+        match operand {
+            Operand::None => String::new(),
+            Operand::Label(label) => label.into(),
+            Operand::Text(text) => format!("{:?}", self.strings.get(text)),
+            Operand::Number(number) => number.to_string(),
+            Operand::Stdio(number) => number.to_string(),
+            Operand::Octal(number) => format!("{number:#05o}"),
+            Operand::Ids(list) => format!("{:?}", self.strings.listed(list)),
+            Operand::EmptyList => "[]".into(),
+            Operand::Fd(_) => "fd".into(),
+            Operand::Cgroup => "\"0\" -> cgroup.procs".into(),
         }
     }
 
-    /// The caller's own: by the option that gave it.
-    fn given_line(&self, to: u32, place: u16) -> Line {
-        let given = self.given.get(usize::from(place));
-        let by = given.map(|given| given.by);
-        let by = by.map_or("".into(), |by| format!("{by}"));
-        let copied = given.is_some_and(|given| given.copied);
-        if !copied && self.number(place) == to {
-            return ("fcntl", format!("{to}"), format!("{by}: stays open"));
-        }
-        let from = if copied { "copy" } else { "given" };
-        let note = format!("{by}: a given descriptor");
-        ("dup3", format!("{from} -> {to}"), note)
+    fn argv_note(&self) -> String {
+        let (argv, envc) = (self.strings.argv(), self.strings.envc());
+        let all = self.tries_all;
+        let all = if all { ", the next after any error" } else { "" };
+        format!("argv {argv:?}, environment of {envc}{all}")
     }
 
-    fn dup_line(&self, to: u32, role: Role) -> Line {
-        let (from, note): (&str, String) = match role {
+    fn close_range_line(&self, line: Line) -> Line {
+        let kept = self.keeps(self.strategy);
+        let (from, note) = match kept {
+            true => ("above sources", "closes what no step reads, verified"),
+            false => ("3..", "closes all others, verified"),
+        };
+        let shares = self.shares(self.strategy);
+        let own = if shares { ", UNSHARE" } else { "" };
+        let what = format!("{from}{own}");
+        Line { what, note: note.into(), ..line }
+    }
+
+    fn dup_line(&self, line: Line, to: u32, role: Role) -> Line {
+        let (from, note) = match role {
             Role::Null => ("null", "/dev/null".into()),
             Role::Pipe => ("pipe", "piped".into()),
-            Role::Given(place) => return self.given_line(to, place),
+            Role::Given(place) => return self.source_line(line, to, place),
             Role::Same(from) => {
+                let what = format!("{from} -> {to}");
                 let note =
                     format!("{}: same as {}", name(to), name(from.into()));
-                return ("dup3", format!("{from} -> {to}"), note);
+                return Line { what, note, ..line };
             }
             Role::Path(path) => {
                 ("file", format!("{:?}", self.strings.get(path)))
             }
         };
-        let what = format!("{from} -> {to}");
-        ("dup3", what, format!("{}: {note}", name(to)))
+        let note = format!("{}: {note}", name(to));
+        Line { what: format!("{from} -> {to}"), note, ..line }
     }
-}
 
-/// What is only done in memory of the child's own.
-fn private_line(op: Op) -> Line {
-    let (call, what, note) = match op {
-        Op::PassHelperFds => ("dup3", "page, image", "what the image needs"),
-        Op::ExecHelper => {
-            ("execveat", "image", "the rest, in memory of its own")
+    /// One of the caller's: by the option that gave it.
+    fn source_line(&self, line: Line, to: u32, place: u16) -> Line {
+        let fd = self.source_fds.get(usize::from(place));
+        let by = fd.map_or("".into(), |fd| fd.by.to_string());
+        let copied = fd.is_some_and(|fd| fd.copied);
+        if !copied && self.number(place) == to {
+            let note = format!("{by}: stays open");
+            return Line { call: "fcntl".into(), what: to.to_string(), note };
         }
-        Op::Gate => {
-            ("futex", "waits", "before_exec, and ends with the parent")
-        }
-        Op::RobustList | Op::HelperInit => (
-            "set_robust_list",
-            "one word",
-            "the parent wakes at exec or death",
-        ),
-        _ => ("prctl", "PR_SET_DUMPABLE, NAME", "marks that exec takes away"),
-    };
-    (call, what.into(), note.into())
-}
-
-fn signal_line(op: Op) -> Line {
-    let (call, what, note) = match op {
-        Op::BlockSigsys => {
-            ("sigprocmask", "SIGSYS".into(), "blocked, as there are handlers")
-        }
-        Op::DefaultSignal(signal) => {
-            ("sigaction", signal_name(signal), "default")
-        }
-        _ => (
-            "sigaction",
-            "every signal".into(),
-            "default, where there is a handler",
-        ),
-    };
-    (call, what, note.into())
+        let from = if copied { "copy" } else { "given" };
+        let note = format!("{by}: a given descriptor");
+        Line { what: format!("{from} -> {to}"), note, ..line }
+    }
 }
 
 fn name(n: u32) -> &'static str {
@@ -259,12 +171,5 @@ fn name(n: u32) -> &'static str {
         1 => "stdout",
         2 => "stderr",
         _ => "fd",
-    }
-}
-
-fn signal_name(signal: u8) -> String {
-    match i32::from(signal) {
-        libc::SIGPIPE => "SIGPIPE".into(),
-        other => format!("signal {other}"),
     }
 }

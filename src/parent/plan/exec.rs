@@ -1,26 +1,21 @@
 //! Exec: the rows by which a child becomes its program.
 
 use super::Plan;
-use super::lower::Rows;
-use super::signals::GONE;
+use super::fixed_strings;
+use super::fixed_strings::ENOENT_RESULT;
+use super::lower::Lowering;
 use super::strategy::Strategy;
-use super::strings::StringTable;
 use crate::call::{Call, Check, ROW, errno_bits, local, slot};
 use crate::parent::command::method::Engine;
 use crate::parent::plan::op::Str;
 use crate::sys::Errno;
 
-impl Rows {
+impl Lowering<'_> {
     /// A candidate, or the shell that runs that candidate.
-    pub(super) fn exec(
-        &mut self,
-        (path, nth): (Str, usize),
-        plan: &Plan,
-        strategy: Strategy,
-        last: bool,
-    ) {
+    pub(super) fn exec(&mut self, (path, nth): (Str, usize), last: bool) {
+        let (plan, strategy) = (self.plan, self.strategy);
         let (path, argv) = match strategy.shell {
-            Some(_) => (StringTable::SHELL, plan.strings.shell_argv(nth)),
+            Some(_) => (fixed_strings::SHELL, plan.strings.shell_argv(nth)),
             None => (path, plan.argvs.get(nth).copied().unwrap_or(0)),
         };
         let store = self.result_of(nth);
@@ -29,7 +24,7 @@ impl Rows {
         row.texts = 0b001;
         row.lists = 0b010;
         row.store = store;
-        match (last, plan.each, plan.shell_fallback) {
+        match (last, plan.tries_all, plan.shell_fallback) {
             (true, ..) => {}
             (_, false, _) => {
                 row.check = Check::Exec;
@@ -57,18 +52,14 @@ impl Rows {
         let gone = self.push(local::VALUE, &[store.into()]);
         gone.slots = 0b1;
         gone.check = Check::Skip;
-        gone.want = GONE;
+        gone.want = ENOENT_RESULT;
         gone.skip = ROW;
         gone.store = store;
         store
     }
 
-    pub(super) fn exec_fd(
-        &mut self,
-        place: u16,
-        plan: &Plan,
-        strategy: Strategy,
-    ) {
+    pub(super) fn exec_fd(&mut self, place: u16) {
+        let (plan, strategy) = (self.plan, self.strategy);
         let store = self.result();
         let row = if strategy.no_execveat {
             let path = u64::from(plan.proc_path.start);
@@ -78,7 +69,7 @@ impl Rows {
             row
         } else {
             let fd = u64::from(plan.place(place));
-            let empty = u64::from(StringTable::ZEROS.start);
+            let empty = u64::from(fixed_strings::ZEROS.start);
             let flags = u64::from(libc::AT_EMPTY_PATH.unsigned_abs());
             let args = [fd, empty, 0, 0, flags];
             let row = self.call(libc::SYS_execveat, &args);

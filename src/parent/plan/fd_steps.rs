@@ -1,202 +1,200 @@
-//! Wires: the steps that make the child's descriptors from others.
+//! Descriptor steps: what is closed, what is marked close-on-exec, and the
+//! rows of these and of `dup3`.
 
-use super::emit::{Emitted, marks};
-use super::fds::{self, FdMapping};
+use super::builder::PlanBuilder;
+use super::lower::Lowering;
+use super::op::{Op, Role};
 use super::source_fd::SourceFd;
+use super::step::Operand;
 use super::strategy::Strategy;
-use super::{Plan, PlanBuilder, jobserver, source_fd, stdio_step};
-use crate::parent::command::fd_request::FdRequest;
-use crate::parent::command::method::Engine;
-use crate::parent::command::stdio::{FdArg, Source};
+use super::{Plan, fds};
+use crate::call::{Call, Check, ROW, local, slot};
 use crate::parent::error::{Error, Step};
-use crate::parent::plan::op::{Op, Role};
-use crate::parent::std::{string::ToString, vec::Vec};
+use crate::parent::std::vec::Vec;
+use crate::sys::bits;
 
-pub(super) fn dup(builder: &mut PlanBuilder<'_>) -> Emitted {
-    let jobserver = match builder.options.jobserver {
-        true => jobserver::found(&builder.plan.strings),
-        false => Vec::new(),
-    };
-    let listed = source_fd::listed(builder.options, &jobserver)?;
-    let mut wires = Vec::new();
-    let mut roles = Vec::new();
-    for to in 0..3u8 {
-        let number = u32::from(to);
-        let role = match builder.plan.stdio.get(usize::from(to)) {
-            Some(Source::Null) => Role::Null,
-            Some(Source::Piped) => Role::Pipe,
-            Some(Source::Given(lent)) => {
-                let lent = lent.clone();
-                let by = option_of(builder, to);
-                Role::Given(builder.give(lent, number, by)?)
-            }
-            Some(Source::Open(path, _)) => {
-                let path = path.clone();
-                Role::Path(builder.word(stdio_step(to), path.as_os_str())?)
-            }
-            _ => continue,
-        };
-        wires.push(builder.wire(number, role));
-        roles.push(role);
-    }
-    for wanted in listed {
-        let to = wanted.target.unsigned_abs();
-        let role = builder.give(wanted.from.clone(), to, wanted.by)?;
-        wires.push(builder.wire(to, Role::Given(role)));
-        roles.push(Role::Given(role));
-    }
-    script(builder, &mut wires, &mut roles)?;
-    let order = fds::order(&wires);
-    for n in order.copied {
-        if let Some(Role::Given(place)) = roles.get(n) {
-            builder.plan.given[usize::from(*place)].copied = true;
-        }
-    }
-    for n in order.places {
-        if let (Some(wire), Some(role)) = (wires.get(n), roles.get(n)) {
-            builder.push(Op::Dup { to: wire.to, role: *role });
-        }
-    }
-    same(builder)
+/// The highest descriptor number that `close_range` takes.
+const LAST_FD: u64 = u32::MAX as u64;
+
+/// `CLOSE_RANGE_UNSHARE`: first give the child a table of its own.
+const UNSHARE: u64 = 2;
+
+/// `CLOSE_RANGE_CLOEXEC` (Linux 5.11): close at exec.
+const MARK: u64 = 4;
+
+/// The places of the callbacks that close descriptors, or mark them; those of
+/// the plan's hooks follow.
+const CLOSER: u64 = 0;
+const MARKER: u64 = 1;
+
+/// Whether descriptors stay open until exec: for hooks, which use them, and
+/// for this process itself should its exec fail.
+fn stays_open(plan: &PlanBuilder<'_>) -> bool {
+    plan.in_place() || !plan.options().hooks.is_empty()
 }
 
-/// The program of a `#!` script stays open for its interpreter.
-fn script(
-    builder: &mut PlanBuilder<'_>,
-    wires: &mut Vec<FdMapping>,
-    roles: &mut Vec<Role>,
-) -> Emitted {
-    let Some(target) = builder.options.script_fd else { return Ok(()) };
-    let refuse = |why| {
-        Err(Error::refused(Step::ScriptFd, why).with(target.to_string()))
-    };
-    let Some(place) = builder.plan.program_fd else {
-        return refuse("the program is given as a path");
-    };
-    let to = match u32::try_from(target) {
-        Ok(to) if to >= 3 => to,
-        _ => return refuse("its number is 3 or above"),
-    };
-    if wires.iter().any(|wire| wire.to == to) {
-        return refuse("another option names that descriptor too");
+pub(crate) fn close_range(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
+    if plan.options().unlisted {
+        let why = "the helper image could take the number of one of them";
+        plan.needs.copy("inherit_unlisted_fds", why);
+    } else if !stays_open(plan) {
+        plan.op(Step::CloseRange, Operand::None, Op::CloseRange);
     }
-    builder.plan.given[usize::from(place)].target = Some(to);
-    wires.push(builder.wire(to, Role::Given(place)));
-    roles.push(Role::Given(place));
     Ok(())
 }
 
-/// The option that gave a standard descriptor.
-fn option_of(builder: &PlanBuilder<'_>, n: u8) -> Step {
-    let named = |w: &&FdRequest| w.target == i32::from(n);
-    let wanted = builder.options.fds.iter().find(named);
-    wanted.map_or(stdio_step(n), |wanted| wanted.by)
+pub(crate) fn mark_range(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
+    if stays_open(plan) && !plan.options().unlisted {
+        let operand = Operand::Label("3.. -> close-on-exec");
+        plan.op(Step::CloseRange, operand, Op::MarkRange)
+            .note("open until exec");
+    }
+    Ok(())
 }
 
-impl PlanBuilder<'_> {
-    /// Notes a descriptor of the caller's.
-    fn give(&mut self, lent: FdArg, to: u32, by: Step) -> Result<u16, Error> {
-        let number = lent.number().unsigned_abs();
-        let given = SourceFd::new(number, Some(to), by);
-        self.lock_caches(SourceFd { lent: Some(lent), ..given })
+pub(crate) fn close_gaps(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
+    if !stays_open(plan) && !plan.options().unlisted {
+        let operand = Operand::Label("between kept");
+        plan.op(Step::CloseRange, operand, Op::CloseGaps)
+            .note("closes what the program does not get");
+    }
+    Ok(())
+}
+
+impl Lowering<'_> {
+    /// A walk over the list of open descriptors, where there is no
+    /// `close_range` (before Linux 5.9, or refused).
+    fn list(&mut self, callback: u64, from: u64, to: u64) -> &mut Call {
+        self.push(local::CALLBACK, &[callback, from, to])
     }
 
-    pub(super) fn lock_caches(
-        &mut self,
-        given: SourceFd,
-    ) -> Result<u16, Error> {
-        let by = given.by;
-        let place = u16::try_from(self.plan.given.len());
-        let place = place.map_err(|_| {
-            let why = "there are over 65,535 descriptors";
-            Error::refused_as(by, libc::EMFILE, why)
-        })?;
-        self.plan.given.push(given);
-        Ok(place)
+    pub(super) fn mark_range(&mut self) {
+        if self.strategy.no_close_range {
+            self.list(MARKER, 3, LAST_FD);
+        } else {
+            self.call(libc::SYS_close_range, &[3, LAST_FD, MARK]);
+        }
     }
 
-    fn wire(&self, to: u32, role: Role) -> FdMapping {
+    /// The second row verifies the first, which a filter can make a call
+    /// without effect; what follows would then change the parent's table: the
+    /// probe descriptor, which was open above the range's start, is closed.
+    ///
+    /// Where it is open, it may be the pidfd, at a number below that start
+    /// that was free in the parent: then a copy of it above decides.
+    pub(super) fn close_range(&mut self) {
+        let (slots, end) = source_end(self.plan, self.strategy);
+        if self.strategy.no_close_range {
+            self.list(CLOSER, end, LAST_FD).slots = slots << 1;
+            return;
+        }
+        let flags = if self.plan.shares(self.strategy) { UNSHARE } else { 0 };
+        let args = [end, LAST_FD, flags];
+        let getfd = u64::from(libc::F_GETFD.unsigned_abs());
+        let copy = u64::from(libc::F_DUPFD_CLOEXEC.unsigned_abs());
+        let probe_fd = u64::from(slot::PROBE_FD);
+        self.call(libc::SYS_close_range, &args).slots = slots;
+        let proof = self.call(libc::SYS_fcntl, &[probe_fd, getfd]);
+        proof.slots = 0b1;
+        proof.check = Check::Skip;
+        proof.want = bits(-i64::from(libc::EBADF));
+        proof.skip = 3 * ROW;
+        let copy_row = self.call(libc::SYS_fcntl, &[probe_fd, copy, end]);
+        copy_row.slots = 0b1 | slots << 2;
+        copy_row.store = slot::PROBE_COPY;
+        self.call(libc::SYS_close_range, &args).slots = slots;
+        let probe = u64::from(slot::PROBE_COPY);
+        let proof = self.call(libc::SYS_fcntl, &[probe, getfd]);
+        proof.slots = 0b1;
+        proof.check = Check::Equal;
+        proof.want = bits(-i64::from(libc::EBADF));
+    }
+
+    pub(super) fn dup(&mut self, to: u32, role: Role) {
+        let to_ = u64::from(to);
         let from = match role {
-            Role::Given(place) => {
-                let given = self.plan.given.get(usize::from(place));
-                let lent = given.filter(|given| given.lent.is_some());
-                lent.map(|given| given.number)
+            Role::Same(from) => u64::from(from),
+            Role::Given(place) => u64::from(self.plan.number(place)),
+            Role::Null | Role::Pipe | Role::Path(_) => {
+                let from = u64::from(slot::STDIO) + to_;
+                self.call(libc::SYS_dup3, &[from, to_, 0]).slots = 0b1;
+                return;
             }
-            _ => None,
         };
-        FdMapping { to, from }
-    }
-}
-
-/// Those that are the same as another, after that other.
-fn same(builder: &mut PlanBuilder<'_>) -> Emitted {
-    let mut left = Vec::new();
-    for to in 0..3u8 {
-        let source = builder.plan.stdio.get(usize::from(to));
-        let Some(Source::Same(from)) = source else { continue };
-        let refuse = |why| {
-            Err(Error::refused(stdio_step(to), why).with(from.to_string()))
-        };
-        let Some(from) = u8::try_from(*from).ok().filter(|n| *n < 3) else {
-            return refuse("same_as: only 0, 1 and 2 can be named");
-        };
-        if matches!(
-            builder.plan.stdio.get(usize::from(from)),
-            Some(Source::Closed)
-        ) {
-            return refuse("same_as: that one is closed");
-        }
-        left.push((to, from));
-    }
-    while !left.is_empty() {
-        let waits = |from: u8| left.iter().any(|(to, _)| *to == from);
-        let ready = left.iter().position(|(_, from)| !waits(*from));
-        let Some((to, from)) = ready.map(|n| left.remove(n)) else {
-            let (to, from) = left.first().copied().unwrap_or_default();
-            let why = "same_as: it is the same as itself in the end";
-            let error = Error::refused(stdio_step(to), why);
-            return Err(error.with(from.to_string()));
-        };
-        builder.push(Op::Dup { to: to.into(), role: Role::Same(from) });
-    }
-    Ok(())
-}
-
-pub(super) fn close(builder: &mut PlanBuilder<'_>) -> Emitted {
-    for to in 0..3 {
-        let source = builder.plan.stdio.get(usize::from(to));
-        if let Some(Source::Closed) = source {
-            builder.push(Op::Close { to });
+        if from == to_ {
+            let setfd = u64::from(libc::F_SETFD.unsigned_abs());
+            self.call(libc::SYS_fcntl, &[to_, setfd, 0]);
+        } else {
+            self.call(libc::SYS_dup3, &[from, to_, 0]);
         }
     }
-    Ok(())
+
+    /// In place exec closes it, and this process has it still if that fails.
+    /// It may be closed already.
+    pub(super) fn close(&mut self, to: u64) {
+        let row = if self.strategy.in_place {
+            let setfd = u64::from(libc::F_SETFD.unsigned_abs());
+            let cloexec = u64::from(libc::FD_CLOEXEC.unsigned_abs());
+            self.call(libc::SYS_fcntl, &[to, setfd, cloexec])
+        } else {
+            self.call(libc::SYS_close, &[to])
+        };
+        row.check = Check::May;
+    }
+
+    pub(super) fn close_gaps(&mut self) {
+        for (from, to) in fds::gaps(&self.plan.kept(self.strategy)) {
+            let from = u64::from(from);
+            let last = to.is_none();
+            let to = u64::from(to.unwrap_or(slot::LAST_SOURCE.into()));
+            if last {
+                // Nothing is there, most often.
+                let some =
+                    self.push(local::VALUE, &[slot::LAST_SOURCE.into()]);
+                some.slots = 0b1;
+                some.check = Check::Skip;
+                some.skip = ROW;
+            }
+            if self.strategy.no_close_range {
+                let slots = if last { 0b100 } else { 0 };
+                self.list(CLOSER, from, to).slots = slots;
+            } else {
+                let slots = if last { 0b10 } else { 0 };
+                let args = [from, to, 0];
+                self.call(libc::SYS_close_range, &args).slots = slots;
+            }
+        }
+    }
 }
 
-pub(super) fn close_gaps(builder: &mut PlanBuilder<'_>) -> Emitted {
-    if !marks(builder) && !builder.options.unlisted {
-        builder.push(Op::CloseGaps);
+/// The first descriptor that no step reads from: the mask for a slot, and the
+/// slot or the number.
+fn source_end(plan: &Plan, strategy: Strategy) -> (u8, u64) {
+    if plan.keeps(strategy) {
+        (0b1, u64::from(slot::SOURCE_END))
+    } else {
+        (0, 3)
     }
-    Ok(())
 }
 
 impl Plan {
     /// The numbers that the child's descriptors get, in ascending order; 0
     /// to 2 are always among them.
     pub(crate) fn targets(&self) -> Vec<u32> {
-        let made = self.ops.iter().filter_map(|op| match op {
-            Op::Dup { to, .. } => Some(*to),
+        let targets = self.ops().filter_map(|op| match op {
+            Op::Dup { to, .. } => Some(to),
             _ => None,
         });
-        sorted((0..3).chain(made).collect())
+        sorted((0..3).chain(targets).collect())
     }
 
     /// Those, and what is open until exec for a step that needs it.
     pub(crate) fn kept(&self, strategy: Strategy) -> Vec<u32> {
-        let held = self.given.iter().map(SourceFd::place);
-        let isolated = strategy.engine == Engine::Isolated;
-        let lent = self.helper_fds.into_iter().filter(|_| isolated);
-        let held = held.chain(lent);
-        sorted(self.targets().into_iter().chain(held).collect())
+        let kept = self.source_fds.iter().map(SourceFd::place);
+        let helper = self.helper_fds.into_iter();
+        let helper = helper.filter(|_| strategy.has_helper());
+        let kept = kept.chain(helper);
+        sorted(self.targets().into_iter().chain(kept).collect())
     }
 }
 

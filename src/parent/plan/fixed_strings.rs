@@ -1,17 +1,19 @@
 //! Opening: what the text of every plan begins with, and where it stands.
 
-use super::signals::GONE;
-use super::strings::StringTable;
 use crate::parent::plan::op::Str;
 use crate::parent::std::vec::Vec;
 use crate::sys::abi::{SIGACTION_SIZE, STOP_SIGNALS};
+use crate::sys::bits;
+
+/// What a call says of a file that is not there.
+pub(super) const ENOENT_RESULT: u64 = bits(-(libc::ENOENT as i64));
 
 /// `SIG_DFL` as the kernel's `struct sigaction`.
 const SIG_DFL: [u8; 32] = [0; 32];
 const _: () = assert!(SIG_DFL.len() as u64 == SIGACTION_SIZE);
 
 /// A signal set with SIGSYS only.
-const SIGSYS: u64 = 1 << (libc::SIGSYS - 1);
+const SIGSYS_SET: u64 = 1 << (libc::SIGSYS - 1);
 
 /// Zeros, which are `SIG_DFL` as a `struct sigaction`, an empty string and no
 /// time; then a set of signals, an errno, another set,
@@ -21,34 +23,32 @@ pub(super) fn opening(text: &mut Vec<u8>) {
     text.extend_from_slice(&SIG_DFL);
     text.extend_from_slice(&STOP_SIGNALS.to_le_bytes());
     text.extend_from_slice(&(-i64::from(libc::EAGAIN)).to_le_bytes());
-    text.extend_from_slice(&SIGSYS.to_le_bytes());
-    text.extend_from_slice(&GONE.to_le_bytes());
+    text.extend_from_slice(&SIGSYS_SET.to_le_bytes());
+    text.extend_from_slice(&ENOENT_RESULT.to_le_bytes());
     text.extend_from_slice(b"0\0/bin/sh\0/\0");
 }
 
-impl StringTable {
-    /// The place of 32 zero bytes.
-    pub(crate) const ZEROS: Str = Str { start: 0, len: 0 };
+/// The place of 32 zero bytes.
+pub(crate) const ZEROS: Str = Str { start: 0, len: 0 };
 
-    /// The place of the signals that stop and can be blocked, as a set.
-    pub(crate) const STOPS: Str = Str { start: 32, len: 8 };
+/// The place of the signals that stop and can be blocked, as a set.
+pub(crate) const STOPS: Str = Str { start: 32, len: 8 };
 
-    /// The place of the result of a call that found nothing, 8 bytes.
-    pub(crate) const NONE: Str = Str { start: 40, len: 8 };
+/// The place of the result of a call that found nothing, 8 bytes.
+pub(crate) const NONE: Str = Str { start: 40, len: 8 };
 
-    /// The place of a signal set: SIGSYS.
-    pub(crate) const SIGSYS: Str = Str { start: 48, len: 8 };
+/// The place of a signal set: SIGSYS.
+pub(crate) const SIGSYS: Str = Str { start: 48, len: 8 };
 
-    /// The place of the result of a call for a file that is not there.
-    pub(crate) const GONE: Str = Str { start: 56, len: 8 };
+/// The place of the result of a call for a file that is not there.
+pub(crate) const GONE: Str = Str { start: 56, len: 8 };
 
-    /// The place of "0".
-    pub(crate) const ZERO: Str = Str { start: 64, len: 1 };
+/// The place of "0".
+pub(crate) const ZERO: Str = Str { start: 64, len: 1 };
 
-    /// What runs a file that the kernel has no format for, as `execvp(3)`
-    /// has it.
-    pub(crate) const SHELL: Str = Str { start: 66, len: 7 };
+/// What runs a file that the kernel has no format for, as `execvp(3)`
+/// has it.
+pub(crate) const SHELL: Str = Str { start: 66, len: 7 };
 
-    /// The place of "/".
-    pub(crate) const ROOT: Str = Str { start: 74, len: 1 };
-}
+/// The place of "/".
+pub(crate) const ROOT: Str = Str { start: 74, len: 1 };

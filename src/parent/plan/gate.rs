@@ -3,12 +3,12 @@
 use crate::call::{Check, ROW, gate, local, slot};
 use crate::sys::bits;
 
-use super::lower::Rows;
+use super::lower::Lowering;
 
 /// How many bytes of a slot hold a process id as `getppid` returns it.
 const PID: u64 = 8;
 
-impl Rows {
+impl Lowering<'_> {
     /// From here to the end of the wait the child ends with the thread that
     /// made it: else nobody would ever open the gate. That thread may have
     /// ended already, and then the child's parent is another by now; seen

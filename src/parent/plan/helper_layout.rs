@@ -51,12 +51,12 @@ impl<'a> HelperLayout<'a> {
     ) -> HelperLayout<'a> {
         let text = plan.strings.text();
         let (text_at, lists_at) = addresses(rows.len(), text.len());
-        lower::bind(rows, text_at, lists_at, 0);
+        lower::relocate(rows, text_at, lists_at, 0);
         let mut lists = plan.strings.relocated(text_at);
         if plan.listens {
             let envp = usize::try_from(plan.strings.envp() / 8);
-            if let Some(callback) = lists.get_mut(envp.unwrap_or_default()) {
-                *callback = LISTEN_PID_ADDR;
+            if let Some(entry) = lists.get_mut(envp.unwrap_or_default()) {
+                *entry = LISTEN_PID_ADDR;
             }
         }
         HelperLayout { rows, text, lists, page }
@@ -105,8 +105,8 @@ impl<'a> HelperLayout<'a> {
         }
         file.extend_from_slice(sheet.text);
         file.resize(narrow(lists_at - IMAGE_BASE), 0);
-        for callback in sheet.lists {
-            file.extend_from_slice(&callback.to_le_bytes());
+        for entry in sheet.lists {
+            file.extend_from_slice(&entry.to_le_bytes());
         }
         Ok(())
     }

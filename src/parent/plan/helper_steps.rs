@@ -1,18 +1,89 @@
 //! Phases: the rows that lead a child into an image, and those that an image
 //! makes of itself.
 
-use super::Plan;
-use super::lower::Rows;
-use super::strings::StringTable;
+use super::builder::{PlanBuilder, StepBuilder};
+use super::fixed_strings;
+use super::lower::Lowering;
+use super::op::Op;
+use super::step::Operand;
+use super::strategy::Strategy;
 use crate::call::{Check, ROW, local, slot};
+use crate::parent::command::method::Engine;
+use crate::parent::error::{Error, Step};
 use crate::sys::abi::{
     CAPS_SIZE, FUTEX_WAITERS, ROBUST_HEAD_SIZE, THREAD_FLAGS,
 };
 use crate::sys::bits;
 
-impl Rows {
-    pub(super) fn lend(&mut self, plan: &Plan) {
-        let [page, image] = plan.helper_fds.map(u64::from);
+/// The kernel wakes the parent at exec or death.
+pub(crate) fn robust_list(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
+    let operand = Operand::Label("one word");
+    plan.op(Step::RobustList, operand, Op::RobustList)
+        .note("the parent wakes at exec or death")
+        .runs(|s| s.engine == Engine::Copied && !s.in_place);
+    Ok(())
+}
+
+pub(crate) fn pass_helper_fds(
+    plan: &mut PlanBuilder<'_>,
+) -> Result<(), Error> {
+    let operand = Operand::Label("status page, helper");
+    helper_step(plan, operand, Op::PassHelperFds)
+        .shown_as("dup3")
+        .note("what the helper image needs");
+    Ok(())
+}
+
+pub(crate) fn exec_helper(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
+    helper_step(plan, Operand::Label("helper image"), Op::ExecHelper)
+        .shown_as("execveat")
+        .note("runs the rest, in memory of its own");
+    Ok(())
+}
+
+pub(crate) fn helper_init(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
+    helper_step(plan, Operand::Label("one word"), Op::HelperInit)
+        .shown_as("set_robust_list")
+        .note("the parent wakes at exec or death");
+    Ok(())
+}
+
+pub(crate) fn mark_helper(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
+    let operand = Operand::Label("PR_SET_DUMPABLE, NAME");
+    helper_step(plan, operand, Op::MarkHelper)
+        .shown_as("prctl")
+        .note("marks that exec resets");
+    Ok(())
+}
+
+fn helper_step<'p>(
+    plan: &'p mut PlanBuilder<'_>,
+    operand: Operand,
+    op: Op,
+) -> StepBuilder<'p> {
+    plan.op(Step::Image, operand, op).runs(Strategy::has_helper)
+}
+
+impl Lowering<'_> {
+    pub(super) fn robust_list(&mut self) {
+        self.register();
+        if !self.plan.parent_hooks.is_empty() {
+            self.hold_gate();
+        }
+    }
+
+    /// The kernel wakes the parent at this process's exec or death.
+    pub(super) fn register(&mut self) {
+        let head = u64::from(slot::ROBUST_HEAD_ADDR);
+        let args = [head, ROBUST_HEAD_SIZE];
+        self.call(libc::SYS_set_robust_list, &args).slots = 0b1;
+        let taken = self.call(libc::SYS_gettid, &[]);
+        taken.store = slot::ROBUST_FUTEX;
+        taken.or = FUTEX_WAITERS;
+    }
+
+    pub(super) fn pass_helper_fds(&mut self) {
+        let [page, image] = self.plan.helper_fds.map(u64::from);
         let cloexec = u64::from(libc::O_CLOEXEC.unsigned_abs());
         for (slot, to, flags) in
             [(slot::STATUS_PAGE, page, 0), (slot::HELPER, image, cloexec)]
@@ -20,14 +91,14 @@ impl Rows {
             let args = [u64::from(slot), to, flags];
             self.call(libc::SYS_dup3, &args).slots = 0b1;
         }
-        self.mark_held(plan, 0);
+        self.mark_kept(0);
     }
 
-    pub(super) fn enter(&mut self, plan: &Plan) {
-        let empty = u64::from(StringTable::ZEROS.start);
-        let (argv, envp) = plan.helper_lists;
+    pub(super) fn exec_helper(&mut self) {
+        let empty = u64::from(fixed_strings::ZEROS.start);
+        let (argv, envp) = self.plan.helper_lists;
         let flags = u64::from(libc::AT_EMPTY_PATH.unsigned_abs());
-        let image = u64::from(plan.helper_fds[1]);
+        let image = u64::from(self.plan.helper_fds[1]);
         self.personality(slot::HELPER_PERSONALITY);
         let args = [image, empty, argv, envp, flags];
         let row = self.call(libc::SYS_execveat, &args);
@@ -44,14 +115,14 @@ impl Rows {
         self.call(libc::SYS_personality, &[of.into()]).slots = 0b1;
     }
 
-    pub(super) fn arrive(&mut self, plan: &Plan) {
-        self.watch(plan);
+    pub(super) fn helper_init(&mut self) {
+        self.robust_list();
         self.personality(slot::PERSONALITY);
-        let [page, _] = plan.helper_fds.map(u64::from);
-        self.ask_for_both();
+        let [page, _] = self.plan.helper_fds.map(u64::from);
+        self.try_mrelease();
         self.call(libc::SYS_close, &[page]);
-        self.mark_held(plan, u64::from(libc::FD_CLOEXEC.unsigned_abs()));
-        let header = u64::from(plan.caps_header.start);
+        self.mark_kept(u64::from(libc::FD_CLOEXEC.unsigned_abs()));
+        let header = u64::from(self.plan.caps_header.start);
         let scratch = u64::from(slot::SCRATCH_ADDR);
         let read = self.call(libc::SYS_capget, &[header, scratch]);
         (read.texts, read.slots) = (0b01, 0b10);
@@ -108,7 +179,7 @@ impl Rows {
 
     /// Makes a call that the parent wants to make, where a filter may kill
     /// whoever makes it: the parent has the same.
-    fn ask_for_both(&mut self) {
+    fn try_mrelease(&mut self) {
         let known = self.push(local::VALUE, &[slot::MRELEASE.into()]);
         known.slots = 0b1;
         known.check = Check::Skip;
@@ -121,24 +192,25 @@ impl Rows {
     }
 
     /// What is open till the last exec is closed at the next, or is not.
-    fn mark_held(&mut self, plan: &Plan, flag: u64) {
+    fn mark_kept(&mut self, flag: u64) {
         let setfd = u64::from(libc::F_SETFD.unsigned_abs());
-        let held = plan.given.iter().filter(|given| given.target.is_none());
-        for given in held {
-            let args = [u64::from(given.place()), setfd, flag];
+        let plan = self.plan;
+        let kept = plan.source_fds.iter().filter(|fd| fd.target.is_none());
+        for fd in kept {
+            let args = [u64::from(fd.place()), setfd, flag];
             self.call(libc::SYS_fcntl, &args);
         }
     }
 
     /// What an image is not and a program is: without a name of its own
     /// making, and dumpable.
-    pub(super) fn name(&mut self, plan: &Plan) {
+    pub(super) fn mark_helper(&mut self) {
         let option = u64::from(libc::PR_SET_DUMPABLE.unsigned_abs());
         self.call(libc::SYS_prctl, &[option, 0]);
         let option = u64::from(libc::PR_SET_NAME.unsigned_abs());
         let args = [option, u64::from(slot::COMM_ADDR)];
         self.call(libc::SYS_prctl, &args).slots = 0b10;
-        if plan.execs_apart() {
+        if self.plan.execs_apart() {
             self.apart();
         }
     }

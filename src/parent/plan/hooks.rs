@@ -1,9 +1,7 @@
 //! Hooks: the rows that call functions, and the one that lets a single
 //! process go on from there, as a function may have forked.
 
-use super::Plan;
-use super::lower::Rows;
-use super::strategy::Strategy;
+use super::lower::Lowering;
 use crate::call::{Check, local, slot};
 use crate::parent::command::method::Engine;
 
@@ -15,21 +13,22 @@ const CHILD: u64 = 3;
 /// The place of the first hook among the plan's entries.
 const HOOKS: u64 = 4;
 
-impl Rows {
-    pub(super) fn hook(&mut self, n: u16, plan: &Plan, strategy: Strategy) {
-        if n == 0 && !strategy.in_place {
+impl Lowering<'_> {
+    pub(super) fn hook(&mut self, n: u16) {
+        let in_place = self.strategy.in_place;
+        if n == 0 && !in_place {
             self.call(libc::SYS_gettid, &[]).store = slot::HOOK_THREAD;
         }
         let [mask, owner] =
             [slot::SIGMASK_ADDR, slot::CLAIM_ADDR].map(u64::from);
-        let owner = if strategy.in_place { 0 } else { owner };
+        let owner = if in_place { 0 } else { owner };
         let args = [HOOKS + u64::from(n), mask, owner];
         let row = self.push(local::CALLBACK, &args);
-        row.slots = if strategy.in_place { 0b010 } else { 0b110 };
+        row.slots = if in_place { 0b010 } else { 0b110 };
         // A panic's mark is no errno.
         row.check = Check::Equal;
-        if usize::from(n) + 1 == plan.hooks.len() && !strategy.in_place {
-            self.go_on(strategy);
+        if usize::from(n) + 1 == self.plan.hooks.len() && !in_place {
+            self.go_on();
         }
     }
 
@@ -37,13 +36,13 @@ impl Rows {
     /// process has, or the parent has said that nobody may. A fork shares the
     /// page of a copied child. In memory shared with the parent it has a copy
     /// of the block, and nobody would know what becomes of it: it ends here.
-    fn go_on(&mut self, strategy: Strategy) {
-        let shares = strategy.engine == Engine::Suspended;
+    fn go_on(&mut self) {
+        let shares = self.strategy.engine == Engine::Suspended;
         let callback = if shares { CHILD } else { FIRST };
         let args =
             [callback, slot::CLAIM_ADDR.into(), slot::HOOK_THREAD.into()];
         self.push(local::CALLBACK, &args).slots = 0b110;
-        if strategy.engine == Engine::Copied {
+        if self.strategy.engine == Engine::Copied {
             self.register();
         }
         let through = self.push(local::VALUE, &[slot::CLAIM.into()]);

@@ -1,4 +1,4 @@
-//! `Op`: one step of the child's short life. Plain data.
+//! `Op`: a step whose rows depend on the strategy.
 
 /// A string in the plan's text: where it starts and how long it is, without
 /// the NUL that follows it.
@@ -8,7 +8,7 @@ pub(crate) struct Str {
     pub(crate) len: u32,
 }
 
-/// What a descriptor of the child's is made from.
+/// What a descriptor of the child's is a copy of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
     /// `/dev/null`.
@@ -23,15 +23,9 @@ pub(crate) enum Role {
     Same(u8),
 }
 
-/// One step of the child's short life.
-///
-/// A plan holds the steps of every engine; which of them run, and how, is
-/// the shape's to say.
+/// A step whose rows depend on the strategy: they are made when it is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Op {
-    /// `sigprocmask`: SIGSYS is blocked too, where the parent's handler for it
-    /// is still there.
-    BlockSigsys,
     /// `set_robust_list`: the kernel wakes the parent at exec or at death.
     RobustList,
     /// `close_range` above all that later steps need: from 3, or from above
@@ -40,65 +34,39 @@ pub(crate) enum Op {
     /// `close_range` from 3 up, close-on-exec: what is open stays so until
     /// exec, for functions that use it.
     MarkRange,
-    /// `write(cgroup.procs, "0")`: the child enters the group by itself.
-    JoinCgroup,
     /// `dup3(source, to, 0)`: `to` becomes the source and survives exec.
     /// `fcntl(to, F_SETFD, 0)` where it is its own source.
     Dup { to: u32, role: Role },
     /// `close(to)`.
     Close { to: u8 },
-    /// `dup3` of the image and of the page that it reports through, to
-    /// numbers that stay the same; what is held till the last exec stays
-    /// open over the first.
+    /// `dup3` of the helper image and of the status page to fixed numbers;
+    /// descriptors that are kept until the last exec stay open over the first.
     PassHelperFds,
     /// `close_range` of each gap between what the child has or still needs,
     /// from 3 up to where the first one began.
     CloseGaps,
-    /// `execveat` of the image: the rest happens there.
+    /// `execveat` of the helper image, which runs the rest.
     ExecHelper,
-    /// The image's first steps: `set_robust_list`, so that the kernel wakes
-    /// the parent at exec or at death; its page and what is held are closed
-    /// at the next exec; its capabilities are what the parent's were.
+    /// The first steps of the helper image: `set_robust_list`, so that the
+    /// kernel wakes the parent at exec or at death; its status page and the
+    /// descriptors kept until exec are closed at the next exec; its
+    /// capabilities are what the parent's were.
     HelperInit,
-    /// `setsid()`.
-    Setsid,
-    /// `setpgid(0, group)`.
-    Setpgid(u32),
-    /// `umask(mask)`.
-    Umask(u32),
-    /// `chroot(dir)`, then `chdir("/")`: nothing outside stays in reach.
-    Chroot(Str),
-    /// `setgroups([])`, because ids change. A refusal counts only if they do.
-    ClearGroups { uid: Option<u32>, gid: Option<u32> },
-    /// `setgroups(list)`: so many 32-bit numbers, in ascending order.
-    Setgroups { list: Str, count: u32 },
-    /// `setresgid`, all three, read back.
-    Setgid(u32),
-    /// `setresuid`, all three, read back.
-    Setuid(u32),
-    /// `chdir(path)`.
-    Chdir(Str),
-    /// `fchdir` to a descriptor that the caller gave, by its place.
-    Fchdir(u16),
     /// `sigaction` of every signal that has a handler: the default.
     ClearHandlers,
-    /// `sigaction(signal, SIG_DFL)`.
-    DefaultSignal(u8),
     /// `prctl(PR_SET_PDEATHSIG)`, then a futex: the child waits until the
-    /// parent has done its part, and ends with the parent.
+    /// parent has run its functions, and ends with the parent.
     Gate,
     /// A function of the user's, by its place in the plan.
     Hook(u16),
     /// `prctl(PR_SET_DUMPABLE)`, to 0, and `prctl(PR_SET_NAME)`: what the
-    /// program's exec changes, so that it shows.
+    /// program's exec resets, so that it can be seen.
     MarkHelper,
     /// `sigprocmask`: the mask is the caller's again.
     SignalMask,
-    /// `getpid()`, as decimal digits in the variable LISTEN_PID.
-    ListenPid,
-    /// `execve(path, argv, envp)`; if nothing is there, the next op is tried.
+    /// `execve(path, argv, envp)`; if nothing is there, the next is tried.
     Exec(Str),
-    /// `execveat(fd, "", argv, envp, AT_EMPTY_PATH)` of a descriptor that
-    /// the caller gave, by its place.
+    /// `execveat(fd, "", argv, envp, AT_EMPTY_PATH)` of a source descriptor,
+    /// by its place.
     ExecFd(u16),
 }

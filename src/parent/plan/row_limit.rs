@@ -1,8 +1,8 @@
-//! Room: how many calls a child can make, and which option took them.
+//! Row limit: how many calls a child can make, and which option made most.
 
+use super::op::{Op, Role};
 use super::{Plan, lower};
 use crate::parent::error::{Error, Step};
-use crate::parent::plan::op::{Op, Role};
 use crate::parent::std::{string::ToString, vec::Vec};
 
 /// Rows are counted from 1 in 16 bits, and one number says "none".
@@ -10,7 +10,7 @@ pub(crate) const MOST: usize = u16::MAX as usize - 1;
 
 /// No step that there can be many of takes more than two rows, and no plan
 /// has as many rows of other steps.
-const SURE: usize = MOST / 4;
+const SAFE: usize = MOST / 4;
 
 const WHY: &str = "the child would make over 65,534 calls, most of them for \
                    that option";
@@ -19,16 +19,16 @@ impl Plan {
     /// Refuses a plan of more rows than can be counted.
     pub(super) fn has_room(&self) -> Result<(), Error> {
         let rows = || lower::lower(self, self.strategy, Vec::new()).len();
-        if self.ops.len() > SURE && rows() > MOST {
-            return Err(self.crowded());
+        if self.steps.len() > SAFE && rows() > MOST {
+            return Err(self.too_many_rows());
         }
         Ok(())
     }
 
     /// The error for too many rows: the option that has most of the steps.
-    pub(crate) fn crowded(&self) -> Error {
+    pub(crate) fn too_many_rows(&self) -> Error {
         let mut all: Vec<(Step, usize)> = Vec::new();
-        for step in self.ops.iter().filter_map(|op| self.option(*op)) {
+        for step in self.ops().filter_map(|op| self.option(op)) {
             match all.iter_mut().find(|(of, _)| *of == step) {
                 Some((_, count)) => *count += 1,
                 None => all.push((step, 1)),
@@ -40,14 +40,14 @@ impl Plan {
         error.with(count.to_string())
     }
 
-    /// The option that a step is there for, of those that can be many.
+    /// The option of a step, of those that can be many.
     fn option(&self, op: Op) -> Option<Step> {
         match op {
             Op::Hook(_) => Some(Step::PreExec),
-            Op::Exec(_) if self.each => Some(Step::Candidates),
+            Op::Exec(_) if self.tries_all => Some(Step::Candidates),
             Op::Exec(_) => Some(Step::Program),
             Op::Dup { role: Role::Given(place), .. } => {
-                self.given.get(usize::from(place)).map(|given| given.by)
+                self.source_fds.get(usize::from(place)).map(|fd| fd.by)
             }
             _ => None,
         }

@@ -1,27 +1,16 @@
-//! Lowering of signals: the handlers, the mask, and stops that are pending.
+//! Signal rows: handlers, the mask, and stops that are pending.
 
-use super::Plan;
-use super::lower::Rows;
-use super::strategy::Strategy;
-use super::strings::StringTable;
+use super::fixed_strings;
+use super::fixed_strings::ENOENT_RESULT;
+use super::lower::Lowering;
 use crate::call::{Call, Check, ROW, local, slot};
 use crate::parent::plan::op::Op;
 use crate::sys::abi::SIGSET_SIZE;
 use crate::sys::bits;
 
-/// What a call says of a file that is not there.
-pub(super) const GONE: u64 = bits(-(libc::ENOENT as i64));
-
-impl Rows {
-    pub(super) fn block_sigsys(&mut self) {
-        let how = u64::from(libc::SIG_BLOCK.unsigned_abs());
-        let set = u64::from(StringTable::SIGSYS.start);
-        let args = [how, set, 0, SIGSET_SIZE];
-        self.call(libc::SYS_rt_sigprocmask, &args).texts = 0b10;
-    }
-
-    pub(super) fn default_signal(&mut self, signal: u8) {
-        let zeros = u64::from(StringTable::ZEROS.start);
+impl Lowering<'_> {
+    fn default_signal(&mut self, signal: u8) {
+        let zeros = u64::from(fixed_strings::ZEROS.start);
         let args = [u64::from(signal), zeros, 0, SIGSET_SIZE];
         self.call(libc::SYS_rt_sigaction, &args).texts = 0b10;
     }
@@ -60,7 +49,7 @@ impl Rows {
         self.take_stop().store = slot::STOP_SIGNAL;
         let args = [
             slot::STOP_SIGNAL_ADDR.into(),
-            u64::from(StringTable::NONE.start),
+            u64::from(fixed_strings::NONE.start),
             8,
         ];
         let none = self.push(local::COMPARE, &args);
@@ -72,8 +61,8 @@ impl Rows {
     }
 
     fn take_stop(&mut self) -> &mut Call {
-        let set = u64::from(StringTable::STOPS.start);
-        let now = u64::from(StringTable::ZEROS.start);
+        let set = u64::from(fixed_strings::STOPS.start);
+        let now = u64::from(fixed_strings::ZEROS.start);
         let args = [set, 0, now, SIGSET_SIZE];
         let row = self.call(libc::SYS_rt_sigtimedwait, &args);
         row.texts = 0b101;
@@ -85,9 +74,11 @@ impl Rows {
     /// first that is there: each exec of one that is not comes back, and a
     /// stop that has arrived by then would hold the caller. `faccessat` says
     /// ENOENT where exec does. Whatever else it says, exec finds out.
-    fn look_for_files(&mut self, plan: &Plan, strategy: Strategy) {
+    fn look_for_files(&mut self) {
+        let (plan, strategy) = (self.plan, self.strategy);
         let files = || {
-            plan.steps(strategy).filter_map(|(_, op)| match op {
+            let steps = plan.steps(strategy);
+            steps.filter_map(|(_, record)| match record.op()? {
                 Op::Exec(path) => Some(path),
                 _ => None,
             })
@@ -100,23 +91,23 @@ impl Rows {
             look.texts = 0b10;
             look.check = Check::May;
             look.store = slot::STOP_SIGNAL;
-            let gone = u64::from(StringTable::GONE.start);
+            let gone = u64::from(fixed_strings::GONE.start);
             let args = [slot::STOP_SIGNAL_ADDR.into(), gone, 8];
             let there = self.push(local::COMPARE, &args);
             (there.slots, there.texts) = (0b01, 0b10);
             there.check = Check::Skip;
             there.want = 1;
             there.skip = (1 + 3 * u16::from(count - n - 1)) * ROW;
-            let note = self.push(local::VALUE, &[GONE]);
+            let note = self.push(local::VALUE, &[ENOENT_RESULT]);
             note.check = Check::May;
             note.store = from + n;
         }
         self.looked_for = (from, count);
     }
 
-    pub(super) fn signal_mask(&mut self, plan: &Plan, strategy: Strategy) {
-        if plan.takes_stops(strategy) {
-            self.look_for_files(plan, strategy);
+    pub(super) fn signal_mask(&mut self) {
+        if self.plan.takes_stops(self.strategy) {
+            self.look_for_files();
             self.take_stops();
         }
         let how = u64::from(libc::SIG_SETMASK.unsigned_abs());

@@ -2,6 +2,7 @@
 
 mod exact;
 
+use super::fixed_strings;
 use super::fixed_strings::opening;
 use crate::parent::error::{Error, Step};
 use crate::parent::plan::op::Str;
@@ -23,7 +24,7 @@ pub(crate) enum StringError {
 
 impl StringError {
     /// As an error of the option that gave the word.
-    pub(super) fn of(self, step: Step, word: impl AsRef<OsStr>) -> Error {
+    pub(crate) fn of(self, step: Step, word: impl AsRef<OsStr>) -> Error {
         match self {
             StringError::Nul => Error::refused(step, NUL).with(word),
             // Not with the word, which may be as long.
@@ -81,7 +82,7 @@ impl StringTable {
 
     /// With room for so many bytes and no more.
     #[cfg(test)]
-    pub(super) fn with_room(bytes: usize) -> StringTable {
+    pub(crate) fn with_room(bytes: usize) -> StringTable {
         let mut strings = StringTable::new();
         strings.most = strings.text.len() + bytes;
         strings
@@ -202,7 +203,7 @@ impl StringTable {
     /// places of both.
     pub(crate) fn helper_lists(&mut self) -> (u64, u64) {
         let argv = 8 * self.lists.len() as u64;
-        self.lists.extend([u64::from(StringTable::ZEROS.start), END]);
+        self.lists.extend([u64::from(fixed_strings::ZEROS.start), END]);
         (argv, argv + 8)
     }
 
@@ -222,7 +223,7 @@ impl StringTable {
     /// would have had, after the candidate's path.
     pub(crate) fn shell(&mut self, candidate: Str) {
         self.shells.push(8 * self.lists.len() as u64);
-        let head = [StringTable::SHELL.start, candidate.start];
+        let head = [fixed_strings::SHELL.start, candidate.start];
         self.lists.extend(head.map(u64::from));
         self.lists.extend_from_within(1..self.envp);
     }
@@ -268,18 +269,18 @@ impl StringTable {
     /// The names of the environment's variables. An entry without `=` has
     /// none.
     pub(crate) fn names(&self) -> impl Iterator<Item = &OsStr> {
-        self.variables().map(|callback| {
-            let end = memchr::memchr(b'=', callback);
-            let name = end.and_then(|end| callback.get(..end));
+        self.variables().map(|entry| {
+            let end = memchr::memchr(b'=', entry);
+            let name = end.and_then(|end| entry.get(..end));
             OsStr::from_bytes(name.unwrap_or_default())
         })
     }
 
     /// The value of a variable: of several the first, as getenv has it.
     pub(crate) fn value(&self, name: &[u8]) -> Option<&[u8]> {
-        let mut values = self.variables().filter_map(|callback| {
-            callback.strip_prefix(name)?.strip_prefix(b"=")
-        });
+        let mut values = self
+            .variables()
+            .filter_map(|entry| entry.strip_prefix(name)?.strip_prefix(b"="));
         values.next()
     }
 
@@ -338,8 +339,7 @@ impl fmt::Debug for StringTable {
 
 #[cfg(test)]
 mod tests {
-    use super::{REST, Step, Str, StringError, StringTable};
-    use crate::parent::command::options::Options;
+    use super::{REST, Str, StringError, StringTable, fixed_strings};
 
     #[test]
     fn of_two_paths_in_an_environment_the_first_is_searched() {
@@ -383,28 +383,6 @@ mod tests {
     }
 
     #[test]
-    fn the_option_that_has_too_much_text_is_named() {
-        let options = |arg: &str, value: &str| {
-            let env = [("A".into(), Some(value.into()))].into();
-            let args = [arg.into()].into();
-            let program = "/bin/true".into();
-            Options { program, args, env, ..Options::default() }
-        };
-        let step = |arg, value| {
-            let options = options(arg, value);
-            let mut strings = StringTable::with_room(22);
-            let made = strings.program(&options).map(drop);
-            let made = made.and_then(|()| strings.environment(&options, None));
-            let error = made.err()?;
-            assert_eq!(error.operand(), None);
-            Some(error.step())
-        };
-        assert_eq!(step("abcdef", "12"), None);
-        assert_eq!(step("abcdef", "123"), Some(Step::Env));
-        assert_eq!(step("abcdefabcdef", ""), Some(Step::Arg));
-    }
-
-    #[test]
     fn lists_hold_addresses_of_the_text_once_bound() {
         let mut strings = StringTable::new();
         strings.argument(b"sh").unwrap();
@@ -423,11 +401,11 @@ mod tests {
         assert_eq!(strings.lists(), [text + 76, text + 79, 0, text + 80, 0]);
         assert_eq!(strings.envp(), 24);
         assert_eq!(strings.bytes(Str { start: 76, len: 2 }), b"sh");
-        assert_eq!(strings.bytes(StringTable::ZERO), b"0");
-        assert_eq!(strings.bytes(StringTable::SHELL), b"/bin/sh");
-        assert_eq!(strings.bytes(StringTable::ROOT), b"/");
+        assert_eq!(strings.bytes(fixed_strings::ZERO), b"0");
+        assert_eq!(strings.bytes(fixed_strings::SHELL), b"/bin/sh");
+        assert_eq!(strings.bytes(fixed_strings::ROOT), b"/");
         assert_eq!(
-            strings.bytes(StringTable::SIGSYS),
+            strings.bytes(fixed_strings::SIGSYS),
             [0, 0, 0, 0x40, 0, 0, 0, 0]
         );
     }

@@ -13,6 +13,7 @@ use crate::parent::handle::launch::{
 };
 use crate::parent::plan::Plan;
 use crate::parent::plan::op::Op;
+use crate::parent::plan::step::Effect;
 use crate::parent::plan::strategy::Strategy;
 use crate::parent::std::os::fd::{AsRawFd, OwnedFd};
 use crate::parent::support::{self, Proven};
@@ -127,7 +128,7 @@ impl Attempt {
         let image =
             self.strategy.engine == Engine::Isolated && plan.any_engine;
         let image = image && !known.image;
-        let has = |op| plan.ops.contains(&op);
+        let has = |op| plan.has(op);
         let range = has(Op::CloseRange) && !known.close_range;
         let range = range || has(Op::MarkRange) && !known.mark_range;
         let range = range && !self.strategy.no_close_range;
@@ -161,7 +162,7 @@ impl Attempt {
 
     /// What need not be asked any more, as the program runs.
     pub(super) fn prove_shape(&self, plan: &Plan) {
-        let has = |op| plan.ops.contains(&op);
+        let has = |op| plan.has(op);
         support::prove(Proven {
             close_range: !self.strategy.no_close_range && has(Op::CloseRange),
             mark_range: !self.strategy.no_close_range && has(Op::MarkRange),
@@ -247,8 +248,8 @@ impl Attempt {
 /// Whether all six ids will be others, whatever they are, by the right to
 /// make them so.
 fn sets_ids(plan: &Plan, rights: [u64; 3]) -> bool {
-    let user = plan.ops.iter().any(|op| matches!(op, Op::Setuid(_)));
-    let group = plan.ops.iter().any(|op| matches!(op, Op::Setgid(_)));
+    let user = plan.effects().any(|effect| matches!(effect, Effect::Uid(_)));
+    let group = plan.effects().any(|effect| matches!(effect, Effect::Gid(_)));
     let may = rights[0] & SET_IDS == SET_IDS;
     user && group && may
 }

@@ -12,6 +12,7 @@ use crate::parent::error::{Cause, Error, Step};
 use crate::parent::plan::helper_layout::HelperLayout;
 use crate::parent::plan::op::Op;
 use crate::parent::plan::row_limit::MOST as MOST_ROWS;
+use crate::parent::plan::step::StepRecord;
 use crate::parent::plan::strategy::Strategy;
 use crate::parent::plan::{Plan, lower};
 use crate::parent::std::{
@@ -47,7 +48,7 @@ impl CompiledPlan {
         };
         let mut rows = lower::lower(plan, strategy, spare);
         if rows.len() > MOST_ROWS {
-            return Err(plan.crowded());
+            return Err(plan.too_many_rows());
         }
         let mut callbacks = Vec::new();
         if strategy.no_close_range || !plan.hooks.is_empty() {
@@ -55,14 +56,14 @@ impl CompiledPlan {
             callbacks.extend(plan.hooks.iter().map(|hook| hook.callback()));
         }
         let enters = |row: &Call| {
-            let op = plan.ops.get(usize::from(row.step));
-            op == Some(&Op::ExecHelper)
+            let step = plan.steps.get(usize::from(row.step));
+            step.and_then(StepRecord::op) == Some(Op::ExecHelper)
         };
         let enter = rows.iter().rposition(enters);
         let here = enter.map_or(rows.len(), |at| at + 1);
         let (text, lists) = plan.strings.places();
         let at = callbacks.as_ptr().expose_provenance() as u64;
-        lower::bind(&mut rows[..here], text, lists, at);
+        lower::relocate(&mut rows[..here], text, lists, at);
         let (image, next) = (None, OnceLock::new());
         let mut compiled =
             CompiledPlan { strategy, rows, callbacks, here, image, next };
@@ -147,8 +148,16 @@ impl CompiledPlan {
     }
 
     /// The step that a row belongs to.
+    pub(super) fn step<'p>(
+        &self,
+        plan: &'p Plan,
+        place: u32,
+    ) -> Option<&'p StepRecord> {
+        plan.steps.get(usize::from(self.row(place)?.step))
+    }
+
+    /// As `step`, where its rows depend on the strategy.
     pub(super) fn op(&self, plan: &Plan, place: u32) -> Option<Op> {
-        let row = self.row(place)?;
-        plan.ops.get(usize::from(row.step)).copied()
+        self.step(plan, place)?.op()
     }
 }

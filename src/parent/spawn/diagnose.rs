@@ -10,8 +10,9 @@ use crate::parent::command::hook::PANICKED;
 use crate::parent::error::{Cause, Error, Step};
 use crate::parent::plan::op::{Op, Role};
 use crate::parent::plan::source_fd::SourceFd;
-use crate::parent::plan::stdio_step;
-use crate::parent::std::{ffi::OsStr, format, string::ToString};
+use crate::parent::plan::source_fd::stdio_step;
+use crate::parent::plan::step::{Effect, Operand, StepRecord};
+use crate::parent::std::{format, string::ToString};
 use crate::sys::Errno;
 use crate::sys::call::is_filtered;
 use crate::sys::wait::Ended;
@@ -21,48 +22,68 @@ impl Prepared {
     pub(super) fn diagnose(
         &self,
         compiled: &CompiledPlan,
-        made: Outcome,
+        outcome: Outcome,
         block: &Block,
         group: Option<&Group>,
     ) -> Error {
-        let op = |row| compiled.op(&self.plan, row);
-        match made {
+        match outcome {
             Outcome::Refused(errno) => self.refused(compiled, errno, group),
-            Outcome::Died { row, ended, .. } => match op(row) {
-                Some(op) if is_trapped(compiled, row, ended) => {
-                    let error = Error::new(self.step(op), Cause::Trapped);
-                    self.operand(op, error)
+            Outcome::Died { row, ended, .. } => {
+                let Some(step) = compiled.step(&self.plan, row) else {
+                    return Error::ended(Step::Clone, ended);
+                };
+                let trapped = is_trapped(compiled, row, ended);
+                let error = match self.step(step) {
+                    step if trapped => Error::new(step, Cause::Trapped),
+                    step => Error::ended(step, ended),
+                };
+                self.operand(step, error)
+            }
+            Outcome::Failed { row, result, denied, .. } => {
+                let Some(step) = compiled.step(&self.plan, row) else {
+                    return Error::new(Step::Plan, Cause::Untrue(result));
+                };
+                match step.op() {
+                    Some(Op::Exec(_) | Op::ExecFd(_)) => {
+                        self.exec_error(compiled, (row, result), denied, block)
+                    }
+                    _ => self.step_error(compiled, step, row, result, group),
                 }
-                Some(op) => {
-                    self.operand(op, Error::ended(self.step(op), ended))
-                }
-                None => Error::ended(Step::Clone, ended),
-            },
-            Outcome::Failed { row, result, denied, .. } => match op(row) {
-                Some(Op::Exec(_) | Op::ExecFd(_)) => {
-                    self.exec_error(compiled, (row, result), denied, block)
-                }
-                Some(Op::JoinCgroup) => match (group, Errno::of(result)) {
-                    (Some(group), Some(errno)) => group.refused(errno.0),
-                    _ => Error::new(Step::Cgroup, cause(result)),
-                },
-                Some(Op::HelperInit) if Errno::of(result).is_none() => {
-                    let why = "exec changes the capabilities";
-                    Error::refused(Step::Image, why)
-                }
-                Some(op) => {
-                    let why = Errno::of(result);
-                    let why = why.map(|errno| reason(op, errno.0));
-                    let why = why.unwrap_or_else(|| cause(result));
-                    self.operand(op, Error::new(self.step(op), why))
-                        .below(self.path_root(compiled, row, op))
-                }
-                None => Error::new(Step::Plan, Cause::Untrue(result)),
-            },
+            }
             Outcome::Running { .. } | Outcome::Stopped { .. } => {
                 Error::new(Step::Plan, Cause::Untrue(0))
             }
         }
+    }
+
+    /// A step before exec has failed.
+    fn step_error(
+        &self,
+        compiled: &CompiledPlan,
+        step: &StepRecord,
+        row: u32,
+        result: i64,
+        group: Option<&Group>,
+    ) -> Error {
+        match (step.operand, group, Errno::of(result)) {
+            (Operand::Cgroup, Some(group), Some(errno)) => {
+                return group.refused(errno.0);
+            }
+            _ if step.op() == Some(Op::HelperInit)
+                && Errno::of(result).is_none() =>
+            {
+                let why = "exec changes the capabilities";
+                return Error::refused(Step::Image, why);
+            }
+            _ => {}
+        }
+        let why = Errno::of(result).map(|errno| reason(step, errno.0));
+        let why = why.unwrap_or_else(|| cause(result));
+        // A directory is looked up from the root that the child has by then.
+        let at = compiled.row(row).map_or(0, |row| row.step);
+        let dir = matches!(step.effect, Effect::Dir(_));
+        let root = dir.then(|| self.root_at(at)).flatten();
+        self.operand(step, Error::new(self.step(step), why)).below(root)
     }
 
     /// No child was made.
@@ -94,59 +115,47 @@ impl Prepared {
         Error::explained(Step::SetTid, errno.0, why).with(shown)
     }
 
-    /// The root in which a step looked for its path.
-    fn path_root(
-        &self,
-        compiled: &CompiledPlan,
-        row: u32,
-        op: Op,
-    ) -> Option<&OsStr> {
-        let step = compiled.row(row)?.step;
-        matches!(op, Op::Chdir(_)).then(|| self.root_at(step)).flatten()
-    }
-
-    fn step(&self, op: Op) -> Step {
-        match op {
+    fn step(&self, record: &StepRecord) -> Step {
+        match record.op() {
             // What stays where it is only loses close-on-exec.
-            Op::Dup { to, role: Role::Given(place) }
+            Some(Op::Dup { to, role: Role::Given(place) })
                 if self.plan.number(place) == to =>
             {
                 Step::Fcntl
             }
-            op => step(op),
+            _ => record.step,
         }
     }
 
-    fn operand(&self, op: Op, error: Error) -> Error {
+    fn operand(&self, record: &StepRecord, error: Error) -> Error {
         let strings = &self.plan.strings;
-        match op {
-            Op::Chdir(path)
-            | Op::Chroot(path)
-            | Op::Dup { role: Role::Path(path), .. } => {
-                error.with(strings.get(path))
-            }
-            Op::Dup { to, role } => self.dup_operand(to, role, error),
-            Op::Close { to } => error.with(stdio_step(to).to_string()),
-            Op::Fchdir(place) => match self.plan.given.get(usize::from(place))
-            {
-                Some(given) => error.with(given.shown()),
-                None => error,
+        match record.operand {
+            Operand::None => match record.op() {
+                Some(Op::Dup { to, role }) => {
+                    self.dup_operand(to, role, error)
+                }
+                _ => error,
             },
-            Op::Setpgid(id) | Op::Setgid(id) | Op::Setuid(id) => {
-                error.with(id.to_string())
-            }
-            Op::ClearGroups { .. } => error.with("[]"),
-            Op::Setgroups { list, .. } => {
+            Operand::Label(_) => error,
+            Operand::Text(text) => error.with(strings.get(text)),
+            Operand::Stdio(n) => error.with(stdio_step(n).to_string()),
+            Operand::Number(number) => error.with(number.to_string()),
+            Operand::Octal(number) => error.with(format!("{number:#o}")),
+            Operand::EmptyList => error.with("[]"),
+            Operand::Ids(list) => {
                 error.with(format!("{:?}", strings.listed(list)))
             }
-            Op::JoinCgroup => match &self.plan.cgroup {
+            Operand::Fd(place) => {
+                let fd = self.plan.source_fds.get(usize::from(place));
+                match fd {
+                    Some(fd) => error.with(fd.shown()),
+                    None => error,
+                }
+            }
+            Operand::Cgroup => match &self.plan.cgroup {
                 Some(cgroup) => error.with(cgroup.name()),
                 None => error,
             },
-            Op::Exec(_) | Op::ExecFd(_) => {
-                error.with(strings.get(self.plan.program))
-            }
-            _ => error,
         }
     }
 
@@ -154,9 +163,10 @@ impl Prepared {
     /// target.
     fn dup_operand(&self, to: u32, role: Role, error: Error) -> Error {
         match (u8::try_from(to), role) {
+            (_, Role::Path(path)) => error.with(self.plan.strings.get(path)),
             (Ok(to @ 0..=2), _) => error.with(stdio_step(to).to_string()),
             (_, Role::Given(place)) => {
-                let given = self.plan.given.get(usize::from(place));
+                let given = self.plan.source_fds.get(usize::from(place));
                 error.with(given.map(SourceFd::shown).unwrap_or_default())
             }
             _ => error.with(to.to_string()),
@@ -183,34 +193,5 @@ pub(super) fn cause(result: i64) -> Cause {
         Some(errno) => Cause::Os(errno.0),
         None if result == PANICKED => Cause::Panicked,
         None => Cause::Untrue(result),
-    }
-}
-
-fn step(op: Op) -> Step {
-    match op {
-        Op::RobustList => Step::RobustList,
-        Op::CloseRange | Op::MarkRange | Op::CloseGaps => Step::CloseRange,
-        Op::JoinCgroup => Step::Cgroup,
-        Op::Dup { .. } => Step::Dup,
-        Op::Close { .. } => Step::Close,
-        Op::Setsid => Step::Setsid,
-        Op::Setpgid(_) => Step::Setpgid,
-        Op::Umask(_) => Step::Umask,
-        Op::Chroot(_) => Step::Chroot,
-        Op::PassHelperFds
-        | Op::ExecHelper
-        | Op::HelperInit
-        | Op::MarkHelper => Step::Image,
-        Op::ClearGroups { .. } | Op::Setgroups { .. } => Step::Setgroups,
-        Op::Setgid(_) => Step::Setresgid,
-        Op::Setuid(_) => Step::Setresuid,
-        Op::Chdir(_) => Step::Chdir,
-        Op::Fchdir(_) => Step::Fchdir,
-        Op::ListenPid => Step::ListenFds,
-        Op::ClearHandlers | Op::DefaultSignal(_) => Step::SignalAction,
-        Op::Gate => Step::BeforeExec,
-        Op::Hook(_) => Step::PreExec,
-        Op::BlockSigsys | Op::SignalMask => Step::SignalMask,
-        Op::Exec(_) | Op::ExecFd(_) => Step::Exec,
     }
 }

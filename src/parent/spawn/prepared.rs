@@ -279,9 +279,9 @@ impl Prepared {
         let mut attempt = Attempt::first(self, group);
         attempt.may_lack_pidfd = may_lack_pidfd;
         let room = self.room();
-        let visit = ParentHooks::new(&self.plan.before);
+        let visit = ParentHooks::new(&self.plan.parent_hooks);
         let run = |pid, pidfd: Option<BorrowedFd<'_>>| visit.run(pid, pidfd);
-        let gate = (!self.plan.before.is_empty()).then_some(Gate(&run));
+        let gate = (!self.plan.parent_hooks.is_empty()).then_some(Gate(&run));
         let given = Spawn { pipes, group, room: &room, gate, visit: &visit };
         // Why a child was made in vain.
         let mut earlier = None;

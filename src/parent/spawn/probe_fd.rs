@@ -27,7 +27,7 @@ impl Attempt {
         self.kept = None;
         let page = launch_fds.page.as_ref();
         let moved = moved || page.is_some_and(StatusPage::is_used);
-        let needed = prepared.plan.ops.contains(&Op::CloseRange);
+        let needed = prepared.plan.has(Op::CloseRange);
         let high = |fd: &OwnedFd| fd.as_raw_fd() >= source_end;
         let have = self.probe_fd.as_ref().is_some_and(high);
         let needed =

@@ -4,42 +4,23 @@
 use super::prepared::Prepared;
 use crate::parent::error::Cause;
 use crate::parent::plan::op::Op;
+use crate::parent::plan::step::{Effect, StepRecord};
 use crate::parent::std::ffi::OsStr;
 use crate::sys::abi::Limit;
 use crate::sys::call::limit;
 
-const UID_CLEARS: &str = "uid gives up all groups, which takes CAP_SETGID";
-const GID_CLEARS: &str = "gid gives up all groups, which takes CAP_SETGID";
-const MAY_NOT: &str =
-    "groups takes CAP_SETGID, and a user namespace that allows setgroups";
-const NO_GROUPS: &str =
-    "one of the groups has no mapping in this user namespace";
-const NO_GID: &str = "that gid has no mapping in this user namespace";
-const NO_UID: &str = "that uid has no mapping in this user namespace";
 const FULL: &str = "that user has as many processes as RLIMIT_NPROC allows";
-const NO_GROUP: &str = "no process group of this session has that id";
 
-/// Why a step failed, in the words of the option that it is there for.
-pub(super) fn reason(op: Op, errno: i32) -> Cause {
-    let why = match (op, errno) {
-        (Op::ClearGroups { uid: Some(_), .. }, libc::EPERM) => UID_CLEARS,
-        (Op::ClearGroups { .. }, libc::EPERM) => GID_CLEARS,
-        (Op::Setgroups { .. }, libc::EPERM) => MAY_NOT,
-        (Op::Setgroups { .. }, libc::EINVAL) => NO_GROUPS,
-        (Op::Setgid(_), libc::EPERM) => "gid takes CAP_SETGID",
-        (Op::Setgid(_), libc::EINVAL) => NO_GID,
-        (Op::Setuid(_), libc::EPERM) => "uid takes CAP_SETUID",
-        (Op::Setuid(_), libc::EINVAL) => NO_UID,
-        (Op::Setuid(_), libc::EAGAIN) => FULL,
-        (Op::Chroot(_), libc::EPERM) => "chroot takes CAP_SYS_CHROOT",
-        (Op::Setpgid(_), libc::EPERM) => NO_GROUP,
-        (Op::Dup { to, .. }, libc::EBADF) => match too_high(to) {
-            Some(why) => why,
-            None => return Cause::Os(errno),
-        },
-        _ => return Cause::Os(errno),
+/// Why a step failed, where more is known than the name of the errno.
+pub(super) fn reason(step: &StepRecord, errno: i32) -> Cause {
+    let why = match (step.op(), errno) {
+        (Some(Op::Dup { to, .. }), libc::EBADF) => too_high(to),
+        _ => {
+            let own = step.reasons.iter().find(|(of, _)| *of == errno);
+            own.map(|(_, why)| *why)
+        }
     };
-    Cause::Explained(errno, why)
+    why.map_or(Cause::Os(errno), |why| Cause::Explained(errno, why))
 }
 
 /// Why a descriptor that is open was not brought to its number: the limit
@@ -67,11 +48,11 @@ pub(super) fn exec_reason(errno: i32, no_execveat: bool) -> Cause {
 impl Prepared {
     /// The root that the child has at a step, if that is not ours.
     pub(super) fn root_at(&self, step: u16) -> Option<&OsStr> {
-        let before = self.plan.ops.iter().take(usize::from(step));
-        let mut root = before.filter_map(|op| match *op {
-            Op::Chroot(dir) => Some(self.plan.strings.get(dir)),
+        let before = self.plan.effects().take(usize::from(step));
+        let roots = before.filter_map(|effect| match effect {
+            Effect::Root(dir) => Some(dir),
             _ => None,
         });
-        root.next_back()
+        roots.last().map(|dir| self.plan.strings.get(dir))
     }
 }

@@ -305,7 +305,7 @@ impl Attempt {
 
     pub(super) fn show_to_debugger(&mut self, prepared: &Prepared) {
         if support::traced() {
-            if prepared.plan.before.is_empty() {
+            if prepared.plan.parent_hooks.is_empty() {
                 self.flags = CloneFlags::VFORK;
             } else if prepared.plan.set_tid.is_empty() {
                 self.record_fallback(

@@ -8,11 +8,12 @@ use crate::parent::command::method::Engine;
 use crate::parent::command::program_source::ProgramSource;
 use crate::parent::command::stdio::FdArg;
 use crate::parent::error::{Error, Step};
+use crate::parent::plan::Plan;
 use crate::parent::plan::fds::outside;
 use crate::parent::plan::op::{Op, Role};
 use crate::parent::plan::source_fd::SourceFd;
+use crate::parent::plan::source_fd::stdio_step;
 use crate::parent::plan::strategy::Strategy;
-use crate::parent::plan::{Plan, stdio_step};
 use crate::parent::reserve::{ReservedFd, dup_above};
 use crate::parent::sealed_memfd::{
     begins_a_script, is_script, of_bytes, of_self,
@@ -76,8 +77,8 @@ impl SourceFds {
         let mut source_fds = Box::new(source_fds);
         // Before anything is opened: it could take a closed one's number.
         let limit = open(plan)?;
-        for op in &plan.ops {
-            if let Op::Dup { to, role: Role::Null } = *op {
+        for op in plan.ops() {
+            if let Op::Dup { to, role: Role::Null } = op {
                 let n = u8::try_from(to).unwrap_or_default();
                 let null = source_fds.move_off_targets(null(n)?);
                 let null =
@@ -90,13 +91,13 @@ impl SourceFds {
             }
         }
         let isolated = plan.strategy.engine == Engine::Isolated;
-        if plan.given.is_empty() && !isolated {
+        if plan.source_fds.is_empty() && !isolated {
             return Ok(source_fds);
         }
-        for n in 0..plan.given.len() {
+        for n in 0..plan.source_fds.len() {
             source_fds.one(plan, n, limit)?;
         }
-        let highest = plan.given.iter().map(|given| given.number).max();
+        let highest = plan.source_fds.iter().map(|given| given.number).max();
         let above = highest.map_or(3, |n| n.saturating_add(1));
         source_fds.source_end = source_fds.source_end.max(above);
         if isolated && !source_fds.choose_helper_fds(plan, limit) {
@@ -151,10 +152,10 @@ impl SourceFds {
         n: usize,
         limit: u64,
     ) -> Result<(), Error> {
-        let image = plan.image.clone();
-        let Some(given) = plan.given.get_mut(n) else { return Ok(()) };
+        let image = plan.program_source.clone();
+        let Some(given) = plan.source_fds.get_mut(n) else { return Ok(()) };
         let by = given.by;
-        let low = match (&given.lent, image) {
+        let low = match (&given.arg, image) {
             (None, Some(image)) => {
                 let made = program(&image, given.target)?;
                 Some(self.move_off_targets(made).map_err(|e| os(by, e))?)
@@ -221,7 +222,8 @@ impl SourceFds {
 
     /// Lets other threads use them: a system call each.
     pub(super) fn note(&mut self, plan: &Plan) {
-        let files = plan.given.iter().map(|given| Inode::at(given.number));
+        let files =
+            plan.source_fds.iter().map(|given| Inode::at(given.number));
         self.files.extend(files);
         self.null
             .iter()
@@ -235,7 +237,7 @@ impl SourceFds {
     pub(super) fn is_here(&self, plan: &Plan) -> Result<(), Error> {
         const APART: &str = "this thread has a table of descriptors of its \
                              own, without the one that was prepared";
-        for (given, file) in plan.given.iter().zip(&self.files) {
+        for (given, file) in plan.source_fds.iter().zip(&self.files) {
             if file.is_some_and(|file| !file.is_at(given.number)) {
                 let error = Error::explained(given.by, libc::EBADF, APART);
                 return Err(error.with(given.shown()));
@@ -258,7 +260,7 @@ impl SourceFds {
     ) -> Option<BorrowedFd<'a>> {
         let is = |low: &&ReservedFd| low.number() == given.number;
         let copy = self.copies.iter().find(is).and_then(ReservedFd::fd);
-        copy.or_else(|| given.lent.as_ref().map(borrow))
+        copy.or_else(|| given.arg.as_ref().map(borrow))
     }
 
     /// Whether steps write over this number.
@@ -284,7 +286,7 @@ impl SourceFds {
         source_end: u32,
     ) -> Option<OwnedFd> {
         let mut own = self.null.iter().flatten().chain(&self.copies);
-        let mut lent = plan.given.iter().filter_map(|g| g.lent.as_ref());
+        let mut lent = plan.source_fds.iter().filter_map(|g| g.arg.as_ref());
         let fd = own
             .find_map(ReservedFd::fd)
             .or_else(|| lent.next().map(borrow))?;
@@ -318,13 +320,13 @@ fn os(step: Step, e: Errno) -> Error {
 /// Returns the limit on numbers, which those that are made in the child have
 /// to be below: else dup3 would say EBADF there.
 fn open(plan: &mut Plan) -> Result<u64, Error> {
-    if plan.given.is_empty() && plan.strategy.engine != Engine::Isolated {
+    if plan.source_fds.is_empty() && plan.strategy.engine != Engine::Isolated {
         return Ok(u64::MAX);
     }
     // Where a filter refuses it, dup3 itself says so in the child.
     let limit = limit(Limit::Descriptors).unwrap_or(u64::MAX);
-    for given in &mut plan.given {
-        if let Some(lent) = &given.lent {
+    for given in &mut plan.source_fds {
+        if let Some(lent) = &given.arg {
             let flags = fcntl_getfd(borrow(lent)).map_err(|e| {
                 let why = "that descriptor is not open here";
                 let error = Error::explained(given.by, e.raw_os_error(), why);
@@ -335,7 +337,7 @@ fn open(plan: &mut Plan) -> Result<u64, Error> {
         let Some(to) = given.target else { continue };
         if u64::from(to) >= limit && given.number != to {
             let why = "that number is not below RLIMIT_NOFILE";
-            let shown = pair(given.lent.as_ref().map(FdArg::number), to);
+            let shown = pair(given.arg.as_ref().map(FdArg::number), to);
             let error = Error::refused_as(given.by, libc::EBADF, why);
             return Err(error.with(shown));
         }
@@ -356,7 +358,9 @@ fn program(
             Err(Error::refused_as(image.step(), libc::ENOENT, SCRIPT))
         }
         ProgramSource::Bytes(bytes) => of_bytes(bytes).map_err(fail),
-        ProgramSource::Own | ProgramSource::Fd(_) => of_self().map_err(fail),
+        ProgramSource::SelfExe | ProgramSource::Fd(_) => {
+            of_self().map_err(fail)
+        }
     }
 }
 

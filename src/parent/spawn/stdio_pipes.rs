@@ -14,8 +14,9 @@ use crate::parent::error::{Error, Step};
 use crate::parent::handle::Child;
 use crate::parent::handle::launch::Launch;
 use crate::parent::handle::pidfd::PidFd;
+use crate::parent::plan::Plan;
+use crate::parent::plan::source_fd::stdio_step;
 use crate::parent::plan::strategy::Strategy;
-use crate::parent::plan::{Plan, stdio_step};
 use crate::parent::reserve::{ReservedFd, dup_above};
 use crate::parent::std::{
     fs::File,

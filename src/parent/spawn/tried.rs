@@ -7,9 +7,10 @@ use super::reason::exec_reason;
 use crate::call::{Block, slot};
 use crate::launch::Outcome;
 use crate::parent::error::{Candidate, Cause, Error, Step};
+use crate::parent::plan::fixed_strings;
 use crate::parent::plan::op::Op;
 use crate::parent::plan::source_fd::SourceFd;
-use crate::parent::plan::strings::StringTable;
+use crate::parent::plan::step::Effect;
 use crate::parent::spawn::interpreter::{
     User, View, missing_interpreter, shut_interpreter,
 };
@@ -48,10 +49,10 @@ impl Prepared {
         let below = |error: Error| error.below(self.root_at(step));
         if compiled.strategy.shell.is_some() {
             let error = Error::new(Step::Interpreter, cause(result));
-            let shell = self.plan.strings.get(StringTable::SHELL);
+            let shell = self.plan.strings.get(fixed_strings::SHELL);
             return below(error.with(shell).tried(tried));
         }
-        let result = match self.plan.each {
+        let result = match self.plan.tries_all {
             true => first(result, &tried),
             false => shortest(result, &tried),
         };
@@ -76,7 +77,7 @@ impl Prepared {
                 let program = Path::new(program);
                 // Of several the one that it is said of.
                 let said = |file: &&Candidate| {
-                    self.plan.each && !is_gone(errno) && file.said(errno)
+                    self.plan.tries_all && !is_gone(errno) && file.said(errno)
                 };
                 let said = tried.iter().find(said).map(Candidate::path);
                 Error::new(Step::Exec, why).with(said.unwrap_or(program))
@@ -100,11 +101,11 @@ impl Prepared {
             return Cause::Explained(libc::ENOENT, CLOSED);
         }
         let program = Path::new(self.plan.strings.get(self.plan.program));
-        if self.plan.each && is_gone(errno) && tried.len() > 1 {
+        if self.plan.tries_all && is_gone(errno) && tried.len() > 1 {
             return Cause::Explained(errno, NONE);
         }
         let searched = tried.iter().any(|file| file.path() != program);
-        if passed && searched && !self.plan.each {
+        if passed && searched && !self.plan.tries_all {
             return Cause::Explained(errno, NOWHERE);
         }
         exec_reason(errno, given.is_none())
@@ -171,8 +172,8 @@ impl Prepared {
             Errno::of(result).filter(|_| run).map(|errno| errno.0)
         };
         let mut tried = Vec::new();
-        for (n, op) in self.plan.ops.iter().enumerate() {
-            if let Op::Exec(path) = *op {
+        for (n, step) in self.plan.steps.iter().enumerate() {
+            if let Some(Op::Exec(path)) = step.op() {
                 let path = PathBuf::from(self.plan.strings.get(path));
                 tried.push(Candidate::new(path, errno(n)));
             }
@@ -182,7 +183,7 @@ impl Prepared {
 
     /// The descriptor that is the program.
     fn program(&self) -> Option<&SourceFd> {
-        self.plan.given.get(usize::from(self.plan.program_fd?))
+        self.plan.source_fds.get(usize::from(self.plan.program_fd?))
     }
 
     /// The interpreter that is missing or may not be executed, of whichever
@@ -217,14 +218,14 @@ impl Prepared {
     /// Who the child was when it came to exec.
     fn user(&self) -> User {
         let mut user = User::own();
-        for op in &self.plan.ops {
-            match *op {
-                Op::ClearGroups { .. } => user.groups.clear(),
-                Op::Setgroups { list, .. } => {
+        for effect in self.plan.effects() {
+            match effect {
+                Effect::NoGroups => user.groups.clear(),
+                Effect::Groups(list) => {
                     user.groups = self.plan.strings.listed(list);
                 }
-                Op::Setgid(gid) => user.gid = gid,
-                Op::Setuid(uid) => user.uid = uid,
+                Effect::Gid(gid) => user.gid = gid,
+                Effect::Uid(uid) => user.uid = uid,
                 _ => {}
             }
         }
@@ -238,14 +239,14 @@ impl Prepared {
         if self.plan.strategy.in_place {
             return view;
         }
-        for op in &self.plan.ops {
-            let word = |at| PathBuf::from(self.plan.strings.get(at));
-            match *op {
-                Op::Chroot(dir) => {
+        let word = |at| PathBuf::from(self.plan.strings.get(at));
+        for effect in self.plan.effects() {
+            match effect {
+                Effect::Root(dir) => {
                     view = View { root: Some(word(dir)), dir: "/".into() };
                 }
-                Op::Chdir(dir) => view.dir = view.dir.join(word(dir)),
-                Op::Fchdir(place) => {
+                Effect::Dir(dir) => view.dir = view.dir.join(word(dir)),
+                Effect::DirFd(place) => {
                     let number = self.plan.number(place);
                     view.dir = format!("/proc/thread-self/fd/{number}").into();
                 }

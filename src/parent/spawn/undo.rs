@@ -14,7 +14,7 @@ use super::stdio_pipes::StdioPipes;
 use crate::parent::error::{Error, Step};
 use crate::parent::plan::fds::outside;
 use crate::parent::plan::op::{Op, Role};
-use crate::parent::plan::stdio_step;
+use crate::parent::plan::source_fd::stdio_step;
 use crate::parent::reserve;
 use crate::parent::std::{
     fs,
@@ -77,8 +77,8 @@ impl Undo {
             _kept: status_page::lock_caches(),
         };
         let targets = plan.targets();
-        for op in &plan.ops {
-            let done = match *op {
+        for op in plan.ops() {
+            let done = match op {
                 Op::Close { to } => {
                     undo.mark(to.into());
                     Ok(())
@@ -93,9 +93,9 @@ impl Undo {
                 }
                 _ => Ok(()),
             };
-            done.map_err(|e| prepared.no_room(*op, e))?;
+            done.map_err(|e| prepared.no_room(op, e))?;
         }
-        if plan.ops.contains(&Op::MarkRange) {
+        if plan.has(Op::MarkRange) {
             undo.inherited();
         }
         Ok(undo)
@@ -201,7 +201,7 @@ impl Prepared {
     fn no_room(&self, op: Op, e: Errno) -> Error {
         let (by, shown) = match op {
             Op::Dup { role: Role::Given(place), .. } => {
-                let given = self.plan.given.get(usize::from(place));
+                let given = self.plan.source_fds.get(usize::from(place));
                 let by = given.map_or(Step::Dup, |given| given.by);
                 (by, given.map(|given| given.shown()).unwrap_or_default())
             }
@@ -235,8 +235,8 @@ fn backup(number: u32, targets: &[u32]) -> Result<OwnedFd, Errno> {
 fn listed() -> Option<Vec<u32>> {
     let all = fs::read_dir("/proc/thread-self/fd").ok()?;
     let number =
-        |callback: fs::DirEntry| callback.file_name().to_str()?.parse().ok();
-    Some(all.filter_map(|callback| number(callback.ok()?)).collect())
+        |entry: fs::DirEntry| entry.file_name().to_str()?.parse().ok();
+    Some(all.filter_map(|entry| number(entry.ok()?)).collect())
 }
 
 /// Without `/proc`, or without a descriptor for it: as many numbers as are

@@ -5,6 +5,7 @@ use crate::parent::command::Command;
 use crate::parent::command::stdio::Source;
 use crate::parent::error::Error;
 use crate::parent::handle::Child;
+use crate::parent::order;
 use crate::parent::plan::Plan;
 use crate::parent::std::boxed::Box;
 use crate::parent::std::process::{ExitStatus, Output};
@@ -185,8 +186,8 @@ impl Command {
     fn compile(
         &self,
         default: impl Fn(usize) -> Source,
-        here: bool,
+        in_place: bool,
     ) -> Result<Box<Plan>, Error> {
-        Plan::compile(&self.options, default, here)
+        order::compile(&self.options, default, in_place)
     }
 }

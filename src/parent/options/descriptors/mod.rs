@@ -1,11 +1,15 @@
 //! Descriptors beside 0, 1 and 2: any number of any, and nothing unlisted.
 #![allow(unsafe_code, reason = "numbers are the caller's to vouch for")]
 
+mod jobserver;
+pub(crate) mod listen;
+pub(crate) mod mapping;
+pub(crate) mod requests;
+
 use crate::parent::command::Command;
 use crate::parent::command::fd_request::FdRequest;
 use crate::parent::command::stdio::FdArg;
 use crate::parent::error::Step;
-use crate::parent::plan::listen::START;
 use crate::parent::std::{
     os::fd::{AsRawFd, OwnedFd, RawFd},
     string::String,
@@ -52,7 +56,7 @@ impl Command {
         target: RawFd,
         source: impl Into<OwnedFd>,
     ) -> &mut Command {
-        self.want(target, source.into(), Step::Fd)
+        self.request(target, source.into(), Step::Fd)
     }
 
     /// Gives the child a descriptor at the number that it has here.
@@ -76,10 +80,15 @@ impl Command {
     /// ```
     pub fn inherit_fd(&mut self, fd: impl Into<OwnedFd>) -> &mut Command {
         let fd = fd.into();
-        self.want(fd.as_raw_fd(), fd, Step::InheritFd)
+        self.request(fd.as_raw_fd(), fd, Step::InheritFd)
     }
 
-    fn want(&mut self, target: RawFd, fd: OwnedFd, by: Step) -> &mut Command {
+    fn request(
+        &mut self,
+        target: RawFd,
+        fd: OwnedFd,
+        by: Step,
+    ) -> &mut Command {
         let from = FdArg::Owned(Arc::new(fd));
         self.options.fds.push(FdRequest { target, from, by });
         self
@@ -304,6 +313,6 @@ impl Command {
         let names: &mut Vec<_> = self.options.listen.get_or_insert_default();
         let place = i32::try_from(names.len()).unwrap_or(i32::MAX);
         names.push(name);
-        self.want(START.saturating_add(place), fd, Step::ListenFds);
+        self.request(listen::START.saturating_add(place), fd, Step::ListenFds);
     }
 }

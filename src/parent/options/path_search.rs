@@ -3,9 +3,8 @@
 
 use crate::parent::command::path_search::PathSearch;
 use crate::parent::error::{Error, Step};
+use crate::parent::plan::strings::NUL;
 use crate::parent::std::{env, os::unix::ffi::OsStrExt, vec::Vec};
-
-use super::strings::NUL;
 
 /// Where a program is looked for when there is no PATH: what
 /// `confstr(_CS_PATH)` says and std uses.
@@ -51,7 +50,7 @@ impl PathSearch {
 
 /// The parts of each candidate, in order. A name with a slash is itself the
 /// only one; so is any, where nothing is searched.
-pub(crate) fn candidates<'a>(
+pub(super) fn files<'a>(
     program: &'a [u8],
     path: Option<&'a [u8]>,
 ) -> Vec<[&'a [u8]; 3]> {
@@ -71,11 +70,11 @@ pub(crate) fn candidates<'a>(
 
 #[cfg(test)]
 mod tests {
-    use super::{PathSearch, candidates};
+    use super::{PathSearch, files};
     use crate::parent::std::{string::String, vec::Vec};
 
     fn tried(program: &str, path: Option<&str>) -> Vec<String> {
-        let tried = candidates(program.as_bytes(), path.map(str::as_bytes));
+        let tried = files(program.as_bytes(), path.map(str::as_bytes));
         let join = |parts: &[&[u8]; 3]| parts.concat();
         let text = |bytes| String::from_utf8(bytes).unwrap();
         tried.iter().map(join).map(text).collect()

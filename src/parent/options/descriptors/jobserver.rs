@@ -1,9 +1,9 @@
 //! Jobserver: the pipe that make's variables name by its two numbers.
 
-use super::strings::StringTable;
 use crate::parent::command::fd_request::FdRequest;
 use crate::parent::command::stdio::FdArg;
 use crate::parent::error::Step;
+use crate::parent::plan::strings::StringTable;
 use crate::parent::std::vec::Vec;
 use crate::sys::fds::{Pipe, pipe};
 

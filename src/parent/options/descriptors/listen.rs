@@ -1,15 +1,18 @@
 //! Listen: the variables by which a program finds the sockets it was given.
 
-use super::strings::StringTable;
+use crate::call::{Call, Check, local, slot};
 use crate::parent::command::options::Options;
 use crate::parent::error::{Error, Step};
+use crate::parent::plan::builder::{Arg, PlanBuilder, local_row, row};
+use crate::parent::plan::step::Operand;
+use crate::parent::plan::strings::StringTable;
 use crate::parent::std::{
     ffi::OsStr,
     string::{String, ToString},
 };
 
 /// The first descriptor of the protocol (`SD_LISTEN_FDS_START`).
-pub(crate) const START: i32 = 3;
+pub(super) const START: i32 = 3;
 
 /// What `sd_listen_fds_with_names` reports where there is no name.
 const UNKNOWN: &str = "unknown";
@@ -18,12 +21,12 @@ const UNKNOWN: &str = "unknown";
 const OURS: [&str; 4] =
     ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PIDFDID"];
 
-pub(super) fn is_ours(key: &OsStr) -> bool {
+pub(crate) fn is_ours(key: &OsStr) -> bool {
     OURS.iter().any(|name| key == *name)
 }
 
 /// Puts the variables first; the child itself fills in the first of them.
-pub(super) fn environment(
+pub(crate) fn environment(
     strings: &mut StringTable,
     options: &Options,
     names: &[Option<String>],
@@ -66,4 +69,22 @@ fn valid(name: &str) -> Result<&str, Error> {
         _ => return Ok(name),
     };
     Err(Error::refused(Step::ListenFds, why).with(name))
+}
+
+/// `getpid`, as decimal digits in the variable LISTEN_PID.
+pub(crate) fn listen_pid(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
+    if plan.options().listen.is_none() {
+        return Ok(());
+    }
+    // The number first, then its digits in the same place.
+    let store = slot::LISTEN_PID_DIGITS;
+    let pid = Call { store, ..row(libc::SYS_getpid, &[]) };
+    let digits = local_row(local::DECIMAL, &[Arg::Slot(store)]);
+    let digits = Call { store, check: Check::May, ..digits };
+    plan.step(Step::ListenFds, Operand::Label("LISTEN_PID"))
+        .row(pid)
+        .row(digits)
+        .shown_as("getpid")
+        .note("listen_fds");
+    Ok(())
 }

@@ -1,0 +1,167 @@
+//! Mapping: the steps that make the child's descriptors from others.
+
+use super::{jobserver, requests};
+use crate::parent::command::stdio::Source;
+use crate::parent::error::{Error, Step};
+use crate::parent::plan::builder::PlanBuilder;
+use crate::parent::plan::fds::{self, FdMapping};
+use crate::parent::plan::op::{Op, Role};
+use crate::parent::plan::source_fd::stdio_step;
+use crate::parent::plan::step::Operand;
+use crate::parent::std::{string::ToString, vec::Vec};
+
+/// `dup3` of each source to its number.
+pub(crate) fn dup(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
+    let options = plan.options();
+    let jobserver = match options.jobserver {
+        true => jobserver::found(&plan.plan.strings),
+        false => Vec::new(),
+    };
+    let requests = requests::above_stdio(options, &jobserver)?;
+    let mut all = Mappings::default();
+    for to in 0..3u8 {
+        let role = match plan.plan.stdio.get(usize::from(to)) {
+            Some(Source::Null) => Role::Null,
+            Some(Source::Piped) => Role::Pipe,
+            Some(Source::Given(arg)) => {
+                let (arg, by) = (arg.clone(), option_of(plan, to));
+                Role::Given(plan.source_fd(arg, to.into(), by)?)
+            }
+            Some(Source::Open(path, _)) => {
+                let path = path.clone();
+                Role::Path(plan.text(stdio_step(to), path.as_os_str())?)
+            }
+            _ => continue,
+        };
+        all.add(plan, to.into(), role);
+    }
+    for request in requests {
+        let to = request.target.unsigned_abs();
+        let from = request.from.clone();
+        let place = plan.source_fd(from, to, request.by)?;
+        all.add(plan, to, Role::Given(place));
+    }
+    script(plan, &mut all)?;
+    record(plan, &all);
+    same_as(plan)
+}
+
+/// The numbers of the child's descriptors, each with its source.
+#[derive(Default)]
+struct Mappings {
+    fds: Vec<FdMapping>,
+    roles: Vec<Role>,
+}
+
+impl Mappings {
+    fn add(&mut self, plan: &PlanBuilder<'_>, to: u32, role: Role) {
+        let from = match role {
+            Role::Given(place) => {
+                let source = plan.plan.source_fds.get(usize::from(place));
+                let given = source.filter(|source| source.arg.is_some());
+                given.map(|source| source.number)
+            }
+            _ => None,
+        };
+        self.fds.push(FdMapping { to, from });
+        self.roles.push(role);
+    }
+}
+
+/// Records the steps in an order that reads each source before it is written
+/// over, and which sources need a copy.
+fn record(plan: &mut PlanBuilder<'_>, all: &Mappings) {
+    let order = fds::order(&all.fds);
+    for n in order.copied {
+        if let Some(Role::Given(place)) = all.roles.get(n) {
+            let source = plan.plan.source_fds.get_mut(usize::from(*place));
+            source.into_iter().for_each(|source| source.copied = true);
+        }
+    }
+    for n in order.places {
+        if let (Some(fd), Some(role)) = (all.fds.get(n), all.roles.get(n)) {
+            dup_step(plan, fd.to, *role);
+        }
+    }
+}
+
+fn dup_step(plan: &mut PlanBuilder<'_>, to: u32, role: Role) {
+    plan.op(Step::Dup, Operand::None, Op::Dup { to, role });
+}
+
+/// The program of a `#!` script stays open for its interpreter.
+fn script(
+    plan: &mut PlanBuilder<'_>,
+    all: &mut Mappings,
+) -> Result<(), Error> {
+    let Some(target) = plan.options().script_fd else { return Ok(()) };
+    let refuse = |why| {
+        Err(Error::refused(Step::ScriptFd, why).with(target.to_string()))
+    };
+    let Some(place) = plan.plan.program_fd else {
+        return refuse("the program is given as a path");
+    };
+    let to = match u32::try_from(target) {
+        Ok(to) if to >= 3 => to,
+        _ => return refuse("its number is 3 or above"),
+    };
+    if all.fds.iter().any(|fd| fd.to == to) {
+        return refuse("another option assigns that descriptor too");
+    }
+    let source = plan.plan.source_fds.get_mut(usize::from(place));
+    source.into_iter().for_each(|source| source.target = Some(to));
+    all.add(plan, to, Role::Given(place));
+    Ok(())
+}
+
+/// The option that gave a standard descriptor.
+fn option_of(plan: &PlanBuilder<'_>, n: u8) -> Step {
+    let mut all = plan.options().fds.iter();
+    let fd = all.find(|fd| fd.target == i32::from(n));
+    fd.map_or(stdio_step(n), |fd| fd.by)
+}
+
+/// Those that are the same as another, after that one.
+fn same_as(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
+    let mut left = Vec::new();
+    for to in 0..3u8 {
+        let source = plan.plan.stdio.get(usize::from(to));
+        let Some(Source::Same(from)) = source else { continue };
+        let refuse = |why| {
+            Err(Error::refused(stdio_step(to), why).with(from.to_string()))
+        };
+        let Some(from) = u8::try_from(*from).ok().filter(|n| *n < 3) else {
+            return refuse("same_as: only 0, 1 and 2 can be named");
+        };
+        let source = plan.plan.stdio.get(usize::from(from));
+        if matches!(source, Some(Source::Closed)) {
+            return refuse("same_as: that one is closed");
+        }
+        left.push((to, from));
+    }
+    while !left.is_empty() {
+        let waits = |from: u8| left.iter().any(|(to, _)| *to == from);
+        let ready = left.iter().position(|(_, from)| !waits(*from));
+        let Some((to, from)) = ready.map(|n| left.remove(n)) else {
+            let (to, from) = left.first().copied().unwrap_or_default();
+            let why = "same_as: it is the same as itself in the end";
+            return plan.refuse(stdio_step(to), why, from);
+        };
+        dup_step(plan, to.into(), Role::Same(from));
+    }
+    Ok(())
+}
+
+/// `close(to)`.
+pub(crate) fn close(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
+    for (to, note) in
+        [(0u8, "stdin: closed"), (1, "stdout: closed"), (2, "stderr: closed")]
+    {
+        let source = plan.plan.stdio.get(usize::from(to));
+        if let Some(Source::Closed) = source {
+            let operand = Operand::Stdio(to);
+            plan.op(Step::Close, operand, Op::Close { to }).note(note);
+        }
+    }
+    Ok(())
+}

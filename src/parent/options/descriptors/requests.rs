@@ -1,0 +1,66 @@
+//! Requests: which descriptors the options give the child, each at most once.
+
+use crate::parent::command::fd_request::FdRequest;
+use crate::parent::command::options::Options;
+use crate::parent::command::stdio::Source;
+use crate::parent::error::{Cause, Error, Step};
+use crate::parent::plan::source_fd::stdio_step;
+use crate::parent::std::vec::Vec;
+
+/// What becomes 0, 1 and 2: what an option gives, else the default.
+pub(crate) fn standard(
+    options: &Options,
+    default: impl Fn(usize) -> Source,
+) -> Result<[Source; 3], Error> {
+    let mut all = [Source::Inherit, Source::Inherit, Source::Inherit];
+    for (n, source) in (0u8..).zip(&mut all) {
+        let stdio = options.stdio.get(usize::from(n));
+        let stdio = stdio.and_then(Option::as_ref);
+        let is_target = |fd: &&FdRequest| fd.target == i32::from(n);
+        *source = match (stdio, options.fds.iter().find(is_target)) {
+            (Some(_), Some(fd)) => {
+                return Err(assigned_twice(fd, Some(stdio_step(n))));
+            }
+            (Some(stdio), None) => stdio.0.clone(),
+            (None, Some(fd)) => Source::Given(fd.from.clone()),
+            (None, None) => default(n.into()),
+        };
+    }
+    Ok(all)
+}
+
+fn assigned_twice(fd: &FdRequest, by: Option<Step>) -> Error {
+    let cause = Cause::AssignedTwice { number: fd.target, by };
+    Error::new(fd.by, cause).with(fd.pair())
+}
+
+/// The requests above 2, in the order of the calls, equal ones once. Refuses
+/// negative numbers, and a number that is given two sources.
+pub(super) fn above_stdio<'a>(
+    options: &'a Options,
+    jobserver: &'a [FdRequest],
+) -> Result<Vec<&'a FdRequest>, Error> {
+    let all = options.fds.iter().chain(jobserver);
+    let mut all: Vec<(usize, &FdRequest)> = all.enumerate().collect();
+    all.sort_by_key(|(_, fd)| fd.target);
+    let mut unique: Vec<(usize, &FdRequest)> = Vec::with_capacity(all.len());
+    for (n, fd) in all {
+        if fd.target < 0 || fd.from.number() < 0 {
+            let why = "a descriptor's number is 0 or above";
+            let error = Error::refused_as(fd.by, libc::EBADF, why);
+            return Err(error.with(fd.pair()));
+        }
+        match unique.last() {
+            Some((_, last)) if last.target == fd.target => {
+                if last.from.number() != fd.from.number() {
+                    let other = (last.by != fd.by).then_some(last.by);
+                    return Err(assigned_twice(fd, other));
+                }
+            }
+            _ => unique.push((n, fd)),
+        }
+    }
+    unique.sort_unstable_by_key(|(n, _)| *n);
+    let unique = unique.into_iter().map(|(_, fd)| fd);
+    Ok(unique.filter(|fd| fd.target >= 3).collect())
+}

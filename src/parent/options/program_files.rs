@@ -1,0 +1,169 @@
+//! Program files: what exec is tried on, in order.
+
+use super::path_search;
+use crate::parent::command::path_search::PathSearch;
+use crate::parent::command::program_source::ProgramSource;
+use crate::parent::error::{Error, Step};
+use crate::parent::plan::builder::PlanBuilder;
+use crate::parent::plan::op::Op;
+use crate::parent::plan::source_fd::SourceFd;
+use crate::parent::plan::step::Operand;
+use crate::parent::std::{
+    ffi::{OsStr, OsString},
+    os::unix::ffi::OsStrExt,
+    vec::Vec,
+};
+
+/// How many files are tried: each is a row, and all have to be counted in 16
+/// bits.
+const MOST: usize = 30_000;
+
+/// `NAME_MAX`: libc looks for no longer name either.
+const LONGEST_NAME: usize = 255;
+
+/// `execve` of each file that the program may be.
+pub(crate) fn exec(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
+    let options = plan.options();
+    if plan.plan.program_fd.is_some() {
+        if options.shell_fallback {
+            let why = "a shell needs the program's path";
+            return Err(Error::refused(Step::ShellFallback, why));
+        }
+        return Ok(());
+    }
+    let first = plan.plan.steps.len();
+    match &options.candidates {
+        None => search(plan, &options.program, Step::Program)?,
+        Some(all) => candidates(plan, all)?,
+    }
+    if plan.plan.steps.len() == first {
+        let why = "there is no directory to look for it in";
+        let error = Error::explained(Step::Exec, libc::ENOENT, why);
+        return Err(error.with(&options.program));
+    }
+    Ok(())
+}
+
+/// Each of several names; a program sees the one that it was found by.
+fn candidates(
+    plan: &mut PlanBuilder<'_>,
+    all: &[OsString],
+) -> Result<(), Error> {
+    let named = plan.options().arg0.is_some();
+    plan.plan.tries_all = true;
+    for (n, name) in all.iter().enumerate() {
+        if name.is_empty() {
+            let why = "one of them is empty";
+            let error = Error::refused_as(Step::Candidates, libc::ENOENT, why);
+            return Err(error.with(name));
+        }
+        let mut argv = 0;
+        if n > 0 && !named {
+            let at = plan.text(Step::Candidates, name)?;
+            argv = plan.plan.strings.argv_of(at);
+        }
+        let before = plan.plan.steps.len();
+        search(plan, name, Step::Candidates)?;
+        let files = plan.plan.steps.len() - before;
+        let tried = plan.plan.argvs.len() + files;
+        plan.plan.argvs.resize(tried, argv);
+        if tried > MOST {
+            return Err(too_many(Step::Candidates, name));
+        }
+    }
+    Ok(())
+}
+
+fn too_many(by: Step, name: &OsStr) -> Error {
+    let why = match by {
+        Step::Candidates => "more than 30,000 files to try",
+        _ => "more than 30,000 directories to look for it in",
+    };
+    Error::refused_as(by, libc::E2BIG, why).with(name)
+}
+
+/// The files that a name may be: itself, or one in each directory.
+fn search(
+    plan: &mut PlanBuilder<'_>,
+    name: &OsStr,
+    by: Step,
+) -> Result<(), Error> {
+    let search = &plan.options().path_search;
+    let slash = memchr::memchr(b'/', name.as_bytes()).is_some();
+    let first = name == plan.options().program;
+    if slash && first && !matches!(search, PathSearch::Dirs(_)) {
+        // Nothing is searched, and the string table has the name already.
+        return file(plan, &[], name, by);
+    }
+    let path = plan.plan.strings.path();
+    let path = path.map(|at| Vec::from(plan.plan.strings.bytes(at)));
+    let path = search.path(path)?;
+    if path.is_some() && !slash && name.len() > LONGEST_NAME {
+        let why = "a file's name has 255 bytes at most";
+        let error = Error::explained(Step::Exec, libc::ENAMETOOLONG, why);
+        return Err(error.with(name));
+    }
+    let files = path_search::files(name.as_bytes(), path.as_deref());
+    if files.len() > MOST {
+        return Err(too_many(by, name));
+    }
+    files.iter().try_for_each(|parts| file(plan, parts, name, by))
+}
+
+/// One of them, made of parts; of none where it is the program's name.
+fn file(
+    plan: &mut PlanBuilder<'_>,
+    parts: &[&[u8]],
+    name: &OsStr,
+    by: Step,
+) -> Result<(), Error> {
+    let options = plan.options();
+    let strings = &mut plan.plan.strings;
+    let at = match parts {
+        [] => plan.plan.program,
+        parts => strings.put(parts).map_err(|why| why.of(by, name))?,
+    };
+    if options.shell_fallback {
+        // The shell would take a leading dash for an option.
+        let dash = strings.bytes(at).starts_with(b"-");
+        let dotted = dash.then(|| strings.put(&[b"./", name.as_bytes()]));
+        let dotted = dotted.transpose().map_err(|why| why.of(by, name))?;
+        strings.shell(dotted.unwrap_or(at));
+    }
+    if plan.options().program_source.is_none() && names_itself(name) {
+        plan.needs.copy("program", "there it would be the helper image");
+    }
+    plan.op(Step::Exec, Operand::Text(plan.plan.program), Op::Exec(at));
+    Ok(())
+}
+
+/// Whether a program is the one that the process runs already.
+fn names_itself(name: &OsStr) -> bool {
+    ["/proc/self/exe", "/proc/thread-self/exe"].iter().any(|own| name == *own)
+}
+
+/// The descriptor of a program that is no path, recorded before the steps
+/// that must not close it.
+pub(crate) fn program_fd(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
+    let Some(source) = &plan.options().program_source else {
+        return Ok(());
+    };
+    let by = source.step();
+    let fd = match source {
+        ProgramSource::Fd(fd) => SourceFd::held(by, fd),
+        ProgramSource::Bytes(_) | ProgramSource::SelfExe => {
+            SourceFd::new(0, None, by)
+        }
+    };
+    plan.plan.program_fd = Some(plan.keep_fd(fd)?);
+    Ok(())
+}
+
+/// `execveat` of a descriptor.
+pub(crate) fn exec_fd(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
+    if let Some(place) = plan.plan.program_fd {
+        let program = Operand::Text(plan.plan.program);
+        plan.op(Step::Exec, program, Op::ExecFd(place)).shown_as("execveat");
+    }
+    Ok(())
+}

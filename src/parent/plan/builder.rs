@@ -1,0 +1,295 @@
+//! `PlanBuilder`: what the families of options write their steps into.
+
+use super::fixed_strings;
+use super::needs::Needs;
+use super::op::{Op, Str};
+use super::source_fd::SourceFd;
+use super::step::{Effect, Operand, Reasons, Rows, StepRecord};
+use super::strategy::Strategy;
+use super::strings::StringTable;
+use super::{Plan, choose};
+use crate::call::{Call, number};
+use crate::parent::command::options::Options;
+use crate::parent::command::stdio::{FdArg, Source};
+use crate::parent::error::{Error, Step};
+use crate::parent::std::{
+    boxed::Box, ffi::OsStr, os::unix::ffi::OsStrExt, string::ToString,
+    vec::Vec,
+};
+use crate::sys::abi::CAPS_HEADER;
+
+/// `capget`'s header, for the calling process, and room for what follows.
+const CAPS_ARGUMENT: [u32; 6] = [CAPS_HEADER, 0, 0, 0, 0, 0];
+
+/// A plan that is being built, step by step in the order of the child.
+pub(crate) struct PlanBuilder<'a> {
+    options: &'a Options,
+    in_place: bool,
+    pub(crate) needs: Needs,
+    pub(crate) plan: Box<Plan>,
+    /// The row of the order table that is being recorded.
+    pub(crate) name: &'static str,
+}
+
+impl<'a> PlanBuilder<'a> {
+    pub(crate) fn new(
+        options: &'a Options,
+        in_place: bool,
+        stdio: [Source; 3],
+    ) -> PlanBuilder<'a> {
+        let plan = Box::new(Plan {
+            strategy: Strategy::suspended(in_place),
+            any_method: choose::any_method(options),
+            any_engine: true,
+            steps: Vec::with_capacity(24),
+            rows: Vec::with_capacity(8),
+            strings: StringTable::new(),
+            stdio,
+            source_fds: Vec::new(),
+            program_fd: None,
+            program_source: options.program_source.clone(),
+            helper_fds: [0; 2],
+            caps_header: fixed_strings::ZEROS,
+            helper_lists: (0, 0),
+            proc_path: fixed_strings::ZEROS,
+            tries_all: false,
+            argvs: Vec::new(),
+            shell_fallback: options.shell_fallback,
+            listens: options.listen.is_some(),
+            program: fixed_strings::ZEROS,
+            hooks: options.hooks.clone(),
+            parent_hooks: options.parent_hooks.clone(),
+            cgroup: options.cgroup.clone(),
+            set_tid: options.set_tid.clone(),
+        });
+        let needs = Needs::default();
+        PlanBuilder { options, in_place, needs, plan, name: "" }
+    }
+
+    /// Chooses the strategy, now that it is known what the steps need.
+    pub(crate) fn finish(mut self) -> Result<Box<Plan>, Error> {
+        let PlanBuilder { options, in_place, needs, .. } = self;
+        let plan = &mut self.plan;
+        plan.strategy = choose::choose(options, &needs, in_place)?;
+        plan.any_engine = choose::any_engine(options, &needs);
+        if plan.strategy.has_helper() {
+            let header = plan.strings.numbers(&CAPS_ARGUMENT);
+            let header = header.map_err(|why| why.of(Step::Image, ""));
+            plan.caps_header = header?;
+            plan.helper_lists = plan.strings.helper_lists();
+        }
+        plan.has_room()?;
+        Ok(self.plan)
+    }
+
+    pub(crate) fn options(&self) -> &'a Options {
+        self.options
+    }
+
+    /// Whether the steps run in this process, without a child.
+    pub(crate) fn in_place(&self) -> bool {
+        self.in_place
+    }
+
+    /// Records a step, which an error of it is named after.
+    pub(crate) fn step(
+        &mut self,
+        step: Step,
+        operand: Operand,
+    ) -> StepBuilder<'_> {
+        let from = u16::try_from(self.plan.rows.len()).unwrap_or(u16::MAX);
+        self.record(step, operand, Rows::Fixed { from, count: 0 })
+    }
+
+    /// Records a step whose rows depend on the strategy.
+    pub(crate) fn op(
+        &mut self,
+        step: Step,
+        operand: Operand,
+        op: Op,
+    ) -> StepBuilder<'_> {
+        self.record(step, operand, Rows::Lowered(op))
+    }
+
+    fn record(
+        &mut self,
+        step: Step,
+        operand: Operand,
+        rows: Rows,
+    ) -> StepBuilder<'_> {
+        self.plan.steps.push(StepRecord {
+            name: self.name,
+            step,
+            operand,
+            call: "",
+            note: "",
+            rows,
+            effect: Effect::None,
+            reasons: &[],
+            runs: |_| true,
+        });
+        let at = self.plan.steps.len() - 1;
+        StepBuilder { plan: &mut self.plan, needs: &mut self.needs, at }
+    }
+
+    /// Refuses an option, with the value that it was given.
+    pub(crate) fn refuse<T>(
+        &self,
+        step: Step,
+        why: &'static str,
+        operand: impl ToString,
+    ) -> Result<T, Error> {
+        Err(Error::refused(step, why).with(operand.to_string()))
+    }
+
+    /// Puts a word of an option into the string table.
+    pub(crate) fn text(
+        &mut self,
+        step: Step,
+        word: &OsStr,
+    ) -> Result<Str, Error> {
+        let put = self.plan.strings.put(&[word.as_bytes()]);
+        put.map_err(|why| why.of(step, word))
+    }
+
+    /// Records a descriptor of the caller's that becomes `to` in the child.
+    pub(crate) fn source_fd(
+        &mut self,
+        from: FdArg,
+        to: u32,
+        by: Step,
+    ) -> Result<u16, Error> {
+        let number = from.number().unsigned_abs();
+        let source = SourceFd::new(number, Some(to), by);
+        self.keep_fd(SourceFd { arg: Some(from), ..source })
+    }
+
+    /// Records a source descriptor: its place in the plan.
+    pub(crate) fn keep_fd(&mut self, source: SourceFd) -> Result<u16, Error> {
+        let by = source.by;
+        let place = u16::try_from(self.plan.source_fds.len());
+        let place = place.map_err(|_| {
+            let why = "more than 65,535 descriptors";
+            Error::refused_as(by, libc::EMFILE, why)
+        })?;
+        self.plan.source_fds.push(source);
+        Ok(place)
+    }
+}
+
+/// An argument of a row: a value, or what is known only when the plan is
+/// launched.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Arg {
+    Value(u64),
+    /// The address of a string.
+    Text(Str),
+    /// The number of a source descriptor in the child.
+    Fd(u16),
+    /// What a slot of the block holds.
+    Slot(u8),
+}
+
+impl From<u32> for Arg {
+    fn from(value: u32) -> Arg {
+        Arg::Value(value.into())
+    }
+}
+
+impl From<Str> for Arg {
+    fn from(text: Str) -> Arg {
+        Arg::Text(text)
+    }
+}
+
+/// A row that makes a system call and must succeed; see [`Call`] for what
+/// else can be set.
+pub(crate) fn row(nr: libc::c_long, args: &[Arg]) -> Call {
+    local_row(number(nr), args)
+}
+
+/// A row of [`local`](crate::call::local).
+pub(crate) fn local_row(nr: u32, args: &[Arg]) -> Call {
+    let mut row = Call::new(nr, [0; 6]);
+    for (n, (to, from)) in row.args.iter_mut().zip(args).enumerate() {
+        let bit = 1 << n;
+        *to = match *from {
+            Arg::Value(value) => value,
+            Arg::Text(text) => {
+                row.texts |= bit;
+                text.start.into()
+            }
+            Arg::Fd(place) => {
+                row.fds |= bit;
+                place.into()
+            }
+            Arg::Slot(slot) => {
+                row.slots |= bit;
+                slot.into()
+            }
+        };
+    }
+    row
+}
+
+/// The step that was recorded last: its rows, and what is said of it.
+pub(crate) struct StepBuilder<'p> {
+    plan: &'p mut Plan,
+    needs: &'p mut Needs,
+    at: usize,
+}
+
+impl StepBuilder<'_> {
+    fn set(self, change: impl FnOnce(&mut StepRecord)) -> Self {
+        if let Some(record) = self.plan.steps.get_mut(self.at) {
+            change(record);
+        }
+        self
+    }
+
+    /// A system call that must succeed.
+    pub(crate) fn call(self, nr: libc::c_long, args: &[Arg]) -> Self {
+        self.row(row(nr, args))
+    }
+
+    pub(crate) fn row(self, row: Call) -> Self {
+        self.plan.rows.push(row);
+        self.set(|record| {
+            if let Rows::Fixed { count, .. } = &mut record.rows {
+                *count += 1;
+            }
+        })
+    }
+
+    /// The call that a plan shows; without it, the name of the step.
+    pub(crate) fn shown_as(self, call: &'static str) -> Self {
+        self.set(|record| record.call = call)
+    }
+
+    /// What for.
+    pub(crate) fn note(self, note: &'static str) -> Self {
+        self.set(|record| record.note = note)
+    }
+
+    pub(crate) fn effect(self, effect: Effect) -> Self {
+        self.set(|record| record.effect = effect)
+    }
+
+    pub(crate) fn reasons(self, reasons: Reasons) -> Self {
+        self.set(|record| record.reasons = reasons)
+    }
+
+    pub(crate) fn runs(self, runs: fn(Strategy) -> bool) -> Self {
+        self.set(|record| record.runs = runs)
+    }
+
+    /// The option needs memory of the child's own.
+    pub(crate) fn needs_private(
+        self,
+        option: &'static str,
+        why: &'static str,
+    ) -> Self {
+        self.needs.private(option, why);
+        self
+    }
+}

@@ -1,0 +1,124 @@
+//! Choose: the strategy that a plan is launched with first, from what its
+//! steps need and what was asked for by name.
+
+use super::needs::{Need, Needs};
+use super::strategy::Strategy;
+use crate::parent::command::method::{Engine, Memory, Method};
+use crate::parent::command::options::Options;
+use crate::parent::error::{Cause, Error, Step};
+use crate::parent::std::format;
+use crate::sys::CloneCall;
+
+/// The memory that is asked for by name, with the option that names it.
+fn named(options: &Options) -> Result<Option<(Memory, Step)>, Error> {
+    let by_engine = options.engine.map(|engine| match engine {
+        Engine::Suspended => (Memory::Shared, Step::Memory),
+        Engine::Isolated | Engine::Copied | Engine::Pipe => {
+            (Memory::Private, Step::Memory)
+        }
+    });
+    let by_memory = match options.memory {
+        Memory::Auto => by_engine,
+        memory => Some((memory, Step::Memory)),
+    };
+    let by_method = match options.method {
+        Method::Fork => Some((Memory::Private, Step::Method)),
+        Method::Vfork => Some((Memory::Shared, Step::Method)),
+        Method::Auto | Method::Clone3 => None,
+    };
+    if let (Some((a, _)), Some((b, _))) = (by_memory, by_method) {
+        if a != b {
+            let why = match b {
+                Memory::Shared => "Vfork shares the parent's memory",
+                _ => "Fork copies the parent's memory",
+            };
+            return Err(Error::refused(Step::Memory, why).with("method"));
+        }
+    }
+    Ok(by_method.or(by_memory))
+}
+
+/// The strategy to launch with first, or the options that exclude each other.
+pub(crate) fn choose(
+    options: &Options,
+    needs: &Needs,
+    in_place: bool,
+) -> Result<Strategy, Error> {
+    let engine = engine(options, needs, in_place)?;
+    let legacy = matches!(options.method, Method::Fork | Method::Vfork);
+    let legacy = legacy || engine == Engine::Pipe;
+    if legacy && !options.set_tid.is_empty() {
+        let error = Error::refused(Step::SetTid, "only clone3 has it");
+        return Err(error.with("method"));
+    }
+    ids(&options.set_tid, in_place)?;
+    let clone_call = if legacy { CloneCall::Clone } else { CloneCall::Clone3 };
+    let joins_cgroup = (legacy || in_place) && options.cgroup.is_some();
+    let strategy = Strategy::suspended(in_place);
+    Ok(Strategy { engine, clone_call, joins_cgroup, ..strategy })
+}
+
+fn engine(
+    options: &Options,
+    needs: &Needs,
+    in_place: bool,
+) -> Result<Engine, Error> {
+    let named = named(options)?;
+    let refuse = |step, need: Need| {
+        Err(Error::refused(step, need.why).with(need.option))
+    };
+    match (named, needs.private, needs.shared) {
+        (_, Some(private), Some(shared)) => {
+            let error =
+                Error::new(Step::Memory, Cause::Conflict(shared.option));
+            Err(error.with(private.option))
+        }
+        (Some((Memory::Shared, step)), Some(need), _)
+        | (Some((Memory::Private, step)), _, Some(need)) => refuse(step, need),
+        (Some((Memory::Private, _)), ..) | (None, Some(_), _) => {
+            let copy = copy(options, needs, in_place);
+            let best = copy.map_or(Engine::Isolated, |_| Engine::Copied);
+            match (options.engine.unwrap_or(best), copy) {
+                (Engine::Isolated, Some(need)) => refuse(Step::Memory, need),
+                (engine, _) => Ok(engine),
+            }
+        }
+        _ => Ok(Engine::Suspended),
+    }
+}
+
+/// Why the helper image cannot run the plan.
+fn copy(options: &Options, needs: &Needs, in_place: bool) -> Option<Need> {
+    let why = "it runs in a copy of the parent's memory";
+    let need = |option| Some(Need { option, why });
+    match options.method {
+        _ if in_place => need("exec"),
+        Method::Fork => need("method"),
+        _ => needs.copy,
+    }
+}
+
+/// The process ids that were asked for. 32 is how deep PID namespaces go.
+fn ids(all: &[i32], in_place: bool) -> Result<(), Error> {
+    let why = match all {
+        [] => return Ok(()),
+        _ if in_place => "exec makes no process",
+        _ if all.len() > 32 => {
+            "more than 32 ids: PID namespaces are at most 32 deep"
+        }
+        _ if all.iter().any(|id| *id <= 0) => "a process id is above 0",
+        _ => return Ok(()),
+    };
+    Err(Error::refused(Step::SetTid, why).with(format!("{all:?}")))
+}
+
+/// Whether another call than the planned one may serve.
+pub(crate) fn any_method(options: &Options) -> bool {
+    options.method == Method::Auto
+}
+
+/// Whether private memory, made in another way, may serve.
+pub(crate) fn any_engine(options: &Options, needs: &Needs) -> bool {
+    let shared = options.memory == Memory::Shared || needs.shared.is_some();
+    any_method(options) && options.engine.is_none() && !shared
+}

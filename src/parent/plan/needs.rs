@@ -1,0 +1,38 @@
+//! `Needs`: what the steps of a plan need of the way in which it is launched.
+
+/// An option, and why it needs something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Need {
+    pub(crate) option: &'static str,
+    pub(crate) why: &'static str,
+}
+
+/// The first option that needs each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Needs {
+    /// Memory of the child's own.
+    pub(crate) private: Option<Need>,
+    /// Memory shared with the parent.
+    pub(crate) shared: Option<Need>,
+    /// A copy of the parent's memory, or the parent itself: the helper image
+    /// cannot run it.
+    pub(crate) copy: Option<Need>,
+    /// Descriptors of the parent's that stay open until exec, so that they
+    /// are marked close-on-exec and not closed.
+    pub(crate) open_fds: bool,
+}
+
+impl Needs {
+    pub(crate) fn private(&mut self, option: &'static str, why: &'static str) {
+        self.private.get_or_insert(Need { option, why });
+    }
+
+    pub(crate) fn shared(&mut self, option: &'static str) {
+        let why = "it runs in the parent's memory";
+        self.shared.get_or_insert(Need { option, why });
+    }
+
+    pub(crate) fn copy(&mut self, option: &'static str, why: &'static str) {
+        self.copy.get_or_insert(Need { option, why });
+    }
+}

@@ -1,0 +1,84 @@
+//! `StepRecord`: one step of the child, recorded once. What the plan shows,
+//! what an error names and which rows run are read from here.
+
+use super::op::{Op, Str};
+use super::strategy::Strategy;
+use crate::parent::error::Step;
+
+/// What a step is about. Plain values: they are formatted only when a plan
+/// is shown or the step has failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Operand {
+    None,
+    /// Shown in a plan; an error does not repeat it.
+    Label(&'static str),
+    /// A string of the string table.
+    Text(Str),
+    /// One of 0 to 2, which an error names by its option.
+    Stdio(u8),
+    Number(u32),
+    Octal(u32),
+    /// Numbers of 32 bits in the string table.
+    Ids(Str),
+    /// A source descriptor, by its place in the plan.
+    Fd(u16),
+    /// The control group of the plan.
+    Cgroup,
+    EmptyList,
+}
+
+/// What a step leaves changed, for steps and diagnosis that depend on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Effect {
+    None,
+    /// The child leads a session.
+    Session,
+    Root(Str),
+    Dir(Str),
+    /// The directory that a source descriptor is open on.
+    DirFd(u16),
+    /// Supplementary groups: none, or a list.
+    NoGroups,
+    Groups(Str),
+    Gid(u32),
+    Uid(u32),
+}
+
+/// What a step makes of its rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rows {
+    /// The same in every strategy: so many rows of the plan, from a place.
+    Fixed { from: u16, count: u16 },
+    /// Depend on the strategy, and are made when it is known.
+    Lowered(Op),
+}
+
+/// What errnos of a step mean, where more is known than their name.
+pub(crate) type Reasons = &'static [(i32, &'static str)];
+
+/// One step.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StepRecord {
+    /// Its row of the order table.
+    pub(crate) name: &'static str,
+    /// What an error of it is called.
+    pub(crate) step: Step,
+    pub(crate) operand: Operand,
+    /// The system call that a plan shows, and what for.
+    pub(crate) call: &'static str,
+    pub(crate) note: &'static str,
+    pub(crate) rows: Rows,
+    pub(crate) effect: Effect,
+    pub(crate) reasons: Reasons,
+    /// Which strategies run it.
+    pub(crate) runs: fn(Strategy) -> bool,
+}
+
+impl StepRecord {
+    pub(crate) fn op(&self) -> Option<Op> {
+        match self.rows {
+            Rows::Lowered(op) => Some(op),
+            Rows::Fixed { .. } => None,
+        }
+    }
+}
