@@ -1,8 +1,9 @@
-//! The house: reads the source and fails where it breaks its own rules.
+//! Rules of the source tree: this test reads the source and fails where it
+//! breaks one.
 //!
-//! Which room may look into which, where std has a name, captions, sizes,
-//! safety comments, and that every step of the child has all that belongs to
-//! a step.
+//! Which directory may import from which, circles of imports, where std is
+//! used, captions, sizes, safety comments, and that every step has a plan and
+//! tests.
 
 #[path = "house/imports.rs"]
 mod imports;
@@ -18,9 +19,9 @@ use source::{files, root};
 
 use imports::{circles, imports, paths};
 
-/// Who may look into whom. A room looks into itself freely. `model` is the
-/// walker's model, compiled for tests only.
-const STAIRS: &[(&str, &[&str])] = &[
+/// The directories, and the files at the top, that each may import from, beside
+/// itself. `model` is the walker's model, compiled for tests only.
+const ALLOWED_IMPORTS: &[(&str, &[&str])] = &[
     ("lib", &["call", "child", "launch", "model", "parent", "sys"]),
     ("sys", &[]),
     ("call", &["sys"]),
@@ -63,12 +64,12 @@ const STAIRS: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// A file has at most this many lines; tables and golden files aside.
-const LONGEST: usize = 450;
+/// The most lines that a file may have.
+const MAX_LINES: usize = 450;
 
 struct Source {
     path: PathBuf,
-    /// The file as it is.
+    /// The whole file.
     text: String,
     /// Without comments, strings and test modules.
     code: String,
@@ -79,14 +80,14 @@ fn sources(dir: &str) -> Vec<Source> {
     paths.retain(|path| path.extension().is_some_and(|end| end == "rs"));
     let read = |path: PathBuf| {
         let text = fs::read_to_string(&path).unwrap();
-        let code = stripped(&text);
+        let code = code_of(&text);
         Source { path, text, code }
     };
     paths.into_iter().map(read).collect()
 }
 
-/// The code alone: no comments, no string contents, no `#[cfg(test)] mod`.
-fn stripped(text: &str) -> String {
+/// Removes comments, the contents of strings, and `#[cfg(test)] mod tests`.
+fn code_of(text: &str) -> String {
     let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
     let mut code = String::new();
     for line in text.lines() {
@@ -106,8 +107,9 @@ fn stripped(text: &str) -> String {
     code
 }
 
-/// The room of a path of modules, such as `parent::plan::words`.
-fn room(modules: &[&str]) -> String {
+/// Returns the directory of a module path: `parent::plan::strings` is in
+/// `parent/plan`.
+fn directory(modules: &[&str]) -> String {
     match modules {
         ["parent", "std", ..] | ["parent", "alloc", ..] => "std".into(),
         ["parent", next, ..] => format!("parent/{next}"),
@@ -116,7 +118,8 @@ fn room(modules: &[&str]) -> String {
     }
 }
 
-/// The modules of a file: `src/parent/plan/mod.rs` is `parent::plan`.
+/// Returns the module path of a file: that of `src/parent/plan/mod.rs` is
+/// `parent::plan`.
 fn modules(path: &Path) -> Vec<String> {
     let path = path.strip_prefix(root().join("src")).unwrap();
     let path = path.with_extension("");
@@ -124,18 +127,18 @@ fn modules(path: &Path) -> Vec<String> {
     names.filter(|name| name != "mod" && name != "lib").collect()
 }
 
-/// The arrows of one file that the stairs do not have.
-fn wrong_arrows(own: &[String], code: &str) -> BTreeSet<String> {
+/// Returns the imports of one file that are not allowed.
+fn forbidden_imports(own: &[String], code: &str) -> BTreeSet<String> {
     let words: Vec<&str> = own.iter().map(String::as_str).collect();
-    let from = room(&words);
-    let allowed = STAIRS.iter().find(|(name, _)| *name == from);
+    let from = directory(&words);
+    let allowed = ALLOWED_IMPORTS.iter().find(|(name, _)| *name == from);
     let Some((_, allowed)) = allowed else {
-        return BTreeSet::from([format!("{from} is no room of the house")]);
+        return BTreeSet::from([format!("{from} is not in ALLOWED_IMPORTS")]);
     };
     let mut wrong = BTreeSet::new();
     for path in paths(code, own) {
         let words: Vec<&str> = path.iter().map(String::as_str).collect();
-        let to = room(&words);
+        let to = directory(&words);
         let item = to.chars().any(char::is_uppercase);
         let inside = to == from || (to == "std" && from.starts_with("parent"));
         if !inside && !item && !allowed.contains(&to.as_str()) {
@@ -146,15 +149,15 @@ fn wrong_arrows(own: &[String], code: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn the_stairs_are_walked_down_only() {
+fn directories_import_only_what_is_allowed() {
     for source in sources("src") {
-        let wrong = wrong_arrows(&modules(&source.path), &source.code);
+        let wrong = forbidden_imports(&modules(&source.path), &source.code);
         assert!(wrong.is_empty(), "{}: {wrong:?}", source.path.display());
     }
 }
 
 #[test]
-fn a_wrong_arrow_is_found() {
+fn a_forbidden_import_is_found() {
     let own = |path: &str| -> Vec<String> {
         path.split("::").map(Into::into).collect()
     };
@@ -167,20 +170,20 @@ fn a_wrong_arrow_is_found() {
         ("parent::plan::lower", "use super::strings::StringTable;", 0),
         ("parent::handle", "use super::spawn::verbs::X;", 1),
         ("launch::copied", "use crate::parent::std::vec::Vec;", 1),
-        ("attic", "", 1),
+        ("unknown", "", 1),
     ];
     for (path, code, wrong) in cases {
-        let found = wrong_arrows(&own(path), code);
+        let found = forbidden_imports(&own(path), code);
         assert_eq!(found.len(), wrong, "{path}: {code} {found:?}");
     }
 }
 
-/// Rooms that have a circle of imports still, all of whose files are inside.
-/// One that has none any more must leave this list.
+/// Directories that still have a circle of imports, with all its files in the
+/// directory. One that no longer has any must be removed from this list.
 const OPEN_CIRCLES: &[&str] = &["parent::spawn"];
 
-fn inside(file: &str, room: &str) -> bool {
-    file.strip_prefix(room)
+fn is_inside(file: &str, module: &str) -> bool {
+    file.strip_prefix(module)
         .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
 }
 
@@ -193,14 +196,15 @@ fn no_files_import_from_each_other_in_a_circle() {
         .collect();
     let found = circles(&imports(&files));
     let new = |circle: &&Vec<String>| {
-        let room = |room: &&&str| circle.iter().all(|file| inside(file, room));
-        !OPEN_CIRCLES.iter().any(|open| room(&open))
+        let known =
+            |module: &&str| circle.iter().all(|f| is_inside(f, module));
+        !OPEN_CIRCLES.iter().any(known)
     };
     let new: Vec<_> = found.iter().filter(new).collect();
     assert!(new.is_empty(), "circles of imports: {new:#?}");
-    for room in OPEN_CIRCLES {
-        let still = found.iter().flatten().any(|file| inside(file, room));
-        assert!(still, "{room} has no circle: take it off OPEN_CIRCLES");
+    for module in OPEN_CIRCLES {
+        let still = found.iter().flatten().any(|f| is_inside(f, module));
+        assert!(still, "remove {module} from OPEN_CIRCLES: it has none");
     }
 }
 
@@ -241,7 +245,7 @@ fn a_circle_of_imports_is_found() {
 }
 
 #[test]
-fn std_has_a_name_in_parent_only() {
+fn std_is_used_in_parent_only() {
     for source in sources("src") {
         let words = modules(&source.path);
         let first = words.first().map(String::as_str);
@@ -283,17 +287,17 @@ fn every_file_opens_with_a_caption_of_its_own() {
 }
 
 #[test]
-fn no_file_is_too_long_to_be_one_idea() {
+fn no_file_has_more_than_450_lines() {
     for source in ["src", "tests", "examples"].into_iter().flat_map(sources) {
         let lines = source.text.lines().count();
         let path = source.path.display();
-        assert!(lines <= LONGEST, "{path} has {lines} lines");
+        assert!(lines <= MAX_LINES, "{path} has {lines} lines");
     }
 }
 
 #[test]
-fn unsafe_stands_in_rooms_that_say_why() {
-    let rooms = [
+fn unsafe_code_is_in_listed_files_with_specific_reasons() {
+    let listed = [
         "child",
         "child::closefrom_fallback",
         "child::claims",
@@ -325,7 +329,7 @@ fn unsafe_stands_in_rooms_that_say_why() {
     for source in sources("src") {
         let name = modules(&source.path).join("::");
         let uses = source.code.contains("unsafe ");
-        assert_eq!(uses, rooms.contains(&name.as_str()), "{name}");
+        assert_eq!(uses, listed.contains(&name.as_str()), "{name}");
         let lines: Vec<&str> = source.text.lines().map(str::trim).collect();
         for (n, line) in lines.iter().enumerate() {
             let Some(reason) = line.strip_prefix("// SAFETY: ") else {
@@ -389,19 +393,19 @@ fn every_step_has_a_setter_a_golden_plan_a_live_test_and_a_refusal() {
 }
 
 #[test]
-fn every_gotcha_names_its_choice_its_price_and_a_test_that_exists() {
+fn every_gotcha_has_all_its_parts_and_a_test_that_exists() {
     let text = fs::read_to_string(root().join("docs/gotchas.md")).unwrap();
     let tests = all_text("tests") + &all_text("src");
-    let mut traps = 0;
-    for trap in text.split("\n## ").skip(1) {
-        let title = trap.lines().next().unwrap();
-        for part in ["What:", "Why", "Choice:", "Price:", "Test: "] {
-            assert!(trap.contains(part), "{title}: no {part}");
+    let mut gotchas = 0;
+    for gotcha in text.split("\n## ").skip(1) {
+        let title = gotcha.lines().next().unwrap();
+        for part in ["What:", "Why", "Choice:", "Cost:", "Test: "] {
+            assert!(gotcha.contains(part), "{title}: no {part}");
         }
         let named =
-            trap.lines().filter_map(|line| line.strip_prefix("Test: "));
+            gotcha.lines().filter_map(|line| line.strip_prefix("Test: "));
         let named = named.max().unwrap();
-        traps += 1;
+        gotchas += 1;
         if named.starts_with("none yet; ") {
             continue;
         }
@@ -410,5 +414,5 @@ fn every_gotcha_names_its_choice_its_price_and_a_test_that_exists() {
             || tests.contains(&format!("    #[test]\n    fn {name}() "));
         assert!(test, "{title}: no test {name}");
     }
-    assert!(traps >= 62, "{traps}");
+    assert!(gotchas >= 62, "{gotchas}");
 }

@@ -1,13 +1,13 @@
-//! Imports: which file of a crate names which other, and in what circles.
+//! Imports between the files of a crate, and their circles.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Which file imports from which others.
 pub(super) type Imports = BTreeMap<String, BTreeSet<String>>;
 
-/// The imports of every file. A path counts as one from the longest file name
-/// in it; a name that a `mod.rs` re-exports, as one from the file that defines
-/// it. Declaring a child or re-exporting from it is not an import: `mod.rs` is
+/// Returns the imports of every file. A path counts as an import from the
+/// longest file name in it; a name that a `mod.rs` re-exports, as one from the
+/// file that defines it. Declaring a child or re-exporting from it is not an import: `mod.rs` is
 /// then its children's table of contents. But where the code of a `mod.rs` uses
 /// a child that imports from the `mod.rs`, neither can be understood without
 /// the other, and that is a circle like any.
@@ -49,7 +49,7 @@ pub(super) fn imports(files: &[(Vec<String>, &str)]) -> Imports {
     all
 }
 
-/// The `pub use` items of a file, and the rest of its code.
+/// Splits the `pub use` items of a file from the rest of its code.
 fn split_reexports(code: &str) -> (String, String) {
     let (mut reexports, mut rest) = (String::new(), String::new());
     for item in code.split_inclusive(';') {
@@ -66,7 +66,7 @@ fn split_reexports(code: &str) -> (String, String) {
     (reexports, rest)
 }
 
-/// `paths`, and those of a `mod.rs` that begin with one of its children.
+/// Returns `paths`, and those of a `mod.rs` that begin with a child of it.
 fn all_paths(
     code: &str,
     own: &[String],
@@ -88,7 +88,8 @@ fn all_paths(
     found
 }
 
-/// The files that reach each other by their imports, a list a circle.
+/// Returns the circles: the files that import from each other, through others
+/// too.
 pub(super) fn circles(imports: &Imports) -> BTreeSet<Vec<String>> {
     let reached = |from: &String| {
         let (mut seen, mut next) = (BTreeSet::new(), vec![from]);
@@ -109,8 +110,8 @@ pub(super) fn circles(imports: &Imports) -> BTreeSet<Vec<String>> {
     all.filter(|circle| !circle.is_empty()).collect()
 }
 
-/// Every path in the code that begins with `crate` or `super`, from the root
-/// of the crate, with `{a, b}` multiplied out.
+/// Returns every path in the code that begins with `crate` or `super`, from the
+/// root of the crate, with `{a, b}` expanded.
 pub(super) fn paths(code: &str, own: &[String]) -> Vec<Vec<String>> {
     let code: String = code.split_whitespace().collect::<Vec<_>>().join(" ");
     let mut found = Vec::new();
@@ -137,7 +138,7 @@ pub(super) fn paths(code: &str, own: &[String]) -> Vec<Vec<String>> {
     found
 }
 
-/// `a::{b, c::d}` as its paths.
+/// Returns the paths of `a::{b, c::d}`.
 fn expand(text: &str) -> Vec<Vec<String>> {
     let end = text.find(|c: char| !(c.is_alphanumeric() || c == '_'));
     let (word, rest) = text.split_at(end.unwrap_or(text.len()));
