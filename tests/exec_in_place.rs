@@ -1,4 +1,4 @@
-//! Exec in place that fails: what is this process's own is as it was.
+//! Exec in place that fails: the state of this process is restored.
 #![allow(unsafe_code, reason = "the tests make calls that std does not offer")]
 
 mod util;
@@ -12,8 +12,8 @@ use std::thread;
 use offshoot::{Command, Engine, Memory, Stdio, Step, reserve_fds};
 use util::{alone, is_root, limit, scratch};
 
-/// Every descriptor of this thread: its number, whether exec closes it, how
-/// it was opened, how far it was read, and the file. Opens nothing.
+/// Every descriptor of this thread: its number, close-on-exec, file status
+/// flags, offset, and the file. Opens nothing.
 fn all() -> Vec<(RawFd, [i64; 3], [u64; 2])> {
     let one = |n| {
         // SAFETY: asks about a descriptor and writes no memory.
@@ -32,7 +32,7 @@ fn all() -> Vec<(RawFd, [i64; 3], [u64; 2])> {
     (0..300).filter_map(one).collect()
 }
 
-/// A file of its own at a number, read up to another place than others.
+/// Opens a file at a number, with an offset that differs from all others.
 fn at(dir: &std::path::Path, n: RawFd, cloexec: bool) -> OwnedFd {
     let path = dir.join(n.to_string());
     fs::write(&path, "0123456789".repeat(10)).unwrap();
@@ -40,13 +40,13 @@ fn at(dir: &std::path::Path, n: RawFd, cloexec: bool) -> OwnedFd {
     let mut file = options.read(true).write(true).open(path).unwrap();
     file.seek(std::io::SeekFrom::Start(n.unsigned_abs().into())).unwrap();
     let flags = if cloexec { libc::O_CLOEXEC } else { 0 };
-    // SAFETY: the number is nobody's in this test.
+    // SAFETY: the number is free in this test.
     assert_eq!(unsafe { libc::dup3(file.as_raw_fd(), n, flags) }, n);
     // SAFETY: the descriptor is new and has no other owner.
     unsafe { OwnedFd::from_raw_fd(n) }
 }
 
-/// Fails at its last step, after all that it does to this process.
+/// A command whose exec fails, after all steps have changed this process.
 fn no_such() -> Command {
     Command::new("/no/such/program")
 }
@@ -72,13 +72,13 @@ fn a_failed_exec_restores_every_descriptor() {
     let null = || File::open("/dev/null").unwrap();
     let mut open: Vec<OwnedFd> =
         (40..48).map(|n| at(&dir, n, n % 2 == 0)).collect();
-    // Over what is open, with the flag and without, and over nothing.
+    // Over an open descriptor, with close-on-exec and without, and over none.
     for n in [40, 41, 48, 60] {
         changes_nothing(no_such().fd(n, null()));
     }
     changes_nothing(&mut no_such());
     changes_nothing(no_such().inherit_unlisted_fds(true).fd(41, null()));
-    // In a circle, in a chain, and where they are.
+    // In a cycle, in a chain, and inherited at their own numbers.
     let (a, b) = (at(&dir, 50, true), at(&dir, 51, false));
     changes_nothing(no_such().fd(51, a).fd(50, b));
     let (a, b) = (at(&dir, 50, true), at(&dir, 51, false));
@@ -86,7 +86,7 @@ fn a_failed_exec_restores_every_descriptor() {
     changes_nothing(no_such().inherit_fd(at(&dir, 53, true)));
     changes_nothing(no_such().inherit_fd(at(&dir, 53, false)));
     changes_nothing(no_such().listen_fds([null(), null(), null()]));
-    // The first three.
+    // Standard descriptors.
     let mut command = no_such();
     command.stdin(Stdio::null()).stdout(Stdio::closed());
     changes_nothing(command.stderr(Stdio::same_as(0)));
@@ -97,19 +97,19 @@ fn a_failed_exec_restores_every_descriptor() {
     let mut command = no_such();
     command.stdin(Stdio::closed()).stdout(Stdio::piped());
     changes_nothing(command.stderr(Stdio::closed()));
-    // SAFETY: asks whether 0 is closed from here on, and nobody uses it.
+    // SAFETY: closes 0, which this test does not use from here on.
     unsafe { libc::close(0) };
     changes_nothing(no_such().stdin(Stdio::null()));
     changes_nothing(no_such().stdin(Stdio::closed()));
     changes_nothing(no_such().stdin(null()).stderr(Stdio::same_as(0)));
-    // What is read from them is what was read before.
+    // The offset of the file is unchanged.
     let mut file = File::from(open.remove(4));
     let mut rest = String::new();
     file.read_to_string(&mut rest).unwrap();
     assert!(rest.starts_with("456789"), "{rest}");
 }
 
-/// Each step that can stop it.
+/// With each step that can fail.
 #[test]
 fn a_failed_exec_restores_descriptors_at_every_step() {
     let name = "a_failed_exec_restores_descriptors_at_every_step";
@@ -175,7 +175,7 @@ fn exec_changes_nothing_without_a_free_descriptor_for_a_backup() {
     changes_nothing(&mut command);
 }
 
-/// A hook in the place of another thread.
+/// A hook changes the descriptor, as another thread could.
 #[test]
 fn a_failed_exec_leaves_descriptors_changed_meanwhile_alone() {
     let name = "a_failed_exec_leaves_descriptors_changed_meanwhile_alone";
@@ -210,7 +210,7 @@ fn a_failed_exec_leaves_descriptors_changed_meanwhile_alone() {
     }
 }
 
-/// The number of whatever a prepared command and the reserve hold.
+/// Targets are the descriptors of a prepared command and the reserve.
 #[test]
 fn prepared_and_reserved_descriptors_survive_a_failed_exec() {
     let name = "prepared_and_reserved_descriptors_survive_a_failed_exec";
@@ -254,7 +254,7 @@ fn prepared_and_reserved_descriptors_survive_a_failed_exec() {
     }
 }
 
-/// The ids of each thread.
+/// The ids of each thread of this process.
 fn ids() -> Vec<String> {
     let mut all = Vec::new();
     for task in fs::read_dir("/proc/self/task").unwrap() {
@@ -279,11 +279,11 @@ fn a_failed_exec_leaves_all_threads_with_the_same_ids() {
     if !util::inside(name, &[]) {
         return;
     }
-    // (The test's own thread and the harness are two already.)
+    // (The test's own thread and the harness are two threads already.)
     let (send, stop) = channel::<()>();
     let other = thread::spawn(move || {
         let _ = stop.recv();
-        // SAFETY: of no effect, but libc looks at every thread.
+        // SAFETY: changes nothing, but libc asserts that all threads agree.
         unsafe { libc::setuid(65534) }
     });
     let groups = no_such().groups([7, 8]).exec();
@@ -298,14 +298,14 @@ fn a_failed_exec_leaves_all_threads_with_the_same_ids() {
     let want = "Uid:\t65534\t65534\t65534\t65534 \
                 Gid:\t65533\t65533\t65533\t65533 Groups:";
     assert!(all.iter().all(|one| one == want), "{all:?}");
-    // A refusal is told as before.
+    // A refusal is reported as in a child.
     let error = no_such().uid(0).exec();
     util::clean::is(&error, Step::Setgroups, Some("[]"), libc::EPERM);
     send.send(()).unwrap();
     assert_eq!(other.join().unwrap(), 0);
 }
 
-/// Its mask, and what becomes of SIGPIPE.
+/// The signal mask, and the disposition of SIGPIPE.
 #[test]
 fn a_failed_exec_restores_signals() {
     let name = "a_failed_exec_restores_signals";
@@ -315,7 +315,7 @@ fn a_failed_exec_restores_signals() {
     }
     let signals = || {
         let status = fs::read_to_string("/proc/thread-self/status").unwrap();
-        // What is queued counts for all processes of the user.
+        // SigQ counts for all processes of the user.
         let own =
             |line: &&str| line.starts_with("Sig") && !line.starts_with("SigQ");
         let all = status.lines().filter(own);
@@ -334,7 +334,7 @@ fn a_failed_exec_restores_signals() {
     assert_eq!(before, signals());
 }
 
-/// A thread with a table of its own runs what stands in that.
+/// A thread with its own fd table executes the file from that table.
 #[test]
 fn exec_uses_the_fd_table_of_its_thread() {
     let name = "exec_uses_the_fd_table_of_its_thread";
@@ -344,14 +344,14 @@ fn exec_uses_the_fd_table_of_its_thread() {
     }
     const NUMBER: RawFd = 70;
     let here = File::open("/bin/false").unwrap();
-    // SAFETY: the number is nobody's.
+    // SAFETY: the number is free.
     unsafe { libc::dup3(here.as_raw_fd(), NUMBER, libc::O_CLOEXEC) };
     let action = util::filter::Action::Errno(1);
     util::filter::with(libc::SYS_execveat, action, || {
-        // SAFETY: this thread's table alone.
+        // SAFETY: changes this thread's fd table only.
         assert_eq!(unsafe { libc::unshare(libc::CLONE_FILES) }, 0);
         let own = File::open("/bin/sh").unwrap();
-        // SAFETY: the copy of the number is this thread's own.
+        // SAFETY: this thread's table only has the number.
         unsafe { libc::dup3(own.as_raw_fd(), NUMBER, libc::O_CLOEXEC) };
         // SAFETY: the descriptor is new and has no other owner.
         let own = unsafe { OwnedFd::from_raw_fd(NUMBER) };
@@ -361,7 +361,7 @@ fn exec_uses_the_fd_table_of_its_thread() {
     });
 }
 
-/// Where descriptors are listed, the list is that thread's too.
+/// Without close_range, the list of descriptors is that thread's too.
 #[test]
 fn exec_closes_unlisted_descriptors_of_its_threads_fd_table() {
     let name = "exec_closes_unlisted_descriptors_of_its_threads_fd_table";
@@ -372,9 +372,9 @@ fn exec_closes_unlisted_descriptors_of_its_threads_fd_table() {
     const NUMBER: RawFd = 70;
     let action = util::filter::Action::Errno(38);
     util::filter::with(libc::SYS_close_range, action, || {
-        // SAFETY: this thread's table alone.
+        // SAFETY: changes this thread's fd table only.
         assert_eq!(unsafe { libc::unshare(libc::CLONE_FILES) }, 0);
-        // SAFETY: the number is nobody's, and stays open over exec.
+        // SAFETY: the number is free, and stays open over exec.
         assert_eq!(unsafe { libc::dup2(0, NUMBER) }, NUMBER);
         let before = all();
         assert_eq!(no_such().exec().step(), Step::Exec);

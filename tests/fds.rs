@@ -1,6 +1,6 @@
-//! Descriptors by number: any mapping, each engine, against what the
-//! numbers meant before; and what cannot be, refused by name.
-#![allow(unsafe_code, reason = "the tests give and close numbers")]
+//! Descriptors by number: any map of sources to targets in each engine, and
+//! invalid numbers, refused by name.
+#![allow(unsafe_code, reason = "the tests open and close by number")]
 
 mod util;
 
@@ -15,7 +15,7 @@ use util::clean::{clean, is};
 use util::reporter::{ASK, Report};
 use util::{alone, each_engine, limit, reporter_with, scratch};
 
-/// A file of this name, at this number or the first that is free above it.
+/// A file of this name, at the lowest free descriptor from `least` up.
 fn file_at(dir: &Path, name: &str, least: RawFd) -> OwnedFd {
     let file = File::create(dir.join(name)).unwrap();
     // SAFETY: duplicates an open descriptor.
@@ -26,7 +26,7 @@ fn file_at(dir: &Path, name: &str, least: RawFd) -> OwnedFd {
     unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
-/// The files that a child has from 3 up, by number, by name.
+/// The child's files from 3 up: number and name.
 fn seen(report: &Report) -> BTreeMap<u32, String> {
     let one = |line: &str| {
         let (number, path) = line.split_once(' ').unwrap();
@@ -65,7 +65,7 @@ fn descriptors_can_trade_places_and_rotate() {
         want.map(|(n, name)| (n, name.to_string())).collect()
     };
     each_engine(|engine| {
-        // Below 3 a target is the number of that source.
+        // A target below 3 means the number of that source.
         for targets in [[1, 0, 2], [1, 2, 0], [2, 0, 1], [0, 1, 2]] {
             let mut command = reporter_with(engine);
             let want: BTreeMap<_, _> = three(&mut command, targets);
@@ -97,12 +97,12 @@ fn one_descriptor_can_have_many_targets_and_keep_its_number() {
     });
 }
 
-/// One map of the numbers 0 to 5, as `raw_fd` is told; `None` is silence.
+/// The source of each target 0 to 5 for `raw_fd`; `None` is no call.
 type Map = [Option<RawFd>; 6];
 
-/// A map and a set of closed numbers for real, in this process whose 0 to 5
-/// are files of those names. `Err` names what is wrong.
-fn map_for_real(
+/// Spawns with a map and a set of closed descriptors, in this process whose 0
+/// to 5 are files of those names. `Err` is a difference from the map.
+fn check_map(
     path: &Path,
     map: Map,
     closed: u32,
@@ -118,7 +118,7 @@ fn map_for_real(
     let mut refused = false;
     for (to, from) in (0..).zip(map) {
         let Some(from) = from else { continue };
-        // SAFETY: the numbers stay as they are until the child has them.
+        // SAFETY: the descriptors stay open until the child has them.
         unsafe { command.raw_fd(to, from) };
         refused |= is_closed(from);
         want.insert(to, from);
@@ -148,8 +148,8 @@ fn map_for_real(
     if found == want { Ok(()) } else { Err(format!("{found:?}, {want:?}")) }
 }
 
-/// The planner is checked against a model exhaustively (`plan/fds`); this is
-/// a sample of the same maps on a real kernel.
+/// The planner is checked against a model exhaustively (`plan/fds`); this
+/// runs a sample of the same maps.
 #[test]
 fn a_sample_of_fd_maps_is_right_on_a_real_kernel() {
     let name = "a_sample_of_fd_maps_is_right_on_a_real_kernel";
@@ -181,14 +181,14 @@ fn a_sample_of_fd_maps_is_right_on_a_real_kernel() {
             let closed = next(64) & next(64) & next(64);
             let closed = u32::try_from(closed).unwrap();
             for (n, file) in (0..).zip(&files) {
-                // SAFETY: the numbers 0 to 5 are this test's own.
+                // SAFETY: 0 to 5 belong to this test.
                 unsafe { libc::dup2(file.as_raw_fd(), n) };
                 if closed & (1 << n) != 0 {
                     // SAFETY: as above.
                     unsafe { libc::close(n) };
                 }
             }
-            let done = map_for_real(&path, map, closed, engine);
+            let done = check_map(&path, map, closed, engine);
             if let Err(why) = done {
                 wrong.push(format!("{engine} {map:?} {closed:06b}: {why}"));
             }
@@ -205,11 +205,11 @@ fn a_sample_of_fd_maps_is_right_on_a_real_kernel() {
 fn a_closed_source_is_refused_and_the_pair_is_named() {
     each_engine(|engine| {
         let mut command = reporter_with(engine);
-        // SAFETY: the number is closed, and stays so.
+        // SAFETY: the number is closed and stays closed.
         unsafe { command.raw_fd(7, 4711) };
         let error = clean(|| command.spawn().map(drop));
         is(&error, Step::Fd, Some("4711 -> 7"), libc::EBADF);
-        // The copy that a circle needs does not take its place unseen.
+        // The temporary copy for a cycle must not take the closed number.
         // SAFETY: finds the lowest free number.
         let free = unsafe { libc::dup(1) };
         // SAFETY: closes the new descriptor.
@@ -257,7 +257,7 @@ fn invalid_fd_numbers_are_refused_and_the_option_is_named() {
     refuse(&mut command, Step::CurrentDir, "/", "current_dir_fd gives");
 }
 
-/// As the jobserver crate's `configure` and `configure_make` ask for it.
+/// As the jobserver crate's `configure` and `configure_make` set it.
 #[test]
 fn the_same_pair_twice_is_one_option() {
     let dir = scratch("pairs");
@@ -267,7 +267,7 @@ fn the_same_pair_twice_is_one_option() {
         let mut command = reporter_with(engine);
         let map = [(number, number), (45, number), (0, number)];
         util::raw_fds(&mut command, &[map, map, map].concat());
-        // SAFETY: it stays open; the same pair as an inherited one.
+        // SAFETY: it stays open; the same pair as the inherited one.
         unsafe { command.raw_fd(number, number) };
         let plan = command.plan().unwrap().to_string();
         assert_eq!(plan.matches("-> 45").count(), 1, "{plan}");
@@ -278,7 +278,7 @@ fn the_same_pair_twice_is_one_option() {
         let report = report(&mut command).unwrap();
         assert_eq!(seen(&report), want, "{engine}");
     });
-    // Another source is another option, whatever file it leads to.
+    // Another source is another option, even of the same file.
     let other = low.try_clone().unwrap().as_raw_fd();
     let mut command = Command::new("/bin/true");
     util::raw_fds(&mut command, &[(45, number), (45, other)]);
@@ -306,20 +306,20 @@ fn a_target_above_rlimit_nofile_is_refused_by_name() {
         assert_eq!(error.step(), Step::Fd, "{error}");
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
         assert!(error.to_string().contains("RLIMIT_NOFILE"), "{error}");
-        // What is open above the limit can still be read from.
+        // A descriptor that is open above the limit can still be a source.
         let mut command = reporter_with(engine);
         let own = above.as_raw_fd();
         let map = [(199, own), (150, own), (own, own)];
         util::raw_fds(&mut command, &map);
-        let made = report(&mut command);
-        // The pipe engine's own pipe has to be above all others.
+        let result = report(&mut command);
+        // The pipe engine's own pipe must be above all targets.
         if engine == Engine::Pipe {
-            let error = made.unwrap_err();
+            let error = result.unwrap_err();
             assert_eq!(error.raw_os_error(), Some(libc::EMFILE), "{error}");
             return;
         }
         let want = named(&[(150, "above"), (199, "above"), (250, "above")]);
-        assert_eq!(seen(&made.unwrap()), want, "{engine}");
+        assert_eq!(seen(&result.unwrap()), want, "{engine}");
     });
 }
 
@@ -359,13 +359,12 @@ fn the_child_starts_in_the_directory_that_was_opened() {
         let (old, new) = (dir.join("old"), dir.join("new"));
         fs::create_dir(&old).unwrap();
         let opened = File::open(&old).unwrap();
-        // SAFETY: clears a flag of this test's own descriptor, which is then
-        // one that exec keeps.
+        // SAFETY: clears close-on-exec of this test's own descriptor.
         unsafe { libc::fcntl(opened.as_raw_fd(), libc::F_SETFD, 0) };
         fs::rename(&old, &new).unwrap();
         fs::create_dir(&old).unwrap();
         let mut command = reporter_with(engine);
-        // Its number is a target too: a copy must serve.
+        // Its number is a target too, so the spawn has to use a copy.
         let taken = opened.as_raw_fd();
         command.fd(taken, File::open("/dev/null").unwrap());
         let report = report(command.current_dir_fd(opened)).unwrap();
@@ -387,7 +386,7 @@ fn a_directory_descriptor_that_is_none_is_named() {
     });
 }
 
-/// make's pipe, as MAKEFLAGS names it: two numbers and nothing more.
+/// make's pipe, as MAKEFLAGS names it: by two numbers.
 #[test]
 fn a_jobservers_pipe_is_inherited_by_its_numbers() {
     each_engine(|engine| {

@@ -1,5 +1,5 @@
-//! The gate: what this process does with a child before the program runs.
-#![allow(unsafe_code, reason = "the tests make processes and end them")]
+//! Gate: functions of the parent that run before the child's exec.
+#![allow(unsafe_code, reason = "the tests create and kill processes")]
 
 mod util;
 
@@ -21,7 +21,7 @@ use util::{
     PRIVATE, alone, each_of, inside, is_root, program, reporter_with, scratch,
 };
 
-/// How often something was called.
+/// A call counter.
 #[derive(Clone, Default)]
 struct Calls(Arc<AtomicUsize>);
 
@@ -42,8 +42,8 @@ fn status(pid: u32, key: &str) -> String {
     line.unwrap().trim_start_matches(':').trim().to_string()
 }
 
-/// In the order they were added; the child is there, with all else done, and
-/// is not the program; the descriptor means it.
+/// The functions run in the order they were added, while the child has done
+/// all other steps and has not called exec; the pidfd is the child's.
 #[test]
 fn the_parent_does_its_part_before_the_program_runs() {
     each_of(&PRIVATE, |engine| {
@@ -117,7 +117,7 @@ fn a_panic_in_before_exec_unwinds_and_leaves_no_child() {
             let spawn = AssertUnwindSafe(|| command.spawn().map(drop));
             let panic = catch_unwind(spawn).expect_err("it panics");
             assert_eq!(panic.downcast_ref(), Some(&7u8));
-            // It is not an error; this one is.
+            // `clean` needs an error; this is one.
             Command::new("/nope").engine(engine).spawn().map(drop)
         });
         assert_eq!(error.step(), Step::Exec);
@@ -130,7 +130,7 @@ fn a_child_killed_at_the_gate_is_an_error() {
         let mut command = Command::new("/bin/true");
         command.engine(engine).before_exec(|pid, _| {
             let pid = i32::try_from(pid).ok().filter(|pid| *pid > 1).unwrap();
-            // SAFETY: ends the child of this spawn, which waits.
+            // SAFETY: kills the child of this spawn, which waits.
             assert_eq!(unsafe { libc::kill(pid, libc::SIGKILL) }, 0);
             Ok(())
         });
@@ -157,7 +157,7 @@ fn a_child_that_fails_before_the_gate_is_not_waited_for() {
     });
 }
 
-/// A child for each try: the second finds the program closed.
+/// Each retry has a new child; the second can execute the program.
 #[test]
 fn a_retried_spawn_calls_before_exec_for_each_child() {
     let dir = scratch("gate-busy");
@@ -210,7 +210,7 @@ fn many_threads_share_one_prepared_before_exec() {
     });
 }
 
-/// Whether a process is gone, or nobody has waited for it.
+/// Whether a process has ended, reaped or not.
 fn is_over(pid: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
     let state = |stat: &String| {
@@ -221,7 +221,7 @@ fn is_over(pid: u32) -> bool {
         .map_or(true, |stat| matches!(state(stat), None | Some('Z' | 'X')))
 }
 
-/// A parent that is killed while its child waits takes it along.
+/// When the parent is killed, the kernel kills the child that waits for it.
 #[test]
 fn a_child_at_the_gate_dies_with_its_parent() {
     const ENGINE: &str = "OFFSHOOT_GATE_ENGINE";
@@ -234,7 +234,7 @@ fn a_child_at_the_gate_dies_with_its_parent() {
             fs::write(env::var_os("OFFSHOOT_GATE_FILE").unwrap(), {
                 pid.to_string()
             })?;
-            // SAFETY: ends this process.
+            // SAFETY: kills this process.
             unsafe { libc::raise(libc::SIGKILL) };
             Ok(())
         });
@@ -265,13 +265,13 @@ fn read_number(file: &Path) -> u32 {
     fs::read_to_string(file).unwrap().parse().unwrap()
 }
 
-/// There `getppid` says 0, whoever made it.
+/// In a new PID namespace `getppid` returns 0 although the parent lives.
 #[test]
 fn the_init_of_a_pid_namespace_waits_at_the_gate() {
     let name = "the_init_of_a_pid_namespace_waits_at_the_gate";
     let _alone = alone();
     if !is_root() {
-        return util::skip(name, "a PID namespace takes CAP_SYS_ADMIN");
+        return util::skip(name, "a PID namespace needs CAP_SYS_ADMIN");
     }
     if !inside(name, &[]) {
         return;
@@ -298,7 +298,7 @@ type Function = fn(u32, Option<BorrowedFd<'_>>) -> io::Result<()>;
 
 #[test]
 fn before_exec_is_refused_with_shared_memory() {
-    let none: Function = |_, _| panic!("nothing is made");
+    let none: Function = |_, _| panic!("nothing is cloned");
     let refused = |change: &dyn Fn(&mut Command) -> &mut Command,
                    error: Option<Error>| {
         let mut command = Command::new("/bin/true");

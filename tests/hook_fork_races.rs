@@ -1,6 +1,6 @@
-//! Halves: a hook forks, and each half ends in every way: whatever the order
-//! of events, spawn is `Ok` and the program runs, once, or it is an error and
-//! nothing runs.
+//! Races of hooks that fork: the child and the fork each end in every way. In
+//! any order of events, spawn returns `Ok` and the program runs once, or spawn
+//! returns an error and nothing runs.
 #![allow(unsafe_code, reason = "hooks that fork")]
 
 mod util;
@@ -14,30 +14,32 @@ use std::time::{Duration, Instant};
 use offshoot::{Command, Engine, Errno, HookContext, Stdio};
 use util::{alone, each_of, fork, has_children};
 
-/// Those that have hooks in memory of their own.
+/// The engines that run hooks in private memory.
 const COPIES: [Engine; 2] = [Engine::Copied, Engine::Pipe];
 
-/// How the half that is the child ends its hook; and how the fork does.
+/// How the child, which called fork, ends its hook.
 #[derive(Clone, Copy, Debug)]
 enum Parent {
-    Leaves(i32),
-    LeavesLate(i32),
+    Exits(i32),
+    ExitsLate(i32),
     Dies,
     DiesLate,
     Stays,
     Fails,
-    GoesOn,
+    Returns,
 }
 
+/// How the fork ends its hook.
 #[derive(Clone, Copy, Debug)]
 enum Fork {
-    Comes,
-    ComesLate,
+    Returns,
+    ReturnsLate,
     Fails,
     FailsLate,
     Panics,
 }
 
+/// How the hook forks: by a raw call, by libc, or twice, as daemons do.
 #[derive(Clone, Copy, Debug)]
 enum By {
     Call,
@@ -46,19 +48,24 @@ enum By {
 }
 
 const PARENTS: [Parent; 9] = [
-    Parent::Leaves(0),
-    Parent::Leaves(3),
-    Parent::LeavesLate(0),
-    Parent::LeavesLate(3),
+    Parent::Exits(0),
+    Parent::Exits(3),
+    Parent::ExitsLate(0),
+    Parent::ExitsLate(3),
     Parent::Dies,
     Parent::DiesLate,
     Parent::Stays,
     Parent::Fails,
-    Parent::GoesOn,
+    Parent::Returns,
 ];
 
-const FORKS: [Fork; 5] =
-    [Fork::Comes, Fork::ComesLate, Fork::Fails, Fork::FailsLate, Fork::Panics];
+const FORKS: [Fork; 5] = [
+    Fork::Returns,
+    Fork::ReturnsLate,
+    Fork::Fails,
+    Fork::FailsLate,
+    Fork::Panics,
+];
 
 const BYS: [By; 3] = [By::Call, By::Libc, By::Twice];
 
@@ -72,30 +79,30 @@ fn late() {
 fn die() -> ! {
     // SAFETY: kills this process only.
     unsafe { libc::raise(libc::SIGKILL) };
-    // SAFETY: ends it, were it not dead.
+    // SAFETY: never reached; ends this process.
     unsafe { libc::_exit(9) }
 }
 
-/// Forks, and says whether this is the half that is the child.
+/// Forks; returns whether this process is the child that called fork.
 fn is_child(by: By) -> bool {
     match by {
         By::Call => fork::raw() != 0,
         // SAFETY: no other thread runs in this copy of the parent.
         By::Libc => unsafe { libc::fork() != 0 },
         By::Twice if fork::raw() != 0 => true,
-        // SAFETY: ends the half in between.
+        // SAFETY: ends the process in between.
         By::Twice if fork::raw() != 0 => unsafe { libc::_exit(0) },
         By::Twice => false,
     }
 }
 
-fn parent_half(how: Parent) -> Result<(), Errno> {
+fn end_child(how: Parent) -> Result<(), Errno> {
     match how {
-        // SAFETY: ends the parent half.
-        Parent::Leaves(code) => unsafe { libc::_exit(code) },
-        Parent::LeavesLate(code) => {
+        // SAFETY: ends the child.
+        Parent::Exits(code) => unsafe { libc::_exit(code) },
+        Parent::ExitsLate(code) => {
             late();
-            // SAFETY: ends the parent half.
+            // SAFETY: ends the child.
             unsafe { libc::_exit(code) }
         }
         Parent::Dies => die(),
@@ -108,14 +115,14 @@ fn parent_half(how: Parent) -> Result<(), Errno> {
             unsafe { libc::pause() };
         },
         Parent::Fails => FAILED,
-        Parent::GoesOn => Ok(()),
+        Parent::Returns => Ok(()),
     }
 }
 
-fn fork_half(how: Fork) -> Result<(), Errno> {
+fn end_fork(how: Fork) -> Result<(), Errno> {
     match how {
-        Fork::Comes => Ok(()),
-        Fork::ComesLate => {
+        Fork::Returns => Ok(()),
+        Fork::ReturnsLate => {
             late();
             Ok(())
         }
@@ -128,23 +135,23 @@ fn fork_half(how: Fork) -> Result<(), Errno> {
     }
 }
 
-/// What spawn says of a hook that forks is so: `Ok` and the program ran,
-/// once, or an error and it did not. Whether it is `Ok`.
-fn is_so(engine: Engine, what: &str, command: &mut Command) -> bool {
+/// Asserts that the program ran once if spawn is `Ok`, and did not run if it
+/// is an error. Returns whether spawn is `Ok`.
+fn check(engine: Engine, what: &str, command: &mut Command) -> bool {
     let (read, write) = rustix::pipe::pipe().unwrap();
     rustix::io::fcntl_setfd(&read, rustix::io::FdFlags::CLOEXEC).unwrap();
     command.args(["-c", "echo ran"]).stdout(write);
     let begun = Instant::now();
-    let made = command.spawn();
+    let spawned = command.spawn();
     assert!(begun.elapsed() < Duration::from_secs(30), "{engine} {what}");
     command.stdout(Stdio::inherit());
     let mut file = File::from(read);
     let mut text = String::new();
-    let ok = made.is_ok();
-    if let Ok(mut child) = made {
+    let ok = spawned.is_ok();
+    if let Ok(mut child) = spawned {
         let mut first = [0; 4];
         file.read_exact(&mut first).expect(what);
-        // The half that stays.
+        // The child may still be there, if the fork is the program.
         let _ = child.kill();
         child.wait().unwrap();
         text = String::from_utf8(first.to_vec()).unwrap();
@@ -156,16 +163,16 @@ fn is_so(engine: Engine, what: &str, command: &mut Command) -> bool {
     ok
 }
 
-/// Whether spawn is `Ok`, where that does not depend on who is first.
-fn sure(parent: Parent, fork: Fork) -> Option<bool> {
-    let comes = matches!(fork, Fork::Comes | Fork::ComesLate);
-    match (parent, comes) {
-        // A fork has a second then, or less than it may take.
-        (Parent::Leaves(0) | Parent::LeavesLate(0), _) => Some(comes),
-        (Parent::Stays, _) => Some(comes),
+/// Whether spawn is `Ok`, where that does not depend on the order of events.
+fn expected(parent: Parent, fork: Fork) -> Option<bool> {
+    let returns = matches!(fork, Fork::Returns | Fork::ReturnsLate);
+    match (parent, returns) {
+        // The parent waits a second for the fork; each is faster.
+        (Parent::Exits(0) | Parent::ExitsLate(0), _) => Some(returns),
+        (Parent::Stays, _) => Some(returns),
         (Parent::Fails, false) => Some(false),
-        (Parent::GoesOn, true) => Some(true),
-        (Parent::GoesOn | Parent::Fails, _) => None,
+        (Parent::Returns, true) => Some(true),
+        (Parent::Returns | Parent::Fails, _) => None,
         (_, false) => Some(false),
         (_, true) => None,
     }
@@ -187,23 +194,23 @@ fn spawn_is_ok_only_if_the_program_of_a_forking_hook_ran() {
                 let what = format!("{parent:?} {fork:?} {by:?}");
                 let mut sh = Command::new("/bin/sh");
                 sh.engine(engine);
-                // SAFETY: forks, sleeps and ends.
+                // SAFETY: forks, sleeps and exits.
                 unsafe {
                     sh.pre_exec(move |_| match is_child(by) {
-                        true => parent_half(parent),
-                        false => fork_half(fork),
+                        true => end_child(parent),
+                        false => end_fork(fork),
                     });
                 }
-                let ok = is_so(engine, &what, &mut sh);
-                if let Some(sure) = sure(parent, fork) {
-                    assert_eq!(ok, sure, "{engine} {what}");
+                let ok = check(engine, &what, &mut sh);
+                if let Some(expected) = expected(parent, fork) {
+                    assert_eq!(ok, expected, "{engine} {what}");
                 }
             }
         }
     });
 }
 
-/// As often as it takes to meet every order of events.
+/// Often enough to meet every order of events.
 #[test]
 fn hundreds_of_forking_hooks_each_run_the_program_or_fail() {
     let name = "hundreds_of_forking_hooks_each_run_the_program_or_fail";
@@ -211,28 +218,28 @@ fn hundreds_of_forking_hooks_each_run_the_program_or_fail() {
     if !util::inside(name, &[]) {
         return;
     }
-    let quick = [Parent::Dies, Parent::Fails, Parent::Leaves(3)];
+    let quick = [Parent::Dies, Parent::Fails, Parent::Exits(3)];
     each_of(&COPIES, |engine| {
         for n in 0..500usize {
             let parent =
-                [quick[n % 3], Parent::GoesOn][usize::from(n % 7 == 0)];
-            let fork = [Fork::Comes, Fork::Fails][usize::from(n % 5 == 0)];
+                [quick[n % 3], Parent::Returns][usize::from(n % 7 == 0)];
+            let fork = [Fork::Returns, Fork::Fails][usize::from(n % 5 == 0)];
             let by = BYS[n / 3 % 3];
             let mut sh = Command::new("/bin/sh");
             sh.engine(engine);
-            // SAFETY: forks and ends.
+            // SAFETY: forks and exits.
             unsafe {
                 sh.pre_exec(move |_| match is_child(by) {
-                    true => parent_half(parent),
-                    false => fork_half(fork),
+                    true => end_child(parent),
+                    false => end_fork(fork),
                 });
             }
-            is_so(engine, &format!("{parent:?} {fork:?} {by:?}"), &mut sh);
+            check(engine, &format!("{parent:?} {fork:?} {by:?}"), &mut sh);
         }
     });
 }
 
-/// The halves come apart in the first hook, and one ends in the second.
+/// The first hook forks, and both processes run the second hook.
 #[test]
 fn a_hook_may_fork_before_another_hook() {
     let name = "a_hook_may_fork_before_another_hook";
@@ -244,7 +251,7 @@ fn a_hook_may_fork_before_another_hook() {
         for (parent, fork) in
             PARENTS.iter().flat_map(|p| FORKS[..4].iter().map(|f| (*p, *f)))
         {
-            // Each half has a copy.
+            // Each process has its own copy.
             let child = Arc::new(AtomicBool::new(true));
             let seen = child.clone();
             let mut sh = Command::new("/bin/sh");
@@ -256,19 +263,19 @@ fn a_hook_may_fork_before_another_hook() {
             let second = move |_: &mut HookContext<'_>| match seen
                 .load(Ordering::Relaxed)
             {
-                true => parent_half(parent),
-                false => fork_half(fork),
+                true => end_child(parent),
+                false => end_fork(fork),
             };
             // SAFETY: forks.
             unsafe { sh.pre_exec(first) };
-            // SAFETY: sleeps and ends.
+            // SAFETY: sleeps and exits.
             unsafe { sh.pre_exec(second) };
-            is_so(engine, &format!("{parent:?} {fork:?}"), &mut sh);
+            check(engine, &format!("{parent:?} {fork:?}"), &mut sh);
         }
     });
 }
 
-/// A program that is not there is an error, whoever comes to it.
+/// A missing program is an error, whichever process calls exec.
 #[test]
 fn a_fork_that_cannot_exec_is_an_error() {
     let name = "a_fork_that_cannot_exec_is_an_error";
@@ -280,20 +287,20 @@ fn a_fork_that_cannot_exec_is_an_error() {
         for parent in PARENTS {
             let mut lost = Command::new("/no/such");
             lost.engine(engine);
-            // SAFETY: forks, sleeps and ends.
+            // SAFETY: forks, sleeps and exits.
             unsafe {
                 lost.pre_exec(move |_| match is_child(By::Libc) {
-                    true => parent_half(parent),
+                    true => end_child(parent),
                     false => Ok(()),
                 });
             }
             let what = format!("{parent:?}");
-            assert!(!is_so(engine, &what, &mut lost), "{engine} {what}");
+            assert!(!check(engine, &what, &mut lost), "{engine} {what}");
         }
     });
 }
 
-/// In the parent's memory a fork never runs the program.
+/// In shared memory a fork never runs the program.
 #[test]
 fn a_fork_in_a_shared_hook_never_runs_the_program() {
     let name = "a_fork_in_a_shared_hook_never_runs_the_program";
@@ -301,7 +308,7 @@ fn a_fork_in_a_shared_hook_never_runs_the_program() {
     if !util::inside(name, &[]) {
         return;
     }
-    // The caller sleeps as long as the half that is the child lives.
+    // The caller sleeps until the child ends, so it must end.
     for parent in PARENTS {
         if matches!(parent, Parent::Stays) {
             continue;
@@ -309,16 +316,16 @@ fn a_fork_in_a_shared_hook_never_runs_the_program() {
         for fork in &FORKS[..4] {
             let fork = *fork;
             let mut sh = Command::new("/bin/sh");
-            // SAFETY: forks by a raw call, sleeps and ends.
+            // SAFETY: forks by a raw call, sleeps and exits.
             unsafe {
                 sh.pre_exec_shared(move |_| match is_child(By::Call) {
-                    true => parent_half(parent),
-                    false => fork_half(fork),
+                    true => end_child(parent),
+                    false => end_fork(fork),
                 });
             }
             let what = format!("{parent:?} {fork:?}");
-            let ok = is_so(Engine::Suspended, &what, &mut sh);
-            assert_eq!(ok, matches!(parent, Parent::GoesOn), "{what}");
+            let ok = check(Engine::Suspended, &what, &mut sh);
+            assert_eq!(ok, matches!(parent, Parent::Returns), "{what}");
         }
     }
 }

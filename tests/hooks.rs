@@ -1,6 +1,6 @@
-//! Hooks: functions that run before exec, in both kinds of memory, and every
-//! way in which one can fail.
-#![allow(unsafe_code, reason = "hooks are what this is about")]
+//! Hooks: functions that run in the child before exec, in private and shared
+//! memory, and each way in which one can fail.
+#![allow(unsafe_code, reason = "adding a hook is unsafe")]
 
 mod util;
 
@@ -24,8 +24,8 @@ where
     F: Fn(&mut HookContext<'_>) -> Result<(), Errno> + Send + Sync + 'static,
 {
     match engine {
-        // SAFETY: the hooks here make system calls through their context,
-        // or are the very breach that a test is about.
+        // SAFETY: the hooks make system calls through their context, or break
+        // the contract on purpose.
         Engine::Suspended => unsafe { command.pre_exec_shared(hook) },
         // SAFETY: as above.
         _ => unsafe { command.pre_exec(hook) },
@@ -63,7 +63,7 @@ fn errno(number: i32) -> Errno {
     Errno::from_raw_os_error(number)
 }
 
-/// What hooks are written for most: a descriptor at a number of its own.
+/// The most frequent use of a hook: a descriptor at a chosen number.
 #[test]
 fn a_hook_can_use_the_parents_descriptors_and_pass_one_on() {
     each(|engine| {
@@ -145,17 +145,17 @@ fn hook_context_refuses_requests_with_an_address() {
     assert!(command.status().unwrap().success());
 }
 
-/// Every way to fail, and what the parent says of it.
+/// Each way to fail, and the error of spawn.
 #[test]
 fn a_hook_that_fails_is_an_error_of_its_own_step() {
     let _alone = alone();
     let raise: Hook = |_| {
-        // SAFETY: ends this child.
+        // SAFETY: kills this child.
         unsafe { libc::syscall(libc::SYS_kill, own_pid(), libc::SIGKILL) };
         Ok(())
     };
     let exit: Hook = |_| {
-        // SAFETY: ends this child, as the breach that is looked for.
+        // SAFETY: ends this child, against the contract of a hook.
         unsafe { libc::_exit(0) }
     };
     each(|engine| {
@@ -183,7 +183,7 @@ fn own_pid() -> libc::c_long {
     unsafe { libc::syscall(libc::SYS_getpid) }
 }
 
-/// Alone in a process: a panic prints, and takes locks on the way.
+/// In its own process: a panic prints, and takes locks.
 #[test]
 fn a_panic_in_a_hook_is_an_error_and_the_parent_does_not_panic() {
     let _alone = alone();
@@ -197,7 +197,7 @@ fn a_panic_in_a_hook_is_an_error_and_the_parent_does_not_panic() {
         let error = command.spawn().map(drop).unwrap_err();
         assert_eq!(error.step(), Step::PreExec, "{error}");
         assert!(error.to_string().contains("panicked"), "{error}");
-        // In shared memory the count is the parent's own.
+        // In shared memory the panic count is the parent's.
         assert!(!std::thread::panicking());
         assert!(!util::has_children());
         let caught = std::panic::catch_unwind(|| panic!("in the parent"));
@@ -227,10 +227,10 @@ fn hooks_run_in_the_memory_their_name_says() {
 #[test]
 fn a_hook_is_refused_with_the_other_kind_of_memory() {
     let mut cases = Vec::new();
-    let make = |engine, wish: fn(&mut Command) -> &mut Command| {
+    let make = |engine, set: fn(&mut Command) -> &mut Command| {
         let mut command = Command::new("/bin/true");
         add(&mut command, engine, |_| Ok(()));
-        wish(&mut command);
+        set(&mut command);
         command
     };
     let shared = Engine::Suspended;
@@ -259,8 +259,7 @@ fn a_hook_is_refused_with_the_other_kind_of_memory() {
     }
 }
 
-/// In place, too: the hook runs in this process, and sets the mask of what
-/// it becomes.
+/// The hook runs in this process, and sets the mask of the new program.
 #[test]
 fn a_hook_runs_before_an_exec_in_place() {
     let name = "a_hook_runs_before_an_exec_in_place";
@@ -292,7 +291,7 @@ fn a_hook_runs_before_an_exec_in_place() {
     assert_eq!(mask, 1 << (libc::SIGUSR2 - 1));
 }
 
-/// A hook may become a program by itself: the child runs, and is ours.
+/// A hook may call execve itself: the child runs, and is returned.
 #[test]
 fn a_hook_that_execs_itself_leaves_a_child_to_wait_for() {
     let _alone = alone();

@@ -1,5 +1,5 @@
-//! Identity: user, group and groups, never in shared memory, read back, and
-//! the parent as it was.
+//! Identity: user, group and supplementary groups are set in private memory
+//! only and read back, and the parent's state does not change.
 #![allow(unsafe_code, reason = "the tests make calls that std does not offer")]
 
 mod util;
@@ -30,7 +30,7 @@ fn may_change_ids(test: &str) -> bool {
 }
 
 /// A copy of the reporter that every user can run.
-fn everyones(engine: Engine) -> Command {
+fn reporter_for_all(engine: Engine) -> Command {
     static COPY: OnceLock<PathBuf> = OnceLock::new();
     let path = COPY.get_or_init(|| {
         let path = scratch("identity").join("reporter");
@@ -54,21 +54,21 @@ fn user_group_and_groups_are_the_childs_and_the_parent_stays_dumpable() {
     }
     each_of(&PRIVATE, |engine| {
         assert_eq!(dumpable(), 1);
-        let mut child = everyones(engine);
+        let mut child = reporter_for_all(engine);
         // The kernel keeps a group that is there twice, in ascending order.
         let seen = report(child.uid(NOBODY).gid(7).groups([9, 3, 9]));
         assert_eq!(seen.one("Uid"), "65534\t65534\t65534\t65534");
         assert_eq!(seen.one("Gid"), "7\t7\t7\t7");
         assert_eq!(seen.one("Groups"), "3 9 9");
-        let seen = report(everyones(engine).gid(8));
+        let seen = report(reporter_for_all(engine).gid(8));
         assert_eq!(seen.one("Uid"), "0\t0\t0\t0");
         assert_eq!(seen.one("Gid"), "8\t8\t8\t8");
         assert_eq!(dumpable(), 1);
     });
 }
 
-/// A root parent with groups of its own: they are gone where ids change,
-/// unless kept by name.
+/// A root parent with supplementary groups: they are dropped when ids change,
+/// unless `Groups::keep` is set.
 #[test]
 fn supplementary_groups_are_dropped_with_the_ids_unless_kept() {
     let _alone = alone();
@@ -84,23 +84,27 @@ fn supplementary_groups_are_dropped_with_the_ids_unless_kept() {
             let seen = report(command);
             seen.one("Groups").to_string()
         };
-        assert_eq!(groups(&mut everyones(engine)), "4 27 1000");
-        assert_eq!(groups(everyones(engine).uid(NOBODY)), "");
-        assert_eq!(groups(everyones(engine).gid(NOBODY)), "");
-        // The same user all the same: it may, so it does.
-        assert_eq!(groups(everyones(engine).uid(0)), "");
-        let mut kept = everyones(engine);
+        assert_eq!(groups(&mut reporter_for_all(engine)), "4 27 1000");
+        assert_eq!(groups(reporter_for_all(engine).uid(NOBODY)), "");
+        assert_eq!(groups(reporter_for_all(engine).gid(NOBODY)), "");
+        // Dropped for the same user too, as root may drop them.
+        assert_eq!(groups(reporter_for_all(engine).uid(0)), "");
+        let mut kept = reporter_for_all(engine);
         kept.uid(NOBODY).groups(Groups::keep());
         assert_eq!(groups(&mut kept), "4 27 1000");
-        assert_eq!(groups(everyones(engine).groups(Groups::clear())), "");
+        assert_eq!(
+            groups(reporter_for_all(engine).groups(Groups::clear())),
+            ""
+        );
         let many: Vec<u32> = (1000..1100).collect();
-        let seen = groups(everyones(engine).uid(1).groups(many.as_slice()));
+        let seen =
+            groups(reporter_for_all(engine).uid(1).groups(many.as_slice()));
         assert_eq!(seen.split(' ').count(), 100);
     });
 }
 
-/// Podman's keep-id: the ids of the namespace are in another order than the
-/// kernel's, which sorts groups by its own.
+/// Podman's keep-id: ids in the namespace are ordered differently from the
+/// kernel's ids, by which the kernel sorts groups.
 #[test]
 fn groups_are_compared_as_a_set_when_an_id_map_reorders_them() {
     let name = "groups_are_compared_as_a_set_when_an_id_map_reorders_them";
@@ -108,25 +112,25 @@ fn groups_are_compared_as_a_set_when_an_id_map_reorders_them() {
     if !may_change_ids(name) || !util::inside(name, &[]) {
         return;
     }
-    drop(everyones(Engine::Copied));
+    drop(reporter_for_all(Engine::Copied));
     let [(asked, ask), (allowed, allow)] = [(); 2].map(|()| pipe().unwrap());
     let pid = fork();
     if pid == 0 {
-        // SAFETY: changes the child, which has one thread.
-        let made = unsafe { libc::unshare(libc::CLONE_NEWUSER) } == 0;
+        // SAFETY: changes the child only, which has one thread.
+        let unshared = unsafe { libc::unshare(libc::CLONE_NEWUSER) } == 0;
         drop((ask, allow));
-        // Until the parent has written the maps, or has ended.
+        // Waits until the parent has written the maps, or has ended.
         let _ = (&allowed).read(&mut [0]);
         // SAFETY: as above.
         let ids = [unsafe { libc::setgid(0) }, unsafe { libc::setuid(0) }];
-        let served = || std::panic::catch_unwind(groups_of_another_order);
-        exit(match made && ids == [0; 2] {
-            true => i32::from(served().is_err()),
+        let test = || std::panic::catch_unwind(groups_of_another_order);
+        exit(match unshared && ids == [0; 2] {
+            true => i32::from(test().is_err()),
             false => 77,
         });
     }
     drop(ask);
-    // The end of the pipe says that the namespace is made, or is not to be.
+    // The end of the pipe means that the namespace exists, or failed.
     let _ = (&asked).read(&mut [0]);
     for map in ["uid_map", "gid_map"] {
         let path = format!("/proc/{pid}/{map}");
@@ -147,7 +151,7 @@ fn groups_of_another_order() {
         [&[27, 1000], &[1000, 27], &[1000], &[5, 5, 7, 1000], &many, &[]];
     for list in lists {
         each_of(&PRIVATE, |engine| {
-            let seen = report(everyones(engine).groups(list));
+            let seen = report(reporter_for_all(engine).groups(list));
             let mut seen: Vec<u32> = seen
                 .one("Groups")
                 .split_whitespace()
@@ -164,8 +168,8 @@ fn groups_of_another_order() {
     }
 }
 
-/// What an ordinary user may: stay who they are.
-fn as_a_user() {
+/// What an unprivileged user may do: set its own ids.
+fn as_user() {
     // SAFETY: returns a number and writes no memory.
     let own = unsafe { libc::getuid() };
     assert_ne!(own, 0);
@@ -198,7 +202,7 @@ fn an_ordinary_user_may_stay_and_nothing_else() {
     let _alone = alone();
     let name = "an_ordinary_user_may_stay_and_nothing_else";
     if !is_root() {
-        return as_a_user();
+        return as_user();
     }
     let user = std::process::Command::new("setpriv")
         .args(["--reuid", "1", "--clear-groups", "true"])
@@ -206,8 +210,8 @@ fn an_ordinary_user_may_stay_and_nothing_else() {
     if !user.is_ok_and(|output| output.status.success()) {
         return util::skip(name, "no setpriv of util-linux");
     }
-    // The test's folder may be root's own.
-    let path = everyones(Engine::Copied);
+    // The directory of the test binary may be readable by root only.
+    let path = reporter_for_all(Engine::Copied);
     let path = path.get_program().to_owned();
     let id = NOBODY.to_string();
     let status = std::process::Command::new("setpriv")
@@ -220,7 +224,7 @@ fn an_ordinary_user_may_stay_and_nothing_else() {
     assert!(status.status.success() && text.contains("1 passed"), "{text}");
 }
 
-/// A filter that makes each call one without effect.
+/// A filter gives each call no effect.
 #[test]
 fn a_change_of_ids_without_effect_is_found_out() {
     let _alone = alone();
@@ -238,8 +242,8 @@ fn a_change_of_ids_without_effect_is_found_out() {
                 let mut command = command("/bin/true", engine);
                 command.uid(1).gid(2).groups([3]);
                 let action = Action::errno(errno);
-                let lie = || filter::with(nr, action, spawn(command));
-                let error = clean(lie);
+                let pretend = || filter::with(nr, action, spawn(command));
+                let error = clean(pretend);
                 assert_eq!(error.step(), step, "{error}");
                 let os = (errno != 0).then_some(errno);
                 assert_eq!(error.raw_os_error(), os, "{error}");
@@ -248,7 +252,7 @@ fn a_change_of_ids_without_effect_is_found_out() {
     });
 }
 
-/// As many as there were: the count is no proof by itself.
+/// As many groups as before: the count alone would not detect it.
 #[test]
 fn setgroups_without_effect_on_a_long_list_is_detected() {
     let _alone = alone();
@@ -266,9 +270,9 @@ fn setgroups_without_effect_on_a_long_list_is_detected() {
             let mut command = command("/bin/true", engine);
             command.groups(others.as_slice());
             let action = Action::Errno(0);
-            let lie =
+            let pretend =
                 || filter::with(libc::SYS_setgroups, action, spawn(command));
-            let error = clean(lie);
+            let error = clean(pretend);
             assert_eq!(error.step(), Step::Setgroups, "{error}");
             assert!(error.to_string().contains(&format!("{own}")), "{error}");
         }

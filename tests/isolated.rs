@@ -1,6 +1,6 @@
-//! Isolated: the steps in an image of their own. What it needs, what serves
-//! where it may not be, and whom its first exec would change.
-#![allow(unsafe_code, reason = "the tests change what their threads may do")]
+//! Isolated: the engine that runs the steps in a small helper program. What
+//! the helper needs, what it falls back to, and its status page.
+#![allow(unsafe_code, reason = "the tests change limits and personalities")]
 
 mod util;
 
@@ -20,7 +20,7 @@ use util::fork::forked;
 use util::reporter::{Report, descriptors};
 use util::{alone, fallbacks, limit, program, reporter_with, run, scratch};
 
-/// The reporter, with private memory and no engine named.
+/// The reporter with private memory and the default engine.
 fn private() -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args([util::reporter::ASK, "-"]).memory(Memory::Private);
@@ -50,8 +50,8 @@ fn without_images_the_memory_is_copied_and_launch_says_so() {
     }
 }
 
-/// Where nothing else may be asked, its name is looked at; and of one that
-/// may not be read (nobody but root may) too.
+/// Where a filter refuses the other checks, the parent compares the link
+/// `/proc/PID/exe`, also of a program that only root may read.
 #[test]
 fn a_program_is_confirmed_by_its_name_when_no_call_is_allowed() {
     let _alone = alone();
@@ -118,8 +118,8 @@ fn sixty_four_threads_share_one_prepared_helper() {
     assert_eq!(descriptors(), before);
 }
 
-/// From its first exec on the child is an ordinary one: a thief can take
-/// its status, but not what it said.
+/// From its first exec on the child is an ordinary child: another thread's
+/// waitpid can reap it, but the error is in the status page.
 #[test]
 fn another_threads_waitpid_takes_the_status_but_not_the_error() {
     let name = "another_threads_waitpid_takes_the_status_but_not_the_error";
@@ -132,7 +132,7 @@ fn another_threads_waitpid_takes_the_status_but_not_the_error() {
         scope.spawn(|| {
             while !done.load(Ordering::SeqCst) {
                 let mut status = 0;
-                // SAFETY: the thief writes one int.
+                // SAFETY: writes one int.
                 unsafe { libc::waitpid(-1, &mut status, libc::WNOHANG) };
             }
         });
@@ -145,8 +145,8 @@ fn another_threads_waitpid_takes_the_status_but_not_the_error() {
     });
 }
 
-/// What the kernel tells a program of itself: each entry's kind, with its
-/// value where that is no address.
+/// The auxiliary vector: the type of each entry, with its value if that is
+/// not an address.
 fn auxv(bytes: &[u8]) -> Vec<(u64, u64)> {
     const ADDRESSES: [u64; 7] = [
         libc::AT_PHDR,
@@ -166,8 +166,8 @@ fn auxv(bytes: &[u8]) -> Vec<(u64, u64)> {
     words.chunks_exact(2).map(entry).collect()
 }
 
-/// Arguments, environment, name, descriptors, directory: all as without the
-/// image in between.
+/// Arguments, environment, name, descriptors and directory are the same as
+/// without the helper.
 #[test]
 fn the_program_sees_nothing_of_the_helper() {
     let _alone = alone();
@@ -185,7 +185,7 @@ fn the_program_sees_nothing_of_the_helper() {
         let mut cat = Command::new("/bin/cat");
         cat.engine(engine).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = cat.spawn().unwrap();
-        // An answer: by now it is the program.
+        // After its output the process is the program.
         child.stdin.as_mut().unwrap().write_all(b"x").unwrap();
         let out = child.stdout.as_mut().unwrap();
         out.read_exact(&mut [0]).unwrap();
@@ -201,8 +201,8 @@ fn the_program_sees_nothing_of_the_helper() {
     assert_eq!(seen, exe(Engine::Copied));
 }
 
-/// One segment that is read and executed, and never written; a stack that is
-/// not executed; sealed.
+/// One segment that can be read and executed but not written, a stack that is
+/// not executable, and all seals.
 #[test]
 fn the_helper_image_is_one_sealed_read_only_segment() {
     let _alone = alone();
@@ -211,7 +211,7 @@ fn the_helper_image_is_one_sealed_read_only_segment() {
     let after = descriptors();
     let new = after.iter().filter(|fd| !before.contains(fd));
     let of = |fd: &&(String, String)| fd.1.starts_with("/memfd:offshoot");
-    let (number, _) = new.clone().find(of).expect("the image's file");
+    let (number, _) = new.clone().find(of).expect("the helper's file");
     let bytes = fs::read(format!("/proc/self/fd/{number}")).unwrap();
     let file = File::open(format!("/proc/self/fd/{number}")).unwrap();
     // SAFETY: returns a number and writes no memory.
@@ -233,9 +233,10 @@ fn the_helper_image_is_one_sealed_read_only_segment() {
     assert_eq!(descriptors(), before);
 }
 
-/// The memory files that are one page long, each with its lowest number, and
-/// the others: images. What serves as a canary is one of the first again.
-fn memory_files() -> [Vec<(i32, u64)>; 2] {
+/// The memfds that are one page long (status pages), each with its lowest
+/// descriptor, and the others (helper images). A probe descriptor is a
+/// duplicate of a status page.
+fn memfds() -> [Vec<(i32, u64)>; 2] {
     let mut all = [Vec::new(), Vec::new()];
     let numbers = descriptors().into_iter();
     let memory = numbers.filter(|fd| fd.1.contains("memfd:offshoot"));
@@ -252,7 +253,8 @@ fn memory_files() -> [Vec<(i32, u64)>; 2] {
     all
 }
 
-/// An image has no random stack; the program has whatever its parent has.
+/// The helper runs without address space randomization; the program has the
+/// personality of its parent.
 #[test]
 fn the_program_has_the_personality_of_its_parent() {
     let name = "the_program_has_the_personality_of_its_parent";
@@ -260,7 +262,7 @@ fn the_program_has_the_personality_of_its_parent() {
     // ADDR_NO_RANDOMIZE, UNAME26, ADDR_COMPAT_LAYOUT.
     for own in [0, 0x004_0000, 0x002_0000, 0x020_0000] {
         let test = || {
-            // SAFETY: changes what this thread's children are given.
+            // SAFETY: changes the personality of this thread and its children.
             let before = unsafe { libc::personality(own) };
             if before < 0 {
                 return util::skip(name, "a filter refuses personalities");
@@ -280,10 +282,10 @@ fn the_program_has_the_personality_of_its_parent() {
             assert_eq!(text, format!("{own:08x}\n"));
             let stack = seen.lock().unwrap();
             let end = stack.split(['-', ' ']).nth(1).unwrap();
-            // Of x86-64, and of aarch64 with 48 bits of addresses.
+            // On x86-64, and on aarch64 with 48-bit addresses.
             let flat = ["7ffffffff000", "1000000000000"];
             let flat = flat.contains(&end.trim_start_matches('0'));
-            // Not changed where there is a filter.
+            // The personality is not changed under a filter.
             let status = fs::read_to_string("/proc/self/status").unwrap();
             let free = status.contains("Seccomp:\t0\n");
             assert!(flat || !free, "{stack}");
@@ -292,8 +294,8 @@ fn the_program_has_the_personality_of_its_parent() {
     }
 }
 
-/// A page is older than what a launch makes, so that a lower number may be
-/// free for the child's descriptor; nobody is started twice for that.
+/// A cached status page is older than the launch, so that the pidfd may have a
+/// lower number; no second child is created for that.
 #[test]
 fn a_cached_status_page_needs_no_second_child() {
     let name = "a_cached_status_page_needs_no_second_child";
@@ -306,31 +308,31 @@ fn a_cached_status_page_needs_no_second_child() {
         command.memory(Memory::Private);
         command
     };
-    let served = |child: Child| {
+    let assert_isolated = |child: Child| {
         assert_eq!(child.launch().engine(), Engine::Isolated);
         assert!(child.launch().confirmed());
-        // One is made for a child that begins anew.
+        // It would be opened for a retry.
         assert!(!child.launch().extra_probe_fd());
     };
     let hole = File::open("/dev/null").unwrap();
     let prepared = command().prepare().unwrap();
-    served(prepared.spawn().unwrap());
+    assert_isolated(prepared.spawn().unwrap());
     drop(hole);
-    served(prepared.spawn().unwrap());
+    assert_isolated(prepared.spawn().unwrap());
     let holes: Vec<File> =
         (0..4).map(|_| File::open("/dev/null").unwrap()).collect();
     offshoot::reserve_fds(1).unwrap();
-    // Takes what is reserved.
+    // Takes a reserved descriptor.
     let taken = command().prepare().unwrap();
     command().spawn().unwrap().wait().unwrap();
     drop(holes);
-    served(command().spawn().unwrap());
-    served(taken.spawn().unwrap());
-    served(prepared.spawn().unwrap());
+    assert_isolated(command().spawn().unwrap());
+    assert_isolated(taken.spawn().unwrap());
+    assert_isolated(prepared.spawn().unwrap());
 }
 
-/// Where descriptors are reserved the page is kept from spawn to spawn, and
-/// a plan that wants its number gets another.
+/// With reserved descriptors the status page is cached from spawn to spawn,
+/// and moved for a plan whose target is its number.
 #[test]
 fn a_status_page_is_cached_and_used_by_one_launch_at_a_time() {
     let name = "a_status_page_is_cached_and_used_by_one_launch_at_a_time";
@@ -338,20 +340,20 @@ fn a_status_page_is_cached_and_used_by_one_launch_at_a_time() {
     if !util::inside(name, &[]) {
         return;
     }
-    let pages = || memory_files()[0].clone();
+    let pages = || memfds()[0].clone();
     assert_eq!(run(&mut private()).1.engine(), Engine::Isolated);
-    assert_eq!(memory_files(), [[], []], "nothing is kept unasked");
+    assert_eq!(memfds(), [[], []], "nothing is cached by default");
     offshoot::reserve_fds(2).unwrap();
     run(&mut private());
-    let [kept, images] = memory_files();
-    assert_eq!((kept.len(), images.len()), (1, 1), "{kept:?} {images:?}");
+    let [cached, images] = memfds();
+    assert_eq!((cached.len(), images.len()), (1, 1), "{cached:?} {images:?}");
     run(&mut private());
-    assert_eq!(memory_files(), [kept.clone(), images.clone()]);
+    assert_eq!(memfds(), [cached.clone(), images.clone()]);
     run(private().env("ANOTHER", "plan"));
-    let [same, other] = memory_files();
-    assert_eq!((same, other.len()), (kept.clone(), 1));
+    let [same, other] = memfds();
+    assert_eq!((same, other.len()), (cached.clone(), 1));
     assert_ne!(other[0].1, images[0].1);
-    let number = kept[0].0;
+    let number = cached[0].0;
     let mut taken = private();
     taken.fd(number, File::open("/dev/null").unwrap());
     let (report, launch) = run(&mut taken);
@@ -366,12 +368,12 @@ fn a_status_page_is_cached_and_used_by_one_launch_at_a_time() {
         let all: Vec<_> = (0..16).map(|_| scope.spawn(spawn)).collect();
         all.into_iter().for_each(|one| one.join().unwrap());
     });
-    // One of them, whichever came back first; none is waited for.
+    // One of them is cached, the first that was released.
     run(&mut private());
     assert_eq!(pages().len(), 1);
 }
 
-/// The page that a prepared plan keeps is its parent's after a fork.
+/// After a fork the status page of a prepared plan belongs to the parent.
 #[test]
 fn a_fork_without_exec_does_not_use_its_parents_status_page() {
     let name = "a_fork_without_exec_does_not_use_its_parents_status_page";
@@ -379,19 +381,18 @@ fn a_fork_without_exec_does_not_use_its_parents_status_page() {
     if !util::inside(name, &[]) {
         return;
     }
-    let pages = || -> Vec<u64> {
-        memory_files()[0].iter().map(|page| page.1).collect()
-    };
+    let pages =
+        || -> Vec<u64> { memfds()[0].iter().map(|page| page.1).collect() };
     let prepared = Command::new("/bin/true").memory(Memory::Private).prepare();
     let prepared = prepared.unwrap();
     assert!(prepared.spawn().unwrap().wait().unwrap().success());
     let own = pages();
-    assert_eq!(own.len(), 1, "kept for the next");
+    assert_eq!(own.len(), 1, "cached for the next spawn");
     assert!(prepared.spawn().unwrap().wait().unwrap().success());
     assert_eq!(pages(), own, "and used by it");
     let status = forked(|| {
         let ran = prepared.spawn().unwrap().wait().unwrap().success();
-        // One of its own; the other is left as it is.
+        // The fork has a new one; the inherited one is unchanged.
         let two = pages().len() == 2 && pages().contains(&own[0]);
         i32::from(!ran || !two)
     });

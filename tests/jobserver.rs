@@ -1,6 +1,6 @@
-//! Jobserver: `make -j`'s tokens reach what a program starts through this
-//! crate, and nothing else that has their numbers does.
-#![allow(unsafe_code, reason = "descriptors at numbers of the test's choice")]
+//! Jobserver: a child inherits the token pipe of `make -j`, and no other
+//! descriptors of the same numbers.
+#![allow(unsafe_code, reason = "the tests inherit descriptors by number")]
 
 mod util;
 
@@ -31,8 +31,8 @@ fn numbers(read: &impl AsRawFd, write: &impl AsRawFd) -> (RawFd, RawFd) {
     (read.as_raw_fd(), write.as_raw_fd())
 }
 
-/// The reporter with one variable, and none of the others that count.
-fn told(engine: Engine, name: &str, flags: &str) -> Command {
+/// The reporter with `inherit_jobserver` and one of make's variables.
+fn with_flags(engine: Engine, name: &str, flags: &str) -> Command {
     let mut command = reporter_with(engine);
     for other in ["CARGO_MAKEFLAGS", "MAKEFLAGS", "MFLAGS"] {
         command.env_remove(other);
@@ -50,14 +50,21 @@ fn the_pipe_that_the_variables_name_is_inherited() {
     each_engine(|engine| {
         let flags = format!("w -j2 --jobserver-auth={r},{w}");
         for name in ["MAKEFLAGS", "CARGO_MAKEFLAGS", "MFLAGS"] {
-            assert_eq!(seen(&mut told(engine, name, &flags)), both, "{name}");
+            assert_eq!(
+                seen(&mut with_flags(engine, name, &flags)),
+                both,
+                "{name}"
+            );
         }
         let old =
             format!("-j --jobserver-fds={r},{w} --jobserver-auth={r},{w}");
-        assert_eq!(seen(&mut told(engine, "CARGO_MAKEFLAGS", &old)), both);
-        // What is prepared, and as a plan is printed.
-        let told = told(engine, "MAKEFLAGS", &flags);
-        let plan = told.plan().unwrap().to_string();
+        assert_eq!(
+            seen(&mut with_flags(engine, "CARGO_MAKEFLAGS", &old)),
+            both
+        );
+        // The plan shows both ends.
+        let with_flags = with_flags(engine, "MAKEFLAGS", &flags);
+        let plan = with_flags.plan().unwrap().to_string();
         assert_eq!(plan.matches("inherit_jobserver").count(), 2, "{plan}");
         // Without the option they are closed.
         let mut without = reporter_with(engine);
@@ -90,30 +97,30 @@ fn only_the_two_ends_of_one_pipe_are_a_jobserver() {
     ];
     each_engine(|engine| {
         for flags in &wrong {
-            let mut command = told(engine, "MAKEFLAGS", flags);
+            let mut command = with_flags(engine, "MAKEFLAGS", flags);
             assert_eq!(seen(&mut command), [], "{flags}");
         }
         let flags = format!("--jobserver-auth={r},{w}");
-        let mut gone = told(engine, "MAKEFLAGS", &flags);
+        let mut gone = with_flags(engine, "MAKEFLAGS", &flags);
         assert_eq!(seen(gone.env_remove("MAKEFLAGS")), []);
-        let mut clear = told(engine, "MAKEFLAGS", &flags);
+        let mut clear = with_flags(engine, "MAKEFLAGS", &flags);
         assert_eq!(seen(clear.env_clear()), []);
     });
 }
 
-/// A named pipe that is open for both is one descriptor.
+/// A named pipe that is open for reading and writing is one descriptor.
 #[test]
 fn one_descriptor_may_be_both_ends() {
     let _alone = alone();
     let dir = scratch("jobserver-fifo");
     let path = dir.join("fifo");
-    let made = Std::new("mkfifo").arg(&path).status().unwrap();
-    assert!(made.success());
+    let mkfifo = Std::new("mkfifo").arg(&path).status().unwrap();
+    assert!(mkfifo.success());
     let fifo = File::options().read(true).write(true).open(&path).unwrap();
     let n = fifo.as_raw_fd();
     each_engine(|engine| {
         let flags = format!("--jobserver-auth={n},{n}");
-        assert_eq!(seen(&mut told(engine, "MAKEFLAGS", &flags)), [n]);
+        assert_eq!(seen(&mut with_flags(engine, "MAKEFLAGS", &flags)), [n]);
     });
 }
 
@@ -126,28 +133,29 @@ fn another_option_may_name_the_same_descriptors() {
     let mut both = [r, w];
     both.sort_unstable();
     each_engine(|engine| {
-        let mut same = told(engine, "MAKEFLAGS", &flags);
+        let mut same = with_flags(engine, "MAKEFLAGS", &flags);
         // SAFETY: both stay open to the end of the test.
         unsafe { same.inherit_raw_fd(r) };
         assert_eq!(seen(&mut same), both);
-        let mut twice = told(engine, "MAKEFLAGS", &flags);
+        let mut twice = with_flags(engine, "MAKEFLAGS", &flags);
         assert_eq!(seen(twice.inherit_jobserver()), both);
-        let mut other = told(engine, "MAKEFLAGS", &flags);
+        let mut other = with_flags(engine, "MAKEFLAGS", &flags);
         other.fd(w, File::open("/dev/null").unwrap());
         let error = other.spawn().unwrap_err();
         assert_eq!(error.step(), Step::InheritJobserver);
         assert_eq!(error.operand().unwrap(), &*format!("{w} -> {w}"));
-        // Where there is no jobserver, the number is free for others.
-        let mut free = told(engine, "MAKEFLAGS", "--jobserver-auth=-2,-2");
+        // Without a jobserver, the number is free for other options.
+        let mut free =
+            with_flags(engine, "MAKEFLAGS", "--jobserver-auth=-2,-2");
         free.fd(w, File::open("/dev/null").unwrap());
         assert_eq!(seen(&mut free), [w]);
     });
 }
 
-/// Between the plan and the spawn the numbers are the caller's to keep.
+/// The caller must keep the pipe open between plan and spawn.
 #[test]
 fn a_jobserver_that_is_closed_after_the_plan_is_an_error() {
-    // Another thread would open something at these numbers.
+    // In its own process, as another thread could reuse the numbers.
     let name = "a_jobserver_that_is_closed_after_the_plan_is_an_error";
     if !util::inside(name, &[]) {
         return;
@@ -156,21 +164,24 @@ fn a_jobserver_that_is_closed_after_the_plan_is_an_error() {
     let (read, write) = pipe();
     let (r, w) = numbers(&read, &write);
     let flags = format!("--jobserver-auth={r},{w}");
-    let plan = told(Engine::Suspended, "MAKEFLAGS", &flags);
+    let plan = with_flags(Engine::Suspended, "MAKEFLAGS", &flags);
     let prepared = plan.prepare().unwrap();
     drop((read, write));
     let error = prepared.spawn().unwrap_err();
     assert_eq!(error.raw_os_error(), Some(libc::EBADF));
     assert!(!util::has_children());
-    // A new plan has none.
-    assert_eq!(seen(&mut told(Engine::Suspended, "MAKEFLAGS", &flags)), []);
+    // A new plan finds no jobserver.
+    assert_eq!(
+        seen(&mut with_flags(Engine::Suspended, "MAKEFLAGS", &flags)),
+        []
+    );
 }
 
 const NEXT: &str = "OFFSHOOT_NEXT";
 const WITHOUT: &str = "OFFSHOOT_WITHOUT";
 const BY: &str = "OFFSHOOT_BY";
 
-/// The tool in the middle: runs the next make through this crate.
+/// The program between two makes: runs the next make through this crate.
 fn tool() {
     let Some(next) = env::var_os(NEXT) else { return };
     let mut make = Command::new("make");
@@ -183,7 +194,7 @@ fn tool() {
     process::exit(status.code().unwrap_or(99));
 }
 
-/// Whether there is a make, and the option that gives it a pipe by numbers.
+/// The option that makes make use a pipe; `None` without GNU make.
 fn make(test: &str) -> Option<Vec<&'static str>> {
     let Ok(version) = Std::new("make").arg("--version").output() else {
         util::skip(test, "no make");
@@ -212,8 +223,8 @@ fn makefile(path: &Path, targets: &str, recipe: &str) {
 }
 
 /// Runs make, this program, make, this program, make: the last has targets
-/// `x` and `y`. `shared`: this program passes the jobserver on. Returns what
-/// was written to standard error.
+/// `x` and `y`. With `shared` this program passes the jobserver on. Returns
+/// the standard error output.
 fn three_levels(
     test: &str,
     engine: usize,
@@ -250,7 +261,7 @@ fn three_levels(
 }
 
 /// In the last of three makes two jobs run at once, as each waits for the
-/// other; over four of them never more than two do.
+/// other; with four jobs never more than two run at once.
 #[test]
 fn tokens_are_shared_by_makes_three_levels_deep() {
     let name = "tokens_are_shared_by_makes_three_levels_deep";
@@ -286,7 +297,7 @@ fn tokens_are_shared_by_makes_three_levels_deep() {
     }
 }
 
-/// What happens without the option: make says that it has no jobserver.
+/// Without the option, make reports that the jobserver is unavailable.
 #[test]
 fn without_the_option_a_nested_make_runs_one_job_at_a_time() {
     let name = "without_the_option_a_nested_make_runs_one_job_at_a_time";
@@ -304,8 +315,7 @@ fn without_the_option_a_nested_make_runs_one_job_at_a_time() {
     assert_eq!(fs::read_to_string(&log).unwrap(), "+\n-\n+\n-\n");
 }
 
-/// As make's recipes have it: open when the process begins, at numbers that
-/// it did not choose.
+/// As in make's recipes: the pipe is open when the process starts.
 #[test]
 fn the_pipe_of_this_processs_own_environment_is_found() {
     let name = "the_pipe_of_this_processs_own_environment_is_found";
@@ -318,7 +328,7 @@ fn the_pipe_of_this_processs_own_environment_is_found() {
         return;
     }
     let _alone = alone();
-    // The shell opens what the variable names.
+    // The shell opens the descriptors that the variable names.
     let line = "rm -f \"$0\"; mkfifo \"$0\" && exec 71<>\"$0\" 72<>\"$0\" && \
                 rm \"$0\" && exec \"$@\"";
     let path = scratch("jobserver-own").join("fifo");
@@ -329,7 +339,7 @@ fn the_pipe_of_this_processs_own_environment_is_found() {
     assert!(!util::inside(name, &wrap));
 }
 
-/// An exec in place leaves the pipe open over exec only if it happens.
+/// A failed exec in place sets close-on-exec again.
 #[test]
 fn a_failed_exec_leaves_the_pipe_close_on_exec() {
     let name = "a_failed_exec_leaves_the_pipe_close_on_exec";

@@ -1,6 +1,6 @@
-//! Listen: sockets from 3 up, and the variables that name them, each child's
-//! own; and `exec`, which is told of its own process.
-#![allow(unsafe_code, reason = "descriptors are given numbers")]
+//! Listen: sockets passed from descriptor 3 up, and LISTEN_FDS, LISTEN_PID and
+//! LISTEN_FDNAMES, in children and with `exec`.
+#![allow(unsafe_code, reason = "the tests duplicate descriptors by number")]
 
 mod util;
 
@@ -16,7 +16,7 @@ use util::filter::{self, Action};
 use util::reporter::{ASK, Report};
 use util::{alone, each_engine, program, reporter_with, scratch};
 
-/// Sockets, and how a report shows them from 3 up.
+/// Sockets, and their lines in a report, from 3 up.
 fn sockets<const N: usize>() -> ([UnixDatagram; N], Vec<String>) {
     let all = [(); N].map(|()| UnixDatagram::unbound().unwrap());
     let shown = all.iter().enumerate().map(|(n, socket)| {
@@ -29,7 +29,7 @@ fn sockets<const N: usize>() -> ([UnixDatagram; N], Vec<String>) {
     (all, shown)
 }
 
-/// The descriptors from 3 up, in order.
+/// The descriptors from 3 up, in ascending order.
 fn above_2(report: &Report) -> Vec<String> {
     let number = |line: &str| -> u32 {
         line.split(' ').next().unwrap().parse().unwrap()
@@ -41,7 +41,7 @@ fn above_2(report: &Report) -> Vec<String> {
     all
 }
 
-/// The variables of the protocol, sorted.
+/// The LISTEN_ variables, sorted.
 fn variables(report: &Report) -> Vec<&str> {
     let mut all = report.all("env");
     all.retain(|word| word.starts_with("LISTEN_"));
@@ -49,7 +49,7 @@ fn variables(report: &Report) -> Vec<&str> {
     all
 }
 
-/// Runs it; its number, and what it says.
+/// Runs a command; returns its pid and its report.
 fn run(command: &mut Command) -> (u32, Report) {
     let child = command.stdout(Stdio::piped()).spawn().unwrap();
     let pid = child.id();
@@ -66,7 +66,7 @@ fn has(report: &Report, pid: u32, want: &[&str]) {
     assert_eq!(variables(report), all);
 }
 
-/// In a process that was given sockets itself, or so it seems.
+/// In a process that has LISTEN_ variables itself.
 #[test]
 fn sockets_are_passed_with_the_variables_that_name_them() {
     let name = "sockets_are_passed_with_the_variables_that_name_them";
@@ -87,8 +87,8 @@ fn sockets_are_passed_with_the_variables_that_name_them() {
         has(&report, pid, &["LISTEN_FDS=2"]);
         assert_eq!(above_2(&report), shown, "{engine}");
 
-        // By a name or none, in the order of the calls, beside others, and
-        // whatever their numbers were.
+        // With a name or none, in the order of the calls, together with
+        // other descriptors, and independent of the original numbers.
         let ([a, b, c, d], shown) = sockets::<4>();
         let null = File::open("/dev/null").unwrap();
         let mut command = reporter_with(engine);
@@ -105,7 +105,7 @@ fn sockets_are_passed_with_the_variables_that_name_them() {
             assert!(report.all("env").contains(&"A=1"));
         }
 
-        // Alone in the environment.
+        // The only variables of the environment.
         let ([a], shown) = sockets::<1>();
         let mut command = reporter_with(engine);
         command.env("A", "1").env_clear().listen_fds([a]);
@@ -119,13 +119,13 @@ fn sockets_are_passed_with_the_variables_that_name_them() {
         has(&report, pid, &["LISTEN_FDS=0"]);
         assert_eq!(report.fds(), [0, 1, 2], "{engine}");
 
-        // Whoever passes none inherits what is there, as everything else.
+        // Without the option the variables are inherited like all others.
         let (_, report) = run(&mut reporter_with(engine));
         assert_eq!(variables(&report).len(), 4);
     });
 }
 
-/// Many, whose targets are each other's numbers.
+/// Many sockets, whose targets are each other's numbers.
 #[test]
 fn many_sockets_keep_their_order_whatever_their_numbers() {
     let _alone = alone();
@@ -202,7 +202,7 @@ fn exec_in_place_passes_sockets() {
     fs::remove_dir_all(out.parent().unwrap()).unwrap();
 }
 
-/// Refused before anything was made.
+/// Asserts a refusal before the clone.
 #[track_caller]
 fn refused(command: &mut Command, step: Step, operand: &str, why: &str) {
     let error: Error = clean(|| command.spawn().map(drop));
@@ -220,7 +220,7 @@ fn invalid_listen_fds_are_refused_by_name() {
             let mut set = reporter_with(engine);
             set.listen_fds(two()).env(key, "3");
             refused(&mut set, Step::ListenFds, key, "env names");
-            // What was there is gone, as it was asked for.
+            // Removing an inherited variable is not an error.
             let mut removed = reporter_with(engine);
             removed.env_remove(key).listen_fds(two());
             assert_eq!(run(&mut removed).1.fds(), [0, 1, 2, 3, 4]);
@@ -261,7 +261,7 @@ fn invalid_listen_fds_are_refused_by_name() {
     });
 }
 
-/// In place, a second try begins where the first has left this process.
+/// In place, a retry starts with the state that the first try has left.
 #[test]
 fn a_retried_exec_in_place_repeats_no_step() {
     let _alone = alone();
@@ -315,7 +315,7 @@ fn a_retried_exec_in_place_repeats_no_step() {
         _ => {
             let at = |name: &str, n: i32| {
                 let file = File::open(name).unwrap();
-                // SAFETY: gives an open file a number that nobody has.
+                // SAFETY: duplicates an open file to a free number.
                 unsafe { libc::dup3(file.as_raw_fd(), n, libc::O_CLOEXEC) };
                 // SAFETY: the descriptor is new and has no other owner.
                 unsafe { OwnedFd::from_raw_fd(n) }

@@ -1,6 +1,6 @@
-//! Lookup: which file a name is, from which directory, and what is said
-//! where none of them runs.
-#![allow(unsafe_code, reason = "a process alone changes its environment")]
+//! Lookup: which file a program name means, from which directory, and the
+//! error if none can be executed.
+#![allow(unsafe_code, reason = "a test changes its environment")]
 
 mod util;
 
@@ -17,7 +17,7 @@ use util::{
     ENGINES, PRIVATE, alone, each_engine, each_of, is_root, program, scratch,
 };
 
-/// Where is searched, what each gives, and what is said in the end.
+/// The directories, the errno of each, and the errno of the error.
 type Case = (&'static [&'static str], &'static [Option<i32>], i32);
 
 #[test]
@@ -86,7 +86,7 @@ fn with_shell_fallback_the_search_matches_execvpe() {
             let ours = match ours.status() {
                 Ok(status) => Ok(status.code()),
                 Err(error) if error.step() == Step::Interpreter => {
-                    // More than they say: why it seemed not to be there.
+                    // The error names the missing interpreter instead.
                     assert!(names.contains(&"lost"), "{error}");
                     let last = if names[2] == "file" { 20 } else { 2 };
                     Err(last)
@@ -112,7 +112,7 @@ fn an_unsearchable_directory_is_remembered_as_eacces() {
     let mut can = Command::new("/bin/true");
     as_user(&mut can);
     if can.status().is_err() {
-        return util::skip(name, "it takes a user other than root");
+        return util::skip(name, "needs a user other than root");
     }
     let dir = fixture("closed");
     program(&dir.join("good/true"), b"#!/bin/sh\nexit 9\n");
@@ -140,7 +140,7 @@ fn an_unsearchable_directory_is_remembered_as_eacces() {
     fs::remove_dir_all(dir).unwrap();
 }
 
-/// In a process that is in a directory with such a program, as is the child.
+/// The current directory has such a program, as has the child's.
 #[test]
 fn empty_and_relative_path_entries_are_not_searched() {
     let name = "empty_and_relative_path_entries_are_not_searched";
@@ -187,7 +187,7 @@ fn seeks_default(error: &Error) {
     assert!(all.eq(want.map(Path::new)), "{error}");
 }
 
-/// Whose PATH: each search, for each change of the child's environment.
+/// Each kind of search, with each change of the child's environment.
 #[test]
 fn path_search_uses_the_requested_path() {
     let name = "path_search_uses_the_requested_path";
@@ -240,7 +240,7 @@ fn path_search_uses_the_requested_path() {
         }
         assert!(command("true", engine).env_clear().status().is_ok());
     });
-    // SAFETY: this process is alone, and no thread of it reads a variable.
+    // SAFETY: no other thread of this process uses the environment.
     unsafe { env::remove_var("PATH") };
     each_engine(|engine| {
         for search in [PathSearch::Child, PathSearch::Parent] {
@@ -285,12 +285,16 @@ fn a_file_without_a_format_is_run_by_a_shell_only_on_request() {
                 let want = format!("/bin/sh|{called}|a b||*|{called}");
                 assert_eq!(String::from_utf8(output.stdout).unwrap(), want);
                 let one = launch.fallbacks().next().unwrap();
-                let said = (one.feature(), one.raw_os_error(), one.instead());
-                assert_eq!(said, ("execve", Some(libc::ENOEXEC), "/bin/sh"));
+                let fallback =
+                    (one.feature(), one.raw_os_error(), one.instead());
+                assert_eq!(
+                    fallback,
+                    ("execve", Some(libc::ENOEXEC), "/bin/sh")
+                );
                 assert_eq!(launch.fallbacks().count(), 1);
             }
         }
-        // What has a format, and what is no file to run, is as it was.
+        // A file with a format, and one that is not executable, are unchanged.
         let mut good = command(dir.join("good").join(X), engine);
         let mut child = good.shell_fallback(true).spawn().unwrap();
         assert_eq!(child.launch().fallbacks().count(), 0);
@@ -309,7 +313,7 @@ fn a_file_without_a_format_is_run_by_a_shell_only_on_request() {
     fs::remove_dir_all(dir).unwrap();
 }
 
-/// Each way to be in a directory, for a program whose name is seen from it.
+/// Each option that sets the directory, for a program relative to it.
 fn from(dir: &Path, name: &str, engine: Engine) -> [Command; 4] {
     let make = |name: &str| command(name, engine);
     let opened = |flags: i32| {
@@ -341,7 +345,7 @@ fn a_relative_program_is_resolved_in_the_childs_directory() {
             assert_eq!(error.step(), Step::Exec, "{error}");
             assert_eq!(error.raw_os_error(), Some(libc::ENOENT));
         }
-        // A bare name is not.
+        // A bare name is not resolved there.
         for mut command in from(&dir.join("good"), X, engine) {
             command.path_search(PathSearch::Child);
             command.env("PATH", path(&dir, &["format"]));
@@ -356,8 +360,8 @@ fn a_relative_program_is_resolved_in_the_childs_directory() {
     fs::remove_dir_all(dir).unwrap();
 }
 
-/// Interpreters are seen from the child's directory too, whatever is in the
-/// caller's or beside the script.
+/// Interpreters are resolved in the child's directory too, not in the
+/// caller's and not beside the script.
 #[test]
 fn the_missing_interpreter_of_a_relative_program_is_named() {
     let name = "the_missing_interpreter_of_a_relative_program_is_named";
@@ -381,7 +385,7 @@ fn the_missing_interpreter_of_a_relative_program_is_named() {
     let loader = memchr::memmem::find(&elf, b"/ld-linux").unwrap();
     elf[loader + 1] = b'X';
     program(&at.join("elf"), &elf);
-    // What the caller sees from where it is does not matter.
+    // The caller's directory has the interpreter, which must not matter.
     program(&other.join("here"), b"#!/bin/sh\n");
     env::set_current_dir(other).unwrap();
     let wrong = RefCell::new(Vec::new());

@@ -1,6 +1,6 @@
-//! Many descriptors: what a spawn copies of them, reserved numbers, and a
-//! census of what children hold while threads open and close. Each test in
-//! a process of its own.
+//! Many descriptors: how much of the table a spawn copies, reserved
+//! descriptors, and a census of the children's descriptors while threads open
+//! and close others. Each test in its own process.
 #![allow(unsafe_code, reason = "the tests open and close by number")]
 
 mod util;
@@ -23,7 +23,7 @@ fn open(count: usize) -> Vec<OwnedFd> {
     (0..count).map(|_| null.try_clone().unwrap()).collect()
 }
 
-/// Lets this process have at least so many, if it may.
+/// Raises RLIMIT_NOFILE; returns whether it is at least `limit`.
 fn raise(limit: u64) -> bool {
     let mut old = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: writes one rlimit.
@@ -34,8 +34,8 @@ fn raise(limit: u64) -> bool {
     done == 0 && new.rlim_cur >= limit
 }
 
-/// How many descriptors the child's table had room for, as it is now.
-fn room(command: &mut Command) -> u32 {
+/// The size of the child's descriptor table, as it is after exec.
+fn table_size(command: &mut Command) -> u32 {
     let output = command.output().unwrap();
     let report = Report::parse(&output.stdout);
     assert_eq!(report.fds(), [0, 1, 2]);
@@ -56,30 +56,30 @@ fn a_child_never_has_an_fd_table_as_large_as_the_parents() {
     let path = util::scratch("table").join("report");
     let mut quiet = Command::new(std::env::current_exe().unwrap());
     quiet.arg(util::reporter::ASK).arg(&path);
-    // Nothing but 0 to 2: nothing above is copied.
+    // With 0 to 2 only, nothing above is copied.
     assert!(quiet.status().unwrap().success());
     let report = Report::parse(&std::fs::read(&path).unwrap());
     assert_eq!(report.one("FDSize"), "64");
-    // A fresh pipe is above all others, and so is what must be copied.
-    assert!(room(&mut reporter_with(Engine::Suspended)) >= 2000);
+    // A new pipe is above all others, so the whole table is copied.
+    assert!(table_size(&mut reporter_with(Engine::Suspended)) >= 2000);
     drop(many);
-    // Reserved early, it is below them.
+    // With a reserved number the pipe is below them.
     reserve_fds(3).unwrap();
     let many = open(2000);
-    assert_eq!(room(&mut reporter_with(Engine::Suspended)), 64);
+    assert_eq!(table_size(&mut reporter_with(Engine::Suspended)), 64);
     let high = many.last().unwrap().try_clone().unwrap();
     let mut command = reporter_with(Engine::Suspended);
     command.stderr(Stdio::from(high));
-    assert_eq!(room(&mut command), 64, "a given one moves down too");
-    // An image and its page keep two, which are beside those asked for.
+    assert_eq!(table_size(&mut command), 64, "a passed one moves down too");
+    // A helper image and its status page keep two more.
     let mut private = Command::new("/bin/true");
     let mut child = private.memory(Memory::Private).spawn().unwrap();
     assert_eq!(child.launch().engine(), Engine::Isolated);
     assert!(child.wait().unwrap().success());
     let mut command = reporter_with(Engine::Suspended);
     command.stdin(Stdio::piped()).stderr(Stdio::piped());
-    assert_eq!(room(&mut command), 64, "three are left");
-    // One more than are left: a high number serves.
+    assert_eq!(table_size(&mut command), 64, "three are left");
+    // One more than are left: the last is at a high number.
     let pipe = File::open("/dev/null").unwrap();
     let mut command = reporter_with(Engine::Suspended);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).fd(9, pipe);
@@ -89,8 +89,8 @@ fn a_child_never_has_an_fd_table_as_large_as_the_parents() {
     assert_eq!(report.fds(), [0, 1, 2, 9]);
 }
 
-/// The fallback copies the whole table, whatever is reserved; it too gives
-/// the child what was asked for.
+/// The pipe engine copies the whole table, with or without a reserve; the
+/// child's descriptors are right there too.
 #[test]
 fn reserved_descriptors_work_in_every_engine() {
     let name = "reserved_descriptors_work_in_every_engine";
@@ -101,9 +101,9 @@ fn reserved_descriptors_work_in_every_engine() {
     reserve_fds(8).unwrap();
     let _many = open(200);
     each_engine(|engine| {
-        // The page of the isolated engine is kept from its first spawn on.
+        // The isolated engine caches its status page from the first spawn on.
         assert!(reporter_with(engine).output().unwrap().status.success());
-        // Which of the reserved numbers an image has differs.
+        // The reserved number that a helper image has differs.
         let kinds = || {
             let (numbers, mut kinds): (Vec<_>, Vec<_>) =
                 descriptors().into_iter().unzip();
@@ -119,13 +119,13 @@ fn reserved_descriptors_work_in_every_engine() {
             assert_eq!(report.fds(), [0, 1, 2], "{engine}");
             let error = Command::new("/nope").engine(engine).output();
             assert_eq!(error.unwrap_err().raw_os_error(), Some(libc::ENOENT));
-            assert_eq!(kinds(), before, "{engine}: all are idle again");
+            assert_eq!(kinds(), before, "{engine}: all are released");
         }
     });
 }
 
-/// The writing end in the parent is closed as the spawn ends, reserved
-/// number or not: a reader sees the end as soon as the child is gone.
+/// The parent's writing end is closed when spawn returns, at a reserved number
+/// too: a reader sees the end of the pipe as soon as the child has ended.
 #[test]
 fn reserved_descriptors_do_not_delay_the_end_of_a_pipe() {
     let name = "reserved_descriptors_do_not_delay_the_end_of_a_pipe";
@@ -162,7 +162,7 @@ fn emfile_while_reserving_is_named_and_leaks_nothing() {
     }
     limit(libc::RLIMIT_NOFILE, 64, 64);
     let before = descriptors();
-    // The limit itself allows the first; some of them are open.
+    // The limit alone would allow the first, but some numbers are in use.
     for (count, why) in [(61, false), (62, true), (100, true)] {
         let error = reserve_fds(count).unwrap_err();
         assert_eq!(error.step(), offshoot::Step::ReserveFds);
@@ -175,11 +175,10 @@ fn emfile_while_reserving_is_named_and_leaks_nothing() {
     assert!(Command::new("/bin/true").output().unwrap().status.success());
 }
 
-/// How many spawns each of 64 threads makes: few here, as many as
-/// `OFFSHOOT_CENSUS` says in CI.
+/// Spawns per thread: few by default, `OFFSHOOT_CENSUS` in CI.
 fn rounds() -> usize {
-    let told = std::env::var("OFFSHOOT_CENSUS");
-    told.map_or(40, |told| told.parse().unwrap())
+    let value = std::env::var("OFFSHOOT_CENSUS");
+    value.map_or(40, |value| value.parse().unwrap())
 }
 
 #[test]
@@ -196,7 +195,7 @@ fn no_child_ever_has_a_descriptor_it_was_not_given() {
     let churn = || {
         let null = File::open("/dev/null").unwrap();
         while !done.load(Ordering::Relaxed) {
-            // Not close-on-exec, at any number that is free.
+            // Not close-on-exec, at any free number.
             // SAFETY: duplicates an open descriptor.
             let fds = [(); 8].map(|()| unsafe { libc::dup(null.as_raw_fd()) });
             for fd in fds {
@@ -236,7 +235,7 @@ fn no_child_ever_has_a_descriptor_it_was_not_given() {
     assert_eq!(spawned.into_inner(), 64 * rounds);
 }
 
-/// The census sees what it should see: else the test above proves nothing.
+/// Control of the test above: the census detects a difference.
 #[test]
 fn the_census_finds_an_extra_or_missing_descriptor() {
     let path = util::scratch("census-itself").join("census");
@@ -247,12 +246,13 @@ fn the_census_finds_an_extra_or_missing_descriptor() {
     assert_eq!(run(right.fd(5, null())), Some(0));
     assert_eq!(run(right.fd(9, null())), Some(64 | 9));
     assert_eq!(run(&mut Command::new(&path)), Some(64 | 5));
-    let mut shut = Command::new(&path);
-    shut.fd(5, null()).stdin(Stdio::closed());
-    assert_eq!(run(&mut shut), Some(64));
+    let mut closed = Command::new(&path);
+    closed.fd(5, null()).stdin(Stdio::closed());
+    assert_eq!(run(&mut closed), Some(64));
 }
 
-/// A fork has one thread; whatever the others held, nobody gives back.
+/// A fork has one thread; locks and descriptors that other threads held are
+/// never released there.
 #[test]
 fn a_fork_of_a_threaded_process_spawns_without_deadlock() {
     let name = "a_fork_of_a_threaded_process_spawns_without_deadlock";
@@ -280,7 +280,7 @@ fn a_fork_of_a_threaded_process_spawns_without_deadlock() {
             scope.spawn(|| {
                 while !done.load(Ordering::Relaxed) {
                     assert!(spawn());
-                    // Its page and image are kept, and given back.
+                    // Its status page and helper are cached, and released.
                     assert!(private.clone().status().unwrap().success());
                 }
             });
@@ -288,7 +288,7 @@ fn a_fork_of_a_threaded_process_spawns_without_deadlock() {
         for _ in 0..300 {
             // Spawning allocates nothing: there is no lock to wait for.
             let status = forked(|| {
-                // SAFETY: ends the child, by and by.
+                // SAFETY: ends the child after 10 s.
                 unsafe { libc::alarm(10) };
                 i32::from(!spawn())
             });

@@ -1,6 +1,6 @@
-//! Numbers at their ends: counts, descriptors and sizes that are the largest
-//! there are, or that nobody can have.
-#![allow(unsafe_code, reason = "the tests name numbers, and set hooks")]
+//! Numeric limits: the largest counts, descriptors and sizes, and values
+//! beyond them.
+#![allow(unsafe_code, reason = "the tests pass raw descriptors and hooks")]
 
 mod util;
 
@@ -34,13 +34,13 @@ fn reserve_fds_refuses_more_descriptors_than_the_limit() {
     refused();
     reserve_fds(2).unwrap();
     refused();
-    // Nobody may ask for the limit.
+    // With prlimit refused, too.
     let action = Action::errno(libc::EPERM);
     filter::with(libc::SYS_prlimit64, action, refused);
     assert!(Command::new("/bin/true").status().unwrap().success());
 }
 
-/// Where the limit on numbers is not known: below it is refused beforehand.
+/// With prlimit refused: if RLIMIT_NOFILE is known the plan is refused.
 #[test]
 fn the_highest_fd_number_as_a_target_is_an_error_of_the_kernel() {
     let action = Action::errno(libc::EPERM);
@@ -66,14 +66,14 @@ fn over_65534_calls_are_refused_by_the_option_that_adds_them() {
     let count = 65_535;
     let mut hooks = Command::new("/bin/true");
     for _ in 0..count {
-        // SAFETY: does nothing.
+        // SAFETY: the hook does nothing.
         unsafe { hooks.pre_exec(|_| Ok(())) };
     }
-    // As many again for the gaps between them.
+    // The gaps between the targets need as many calls again.
     let mut raw = Command::new("/bin/true");
     let mut inherited = Command::new("/bin/true");
     for n in 0..40_000 {
-        // SAFETY: 0 stays open, and the rest is never looked at.
+        // SAFETY: 0 stays open; the plan is refused before any other use.
         unsafe { raw.raw_fd(2 * n + 3, 0).inherit_unlisted_fds(false) };
         // SAFETY: as above.
         unsafe { inherited.inherit_raw_fd(2 * n + 3) };
@@ -91,8 +91,8 @@ fn over_65534_calls_are_refused_by_the_option_that_adds_them() {
     }
 }
 
-/// What a page of shared memory takes is taken before it is written to: a
-/// full file system would end this process by SIGBUS.
+/// The status page is allocated before it is written to, as a write without
+/// memory would kill this process by SIGBUS.
 #[test]
 fn no_memory_for_a_status_page_is_an_error_or_a_fallback() {
     let _alone = alone();
@@ -107,8 +107,8 @@ fn no_memory_for_a_status_page_is_an_error_or_a_fallback() {
             let mut child = any.memory(Memory::Private).spawn().unwrap();
             assert!(child.wait().unwrap().success());
             assert_eq!(child.launch().engine(), Engine::Copied);
-            let told = child.launch().fallbacks().next().unwrap();
-            assert_eq!(told.raw_os_error(), Some(errno));
+            let fallback = child.launch().fallbacks().next().unwrap();
+            assert_eq!(fallback.raw_os_error(), Some(errno));
         });
     }
 }

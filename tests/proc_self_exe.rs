@@ -1,4 +1,4 @@
-//! Itself: programs that name themselves, or are gone as soon as they run.
+//! `/proc/self/exe` as the program, and programs that end at once.
 #![allow(unsafe_code, reason = "the tests change what their process may do")]
 
 mod util;
@@ -8,28 +8,28 @@ use std::ffi::CString;
 use offshoot::{Command, Engine, Memory, Step};
 use util::{alone, each_of, elf, program, scratch};
 
-/// In an image `/proc/self/exe` is the image.
+/// In the helper, `/proc/self/exe` would be the helper.
 #[test]
 fn proc_self_exe_runs_this_program_and_not_the_helper() {
     let name = "proc_self_exe_runs_this_program_and_not_the_helper";
     if util::is_inside(name) {
-        return println!("it is me");
+        return println!("this program ran");
     }
     for own in ["/proc/self/exe", "/proc/thread-self/exe"] {
         let mut command = Command::new(own);
         command.args(["--exact", name, "--nocapture"]);
         command.env("OFFSHOOT_INSIDE", name).memory(Memory::Private);
         let output = command.output().unwrap();
-        let said = String::from_utf8_lossy(&output.stdout);
-        assert!(said.contains("it is me"), "{own}: {output:?}");
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(text.contains("this program ran"), "{own}: {output:?}");
         let error = command.engine(Engine::Isolated).spawn().unwrap_err();
         assert_eq!(error.step(), Step::Memory, "{error}");
         assert_eq!(error.operand().unwrap(), "program");
     }
 }
 
-/// Reaped by the kernel, with SIGCHLD ignored, and its file is not where this
-/// process would look for it.
+/// With SIGCHLD ignored the kernel reaps the child, and a hook changes the
+/// directory, so that the program's file is not where the parent would look.
 #[test]
 fn a_program_that_is_already_reaped_counts_as_started() {
     let name = "a_program_that_is_already_reaped_counts_as_started";
@@ -48,8 +48,9 @@ fn a_program_that_is_already_reaped_counts_as_started() {
             let dir = dir.clone();
             // SAFETY: the hook makes one system call.
             unsafe { command.pre_exec(move |context| context.chdir(&dir)) };
-            let made = command.engine(engine).spawn();
-            let mut child = made.unwrap_or_else(|e| panic!("{engine}: {e}"));
+            let spawned = command.engine(engine).spawn();
+            let mut child =
+                spawned.unwrap_or_else(|e| panic!("{engine}: {e}"));
             let _ = child.wait();
         }
     });

@@ -1,4 +1,4 @@
-//! Sealing: a memory file of which somebody uses a page.
+//! Sealing: a memfd that is mapped for writing while it is to be sealed.
 #![allow(unsafe_code, reason = "the test maps a file for writing")]
 
 mod util;
@@ -12,14 +12,14 @@ use std::{ptr, thread};
 use offshoot::Command;
 use util::alone;
 
-/// Maps a memory file of the crate's that is not sealed yet, for writing, and
-/// holds it for a while. As the kernel holds
-/// pages of it while it frees memory or moves it together.
-fn hold_a_page(stop: &AtomicBool) -> bool {
+/// Maps a memfd of the crate that is not sealed yet for writing, for 40 ms.
+/// F_SEAL_WRITE fails meanwhile, as it does while the kernel reclaims or
+/// compacts pages of the file.
+fn map_for_a_while(stop: &AtomicBool) -> bool {
     let rights = libc::PROT_READ | libc::PROT_WRITE;
     let map = |file: File| {
         let (null, fd) = (ptr::null_mut(), file.as_raw_fd());
-        // SAFETY: a fresh mapping takes nobody's memory.
+        // SAFETY: a new mapping replaces no memory.
         let at =
             unsafe { libc::mmap(null, 4096, rights, libc::MAP_SHARED, fd, 0) };
         (at != libc::MAP_FAILED).then_some(at)
@@ -34,7 +34,7 @@ fn hold_a_page(stop: &AtomicBool) -> bool {
             let file = File::options().read(true).write(true).open(&path);
             if let Some(at) = file.ok().and_then(map) {
                 thread::sleep(Duration::from_millis(40));
-                // SAFETY: it was mapped above, and nobody refers to it.
+                // SAFETY: it was mapped above, and has no references.
                 assert_eq!(unsafe { libc::munmap(at, 4096) }, 0);
                 return true;
             }
@@ -49,17 +49,17 @@ fn sealing_waits_until_a_writable_mapping_is_gone() {
     let mut bytes = fs::read("/bin/true").unwrap();
     bytes.resize(bytes.len() + (32 << 20), 0);
     let stop = AtomicBool::new(false);
-    let held = thread::scope(|scope| {
-        let thief = scope.spawn(|| hold_a_page(&stop));
+    let mapped = thread::scope(|scope| {
+        let mapper = scope.spawn(|| map_for_a_while(&stop));
         for _ in 0..50 {
             let mut command = Command::from_bytes(bytes.clone());
             assert!(command.status().unwrap().success());
-            if thief.is_finished() {
+            if mapper.is_finished() {
                 break;
             }
         }
         stop.store(true, Ordering::Relaxed);
-        thief.join().unwrap()
+        mapper.join().unwrap()
     });
-    assert!(held, "the file was never seen before it was sealed");
+    assert!(mapped, "the memfd was never seen before it was sealed");
 }
