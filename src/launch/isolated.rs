@@ -94,7 +94,9 @@ pub(crate) fn launch(
     }
     // Read from the block: the child may write the status page.
     let threaded = block.slot(slot::EXEC_IN_THREAD) != 0;
-    wait_for_program(status_page, target, block, helper_rows, threaded)
+    wait_for_release(status_page, target, threaded);
+    *block = status_page.read();
+    outcome_of_helper(target, block, helper_rows, threaded)
 }
 
 /// Fills the slots of a helper that execs in a second thread: the robust list
@@ -117,15 +119,13 @@ fn fill_thread_slots(block: &mut Block, base: *mut Block) {
     block.set(slot::CLEAR_TID, 1);
 }
 
-/// Waits until the helper has exec'd the program or has ended.
-fn wait_for_program(
+/// Waits until the helper has exec'd the program or has ended, both of which
+/// release its futexes.
+fn wait_for_release(
     status_page: &SharedBlock,
     target: Target,
-    block: &mut Block,
-    helper_rows: HelperRows,
     threaded: bool,
-) -> Outcome {
-    let Target { pid, pidfd } = target;
+) {
     let word = match threaded {
         true => slot::PENDING_FUTEX,
         false => slot::ROBUST_FUTEX,
@@ -145,7 +145,17 @@ fn wait_for_program(
         resume(target);
         has_ended(target)
     });
-    *block = status_page.read();
+}
+
+/// Returns the outcome of a helper whose futexes are released, by what it has
+/// left in the status page.
+fn outcome_of_helper(
+    target: Target,
+    block: &Block,
+    helper_rows: HelperRows,
+    threaded: bool,
+) -> Outcome {
+    let Target { pid, pidfd } = target;
     if block.failed != 0 {
         // The helper is an ordinary child: another thread may have reaped
         // it, so the failed row is read from the page. Where a seccomp filter

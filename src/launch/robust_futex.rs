@@ -28,8 +28,8 @@ pub(super) fn is_released(value: u32) -> bool {
     value & OWNER_DIED != 0
 }
 
-/// Waits until `is_done` accepts the word's value, or `has_ended` says that
-/// the child ended without ever having stored its id there.
+/// Waits until `is_done` accepts the word's value, or `has_ended` returns
+/// true for a child that ended without ever having stored its id there.
 pub(super) fn wait_for(
     word: &AtomicU32,
     is_done: impl Fn(u32) -> bool,

@@ -36,7 +36,7 @@ impl Owner {
         self.0.is_some() && self == Owner::this()
     }
 
-    /// Whether it is another process, if both can be identified.
+    /// Whether it is another process; false if neither can be identified.
     pub(crate) fn is_another(self) -> bool {
         self != Owner::this()
     }
