@@ -42,7 +42,7 @@ impl<'a> PlanBuilder<'a> {
             any_method: choose::any_method(options),
             any_engine: true,
             steps: Vec::with_capacity(24),
-            rows: Vec::with_capacity(8),
+            rows: Vec::with_capacity(32),
             strings: StringTable::new(),
             stdio,
             source_fds: Vec::new(),
