@@ -1,4 +1,4 @@
-//! Exec: the rows by which a child becomes its program.
+//! Exec rows: `execve` of each candidate, `execveat` of a descriptor.
 
 use super::Plan;
 use super::fixed_strings;
@@ -11,7 +11,7 @@ use crate::parent::plan::op::Str;
 use crate::sys::Errno;
 
 impl Lowering<'_> {
-    /// A candidate, or the shell that runs that candidate.
+    /// `execve` of a candidate, or of the shell that runs it.
     pub(super) fn exec(&mut self, (path, nth): (Str, usize), last: bool) {
         let (plan, strategy) = (self.plan, self.strategy);
         let (path, argv) = match strategy.shell {
@@ -31,19 +31,20 @@ impl Lowering<'_> {
                 (row.want, row.or) = errno_bits(&Errno::NEXT_CANDIDATE);
             }
             (_, true, false) => row.check = Check::May,
-            // What has no format ends it here, for the shell.
+            // ENOEXEC ends the search: the shell runs that candidate.
             (_, true, true) => {
                 row.check = Check::Exec;
                 row.want = !errno_bits(&[libc::ENOEXEC]).0;
-                // Not the bits that a stored errno has as well.
+                // `or` is added to the stored result, whose low byte is the
+                // errno.
                 row.or = !0xFF;
             }
         }
         environment(row, 2, plan, strategy);
     }
 
-    /// The slot for the result of an exec. Where the file was looked for and is
-    /// not there, that stands in it, and the exec is left out.
+    /// The slot for the result of an exec. If `look_for_files` has stored
+    /// ENOENT in it, the exec is skipped.
     fn result_of(&mut self, nth: usize) -> u8 {
         let (from, count) = self.looked_for;
         let known = u8::try_from(nth).ok().filter(|n| *n < count);
@@ -81,10 +82,10 @@ impl Lowering<'_> {
     }
 }
 
-/// The argument of an exec that is its environment: that of the plan, or one
-/// of the launch's own.
+/// Sets the argument of an exec that is its environment: the plan's, or the
+/// launch's own.
 fn environment(row: &mut Call, n: usize, plan: &Plan, strategy: Strategy) {
-    // In an image it is the same for every launch: the block has its place.
+    // In the helper image it has the same address in every launch.
     let own = plan.listens && strategy.engine != Engine::Isolated;
     if let Some(arg) = row.args.get_mut(n) {
         *arg = if own { slot::ENVIRON.into() } else { plan.strings.envp() };

@@ -22,8 +22,8 @@ const UNSHARE: u64 = 2;
 /// `CLOSE_RANGE_CLOEXEC` (Linux 5.11): close at exec.
 const MARK: u64 = 4;
 
-/// The places of the callbacks that close descriptors, or mark them; those of
-/// the plan's hooks follow.
+/// The indices of the callbacks that close descriptors, or mark them; the
+/// plan's hooks follow.
 const CLOSER: u64 = 0;
 const MARKER: u64 = 1;
 
@@ -62,8 +62,8 @@ pub(crate) fn close_gaps(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
 }
 
 impl Lowering<'_> {
-    /// A walk over the list of open descriptors, where there is no
-    /// `close_range` (before Linux 5.9, or refused).
+    /// Closes or marks descriptors one by one, by the list in /proc, where
+    /// `close_range` is missing (before Linux 5.9) or refused.
     fn list(&mut self, callback: u64, from: u64, to: u64) -> &mut Call {
         self.push(local::CALLBACK, &[callback, from, to])
     }
@@ -129,8 +129,8 @@ impl Lowering<'_> {
         }
     }
 
-    /// In place exec closes it, and this process has it still if that fails.
-    /// It may be closed already.
+    /// In place, exec closes it, and it is still open if exec fails. EBADF, as
+    /// it is closed already, is not an error.
     pub(super) fn close(&mut self, to: u64) {
         let row = if self.strategy.in_place {
             let setfd = u64::from(libc::F_SETFD.unsigned_abs());
@@ -148,7 +148,7 @@ impl Lowering<'_> {
             let last = to.is_none();
             let to = u64::from(to.unwrap_or(slot::LAST_SOURCE.into()));
             if last {
-                // Nothing is there, most often.
+                // Most launches have no source there.
                 let some =
                     self.push(local::VALUE, &[slot::LAST_SOURCE.into()]);
                 some.slots = 0b1;
@@ -167,7 +167,7 @@ impl Lowering<'_> {
     }
 }
 
-/// The first descriptor that no step reads from: the mask for a slot, and the
+/// The first number above all that steps read from: a mask of slots, and the
 /// slot or the number.
 fn source_end(plan: &Plan, strategy: Strategy) -> (u8, u64) {
     if plan.keeps(strategy) {
@@ -178,8 +178,8 @@ fn source_end(plan: &Plan, strategy: Strategy) -> (u8, u64) {
 }
 
 impl Plan {
-    /// The numbers that the child's descriptors get, in ascending order; 0
-    /// to 2 are always among them.
+    /// The numbers of the child's descriptors, in ascending order, 0 to 2
+    /// included.
     pub(crate) fn targets(&self) -> Vec<u32> {
         let targets = self.ops().filter_map(|op| match op {
             Op::Dup { to, .. } => Some(to),
@@ -188,7 +188,7 @@ impl Plan {
         sorted((0..3).chain(targets).collect())
     }
 
-    /// Those, and what is open until exec for a step that needs it.
+    /// The targets, and the descriptors that stay open until exec.
     pub(crate) fn kept(&self, strategy: Strategy) -> Vec<u32> {
         let kept = self.source_fds.iter().map(SourceFd::place);
         let helper = self.helper_fds.into_iter();

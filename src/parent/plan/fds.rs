@@ -1,9 +1,9 @@
-//! Fds: in which order descriptors become others, and what is closed. Pure.
+//! Fds: the order of `dup3` calls, and which ranges are closed. Pure.
 //!
-//! The child makes its descriptors by one `dup3` each, with no temporary of
-//! its own. Where targets are sources of each other (a swap, a rotation) no
-//! order serves: then one source of each circle is read from a copy that the
-//! parent makes beforehand, at a number that is nobody's target.
+//! The child makes one `dup3` call for each descriptor and has no temporary.
+//! Where targets are sources of each other (a swap, a rotation) no order is
+//! right: then one source of each cycle is read from a copy that the parent
+//! makes before, at a number that is no target.
 
 #[cfg(any(test, fuzzing))]
 pub(crate) mod model;
@@ -13,7 +13,7 @@ use crate::parent::std::{
     vec::Vec,
 };
 
-/// One descriptor of the child's: its number, and that of its source.
+/// A descriptor of the child: its number, and the number of its source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FdMapping {
     pub(crate) to: u32,
@@ -22,39 +22,39 @@ pub(crate) struct FdMapping {
 }
 
 impl FdMapping {
-    /// A descriptor that stays what it is needs no place in the order.
+    /// A descriptor that is its own source can be made at any time.
     fn moves(self) -> Option<(u32, Option<u32>)> {
         (self.from != Some(self.to)).then_some((self.to, self.from))
     }
 }
 
-/// The order in which wires are made.
+/// The order in which mappings are made.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Order {
-    /// Places in the list of wires.
+    /// Indices into the list of mappings.
     pub(crate) places: Vec<usize>,
-    /// Sources of which a copy must be read.
+    /// Sources that must be read from a copy.
     pub(crate) copies: BTreeSet<u32>,
-    /// The wires that read them.
+    /// The mappings that read those copies.
     pub(crate) copied: BTreeSet<usize>,
 }
 
-/// Orders wires whose targets all differ, so that each source is read before
-/// it is written over. In time, n log n; the lowest target goes first where
-/// it may.
-pub(crate) fn order(wires: &[FdMapping]) -> Order {
+/// Orders mappings, whose targets all differ, so that each source is read
+/// before it is written over. Takes time n log n; the lowest target comes
+/// first where that is possible.
+pub(crate) fn order(mappings: &[FdMapping]) -> Order {
     let mut order = Order::default();
     let mut left = BTreeMap::new();
-    for (n, wire) in wires.iter().enumerate() {
-        match wire.moves() {
+    for (n, mapping) in mappings.iter().enumerate() {
+        match mapping.moves() {
             Some((to, _)) => drop(left.insert(to, n)),
             None => order.places.push(n),
         }
     }
-    // Who still reads a number that will be written over.
+    // The mappings that read a number which will be written over.
     let mut readers = BTreeMap::<u32, Vec<usize>>::new();
-    for (n, wire) in wires.iter().enumerate() {
-        if let Some((_, Some(from))) = wire.moves() {
+    for (n, mapping) in mappings.iter().enumerate() {
+        if let Some((_, Some(from))) = mapping.moves() {
             if left.contains_key(&from) {
                 readers.entry(from).or_default().push(n);
             }
@@ -67,13 +67,13 @@ pub(crate) fn order(wires: &[FdMapping]) -> Order {
         left.keys().filter(unread).copied().collect();
     while let Some((first, _)) = left.first_key_value() {
         let to = ready.pop_first().unwrap_or_else(|| {
-            // Each that is left waits for another, so only circles are left.
-            // Whoever still reads this one reads a copy of it.
+            // Each that is left waits for another, so only cycles are left.
+            // The mappings that still read this one read a copy of it.
             let to = *first;
             let all = readers.get(&to).map(Vec::as_slice).unwrap_or_default();
             let late = |n: &&usize| {
-                let wire = wires.get(**n);
-                wire.is_some_and(|wire| left.contains_key(&wire.to))
+                let mapping = mappings.get(**n);
+                mapping.is_some_and(|mapping| left.contains_key(&mapping.to))
             };
             order.copied.extend(all.iter().filter(late));
             order.copies.insert(to);
@@ -82,8 +82,8 @@ pub(crate) fn order(wires: &[FdMapping]) -> Order {
         });
         let Some(n) = left.remove(&to) else { continue };
         order.places.push(n);
-        // Who reads a copy waits for nobody any more.
-        let read = wires.get(n).and_then(|wire| wire.from);
+        // A mapping that reads a copy waits for no other.
+        let read = mappings.get(n).and_then(|mapping| mapping.from);
         if let Some(from) = read {
             if let Some(count) = waits.get_mut(&from) {
                 *count -= 1;
@@ -97,8 +97,8 @@ pub(crate) fn order(wires: &[FdMapping]) -> Order {
     order
 }
 
-/// The smallest number that is `least` or above and not among `taken`, which
-/// is sorted.
+/// The smallest number from `least` on that is not in `taken`, which is
+/// sorted.
 pub(crate) fn outside(taken: &[u32], least: u32) -> u32 {
     let from = taken.partition_point(|n| *n < least);
     let mut free = least;
@@ -111,8 +111,8 @@ pub(crate) fn outside(taken: &[u32], least: u32) -> u32 {
     free
 }
 
-/// The ranges from 3 up that lie between what is kept, which is sorted; the
-/// last has no end.
+/// The ranges from 3 up between the numbers of `kept`, which is sorted; the
+/// last range has no end.
 pub(crate) fn gaps(kept: &[u32]) -> Vec<(u32, Option<u32>)> {
     let mut gaps = Vec::with_capacity(1);
     let mut next = 3;

@@ -1,11 +1,11 @@
-//! Opening: what the text of every plan begins with, and where it stands.
+//! Fixed strings: what the string table of every plan begins with.
 
 use crate::parent::plan::op::Str;
 use crate::parent::std::vec::Vec;
 use crate::sys::abi::{SIGACTION_SIZE, STOP_SIGNALS};
 use crate::sys::bits;
 
-/// What a call says of a file that is not there.
+/// The result of a system call that failed with ENOENT.
 pub(super) const ENOENT_RESULT: u64 = bits(-(libc::ENOENT as i64));
 
 /// `SIG_DFL` as the kernel's `struct sigaction`.
@@ -15,10 +15,9 @@ const _: () = assert!(SIG_DFL.len() as u64 == SIGACTION_SIZE);
 /// A signal set with SIGSYS only.
 const SIGSYS_SET: u64 = 1 << (libc::SIGSYS - 1);
 
-/// Zeros, which are `SIG_DFL` as a `struct sigaction`, an empty string and no
-/// time; then a set of signals, an errno, another set,
-/// another errno, "0", the shell's path,
-/// and "/".
+/// Zeros (`SIG_DFL` as a `struct sigaction`, an empty string, a zero timeout),
+/// the signals that stop, the result EAGAIN, the set SIGSYS, the result
+/// ENOENT, "0", the path of the shell, and "/".
 pub(super) fn opening(text: &mut Vec<u8>) {
     text.extend_from_slice(&SIG_DFL);
     text.extend_from_slice(&STOP_SIGNALS.to_le_bytes());
@@ -28,27 +27,26 @@ pub(super) fn opening(text: &mut Vec<u8>) {
     text.extend_from_slice(b"0\0/bin/sh\0/\0");
 }
 
-/// The place of 32 zero bytes.
+/// 32 zero bytes.
 pub(crate) const ZEROS: Str = Str { start: 0, len: 0 };
 
-/// The place of the signals that stop and can be blocked, as a set.
+/// The signals that stop a process and can be blocked, as a set.
 pub(crate) const STOPS: Str = Str { start: 32, len: 8 };
 
-/// The place of the result of a call that found nothing, 8 bytes.
+/// The result of a call that failed with EAGAIN, 8 bytes.
 pub(crate) const NONE: Str = Str { start: 40, len: 8 };
 
-/// The place of a signal set: SIGSYS.
+/// The signal set that has only SIGSYS.
 pub(crate) const SIGSYS: Str = Str { start: 48, len: 8 };
 
-/// The place of the result of a call for a file that is not there.
+/// The result of a call that failed with ENOENT, 8 bytes.
 pub(crate) const GONE: Str = Str { start: 56, len: 8 };
 
-/// The place of "0".
+/// "0".
 pub(crate) const ZERO: Str = Str { start: 64, len: 1 };
 
-/// What runs a file that the kernel has no format for, as `execvp(3)`
-/// has it.
+/// The shell that runs a file of unknown format, as in `execvp(3)`.
 pub(crate) const SHELL: Str = Str { start: 66, len: 7 };
 
-/// The place of "/".
+/// "/".
 pub(crate) const ROOT: Str = Str { start: 74, len: 1 };

@@ -1,4 +1,4 @@
-//! The gate: the rows by which a child waits for its parent.
+//! Gate rows: the child waits until the parent has run its hooks.
 
 use crate::call::{Check, ROW, gate, local, slot};
 use crate::sys::bits;
@@ -9,10 +9,10 @@ use super::lower::Lowering;
 const PID: u64 = 8;
 
 impl Lowering<'_> {
-    /// From here to the end of the wait the child ends with the thread that
-    /// made it: else nobody would ever open the gate. That thread may have
-    /// ended already, and then the child's parent is another by now; seen
-    /// from inside a new PID namespace there is none (0), dead or not.
+    /// Until the gate opens, `PR_SET_PDEATHSIG` ends the child with the thread
+    /// that cloned it, as no other thread opens the gate. If that thread has
+    /// ended before the call, `getppid` returns another process; in a new PID
+    /// namespace it returns 0 in either case.
     pub(super) fn gate(&mut self) {
         self.death_signal(libc::SIGKILL);
         let told = self.call(libc::SYS_getppid, &[]);
@@ -33,7 +33,7 @@ impl Lowering<'_> {
         let waits = self.call(libc::SYS_futex, &args);
         waits.slots = 0b1;
         waits.check = Check::Until;
-        // The word is another by now.
+        // EAGAIN: the word has changed.
         waits.want = bits(-i64::from(libc::EAGAIN));
         self.death_signal(0);
     }
@@ -44,7 +44,7 @@ impl Lowering<'_> {
         self.call(libc::SYS_prctl, &[option, signal]);
     }
 
-    /// The gate's word is held by the child from here on, as the first is.
+    /// The child holds the gate's word as well as the robust futex.
     pub(super) fn hold_gate(&mut self) {
         let held = self.push(local::VALUE, &[slot::ROBUST_FUTEX.into()]);
         held.slots = 0b1;
@@ -65,7 +65,7 @@ mod tests {
     const PRCTL: u32 = number(libc::SYS_prctl);
     const EXEC: u32 = number(libc::SYS_execve);
 
-    /// The calls of a child, from `getppid` on, that is told this parent.
+    /// The calls of a child from `getppid` on, which returns `told`.
     fn calls(told: i64, is_other: bool) -> Vec<u32> {
         let mut command = crate::Command::new("/bin/true");
         command.engine(Engine::Copied).before_exec(|_, _| Ok(()));
@@ -79,7 +79,7 @@ mod tests {
                 GETPPID => told,
                 FUTEX if args[1] == 0 => waits.next().unwrap(),
                 EXEC => -2,
-                // The proof that the canary is gone.
+                // The probe descriptor is closed.
                 nr if nr == number(libc::SYS_fcntl) => -9,
                 _ => 0,
             }

@@ -1,9 +1,9 @@
-//! Image: the rows of the second phase as a program of their own, a static
-//! ELF file that is built in memory.
+//! Helper layout: the helper image, a static ELF file that is built in memory
+//! and runs the rows after `exec_helper`.
 //!
-//! One segment, readable and executable, never writable: the header, the
-//! walker's bytes, the rows, the text and the lists, at the addresses that
-//! `call::helper_table` says. What it writes lies in the page that it maps.
+//! It has one segment, readable and executable, never writable: the header,
+//! the walker's code, the rows, the text and the lists, at the addresses of
+//! `call::helper_table`. It writes only to the status page, which it maps.
 
 use crate::call::helper_table::{
     IMAGE_BASE, LISTEN_PID_ADDR, PAGE_FD_OFFSET, ROWS_OFFSET, addresses,
@@ -19,15 +19,14 @@ const HEADER: u64 = 64;
 const PROGRAM_HEADER: u64 = 56;
 const CODE: u64 = HEADER + 2 * PROGRAM_HEADER;
 
-/// What ELF calls the architecture.
+/// `e_machine` of the architecture.
 const MACHINE: u16 = if cfg!(target_arch = "x86_64") { 62 } else { 183 };
 
 /// Segments are aligned to the largest page size there is.
 const ALIGN: u64 = 0x1_0000;
 
-/// What a file is made of beside the code: rows that are bound to their
-/// addresses there, text and lists, and the number at which the page's
-/// descriptor stands.
+/// What the file has beside the code: rows with the addresses they have
+/// there, text and lists, and the number of the status page's descriptor.
 pub(crate) struct HelperLayout<'a> {
     rows: &'a [Call],
     text: &'a [u8],
@@ -35,7 +34,7 @@ pub(crate) struct HelperLayout<'a> {
     page: u32,
 }
 
-/// What the file of an image was made of; its rows were verified.
+/// What a file was written from; its rows were verified.
 pub(crate) struct HelperContents {
     rows: Vec<Call>,
     text: Vec<u8>,
@@ -52,7 +51,7 @@ impl<'a> HelperLayout<'a> {
         let text = plan.strings.text();
         let (text_at, lists_at) = addresses(rows.len(), text.len());
         lower::relocate(rows, text_at, lists_at, 0);
-        let mut lists = plan.strings.relocated(text_at);
+        let mut lists = plan.strings.lists_for(text_at);
         if plan.listens {
             let envp = usize::try_from(plan.strings.envp() / 8);
             if let Some(entry) = lists.get_mut(envp.unwrap_or_default()) {
@@ -62,7 +61,7 @@ impl<'a> HelperLayout<'a> {
         HelperLayout { rows, text, lists, page }
     }
 
-    /// Whether a file that was made of these would be the same again.
+    /// Whether a file with this layout would have the same contents.
     pub(crate) fn are(&self, made: &HelperContents) -> bool {
         self.page == made.page
             && self.rows == made.rows
@@ -80,8 +79,8 @@ impl<'a> HelperLayout<'a> {
         }
     }
 
-    /// Writes the file that runs the rows, which are counted from `first`.
-    /// `code` is the walker.
+    /// Writes the file. The number of its first row is `first`, its code is
+    /// `code`, the walker.
     pub(crate) fn write(
         &self,
         first: u16,
@@ -89,10 +88,10 @@ impl<'a> HelperLayout<'a> {
         file: &mut Vec<u8>,
     ) -> Result<(), Error> {
         let error = |error| Error::new(Step::Plan, Cause::VerifyError(error));
-        let sheet = HelperTable::new(self.rows, first, self.text, &self.lists);
-        let sheet = sheet.map_err(error)?;
-        let (_, lists_at) = addresses(sheet.rows.len(), sheet.text.len());
-        let size = lists_at - IMAGE_BASE + 8 * sheet.lists.len() as u64;
+        let table = HelperTable::new(self.rows, first, self.text, &self.lists);
+        let table = table.map_err(error)?;
+        let (_, lists_at) = addresses(table.rows.len(), table.text.len());
+        let size = lists_at - IMAGE_BASE + 8 * table.lists.len() as u64;
         let narrow = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
         file.clear();
         file.reserve_exact(narrow(size));
@@ -100,12 +99,12 @@ impl<'a> HelperLayout<'a> {
         file.extend_from_slice(code);
         file.resize(narrow(PAGE_FD_OFFSET), 0);
         file.extend_from_slice(&self.page.to_le_bytes());
-        for row in sheet.rows {
+        for row in table.rows {
             file.extend_from_slice(&row.bytes());
         }
-        file.extend_from_slice(sheet.text);
+        file.extend_from_slice(table.text);
         file.resize(narrow(lists_at - IMAGE_BASE), 0);
-        for entry in sheet.lists {
+        for entry in table.lists {
             file.extend_from_slice(&entry.to_le_bytes());
         }
         Ok(())
@@ -122,10 +121,10 @@ fn header(file: &mut Vec<u8>, size: u64) {
     let long = |file: &mut Vec<u8>, all: &[u64]| {
         all.iter().for_each(|n| file.extend_from_slice(&n.to_le_bytes()));
     };
-    // 64 bits, little-endian, version 1, of no particular system.
+    // ELFCLASS64, little-endian, version 1, ELFOSABI_NONE.
     file.extend_from_slice(&[0x7F, b'E', b'L', b'F', 2, 1, 1, 0]);
     long(file, &[0]);
-    // An executable; it begins at its code.
+    // ET_EXEC; the entry point is the code.
     half(file, &[2, MACHINE]);
     word(file, &[1]);
     long(file, &[IMAGE_BASE + CODE, HEADER, 0]);

@@ -1,5 +1,5 @@
-//! Phases: the rows that lead a child into an image, and those that an image
-//! makes of itself.
+//! Helper steps: the child executes the helper image, which runs the rest of
+//! the steps in memory of its own.
 
 use super::builder::{PlanBuilder, StepBuilder};
 use super::fixed_strings;
@@ -105,8 +105,9 @@ impl Lowering<'_> {
         (row.texts, row.lists) = (0b0010, 0b1100);
     }
 
-    /// An exec without a random stack does not move the stack that it has
-    /// just filled: 5 us. What the program has is the caller's own again.
+    /// With ADDR_NO_RANDOMIZE the exec of the helper does not move the stack
+    /// that it has just filled, which saves 5 us. The helper restores the
+    /// caller's personality for the program.
     fn personality(&mut self, of: u8) {
         let flat = self.push(local::VALUE, &[slot::HELPER_PERSONALITY.into()]);
         flat.slots = 0b1;
@@ -132,14 +133,14 @@ impl Lowering<'_> {
         same.check = Check::Equal;
     }
 
-    /// Goes on in a second thread, if the parent wants to know exec from
-    /// death for sure. What that costs stands in docs/gotchas.md.
+    /// Executes the program in a second thread, if the parent has to tell exec
+    /// from death for sure; docs/gotchas.md has the cost.
     ///
-    /// The first one sleeps until exec ends it: it is what `/proc/self` and
-    /// `/dev/fd` are about, and exec looks up its files before. A filter may
-    /// kill the second one alone, and then the first goes on in its place,
-    /// to meet the same end. What both need of the kernel is called before
-    /// there are two, so that neither fails where the other goes on.
+    /// The first thread sleeps until exec ends it: `/proc/self` and `/dev/fd`
+    /// refer to it, and exec looks up its files there. A filter may kill the
+    /// second thread alone; then the first continues, and is killed at the
+    /// same call. Calls that both threads need are made once before, so that
+    /// they cannot fail in one thread only.
     fn apart(&mut self) {
         let peer = u64::from(slot::CLEAR_TID_ADDR);
         let wait = u64::from(libc::FUTEX_WAIT.unsigned_abs());
@@ -166,19 +167,19 @@ impl Lowering<'_> {
         let head = u64::from(slot::THREAD_HEAD_ADDR);
         let args = [head, ROBUST_HEAD_SIZE];
         self.call(libc::SYS_set_robust_list, &args).slots = 0b1;
-        // The id that exec will give the second thread: the first one's.
+        // exec gives the second thread the id of the first.
         let taken = self.push(local::VALUE, &[slot::ROBUST_FUTEX.into()]);
         taken.slots = 0b1;
         taken.store = slot::EXEC_FUTEX;
-        // Last: from here on the second thread's death is seen.
+        // Last: from here on the parent sees the death of the second thread.
         let own = self.call(libc::SYS_set_tid_address, &[peer]);
         own.slots = 0b1;
         own.store = slot::THREAD_FUTEX;
         own.or = FUTEX_WAITERS;
     }
 
-    /// Makes a call that the parent wants to make, where a filter may kill
-    /// whoever makes it: the parent has the same.
+    /// Tries the call that the parent makes later: a seccomp filter, which the
+    /// two have in common, may kill the caller for it.
     fn try_mrelease(&mut self) {
         let known = self.push(local::VALUE, &[slot::MRELEASE.into()]);
         known.slots = 0b1;
@@ -191,7 +192,7 @@ impl Lowering<'_> {
         asked.store = slot::MRELEASE;
     }
 
-    /// What is open till the last exec is closed at the next, or is not.
+    /// Sets or clears close-on-exec of what stays open until the last exec.
     fn mark_kept(&mut self, flag: u64) {
         let setfd = u64::from(libc::F_SETFD.unsigned_abs());
         let plan = self.plan;
@@ -202,8 +203,8 @@ impl Lowering<'_> {
         }
     }
 
-    /// What an image is not and a program is: without a name of its own
-    /// making, and dumpable.
+    /// Sets a random name and clears the dumpable flag. The exec of the program
+    /// resets both, so the parent can see in /proc whether it has happened.
     pub(super) fn mark_helper(&mut self) {
         let option = u64::from(libc::PR_SET_DUMPABLE.unsigned_abs());
         self.call(libc::SYS_prctl, &[option, 0]);

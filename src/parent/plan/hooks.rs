@@ -1,16 +1,16 @@
-//! Hooks: the rows that call functions, and the one that lets a single
-//! process go on from there, as a function may have forked.
+//! Hook rows: calls of the user's functions, and the claim that lets one
+//! process continue, as a function may have forked.
 
 use super::lower::Lowering;
 use crate::call::{Check, local, slot};
 use crate::parent::command::method::Engine;
 
-/// The places of the entries that let through whoever is first, or the child
-/// alone.
+/// The indices of the callbacks that claim the launch: for the first process
+/// that calls, or for the child only.
 const FIRST: u64 = 2;
 const CHILD: u64 = 3;
 
-/// The place of the first hook among the plan's entries.
+/// The index of the first hook among the callbacks.
 const HOOKS: u64 = 4;
 
 impl Lowering<'_> {
@@ -25,17 +25,18 @@ impl Lowering<'_> {
         let args = [HOOKS + u64::from(n), mask, owner];
         let row = self.push(local::CALLBACK, &args);
         row.slots = if in_place { 0b010 } else { 0b110 };
-        // A panic's mark is no errno.
+        // The result for a panic is no errno.
         row.check = Check::Equal;
         if usize::from(n) + 1 == self.plan.hooks.len() && !in_place {
             self.go_on();
         }
     }
 
-    /// Whoever comes through the last hook claims the launch, unless another
-    /// process has, or the parent has said that nobody may. A fork shares the
-    /// page of a copied child. In memory shared with the parent it has a copy
-    /// of the block, and nobody would know what becomes of it: it ends here.
+    /// The first process that returns from the last hook claims the launch,
+    /// unless the parent has given up. A fork made by a hook shares the block
+    /// of a copied child, so it may claim. With the suspended engine it has a
+    /// copy of the block, the parent could not see its result, and it exits
+    /// here.
     fn go_on(&mut self) {
         let shares = self.strategy.engine == Engine::Suspended;
         let callback = if shares { CHILD } else { FIRST };

@@ -69,7 +69,7 @@ pub(super) struct Lowering<'a> {
     pub(super) strategy: Strategy,
     pub(super) rows: Vec<Call>,
     free: u8,
-    /// The first slot of what is known of files before exec, and how many.
+    /// The slots with the results of `look_for_files`: the first, and how many.
     pub(super) looked_for: (u8, u8),
 }
 
@@ -93,8 +93,8 @@ impl Lowering<'_> {
         &mut self.rows[last]
     }
 
-    /// Slots for so many results, or as many as there are: the first, and how
-    /// many.
+    /// Allocates slots for `count` results, fewer if there are not enough: the
+    /// first, and how many.
     pub(super) fn results(&mut self, count: usize) -> (u8, u8) {
         let (from, left) = (self.free, slot::COUNT - self.free);
         let count = u8::try_from(count).map_or(left, |n| n.min(left));
@@ -102,8 +102,8 @@ impl Lowering<'_> {
         (from, count)
     }
 
-    /// A slot for a result that the parent reads; once they are used up,
-    /// the one that nobody reads.
+    /// Allocates a slot for a result that the parent reads; `SINK` if there is
+    /// none left.
     pub(super) fn result(&mut self) -> u8 {
         let slot = self.free;
         if slot >= slot::COUNT {
@@ -113,8 +113,8 @@ impl Lowering<'_> {
         slot
     }
 
-    /// Rows that are the same in every strategy, with the numbers that source
-    /// descriptors have by now.
+    /// Copies rows that are the same in every strategy, with the numbers of
+    /// source descriptors, which are known by now.
     fn copy(&mut self, from: u16, count: u16) {
         let from = usize::from(from);
         let rows = self.plan.rows.get(from..from + usize::from(count));
@@ -148,7 +148,7 @@ impl Lowering<'_> {
             Op::MarkHelper => self.mark_helper(),
             Op::SignalMask => self.signal_mask(),
             Op::ExecFd(place) => self.exec_fd(place),
-            // In `lower`, which knows what comes after.
+            // `lower` does it: it knows which candidate is the last.
             Op::Exec(_) => {}
         }
     }

@@ -1,4 +1,4 @@
-//! Plan: wishes become a list of steps, each checked once.
+//! Plan: the validated steps of a launch, as data.
 
 pub(crate) mod builder;
 mod choose;
@@ -36,17 +36,18 @@ use step::StepRecord;
 use strategy::Strategy;
 use strings::StringTable;
 
-/// The program that the child runs before it becomes the one asked for.
+/// The steps that a child runs between clone and exec.
 ///
-/// Displays as text, one line a step: the engine and its call, then what the
-/// child does, in order, with the reason. Making one opens nothing, makes
-/// nothing and asks the kernel nothing (but [`Command::inherit_jobserver`]
-/// looks at what is open): descriptors stand by their role.
+/// Its `Display` has one line a step: first the engine and its system call,
+/// then what the child does, in order. Making a plan opens no file, creates
+/// no process and makes no system call (except that
+/// [`Command::inherit_jobserver`] looks up two open descriptors), so
+/// descriptors are shown by their role and not by number.
 ///
 /// [`Command::inherit_jobserver`]: crate::Command::inherit_jobserver
 ///
-/// No text of it, `{:?}` included, has the value of a variable of the
-/// environment: names, and how many there are. Arguments are shown.
+/// Neither `Display` nor `Debug` shows the value of an environment variable.
+/// Arguments are shown.
 ///
 /// # Examples
 ///
@@ -60,9 +61,9 @@ use strings::StringTable;
 #[derive(Debug)]
 #[must_use = "it does nothing by itself"]
 pub struct Plan {
-    /// The best way to launch it.
+    /// The strategy that is tried first.
     pub(crate) strategy: Strategy,
-    /// Whether another call may serve, and another engine.
+    /// Whether another clone call, and another engine, may be used instead.
     pub(crate) any_method: bool,
     pub(crate) any_engine: bool,
     /// The steps of every strategy, and the rows that are the same in all.
@@ -70,25 +71,26 @@ pub struct Plan {
     pub(crate) rows: Vec<Call>,
     pub(crate) strings: StringTable,
     pub(crate) stdio: [Source; 3],
-    /// The caller's descriptors; steps name them by their place.
+    /// The caller's descriptors; steps refer to them by index.
     pub(crate) source_fds: Vec<SourceFd>,
-    /// Which of them is the program.
+    /// The index of the program's own.
     pub(crate) program_fd: Option<u16>,
     pub(crate) program_source: Option<ProgramSource>,
-    /// Where an image finds its page and itself, known once all else is.
+    /// The numbers at which the helper image has the status page and itself;
+    /// known once the plan is prepared.
     pub(crate) helper_fds: [u32; 2],
-    /// What `capget` reads for it, and the places of its argv and envp.
+    /// What its `capget` reads, and the offsets of its argv and envp.
     pub(crate) caps_header: Str,
     pub(crate) helper_lists: (u64, u64),
-    /// Its path in `/proc`, known once it is open.
+    /// The path of `program_fd` in `/proc`, known once it is open.
     pub(crate) proc_path: Str,
-    /// Whether the next file is tried after any error; the places of the
-    /// argv that each has then.
+    /// Whether the next candidate is tried after any error; then the offset of
+    /// each one's argv.
     pub(crate) tries_all: bool,
     pub(crate) argvs: Vec<u64>,
-    /// Whether a shell runs what the kernel has no format for.
+    /// Whether a shell runs a candidate that fails with ENOEXEC.
     pub(crate) shell_fallback: bool,
-    /// Whether LISTEN_PID stands before the rest of the environment.
+    /// Whether LISTEN_PID is the first variable of the environment.
     pub(crate) listens: bool,
     pub(crate) program: Str,
     pub(crate) hooks: Vec<Hook>,
@@ -98,12 +100,12 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The number of one of the caller's descriptors.
+    /// The number that a step reads a source descriptor from.
     pub(crate) fn number(&self, place: u16) -> u32 {
         self.source_fds.get(usize::from(place)).map_or(0, |fd| fd.number)
     }
 
-    /// Where the child has it while it is needed.
+    /// Its number in the child, from `dup3` on.
     pub(crate) fn place(&self, place: u16) -> u32 {
         self.source_fds.get(usize::from(place)).map_or(0, SourceFd::place)
     }

@@ -15,9 +15,8 @@ impl Lowering<'_> {
         self.call(libc::SYS_rt_sigaction, &args).texts = 0b10;
     }
 
-    /// For each signal: what it does now; nothing to do for the default and
-    /// for ignored ones; else the default. Four rows a signal, and only for
-    /// the legacy clone: clone3 has a flag for it.
+    /// Resets each signal that is neither at its default nor ignored. Takes four
+    /// rows a signal, and only with the legacy clone: clone3 has a flag.
     pub(super) fn clear_handlers(&mut self) {
         const LAST_SIGNAL: u8 = 64;
         let kept = [libc::SIGKILL, libc::SIGSTOP];
@@ -41,10 +40,10 @@ impl Lowering<'_> {
         }
     }
 
-    /// While all is blocked: a stop that is pending would take effect with
-    /// the mask, and hold whoever sleeps until exec. One call; two more where
-    /// there was one, as there are three such signals. A filter that refuses
-    /// it leaves things as they are.
+    /// Takes pending stop signals while all signals are blocked: they would take
+    /// effect when the mask is set, and suspend a caller that sleeps until
+    /// exec. One call; two more if a signal was pending, as there are three
+    /// such signals. If a filter refuses the call, they stay pending.
     fn take_stops(&mut self) {
         self.take_stop().store = slot::STOP_SIGNAL;
         let args = [
@@ -70,10 +69,10 @@ impl Lowering<'_> {
         row
     }
 
-    /// Looks for the files of a search while signals are blocked, up to the
-    /// first that is there: each exec of one that is not comes back, and a
-    /// stop that has arrived by then would hold the caller. `faccessat` says
-    /// ENOENT where exec does. Whatever else it says, exec finds out.
+    /// Looks for the candidates while signals are blocked, up to the first that
+    /// exists: an exec that fails returns to the child, and a stop signal that
+    /// arrives then would suspend the caller. `faccessat` gives ENOENT where
+    /// exec does; any other result is left to exec.
     fn look_for_files(&mut self) {
         let (plan, strategy) = (self.plan, self.strategy);
         let files = || {

@@ -4,18 +4,18 @@ use crate::parent::command::stdio::FdArg;
 use crate::parent::error::Step;
 use crate::parent::std::{format, os::fd::OwnedFd, string::String, sync::Arc};
 
-/// A descriptor of a plan that does not change from spawn to spawn.
+/// A descriptor of a plan that is the same for every spawn.
 #[derive(Debug)]
 pub(crate) struct SourceFd {
-    /// `None`: it is made when the plan is prepared.
+    /// `None` if it is made when the plan is prepared.
     pub(crate) arg: Option<FdArg>,
-    /// Its number, or that of the copy in its place.
+    /// Its number, or the number of the copy that is read instead.
     pub(crate) number: u32,
-    /// What it becomes; `None` if it is needed open and is closed at exec.
+    /// Its number in the child; `None` if it is closed at exec.
     pub(crate) target: Option<u32>,
-    /// Whether exec closes it; known once it is looked at.
+    /// Whether exec closes it; known once the plan is prepared.
     pub(crate) cloexec: bool,
-    /// Whether a copy must take its place.
+    /// Whether a copy must be read instead.
     pub(crate) copied: bool,
     /// The option that gave it.
     pub(crate) by: Step,
@@ -27,7 +27,7 @@ impl SourceFd {
         SourceFd { arg, number, target, cloexec, copied, by }
     }
 
-    /// One that is open until exec: a directory, a program.
+    /// A descriptor that stays open until exec: a directory, a program.
     pub(crate) fn held(by: Step, fd: &Arc<OwnedFd>) -> SourceFd {
         let fd = Arc::clone(fd);
         let arg = FdArg::Owned(fd);
@@ -35,12 +35,12 @@ impl SourceFd {
         SourceFd { arg: Some(arg), ..SourceFd::new(number, None, by) }
     }
 
-    /// Where the child has it open while it is needed.
+    /// Its number in the child, from `dup3` on.
     pub(crate) fn place(&self) -> u32 {
         self.target.unwrap_or(self.number)
     }
 
-    /// As the caller knows it, whatever stands in its place.
+    /// The caller's own number, and the target.
     pub(crate) fn shown(&self) -> String {
         let own = self.arg.as_ref().map(FdArg::number);
         let own = own.map_or(self.number, i32::unsigned_abs);

@@ -8,7 +8,7 @@ use crate::parent::command::method::Engine;
 use crate::sys::CloneFlags;
 
 impl Plan {
-    /// The steps of a strategy, each with its place in the plan.
+    /// The steps that a strategy runs, each with its index in the plan.
     pub(crate) fn steps(
         &self,
         strategy: Strategy,
@@ -16,7 +16,7 @@ impl Plan {
         let keeps = self.keeps(strategy);
         let runs = move |n: usize, record: &StepRecord| match record.op() {
             Some(Op::CloseGaps) => keeps,
-            // Of the files only the one that a shell runs.
+            // Only the candidate that the shell runs.
             Some(Op::Exec(_)) => {
                 strategy.shell.is_none_or(|it| usize::from(it) == n)
             }
@@ -34,7 +34,7 @@ impl Plan {
         self.ops().any(|own| own == op)
     }
 
-    /// What the steps leave changed, in their order.
+    /// What the steps change, in their order.
     pub(crate) fn effects(&self) -> impl Iterator<Item = Effect> {
         self.steps.iter().map(|record| record.effect)
     }
@@ -53,8 +53,8 @@ impl Plan {
         before.filter_map(StepRecord::op).filter(|op| exec(*op)).count()
     }
 
-    /// Whether the child begins in the parent's own table of descriptors,
-    /// which its first row makes its own.
+    /// Whether the child is cloned with the parent's descriptor table, and its
+    /// first row unshares it.
     pub(crate) fn shares(&self, strategy: Strategy) -> bool {
         let sleeps =
             matches!(strategy.engine, Engine::Suspended | Engine::Isolated);
@@ -62,9 +62,9 @@ impl Plan {
         sleeps && whole && !strategy.no_close_range && !strategy.in_place
     }
 
-    /// Whether the child takes the stops that are pending, lest they hold a
-    /// caller that sleeps until exec. After setsid its group is an orphan,
-    /// which the kernel stops by SIGSTOP only.
+    /// Whether the child takes pending stop signals, which would suspend a
+    /// caller that sleeps until exec. After setsid its process group is
+    /// orphaned, which only SIGSTOP stops.
     pub(crate) fn takes_stops(&self, strategy: Strategy) -> bool {
         let sleeps =
             strategy.engine == Engine::Suspended && !strategy.in_place;
@@ -75,15 +75,15 @@ impl Plan {
         self.effects().any(|effect| effect == Effect::Session)
     }
 
-    /// Whether the helper of this plan may exec in a second thread. Not where
-    /// the parent has done something to the first: a tracer and a counter of
-    /// events (`perf_event_open`) stay with that one, and the policies
-    /// `SCHED_DEADLINE` and `SCHED_RESET_ON_FORK` are not given to a second.
+    /// Whether the helper image may exec in a second thread. Not after parent
+    /// hooks, which may have changed the first thread: a tracer, an event
+    /// counter (`perf_event_open`) and the policies `SCHED_DEADLINE` and
+    /// `SCHED_RESET_ON_FORK` do not pass to a second one.
     pub(crate) fn execs_apart(&self) -> bool {
         self.parent_hooks.is_empty()
     }
 
-    /// Whether any step needs a descriptor above 2 of the parent's.
+    /// Whether any step reads from a descriptor of the parent's above 2.
     pub(crate) fn keeps(&self, strategy: Strategy) -> bool {
         let own = matches!(strategy.engine, Engine::Pipe | Engine::Isolated);
         let held = (own && !strategy.in_place)
@@ -92,7 +92,7 @@ impl Plan {
         held || self.ops().any(Op::is_fresh)
     }
 
-    /// What the call is given.
+    /// The flags of the clone call.
     pub(crate) fn flags(&self, strategy: Strategy) -> CloneFlags {
         let mut flags = match strategy.engine {
             Engine::Suspended | Engine::Isolated => CloneFlags::SUSPENDED,
@@ -110,7 +110,7 @@ impl Plan {
 }
 
 impl Op {
-    /// Whether this step needs a descriptor that the parent made for it.
+    /// Whether the parent makes a descriptor for this step in every launch.
     fn is_fresh(self) -> bool {
         let fresh =
             |role| matches!(role, Role::Null | Role::Pipe | Role::Path(_));

@@ -1,4 +1,4 @@
-//! Words: argv, envp and paths in one text, with their pointer arrays.
+//! `StringTable`: argv, envp and paths in one text, with their pointer arrays.
 
 mod exact;
 
@@ -8,14 +8,14 @@ use crate::parent::error::{Error, Step};
 use crate::parent::plan::op::Str;
 use crate::parent::std::{ffi::OsStr, fmt, os::unix::ffi::OsStrExt, vec::Vec};
 
-/// What is said of a word that holds a NUL: the kernel would cut it there.
+/// The error for a string with a NUL byte: the kernel would end it there.
 pub(crate) const NUL: &str = "it contains a NUL byte";
 
-/// What is said where there is no room left. The kernel takes 6 MiB of
-/// arguments and environment at most, so nobody needs more.
+/// The error for a table that is full. The kernel takes at most 6 MiB of
+/// arguments and environment.
 const FULL: &str = "with it a plan has over 4 GiB of text";
 
-/// Why a word was refused.
+/// Why a string was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum StringError {
     Nul,
@@ -27,41 +27,41 @@ impl StringError {
     pub(crate) fn of(self, step: Step, word: impl AsRef<OsStr>) -> Error {
         match self {
             StringError::Nul => Error::refused(step, NUL).with(word),
-            // Not with the word, which may be as long.
+            // Without the string, which may be as long.
             StringError::Full => Error::refused_as(step, libc::E2BIG, FULL),
         }
     }
 }
 
-/// Places in the text are numbers of 32 bits, and so is its length.
+/// Offsets into the text, and its length, have 32 bits.
 const MOST: usize = (u32::MAX - 1) as usize;
 
-/// What arguments and environment leave for the rest, so that it is they
-/// that are refused.
+/// Room that arguments and environment leave for other strings, so that an
+/// error names the option that took the room.
 const REST: usize = 1 << 28;
 
-/// Every string of a plan, each with its NUL, and the arrays of their
-/// places, each with its end mark. `bind` turns places into addresses.
+/// Every string of a plan, each with its NUL, and the lists of their offsets,
+/// each with its end. `relocate` turns offsets into addresses.
 pub(crate) struct StringTable {
     text: Vec<u8>,
     lists: Vec<u64>,
-    /// Where the first argument stands in the text.
+    /// The offset of the first argument.
     first: usize,
     envp: usize,
     envc: usize,
     path: Option<Str>,
-    /// For each candidate the place of an argv that has a shell run it.
+    /// For each candidate the offset of an argv with which a shell runs it.
     shells: Vec<u64>,
-    bound: bool,
-    /// How long the text may be.
+    is_relocated: bool,
+    /// The longest that the text may be.
     most: usize,
 }
 
-/// The end of a list while places are not yet addresses.
+/// The end of a list of offsets.
 const END: u64 = u64::MAX;
 
 impl StringTable {
-    /// The text opens with what every plan has.
+    /// A table with the fixed strings.
     pub(crate) fn new() -> StringTable {
         let mut text = Vec::with_capacity(4096);
         opening(&mut text);
@@ -75,12 +75,12 @@ impl StringTable {
             envc: 0,
             path: None,
             shells: Vec::new(),
-            bound: false,
+            is_relocated: false,
             most: MOST - REST,
         }
     }
 
-    /// With room for so many bytes and no more.
+    /// With room for so many bytes more.
     #[cfg(test)]
     pub(crate) fn with_room(bytes: usize) -> StringTable {
         let mut strings = StringTable::new();
@@ -88,13 +88,13 @@ impl StringTable {
         strings
     }
 
-    /// Whether there is room for so much and a NUL.
+    /// Whether there is room for so many bytes and a NUL.
     fn room(&self, len: usize) -> Result<(), StringError> {
         let left = self.most.saturating_sub(self.text.len());
         if len < left { Ok(()) } else { Err(StringError::Full) }
     }
 
-    /// Adds one string, made of parts.
+    /// Adds a string, the concatenation of `parts`.
     pub(crate) fn put(&mut self, parts: &[&[u8]]) -> Result<Str, StringError> {
         let start = self.text.len();
         let mut all = 0usize;
@@ -112,9 +112,9 @@ impl StringTable {
         Ok(self.place(start))
     }
 
-    /// What the text has from `start` on, but for the last byte.
+    /// The string from `start` to the end of the text, without its NUL.
     fn place(&self, start: usize) -> Str {
-        // `room` has seen to it that both fit.
+        // `room` has checked that both fit.
         let narrow = |n| u32::try_from(n).unwrap_or(u32::MAX);
         let len = self.text.len() - start - 1;
         Str { start: narrow(start), len: narrow(len) }
@@ -144,7 +144,8 @@ impl StringTable {
         self.inherited(k, v)
     }
 
-    /// A variable of the process's own: it was a C string, and holds no NUL.
+    /// Adds a variable of this process, which has no NUL byte, as it was a C
+    /// string.
     pub(crate) fn inherited(
         &mut self,
         k: &[u8],
@@ -158,14 +159,14 @@ impl StringTable {
         self.text.extend_from_slice(v);
         self.text.push(0);
         self.lists.push(start as u64);
-        // Of two the first counts, as getenv has it.
+        // Of two the first counts, as for `getenv`.
         if k == b"PATH" && self.path.is_none() {
             self.path = Some(self.place(start + 5));
         }
         Ok(())
     }
 
-    /// Adds numbers as the kernel reads them, of 32 bits each.
+    /// Adds numbers of 32 bits, as the kernel reads them.
     pub(crate) fn numbers(&mut self, all: &[u32]) -> Result<Str, StringError> {
         let start = self.text.len();
         self.room(4 * all.len())?;
@@ -176,7 +177,7 @@ impl StringTable {
         Ok(self.place(start))
     }
 
-    /// The numbers again.
+    /// The numbers that `numbers` has added.
     pub(crate) fn listed(&self, at: Str) -> Vec<u32> {
         let all = self.bytes(at).chunks_exact(4);
         let number = |n: &[u8]| n.first_chunk().copied();
@@ -199,28 +200,28 @@ impl StringTable {
         8 * self.envp as u64
     }
 
-    /// Adds an argv of an image, and an environment without a variable: the
-    /// places of both.
+    /// Adds the argv of the helper image, and an empty environment: the offsets
+    /// of both.
     pub(crate) fn helper_lists(&mut self) -> (u64, u64) {
         let argv = 8 * self.lists.len() as u64;
         self.lists.extend([u64::from(fixed_strings::ZEROS.start), END]);
         (argv, argv + 8)
     }
 
-    /// The lists as they are where the text lies at `text`.
-    pub(crate) fn relocated(&self, text: u64) -> Vec<u64> {
-        let (own, _) = self.places();
+    /// The lists for a text at address `text`.
+    pub(crate) fn lists_for(&self, text: u64) -> Vec<u64> {
+        let (own, _) = self.addresses();
         let place = |at: &u64| match *at {
             END => 0,
-            0 if self.bound => 0,
-            at if self.bound => at - own + text,
+            0 if self.is_relocated => 0,
+            at if self.is_relocated => at - own + text,
             at => at + text,
         };
         self.lists.iter().map(place).collect()
     }
 
-    /// Adds an argv for the shell that runs a candidate: what the program
-    /// would have had, after the candidate's path.
+    /// Adds the argv with which a shell runs a candidate: the candidate's path,
+    /// then the arguments of the program.
     pub(crate) fn shell(&mut self, candidate: Str) {
         self.shells.push(8 * self.lists.len() as u64);
         let head = [fixed_strings::SHELL.start, candidate.start];
@@ -228,7 +229,7 @@ impl StringTable {
         self.lists.extend_from_within(1..self.envp);
     }
 
-    /// The place of the shell's argv for a candidate.
+    /// The offset of the shell's argv for a candidate.
     pub(crate) fn shell_argv(&self, candidate: usize) -> u64 {
         self.shells.get(candidate).copied().unwrap_or_default()
     }
@@ -248,7 +249,7 @@ impl StringTable {
         OsStr::from_bytes(self.bytes(at))
     }
 
-    /// The arguments, the program's name first.
+    /// The arguments, argument 0 first.
     pub(crate) fn argv(&self) -> Vec<&OsStr> {
         let mut from = self.text.get(self.first..).unwrap_or_default();
         let mut argv = Vec::new();
@@ -261,7 +262,7 @@ impl StringTable {
         argv
     }
 
-    /// How many variables the environment has.
+    /// The number of variables in the environment.
     pub(crate) fn envc(&self) -> usize {
         self.envc
     }
@@ -276,7 +277,7 @@ impl StringTable {
         })
     }
 
-    /// The value of a variable: of several the first, as getenv has it.
+    /// The value of a variable; of several the first, as for `getenv`.
     pub(crate) fn value(&self, name: &[u8]) -> Option<&[u8]> {
         let mut values = self
             .variables()
@@ -286,8 +287,8 @@ impl StringTable {
 
     /// The entries of the environment.
     fn variables(&self) -> impl Iterator<Item = &[u8]> {
-        let (text, _) = self.places();
-        let base = if self.bound { text } else { 0 };
+        let (text, _) = self.addresses();
+        let base = if self.is_relocated { text } else { 0 };
         let all = self.lists.get(self.envp..self.envp + self.envc);
         all.unwrap_or_default().iter().map(move |at| {
             let start = usize::try_from(at.saturating_sub(base)).ok();
@@ -298,21 +299,21 @@ impl StringTable {
         })
     }
 
-    /// Where text and lists lie, from when they are bound.
-    pub(crate) fn places(&self) -> (u64, u64) {
+    /// The addresses of text and lists; nothing may be added once they are used.
+    pub(crate) fn addresses(&self) -> (u64, u64) {
         let text = self.text.as_ptr().expose_provenance() as u64;
         (text, self.lists.as_ptr().expose_provenance() as u64)
     }
 
-    /// Turns places into addresses, for this process and those that have its
-    /// memory or a copy. Nothing may be added from here on.
-    pub(crate) fn bind(&mut self) {
-        let (text, _) = self.places();
-        if !self.bound {
+    /// Turns offsets into addresses, for processes that have this memory or a
+    /// copy of it. Nothing may be added after that.
+    pub(crate) fn relocate(&mut self) {
+        let (text, _) = self.addresses();
+        if !self.is_relocated {
             for place in &mut self.lists {
                 *place = if *place == END { 0 } else { text + *place };
             }
-            self.bound = true;
+            self.is_relocated = true;
         }
     }
 
@@ -325,8 +326,7 @@ impl StringTable {
     }
 }
 
-/// The arguments, and of the environment the names: a value may be a
-/// password, and this may be a log.
+/// The arguments, and the names of the variables: a value may be a secret.
 impl fmt::Debug for StringTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<&OsStr> = self.names().collect();
@@ -375,7 +375,7 @@ mod tests {
         strings.inherited(b"PATH", b"/bin/bi").unwrap();
         assert_eq!(strings.bytes(strings.path().unwrap()), b"/bin/bi");
         assert_eq!(strings.put(&[b"", b""]), Err(StringError::Full));
-        // What comes after the environment has room of its own.
+        // Strings after the environment have room of their own.
         strings.end_list();
         strings.put(&[b"/srv"]).unwrap();
         let room = strings.most - strings.text().len();
@@ -394,10 +394,10 @@ mod tests {
         assert_eq!(strings.envc(), 1);
         assert!(strings.names().eq(["PATH"]));
         assert_eq!(strings.bytes(strings.path().unwrap()), b"/bin");
-        strings.bind();
-        strings.bind();
+        strings.relocate();
+        strings.relocate();
         assert!(strings.names().eq(["PATH"]));
-        let (text, _) = strings.places();
+        let (text, _) = strings.addresses();
         assert_eq!(strings.lists(), [text + 76, text + 79, 0, text + 80, 0]);
         assert_eq!(strings.envp(), 24);
         assert_eq!(strings.bytes(Str { start: 76, len: 2 }), b"sh");

@@ -61,7 +61,7 @@ impl CompiledPlan {
         };
         let enter = rows.iter().rposition(enters);
         let here = enter.map_or(rows.len(), |at| at + 1);
-        let (text, lists) = plan.strings.places();
+        let (text, lists) = plan.strings.addresses();
         let at = callbacks.as_ptr().expose_provenance() as u64;
         lower::relocate(&mut rows[..here], text, lists, at);
         let (image, next) = (None, OnceLock::new());

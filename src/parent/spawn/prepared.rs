@@ -167,7 +167,7 @@ impl Prepared {
         mut plan: Box<Plan>,
         mut source_fds: Box<SourceFds>,
     ) -> Result<Prepared, Error> {
-        plan.strings.bind();
+        plan.strings.relocate();
         let first = match CompiledPlan::new(&plan, plan.strategy, &source_fds)
         {
             Err(error) if plan.any_engine && error.step() == Step::Image => {

@@ -17,7 +17,7 @@ use crate::parent::std::{
 enum Id {
     /// The one that the caller had at that number.
     Caller(u32),
-    /// The one that was made for the wire at that place in the list.
+    /// The one that was made for the mapping at that place in the list.
     Made(usize),
     /// The parent's end of a pipe.
     Ours,
@@ -29,7 +29,7 @@ struct File {
     cloexec: bool,
 }
 
-/// What a wire is made from.
+/// What a mapping is made from.
 #[derive(Clone, Copy, Debug)]
 enum Origin {
     Number(u32),
@@ -54,7 +54,7 @@ struct Case {
     /// The caller's descriptors; whether they are closed at exec.
     open: BTreeMap<u32, bool>,
     /// Targets, which differ, and their sources.
-    wires: Vec<(u32, Origin)>,
+    mappings: Vec<(u32, Origin)>,
     /// What is needed up to exec, and is not there after it.
     held: Vec<u32>,
     /// Those of 0 to 2 that shall be closed; no targets.
@@ -68,17 +68,17 @@ struct Refused(u32);
 
 impl Case {
     /// What is asked for, in the planner's words.
-    fn wires(&self) -> Vec<FdMapping> {
-        let wire = |&(to, from): &(u32, Origin)| match from {
+    fn mappings(&self) -> Vec<FdMapping> {
+        let mapping = |&(to, from): &(u32, Origin)| match from {
             Origin::Number(from) => FdMapping { to, from: Some(from) },
             Origin::Early(_) | Origin::Late(_) => FdMapping { to, from: None },
         };
-        self.wires.iter().map(wire).collect()
+        self.mappings.iter().map(mapping).collect()
     }
 
-    /// The file that a wire shall lead to.
+    /// The file that a mapping shall lead to.
     fn wanted(&self, n: usize) -> Id {
-        match self.wires[n].1 {
+        match self.mappings[n].1 {
             Origin::Number(from) => Id::Caller(from),
             Origin::Early(_) | Origin::Late(_) => Id::Made(n),
         }
@@ -96,7 +96,7 @@ impl Case {
                 all.insert(*n, Id::Caller(*n));
             }
         }
-        let made = self.wires.iter().enumerate();
+        let made = self.mappings.iter().enumerate();
         all.extend(made.map(|(n, (to, _))| (*to, self.wanted(n))));
         all
     }
@@ -105,8 +105,8 @@ impl Case {
     /// counts the lowest number of each. Does not ask the planner.
     fn circles(&self) -> usize {
         let mut reads = BTreeMap::new();
-        for wire in self.wires() {
-            reads.extend(wire.from.map(|from| (wire.to, from)));
+        for mapping in self.mappings() {
+            reads.extend(mapping.from.map(|from| (mapping.to, from)));
         }
         let lowest = |start: &&u32| {
             let mut at = **start;
@@ -124,13 +124,13 @@ impl Case {
 
     /// Does all that a spawn does, and checks what comes of it.
     fn run(&self) -> Result<(), Refused> {
-        self.play(&order(&self.wires()))
+        self.play(&order(&self.mappings()))
     }
 
     fn play(&self, order: &Order) -> Result<(), Refused> {
         let mut places = order.places.clone();
         places.sort_unstable();
-        assert!(places.into_iter().eq(0..self.wires.len()), "{self:?}");
+        assert!(places.into_iter().eq(0..self.mappings.len()), "{self:?}");
         let (mut table, numbers, held) = Table::of(self).prepare(order)?;
         table.child(order, &numbers, &held);
         let circles = self.circles();
@@ -148,7 +148,7 @@ struct Table<'a> {
     targets: Vec<u32>,
 }
 
-/// A table that has all that steps read; the number that each wire is read
+/// A table that has all that steps read; the number that each mapping is read
 /// from; those of what is held, with what was at which number.
 type Ready<'a> = (Table<'a>, Vec<u32>, Vec<(u32, u32)>);
 
@@ -158,7 +158,7 @@ impl<'a> Table<'a> {
             (*n, File { id: Id::Caller(*n), cloexec: *cloexec })
         };
         let files = case.open.iter().map(file).collect();
-        let made = case.wires.iter().map(|(to, _)| *to);
+        let made = case.mappings.iter().map(|(to, _)| *to);
         let targets: BTreeSet<u32> = (0..3).chain(made).collect();
         Table { case, files, targets: targets.into_iter().collect() }
     }
@@ -195,7 +195,7 @@ impl<'a> Table<'a> {
     fn prepare(mut self, order: &Order) -> Result<Ready<'a>, Refused> {
         let case = self.case;
         let mut numbers = Vec::new();
-        for (n, (_, from)) in case.wires.iter().enumerate() {
+        for (n, (_, from)) in case.mappings.iter().enumerate() {
             numbers.push(match from {
                 Origin::Number(from) => *from,
                 Origin::Early(begin) => {
@@ -204,7 +204,7 @@ impl<'a> Table<'a> {
                 Origin::Late(_) => 0,
             });
         }
-        for (n, (_, from)) in case.wires.iter().enumerate() {
+        for (n, (_, from)) in case.mappings.iter().enumerate() {
             let Origin::Number(from) = from else { continue };
             if !case.open.contains_key(from) {
                 return Err(Refused(*from));
@@ -223,7 +223,7 @@ impl<'a> Table<'a> {
             let at = if copy { self.move_off_targets(3, id) } else { *from };
             held.push((at, *from));
         }
-        for (n, (_, from)) in case.wires.iter().enumerate() {
+        for (n, (_, from)) in case.mappings.iter().enumerate() {
             let Origin::Late(begin) = from else { continue };
             self.open(3, Id::Ours);
             numbers[n] = self.move_off_targets(*begin, Id::Made(n));
@@ -241,7 +241,7 @@ impl<'a> Table<'a> {
         }
         for n in &order.places {
             // `dup3`, or where both are the same, `F_SETFD`.
-            let (to, _) = case.wires[*n];
+            let (to, _) = case.mappings[*n];
             let read = self.files.get(&numbers[*n]).map(|file| file.id);
             let id = case.wanted(*n);
             assert_eq!(read, Some(id), "for {to} {order:?} {case:?}");
@@ -291,11 +291,11 @@ mod tests {
     }
 
     fn case(map: &[(u32, u32)], open: u32, marked: u32) -> Case {
-        let wire = |(to, from): &(u32, u32)| (*to, Origin::Number(*from));
+        let mapping = |(to, from): &(u32, u32)| (*to, Origin::Number(*from));
         let open = (0..ALL).filter(|n| open >> n & 1 != 0);
         Case {
             open: open.map(|n| (n, marked >> n & 1 != 0)).collect(),
-            wires: map.iter().map(wire).collect(),
+            mappings: map.iter().map(mapping).collect(),
             held: Vec::new(),
             shut: BTreeSet::new(),
             rest: Rest::Closed,
@@ -306,7 +306,7 @@ mod tests {
     fn every_map_of_five_numbers_with_every_subset_closed_is_right() {
         let (mut played, mut refused) = (0, 0);
         for map in maps() {
-            let order = order(&case(&map, 0, 0).wires());
+            let order = order(&case(&map, 0, 0).mappings());
             for open in 0..1 << ALL {
                 let mut from = map.iter().map(|(_, from)| *from);
                 let closed = from.find(|from| open >> from & 1 == 0);
@@ -353,17 +353,18 @@ mod tests {
                     0 => Origin::Early(dice.roll(12)),
                     _ => Origin::Late(dice.roll(12)),
                 };
-                case.wires.retain(|wire| wire.0 != to);
-                case.wires.push((to, from));
+                case.mappings.retain(|mapping| mapping.0 != to);
+                case.mappings.push((to, from));
             }
-            for n in (1..case.wires.len()).rev() {
+            for n in (1..case.mappings.len()).rev() {
                 let other = usize::try_from(dice.roll(10)).unwrap() % (n + 1);
-                case.wires.swap(n, other);
+                case.mappings.swap(n, other);
             }
             if dice.roll(4) == 0 {
                 case.held.push(dice.roll(10));
             }
-            let free = |n: &u32| case.wires.iter().all(|wire| wire.0 != *n);
+            let free =
+                |n: &u32| case.mappings.iter().all(|mapping| mapping.0 != *n);
             case.shut = (0..3).filter(|_| dice.roll(4) == 0).collect();
             case.shut.retain(free);
             case.rest = match dice.roll(3) {
@@ -403,7 +404,7 @@ mod tests {
         ];
         for (map, copies) in cases {
             let case = case(&map, !0, !0);
-            let order = order(&case.wires());
+            let order = order(&case.mappings());
             assert_eq!(order.copies.len(), copies, "{map:?}");
             assert_eq!(order.copied.len(), copies, "{map:?}");
             assert_eq!(case.circles(), copies, "{map:?}");

@@ -1,5 +1,4 @@
-//! Exact: an environment that is passed on as it was given, and arguments
-//! under another name.
+//! Verbatim entries of the environment, and an argv with another argument 0.
 
 use super::{StringError, StringTable};
 use crate::parent::plan::op::Str;
@@ -7,11 +6,11 @@ use crate::parent::plan::op::Str;
 const PATH: &[u8] = b"PATH=";
 
 impl StringTable {
-    /// An entry of the environment, as it is.
+    /// Adds an entry of the environment, unchanged.
     pub(crate) fn entry(&mut self, entry: &[u8]) -> Result<(), StringError> {
         let at = self.put(&[entry])?;
         self.lists.push(at.start.into());
-        // Of two the first counts, as getenv has it.
+        // Of two the first counts, as for `getenv`.
         if entry.starts_with(PATH) && self.path.is_none() {
             let (start, len) = (at.start + 5, at.len - 5);
             self.path = Some(Str { start, len });
@@ -19,8 +18,7 @@ impl StringTable {
         Ok(())
     }
 
-    /// The place of an argv that differs from the first in the program's
-    /// name.
+    /// Adds an argv that differs from the first in argument 0: its offset.
     pub(crate) fn argv_of(&mut self, name: Str) -> u64 {
         let at = 8 * self.lists.len() as u64;
         self.lists.push(name.start.into());

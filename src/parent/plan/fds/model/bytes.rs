@@ -20,11 +20,11 @@ pub(crate) fn fuzz(data: &[u8]) {
         Origin::Number(from) => Some(*from),
         Origin::Early(_) | Origin::Late(_) => None,
     };
-    let sources = case.wires.iter().filter_map(|(_, from)| number(from));
+    let sources = case.mappings.iter().filter_map(|(_, from)| number(from));
     let mut read = sources.chain(case.held.iter().copied());
     let closed = read.any(|from| !case.open.contains_key(&from));
     assert_eq!(refused, closed, "{case:?}");
-    let named = case.wires.iter().map(|(to, _)| *to);
+    let named = case.mappings.iter().map(|(to, _)| *to);
     let named: BTreeSet<u32> = named.chain(case.held.clone()).collect();
     let named: Vec<u32> = named.into_iter().collect();
     for least in [0, 3, 5, named.first().copied().unwrap_or_default()] {
@@ -38,7 +38,7 @@ fn decode(data: &[u8]) -> Case {
     let (first, rest) = data.split_first().unwrap_or((&0, &[]));
     let mut case = Case {
         open: BTreeMap::new(),
-        wires: Vec::new(),
+        mappings: Vec::new(),
         held: Vec::new(),
         shut: BTreeSet::new(),
         rest: match first % 4 {
@@ -72,8 +72,8 @@ fn decode(data: &[u8]) -> Case {
                 continue;
             }
         };
-        if case.wires.len() < WIRES && targets.insert(a) {
-            case.wires.push((a, from));
+        if case.mappings.len() < WIRES && targets.insert(a) {
+            case.mappings.push((a, from));
             if kind & 7 < 2 {
                 case.open.entry(b).or_insert(marked);
             }
