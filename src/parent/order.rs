@@ -195,7 +195,8 @@ pub(crate) fn compile(
     // Before any memory of our own: std makes two small strings of each
     // variable, and glibc merges the small pieces that the last ones left,
     // one by one, when a large one is asked for first.
-    let whole = options.env_clear || options.env_exact.is_some();
+    let whole =
+        options.environment.clear || options.environment.exact.is_some();
     let own = (!whole).then(env::vars_os);
     let mut plan = PlanBuilder::new(options, in_place, stdio);
     let strings = &mut plan.plan.strings;

@@ -4,8 +4,10 @@
 use core::{iter::FusedIterator, slice};
 
 use super::Command;
+use super::method::{Memory, Method};
+use super::options::Options;
+use super::path_search::PathSearch;
 use super::shell_line::{Line, name_of};
-use crate::parent::command::options::Options;
 use crate::parent::std::{
     collections::btree_map,
     ffi::{OsStr, OsString},
@@ -25,7 +27,7 @@ impl Command {
     /// ```
     #[must_use]
     pub fn get_program(&self) -> &OsStr {
-        &self.options.program
+        &self.options.program.name
     }
 
     /// What [`Command::candidates`] was given, of which the program is the
@@ -40,7 +42,12 @@ impl Command {
     /// ```
     pub fn get_candidates(&self) -> CommandArgs<'_> {
         CommandArgs(
-            self.options.candidates.as_deref().unwrap_or_default().iter(),
+            self.options
+                .program
+                .candidates
+                .as_deref()
+                .unwrap_or_default()
+                .iter(),
         )
     }
 
@@ -57,7 +64,7 @@ impl Command {
     pub fn get_env_exact(
         &self,
     ) -> Option<impl ExactSizeIterator<Item = &OsStr>> {
-        let all = self.options.env_exact.as_ref()?;
+        let all = self.options.environment.exact.as_ref()?;
         Some(all.iter().map(OsString::as_os_str))
     }
 
@@ -70,7 +77,7 @@ impl Command {
     /// assert!(ls.arg("-l").get_args().eq(["-l"]));
     /// ```
     pub fn get_args(&self) -> CommandArgs<'_> {
-        CommandArgs(self.options.args.iter())
+        CommandArgs(self.options.program.args.iter())
     }
 
     /// The variables that were set, and those that were removed (`None`), by
@@ -86,7 +93,7 @@ impl Command {
     /// assert_eq!(all[1], ("B".as_ref(), None));
     /// ```
     pub fn get_envs(&self) -> CommandEnvs<'_> {
-        CommandEnvs(self.options.env.iter())
+        CommandEnvs(self.options.environment.vars.iter())
     }
 
     /// Whether the environment begins empty.
@@ -99,7 +106,7 @@ impl Command {
     /// ```
     #[must_use]
     pub fn get_env_clear(&self) -> bool {
-        self.options.env_clear
+        self.options.environment.clear
     }
 
     /// The directory, if one was given.
@@ -113,7 +120,7 @@ impl Command {
     /// ```
     #[must_use]
     pub fn get_current_dir(&self) -> Option<&Path> {
-        self.options.current_dir.as_deref()
+        self.options.directory.current_dir.as_deref()
     }
 
     /// The line that `{:?}` prints, with the values of variables in it: for
@@ -290,62 +297,58 @@ impl Command {
     /// std's names first, in its order, then ours; what was not set is left
     /// out.
     fn fields(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let options = &self.options;
-        let name = options.arg0.as_ref().unwrap_or(&options.program);
+        let Options { program, directory, descriptors, .. } = &self.options;
+        let Options { identity, session, hooks, launch, .. } = &self.options;
+        let name = program.arg0.as_ref().unwrap_or(&program.name);
         let mut args: Vec<&OsStr> = Vec::from([name.as_os_str()]);
         args.extend(self.get_args());
         let mut all = f.debug_struct("Command");
-        all.field("program", &options.program).field("args", &args);
-        if options.env_clear || !options.env.is_empty() {
-            let env = CommandEnv(options.env_clear, self.get_envs());
-            all.field("env", &env);
+        all.field("program", &program.name).field("args", &args);
+        let clear = self.get_env_clear();
+        if clear || self.get_envs().len() > 0 {
+            all.field("env", &CommandEnv(clear, self.get_envs()));
         }
         let mut set = |name: &str, said: bool, value: &dyn fmt::Debug| {
             if said {
                 all.field(name, value);
             }
         };
-        let [stdin, stdout, stderr] = &options.stdio;
-        let candidates = &options.candidates;
+        let [stdin, stdout, stderr] = &self.options.stdio;
+        let candidates = &program.candidates;
         set("candidates", candidates.is_some(), candidates);
         let exact = self.get_env_exact().map(Exact::new);
         set("env_exact", exact.is_some(), &exact);
-        set("cwd", options.current_dir.is_some(), &options.current_dir);
-        set("uid", options.uid.is_some(), &options.uid);
-        set("gid", options.gid.is_some(), &options.gid);
-        set("groups", options.groups.is_set(), &options.groups);
+        let dir = &directory.current_dir;
+        set("cwd", dir.is_some(), dir);
+        set("uid", identity.uid.is_some(), &identity.uid);
+        set("gid", identity.gid.is_some(), &identity.gid);
+        set("groups", identity.groups.is_set(), &identity.groups);
         set("stdin", stdin.is_some(), stdin);
         set("stdout", stdout.is_some(), stdout);
         set("stderr", stderr.is_some(), stderr);
-        set("pgroup", options.process_group.is_some(), &options.process_group);
-        set(
-            "image",
-            options.program_source.is_some(),
-            &options.program_source,
-        );
-        let dir = &options.current_dir_fd;
+        set("pgroup", session.process_group.is_some(), &session.process_group);
+        set("image", program.source.is_some(), &program.source);
+        let dir = &directory.current_dir_fd;
         set("cwd_fd", dir.is_some(), dir);
-        set("chroot", options.chroot.is_some(), &options.chroot);
-        set("fds", !options.fds.is_empty(), &options.fds);
-        set("inherit_unlisted_fds", options.unlisted, &true);
-        set("inherit_jobserver", options.jobserver, &true);
-        set("listen_fds", options.listen.is_some(), &options.listen);
-        set("script_fd", options.script_fd.is_some(), &options.script_fd);
-        set("shell_fallback", options.shell_fallback, &true);
-        set("setsid", options.setsid, &true);
-        set("umask", options.umask.is_some(), &options.umask);
-        set("hooks", !options.hooks.is_empty(), &options.hooks);
-        set(
-            "before_exec",
-            !options.parent_hooks.is_empty(),
-            &options.parent_hooks,
-        );
-        set("cgroup", options.cgroup.is_some(), &options.cgroup);
-        set("set_tid", !options.set_tid.is_empty(), &options.set_tid);
-        let (path, default) = (&options.path_search, Options::default());
-        set("path_search", *path != default.path_search, path);
-        set("method", options.method != default.method, &options.method);
-        set("memory", options.memory != default.memory, &options.memory);
+        set("chroot", directory.chroot.is_some(), &directory.chroot);
+        set("fds", !descriptors.fds.is_empty(), &descriptors.fds);
+        set("inherit_unlisted_fds", descriptors.unlisted, &true);
+        set("inherit_jobserver", descriptors.jobserver, &true);
+        set("listen_fds", descriptors.listen.is_some(), &descriptors.listen);
+        set("script_fd", program.script_fd.is_some(), &program.script_fd);
+        set("shell_fallback", program.shell_fallback, &true);
+        set("setsid", session.setsid, &true);
+        set("umask", session.umask.is_some(), &session.umask);
+        set("hooks", !hooks.child.is_empty(), &hooks.child);
+        set("before_exec", !hooks.parent.is_empty(), &hooks.parent);
+        set("cgroup", launch.cgroup.is_some(), &launch.cgroup);
+        set("set_tid", !launch.set_tid.is_empty(), &launch.set_tid);
+        let path = &program.path_search;
+        set("path_search", *path != PathSearch::default(), path);
+        let method = &launch.method;
+        set("method", *method != Method::default(), method);
+        let memory = &launch.memory;
+        set("memory", *memory != Memory::default(), memory);
         all.finish()
     }
 }

@@ -15,7 +15,7 @@ pub(crate) mod stdio;
 
 pub use getters::{CommandArgs, CommandEnvs};
 
-use options::Options;
+use options::{Options, ProgramOptions};
 
 use super::std::ffi::OsStr;
 
@@ -63,7 +63,8 @@ impl Command {
     /// ```
     #[must_use]
     pub fn new<S: AsRef<OsStr>>(program: S) -> Command {
-        let program = program.as_ref().to_os_string();
+        let name = program.as_ref().to_os_string();
+        let program = ProgramOptions { name, ..ProgramOptions::default() };
         Command { options: Options { program, ..Options::default() } }
     }
 }

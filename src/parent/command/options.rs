@@ -1,4 +1,4 @@
-//! Options: what the setters of a command have recorded.
+//! Options: what the setters of a command have recorded, grouped in families.
 
 use super::cgroup::Cgroup;
 use super::fd_request::FdRequest;
@@ -14,46 +14,85 @@ use crate::parent::std::{
     string::String, sync::Arc, vec::Vec,
 };
 
-/// What the builder has been told. Plain data; nothing is checked yet.
+/// The options of a command. Plain data, validated when a plan is compiled.
 #[derive(Clone, Default)]
 pub(crate) struct Options {
-    pub(crate) program: OsString,
-    /// What is tried in its place, each in turn; it is the first of them.
+    pub(crate) program: ProgramOptions,
+    pub(crate) environment: EnvironmentOptions,
+    pub(crate) directory: DirectoryOptions,
+    pub(crate) stdio: [Option<Stdio>; 3],
+    pub(crate) descriptors: DescriptorOptions,
+    pub(crate) identity: IdentityOptions,
+    pub(crate) session: SessionOptions,
+    pub(crate) hooks: HookOptions,
+    pub(crate) launch: LaunchOptions,
+}
+
+#[derive(Clone, Default)]
+pub(crate) struct ProgramOptions {
+    pub(crate) name: OsString,
+    /// Alternatives that are tried in turn; `name` is the first of them.
     pub(crate) candidates: Option<Vec<OsString>>,
     pub(crate) arg0: Option<OsString>,
     pub(crate) args: Vec<OsString>,
-    pub(crate) env_clear: bool,
-    /// Set, or removed where the value is `None`.
-    pub(crate) env: BTreeMap<OsString, Option<OsString>>,
+    /// The source of the program, if that is not a path.
+    pub(crate) source: Option<ProgramSource>,
+    pub(crate) script_fd: Option<i32>,
+    pub(crate) shell_fallback: bool,
+    pub(crate) path_search: PathSearch,
+}
+
+#[derive(Clone, Default)]
+pub(crate) struct EnvironmentOptions {
+    pub(crate) clear: bool,
+    /// Variables to set, or to remove where the value is `None`.
+    pub(crate) vars: BTreeMap<OsString, Option<OsString>>,
     /// The whole environment, entry by entry.
-    pub(crate) env_exact: Option<Vec<OsString>>,
+    pub(crate) exact: Option<Vec<OsString>>,
+}
+
+#[derive(Clone, Default)]
+pub(crate) struct DirectoryOptions {
     pub(crate) current_dir: Option<PathBuf>,
     pub(crate) current_dir_fd: Option<Arc<OwnedFd>>,
     pub(crate) chroot: Option<PathBuf>,
-    pub(crate) stdio: [Option<Stdio>; 3],
+}
+
+#[derive(Clone, Default)]
+pub(crate) struct DescriptorOptions {
     pub(crate) fds: Vec<FdRequest>,
+    /// Whether the child inherits descriptors that no option names.
     pub(crate) unlisted: bool,
-    /// Whether make's jobserver is passed on.
     pub(crate) jobserver: bool,
-    /// The names of the sockets from 3 up.
+    /// The names of the listening sockets, which begin at descriptor 3.
     pub(crate) listen: Option<Vec<Option<String>>>,
-    /// What the program is run from, if that is no path.
-    pub(crate) program_source: Option<ProgramSource>,
-    pub(crate) script_fd: Option<i32>,
-    pub(crate) shell_fallback: bool,
-    pub(crate) process_group: Option<i32>,
-    pub(crate) setsid: bool,
-    pub(crate) umask: Option<u32>,
+}
+
+#[derive(Clone, Default)]
+pub(crate) struct IdentityOptions {
     pub(crate) uid: Option<u32>,
     pub(crate) gid: Option<u32>,
     pub(crate) groups: Groups,
-    pub(crate) hooks: Vec<Hook>,
-    /// What this process does with a child that waits.
-    pub(crate) parent_hooks: Vec<ParentHook>,
-    pub(crate) cgroup: Option<Cgroup>,
-    pub(crate) set_tid: Vec<i32>,
-    pub(crate) path_search: PathSearch,
+}
+
+#[derive(Clone, Default)]
+pub(crate) struct SessionOptions {
+    pub(crate) process_group: Option<i32>,
+    pub(crate) setsid: bool,
+    pub(crate) umask: Option<u32>,
+}
+
+#[derive(Clone, Default)]
+pub(crate) struct HookOptions {
+    pub(crate) child: Vec<Hook>,
+    pub(crate) parent: Vec<ParentHook>,
+}
+
+#[derive(Clone, Default)]
+pub(crate) struct LaunchOptions {
     pub(crate) method: Method,
     pub(crate) memory: Memory,
     pub(crate) engine: Option<Engine>,
+    pub(crate) cgroup: Option<Cgroup>,
+    pub(crate) set_tid: Vec<i32>,
 }

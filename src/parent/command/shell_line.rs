@@ -98,16 +98,18 @@ const OWN: [&str; 70] = [
 impl fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let options = self.options;
-        if let Some(dir) = &options.current_dir {
+        if let Some(dir) = &options.directory.current_dir {
             directory(f, dir)?;
         }
-        let program = options.program.as_bytes();
+        let program = options.program.name.as_bytes();
         // env takes these for a variable, and for -i.
         let odd = program.contains(&b'=') || program == b"-";
-        let exact = options.env_exact.is_some();
-        let changed = options.env_clear || exact || !options.env.is_empty();
-        let arg0 = match &options.arg0 {
-            None if changed && odd => Some(&options.program),
+        let exact = options.environment.exact.is_some();
+        let changed = options.environment.clear
+            || exact
+            || !options.environment.vars.is_empty();
+        let arg0 = match &options.program.arg0 {
+            None if changed && odd => Some(&options.program.name),
             arg0 => arg0.as_ref(),
         };
         let dash = |word: &[u8]| word.first() == Some(&b'-');
@@ -132,8 +134,8 @@ impl fmt::Display for Line<'_> {
             None if !changed && is_own(program) => f.write_str("env ")?,
             None => {}
         }
-        quote(f, &options.program)?;
-        for arg in &options.args {
+        quote(f, &options.program.name)?;
+        for arg in &options.program.args {
             f.write_char(' ')?;
             quote(f, arg)?;
         }
@@ -152,11 +154,12 @@ impl Line<'_> {
     /// What env can set: of a verbatim environment the entries that have a
     /// name, of two of one name the first, as getenv has it.
     fn set(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
-        let all = self.options.env.iter();
+        let all = self.options.environment.vars.iter();
         let set = all.filter_map(|(key, value)| {
             Some((key.as_os_str(), value.as_deref()?))
         });
-        let exact = self.options.env_exact.as_deref().unwrap_or_default();
+        let exact =
+            self.options.environment.exact.as_deref().unwrap_or_default();
         let exact = exact.iter().enumerate().filter_map(|(n, entry)| {
             let name = name_of(entry);
             let value = entry.as_bytes().get(name.len() + 1..)?;
@@ -169,7 +172,8 @@ impl Line<'_> {
 
     /// What no line of a shell's can say, behind its end.
     fn rest(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let others = self.options.candidates.as_deref().unwrap_or_default();
+        let others =
+            self.options.program.candidates.as_deref().unwrap_or_default();
         let others = others.get(1..).unwrap_or_default();
         for (n, other) in others.iter().enumerate() {
             f.write_str(if n == 0 { " # or: " } else { " " })?;
@@ -181,8 +185,9 @@ impl Line<'_> {
     /// By env, which takes any name: an assignment of the shell's takes only
     /// those that its own variables may have, and none that is read-only.
     fn environment(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let all = &self.options.env;
-        let empty = self.options.env_clear || self.options.env_exact.is_some();
+        let all = &self.options.environment.vars;
+        let empty = self.options.environment.clear
+            || self.options.environment.exact.is_some();
         f.write_str(if empty { "env -i " } else { "env " })?;
         let removed = all.iter().filter(|(_, value)| value.is_none());
         // After -i there is nothing to remove.

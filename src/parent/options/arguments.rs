@@ -29,7 +29,7 @@ impl Command {
     ///
     /// [`execve(2)`]: https://man7.org/linux/man-pages/man2/execve.2.html
     pub fn arg<S: AsRef<OsStr>>(&mut self, arg: S) -> &mut Command {
-        self.options.args.push(arg.as_ref().to_os_string());
+        self.options.program.args.push(arg.as_ref().to_os_string());
         self
     }
 
@@ -48,7 +48,7 @@ impl Command {
         S: AsRef<OsStr>,
     {
         let owned = |arg: S| -> OsString { arg.as_ref().to_os_string() };
-        self.options.args.extend(args.into_iter().map(owned));
+        self.options.program.args.extend(args.into_iter().map(owned));
         self
     }
 
@@ -66,14 +66,14 @@ impl Command {
     /// # Ok::<(), offshoot::Error>(())
     /// ```
     pub fn arg0<S: AsRef<OsStr>>(&mut self, arg: S) -> &mut Command {
-        self.options.arg0 = Some(arg.as_ref().to_os_string());
+        self.options.program.arg0 = Some(arg.as_ref().to_os_string());
         self
     }
 
     /// Which engine is to be used, for tests and measurements.
     #[doc(hidden)]
     pub fn engine(&mut self, engine: Engine) -> &mut Command {
-        self.options.engine = Some(engine);
+        self.options.launch.engine = Some(engine);
         self
     }
 }
@@ -83,8 +83,8 @@ pub(crate) fn argv(
     strings: &mut StringTable,
     options: &Options,
 ) -> Result<Str, Error> {
-    let program = options.program.as_os_str();
-    let (by, why) = match &options.candidates {
+    let program = options.program.name.as_os_str();
+    let (by, why) = match &options.program.candidates {
         None => (Step::Program, "it is empty"),
         Some(all) if all.is_empty() => (Step::Candidates, "there is none"),
         Some(_) => (Step::Candidates, "one of them is empty"),
@@ -93,16 +93,16 @@ pub(crate) fn argv(
         let error = Error::refused_as(by, libc::ENOENT, why);
         return Err(error.with(program));
     }
-    let name = match &options.arg0 {
+    let name = match &options.program.arg0 {
         None => strings.argument(program.as_bytes()),
         Some(_) => strings.put(&[program.as_bytes()]),
     };
     let name = name.map_err(|why| why.of(by, program))?;
-    if let Some(arg0) = &options.arg0 {
+    if let Some(arg0) = &options.program.arg0 {
         let put = strings.argument(arg0.as_bytes());
         put.map_err(|why| why.of(Step::Arg0, arg0))?;
     }
-    for arg in &options.args {
+    for arg in &options.program.args {
         let put = strings.argument(arg.as_bytes());
         put.map_err(|why| why.of(Step::Arg, arg))?;
     }

@@ -45,7 +45,7 @@ impl Command {
     /// assert_eq!(error.operand().unwrap(), "/tmp");
     /// ```
     pub fn cgroup(&mut self, group: impl Into<Cgroup>) -> &mut Command {
-        self.options.cgroup = Some(group.into());
+        self.options.launch.cgroup = Some(group.into());
         self
     }
 }
@@ -53,7 +53,7 @@ impl Command {
 /// `write(cgroup.procs, "0")`: the child enters the group, where no clone
 /// could place it there. "0" stands for the writer.
 pub(crate) fn join_cgroup(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
-    if plan.options().cgroup.is_none() {
+    if plan.options().launch.cgroup.is_none() {
         return Ok(());
     }
     let zero = fixed_strings::ZERO.into();

@@ -31,7 +31,7 @@ impl Command {
     /// # Ok::<(), offshoot::Error>(())
     /// ```
     pub fn current_dir<P: AsRef<Path>>(&mut self, dir: P) -> &mut Command {
-        self.options.current_dir = Some(dir.as_ref().to_path_buf());
+        self.options.directory.current_dir = Some(dir.as_ref().to_path_buf());
         self
     }
 
@@ -61,7 +61,7 @@ impl Command {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn current_dir_fd(&mut self, dir: impl Into<OwnedFd>) -> &mut Command {
-        self.options.current_dir_fd = Some(Arc::new(dir.into()));
+        self.options.directory.current_dir_fd = Some(Arc::new(dir.into()));
         self
     }
 
@@ -93,7 +93,7 @@ impl Command {
     /// # Ok::<(), offshoot::Error>(())
     /// ```
     pub fn chroot<P: AsRef<Path>>(&mut self, dir: P) -> &mut Command {
-        self.options.chroot = Some(dir.as_ref().to_path_buf());
+        self.options.directory.chroot = Some(dir.as_ref().to_path_buf());
         self
     }
 }
@@ -104,14 +104,15 @@ impl Command {
 /// the process may go on after a step that fails, so "/" is entered first.
 pub(crate) fn chroot(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     let options = plan.options();
-    let Some(dir) = &options.chroot else { return Ok(()) };
+    let Some(dir) = &options.directory.chroot else { return Ok(()) };
     not_empty(Step::Chroot, dir)?;
-    if options.current_dir_fd.is_some() {
+    if options.directory.current_dir_fd.is_some() {
         let why = "current_dir_fd may lead out of it";
         return Err(Error::refused(Step::Chroot, why).with(dir));
     }
     let root = plan.text(Step::Chroot, dir.as_os_str())?;
     let enters = options
+        .directory
         .current_dir
         .as_ref()
         .is_some_and(|dir| dir.as_os_str().as_bytes().starts_with(b"/"));
@@ -139,8 +140,8 @@ fn not_empty(step: Step, dir: &Path) -> Result<(), Error> {
 /// `chdir(path)`.
 pub(crate) fn chdir(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     let options = plan.options();
-    let Some(dir) = &options.current_dir else { return Ok(()) };
-    if options.current_dir_fd.is_some() {
+    let Some(dir) = &options.directory.current_dir else { return Ok(()) };
+    if options.directory.current_dir_fd.is_some() {
         let why = "current_dir_fd gives the directory too";
         return Err(Error::refused(Step::CurrentDir, why).with(dir));
     }
@@ -154,7 +155,9 @@ pub(crate) fn chdir(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
 
 /// `fchdir` to a source descriptor.
 pub(crate) fn fchdir(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
-    let Some(dir) = &plan.options().current_dir_fd else { return Ok(()) };
+    let Some(dir) = &plan.options().directory.current_dir_fd else {
+        return Ok(());
+    };
     let place = plan.keep_fd(SourceFd::held(Step::CurrentDirFd, dir))?;
     plan.step(Step::Fchdir, Operand::Fd(place))
         .call(libc::SYS_fchdir, &[Arg::Fd(place)])

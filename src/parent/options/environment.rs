@@ -45,7 +45,7 @@ impl Command {
     {
         let key = key.as_ref().to_os_string();
         let value = value.as_ref().to_os_string();
-        self.options.env.insert(key, Some(value));
+        self.options.environment.vars.insert(key, Some(value));
         self
     }
 
@@ -88,10 +88,10 @@ impl Command {
     pub fn env_remove<K: AsRef<OsStr>>(&mut self, key: K) -> &mut Command {
         let key = key.as_ref();
         // With nothing inherited there is nothing to leave out.
-        if self.options.env_clear {
-            self.options.env.remove(key);
+        if self.options.environment.clear {
+            self.options.environment.vars.remove(key);
         } else {
-            self.options.env.insert(key.to_os_string(), None);
+            self.options.environment.vars.insert(key.to_os_string(), None);
         }
         self
     }
@@ -108,9 +108,9 @@ impl Command {
     /// # Ok::<(), offshoot::Error>(())
     /// ```
     pub fn env_clear(&mut self) -> &mut Command {
-        self.options.env_clear = true;
-        self.options.env_exact = None;
-        self.options.env.clear();
+        self.options.environment.clear = true;
+        self.options.environment.exact = None;
+        self.options.environment.vars.clear();
         self
     }
 
@@ -146,7 +146,7 @@ impl Command {
         I::Item: AsRef<OsStr>,
     {
         let owned = |entry: I::Item| entry.as_ref().to_os_string();
-        self.options.env_exact =
+        self.options.environment.exact =
             Some(entries.into_iter().map(owned).collect());
         self
     }
@@ -159,22 +159,23 @@ pub(crate) fn environment(
     options: &Options,
     own: Option<env::VarsOs>,
 ) -> Result<(), Error> {
-    if let Some(entries) = &options.env_exact {
+    if let Some(entries) = &options.environment.exact {
         return exact(strings, options, entries);
     }
-    if let Some(names) = &options.listen {
+    if let Some(names) = &options.descriptors.listen {
         listen::environment(strings, options, names)?;
     }
     for (key, value) in own.into_iter().flatten() {
-        let changed =
-            !options.env.is_empty() && options.env.contains_key(&key);
-        let ours = options.listen.is_some() && listen::is_ours(&key);
+        let changed = !options.environment.vars.is_empty()
+            && options.environment.vars.contains_key(&key);
+        let ours =
+            options.descriptors.listen.is_some() && listen::is_ours(&key);
         if !changed && !ours {
             let put = strings.inherited(key.as_bytes(), value.as_bytes());
             put.map_err(|why| why.of(Step::Env, key))?;
         }
     }
-    for (key, value) in &options.env {
+    for (key, value) in &options.environment.vars {
         variable(strings, key, value.as_deref())?;
     }
     strings.end_list();
@@ -208,14 +209,14 @@ fn exact(
     entries: &[OsString],
 ) -> Result<(), Error> {
     let refuse = |why| Error::refused(Step::EnvExact, why);
-    if let Some((key, value)) = options.env.first_key_value() {
+    if let Some((key, value)) = options.environment.vars.first_key_value() {
         let why = match value {
             Some(_) => "env sets a variable too",
             None => "env_remove removes a variable too",
         };
         return Err(refuse(why).with(key));
     }
-    if options.listen.is_some() {
+    if options.descriptors.listen.is_some() {
         return Err(refuse("listen_fds sets variables too"));
     }
     for entry in entries {
@@ -232,7 +233,7 @@ fn exact(
 #[cfg(test)]
 mod tests {
     use super::environment;
-    use crate::parent::command::options::Options;
+    use crate::parent::command::Command;
     use crate::parent::error::Step;
     use crate::parent::options::arguments::argv;
     use crate::parent::plan::strings::StringTable;
@@ -240,10 +241,9 @@ mod tests {
     #[test]
     fn the_option_that_has_too_much_text_is_named() {
         let options = |arg: &str, value: &str| {
-            let env = [("A".into(), Some(value.into()))].into();
-            let args = [arg.into()].into();
-            let program = "/bin/true".into();
-            Options { program, args, env, ..Options::default() }
+            let mut command = Command::new("/bin/true");
+            command.arg(arg).env("A", value);
+            command.options
         };
         let step = |arg, value| {
             let options = options(arg, value);

@@ -70,7 +70,7 @@ impl Command {
         + Sync
         + 'static,
     ) -> &mut Command {
-        self.options.parent_hooks.push(ParentHook::new(function));
+        self.options.hooks.parent.push(ParentHook::new(function));
         self
     }
 
@@ -131,7 +131,7 @@ impl Command {
         + Sync
         + 'static,
     ) -> &mut Command {
-        self.options.hooks.push(Hook::new(function, false));
+        self.options.hooks.child.push(Hook::new(function, false));
         self
     }
 
@@ -181,14 +181,14 @@ impl Command {
         + Sync
         + 'static,
     ) -> &mut Command {
-        self.options.hooks.push(Hook::new(function, true));
+        self.options.hooks.child.push(Hook::new(function, true));
         self
     }
 }
 
 /// The child waits until the parent has run its functions.
 pub(crate) fn gate(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
-    if plan.options().parent_hooks.is_empty() {
+    if plan.options().hooks.parent.is_empty() {
         return Ok(());
     }
     if plan.in_place() {
@@ -207,7 +207,7 @@ pub(crate) fn gate(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
 
 /// The child calls the functions of the user.
 pub(crate) fn hooks(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
-    let hooks = &plan.options().hooks;
+    let hooks = &plan.options().hooks.child;
     let count = u16::try_from(hooks.len());
     let count = count.map_err(|_| {
         let why = "more than 65,535 of them";

@@ -44,7 +44,7 @@ impl Command {
     /// [`Step::Exec`]: crate::Step::Exec
     /// [`setresuid(2)`]: https://man7.org/linux/man-pages/man2/setresuid.2.html
     pub fn uid(&mut self, id: u32) -> &mut Command {
-        self.options.uid = Some(id);
+        self.options.identity.uid = Some(id);
         self
     }
 
@@ -69,7 +69,7 @@ impl Command {
     /// # Ok::<(), offshoot::Error>(())
     /// ```
     pub fn gid(&mut self, id: u32) -> &mut Command {
-        self.options.gid = Some(id);
+        self.options.identity.gid = Some(id);
         self
     }
 
@@ -100,7 +100,7 @@ impl Command {
     /// # Ok::<(), offshoot::Error>(())
     /// ```
     pub fn groups(&mut self, groups: impl Into<Groups>) -> &mut Command {
-        self.options.groups = groups.into();
+        self.options.identity.groups = groups.into();
         self
     }
 }
@@ -138,9 +138,9 @@ fn id(step: Step, id: Option<u32>) -> Result<Option<u32>, Error> {
 /// another user does.
 pub(crate) fn clear_groups(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     let options = plan.options();
-    let uid = id(Step::Uid, options.uid)?;
-    let gid = id(Step::Gid, options.gid)?;
-    let unset = options.groups.0 == GroupsSetting::Unset;
+    let uid = id(Step::Uid, options.identity.uid)?;
+    let gid = id(Step::Gid, options.identity.gid)?;
+    let unset = options.identity.groups.0 == GroupsSetting::Unset;
     let (nr, own, option, reasons) = match (uid, gid) {
         _ if !unset => return Ok(()),
         (Some(uid), _) => (libc::SYS_geteuid, uid, "uid", UID_CLEARS),
@@ -172,7 +172,7 @@ pub(crate) fn clear_groups(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
 /// In place none are dropped first: should the list be refused, this process
 /// keeps the groups it has.
 pub(crate) fn setgroups(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
-    let GroupsSetting::List(list) = &plan.options().groups.0 else {
+    let GroupsSetting::List(list) = &plan.options().identity.groups.0 else {
         return Ok(());
     };
     let mut list = list.clone();
@@ -211,7 +211,7 @@ fn count_groups(count: u32) -> Call {
 
 /// `setresgid`, all three, read back.
 pub(crate) fn setgid(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
-    if let Some(gid) = plan.options().gid {
+    if let Some(gid) = plan.options().identity.gid {
         let step = plan
             .step(Step::Setresgid, Operand::Number(gid))
             .call(libc::SYS_setresgid, &[gid.into(); 3]);
@@ -229,7 +229,7 @@ pub(crate) fn setgid(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
 
 /// `setresuid`, all three, read back.
 pub(crate) fn setuid(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
-    if let Some(uid) = plan.options().uid {
+    if let Some(uid) = plan.options().identity.uid {
         let step = plan
             .step(Step::Setresuid, Operand::Number(uid))
             .call(libc::SYS_setresuid, &[uid.into(); 3]);

@@ -27,7 +27,7 @@ impl Command {
     /// assert_eq!(error.operand().unwrap(), "uid");
     /// ```
     pub fn method(&mut self, method: Method) -> &mut Command {
-        self.options.method = method;
+        self.options.launch.method = method;
         self
     }
 
@@ -48,7 +48,7 @@ impl Command {
     /// # Ok::<(), offshoot::Error>(())
     /// ```
     pub fn memory(&mut self, memory: Memory) -> &mut Command {
-        self.options.memory = memory;
+        self.options.launch.memory = memory;
         self
     }
 
@@ -70,7 +70,7 @@ impl Command {
     /// # Ok::<(), offshoot::Error>(())
     /// ```
     pub fn path_search(&mut self, search: PathSearch) -> &mut Command {
-        self.options.path_search = search;
+        self.options.program.path_search = search;
         self
     }
 
@@ -95,7 +95,7 @@ impl Command {
     /// # Ok::<(), offshoot::Error>(())
     /// ```
     pub fn set_tid(&mut self, ids: impl Into<Vec<i32>>) -> &mut Command {
-        self.options.set_tid = ids.into();
+        self.options.launch.set_tid = ids.into();
         self
     }
 }

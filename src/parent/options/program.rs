@@ -1,7 +1,6 @@
 //! Programs that are no path: a descriptor, bytes, this program itself.
 
 use crate::parent::command::Command;
-use crate::parent::command::options::Options;
 use crate::parent::command::program_source::ProgramSource;
 use crate::parent::std::{
     env,
@@ -163,18 +162,16 @@ impl Command {
     {
         let owned = |name: I::Item| name.as_ref().to_os_string();
         let all: Vec<OsString> = programs.into_iter().map(owned).collect();
-        let program = all.first().cloned().unwrap_or_default();
-        let candidates = Some(all);
-        Command {
-            options: Options { program, candidates, ..Options::default() },
-        }
+        let mut command =
+            Command::new(all.first().unwrap_or(&OsString::new()));
+        command.options.program.candidates = Some(all);
+        command
     }
 
-    fn of(program: OsString, source: ProgramSource) -> Command {
-        let program_source = Some(source);
-        Command {
-            options: Options { program, program_source, ..Options::default() },
-        }
+    fn of(name: OsString, source: ProgramSource) -> Command {
+        let mut command = Command::new(name);
+        command.options.program.source = Some(source);
+        command
     }
 
     /// The number, 3 or above, at which a script that is run by descriptor
@@ -190,7 +187,7 @@ impl Command {
     ///
     /// See [`Command::from_bytes`].
     pub fn script_fd(&mut self, target: RawFd) -> &mut Command {
-        self.options.script_fd = Some(target);
+        self.options.program.script_fd = Some(target);
         self
     }
 
@@ -215,7 +212,7 @@ impl Command {
     ///
     /// [`execvp(3)`]: https://man7.org/linux/man-pages/man3/exec.3.html
     pub fn shell_fallback(&mut self, shell: bool) -> &mut Command {
-        self.options.shell_fallback = shell;
+        self.options.program.shell_fallback = shell;
         self
     }
 }

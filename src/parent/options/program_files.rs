@@ -25,21 +25,21 @@ const LONGEST_NAME: usize = 255;
 pub(crate) fn exec(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     let options = plan.options();
     if plan.plan.program_fd.is_some() {
-        if options.shell_fallback {
+        if options.program.shell_fallback {
             let why = "a shell needs the program's path";
             return Err(Error::refused(Step::ShellFallback, why));
         }
         return Ok(());
     }
     let first = plan.plan.steps.len();
-    match &options.candidates {
-        None => search(plan, &options.program, Step::Program)?,
+    match &options.program.candidates {
+        None => search(plan, &options.program.name, Step::Program)?,
         Some(all) => candidates(plan, all)?,
     }
     if plan.plan.steps.len() == first {
         let why = "there is no directory to look for it in";
         let error = Error::explained(Step::Exec, libc::ENOENT, why);
-        return Err(error.with(&options.program));
+        return Err(error.with(&options.program.name));
     }
     Ok(())
 }
@@ -49,7 +49,7 @@ fn candidates(
     plan: &mut PlanBuilder<'_>,
     all: &[OsString],
 ) -> Result<(), Error> {
-    let named = plan.options().arg0.is_some();
+    let named = plan.options().program.arg0.is_some();
     plan.plan.tries_all = true;
     for (n, name) in all.iter().enumerate() {
         if name.is_empty() {
@@ -88,9 +88,9 @@ fn search(
     name: &OsStr,
     by: Step,
 ) -> Result<(), Error> {
-    let search = &plan.options().path_search;
+    let search = &plan.options().program.path_search;
     let slash = memchr::memchr(b'/', name.as_bytes()).is_some();
-    let first = name == plan.options().program;
+    let first = name == plan.options().program.name;
     if slash && first && !matches!(search, PathSearch::Dirs(_)) {
         // Nothing is searched, and the string table has the name already.
         return file(plan, &[], name, by);
@@ -123,14 +123,14 @@ fn file(
         [] => plan.plan.program,
         parts => strings.put(parts).map_err(|why| why.of(by, name))?,
     };
-    if options.shell_fallback {
+    if options.program.shell_fallback {
         // The shell would take a leading dash for an option.
         let dash = strings.bytes(at).starts_with(b"-");
         let dotted = dash.then(|| strings.put(&[b"./", name.as_bytes()]));
         let dotted = dotted.transpose().map_err(|why| why.of(by, name))?;
         strings.shell(dotted.unwrap_or(at));
     }
-    if plan.options().program_source.is_none() && names_itself(name) {
+    if plan.options().program.source.is_none() && names_itself(name) {
         plan.needs.copy("program", "there it would be the helper image");
     }
     plan.op(Step::Exec, Operand::Text(plan.plan.program), Op::Exec(at));
@@ -145,7 +145,7 @@ fn names_itself(name: &OsStr) -> bool {
 /// The descriptor of a program that is no path, recorded before the steps
 /// that must not close it.
 pub(crate) fn program_fd(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
-    let Some(source) = &plan.options().program_source else {
+    let Some(source) = &plan.options().program.source else {
         return Ok(());
     };
     let by = source.step();

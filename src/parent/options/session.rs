@@ -26,7 +26,7 @@ impl Command {
     /// # Ok::<(), offshoot::Error>(())
     /// ```
     pub fn process_group(&mut self, group: i32) -> &mut Command {
-        self.options.process_group = Some(group);
+        self.options.session.process_group = Some(group);
         self
     }
 
@@ -48,7 +48,7 @@ impl Command {
     /// # Ok::<(), offshoot::Error>(())
     /// ```
     pub fn setsid(&mut self, setsid: bool) -> &mut Command {
-        self.options.setsid = setsid;
+        self.options.session.setsid = setsid;
         self
     }
 
@@ -70,17 +70,17 @@ impl Command {
     /// # Ok::<(), offshoot::Error>(())
     /// ```
     pub fn umask(&mut self, mask: u32) -> &mut Command {
-        self.options.umask = Some(mask);
+        self.options.session.umask = Some(mask);
         self
     }
 }
 
 /// `setsid()`.
 pub(crate) fn setsid(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
-    if !plan.options().setsid {
+    if !plan.options().session.setsid {
         return Ok(());
     }
-    if plan.options().process_group.is_some() {
+    if plan.options().session.process_group.is_some() {
         let why = "a session leader cannot change its process group";
         return plan.refuse(Step::Setsid, why, "process_group");
     }
@@ -93,7 +93,9 @@ pub(crate) fn setsid(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
 /// `setpgid(0, group)`.
 pub(crate) fn setpgid(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     const NO_GROUP: &str = "no process group of this session has that id";
-    let Some(group) = plan.options().process_group else { return Ok(()) };
+    let Some(group) = plan.options().session.process_group else {
+        return Ok(());
+    };
     let Ok(id) = u32::try_from(group) else {
         let why = "a process group is 0 or above";
         return plan.refuse(Step::ProcessGroup, why, group);
@@ -107,7 +109,7 @@ pub(crate) fn setpgid(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
 
 /// `umask(mask)`.
 pub(crate) fn umask(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
-    let Some(mask) = plan.options().umask else { return Ok(()) };
+    let Some(mask) = plan.options().session.umask else { return Ok(()) };
     if mask > 0o777 {
         let why = "a mask has nine bits, 0o777 at most";
         return plan.refuse(Step::Umask, why, format!("{mask:#o}"));

@@ -11,17 +11,17 @@ use crate::sys::CloneCall;
 
 /// The memory that is asked for by name, with the option that names it.
 fn named(options: &Options) -> Result<Option<(Memory, Step)>, Error> {
-    let by_engine = options.engine.map(|engine| match engine {
+    let by_engine = options.launch.engine.map(|engine| match engine {
         Engine::Suspended => (Memory::Shared, Step::Memory),
         Engine::Isolated | Engine::Copied | Engine::Pipe => {
             (Memory::Private, Step::Memory)
         }
     });
-    let by_memory = match options.memory {
+    let by_memory = match options.launch.memory {
         Memory::Auto => by_engine,
         memory => Some((memory, Step::Memory)),
     };
-    let by_method = match options.method {
+    let by_method = match options.launch.method {
         Method::Fork => Some((Memory::Private, Step::Method)),
         Method::Vfork => Some((Memory::Shared, Step::Method)),
         Method::Auto | Method::Clone3 => None,
@@ -45,15 +45,15 @@ pub(crate) fn choose(
     in_place: bool,
 ) -> Result<Strategy, Error> {
     let engine = engine(options, needs, in_place)?;
-    let legacy = matches!(options.method, Method::Fork | Method::Vfork);
+    let legacy = matches!(options.launch.method, Method::Fork | Method::Vfork);
     let legacy = legacy || engine == Engine::Pipe;
-    if legacy && !options.set_tid.is_empty() {
+    if legacy && !options.launch.set_tid.is_empty() {
         let error = Error::refused(Step::SetTid, "only clone3 has it");
         return Err(error.with("method"));
     }
-    ids(&options.set_tid, in_place)?;
+    ids(&options.launch.set_tid, in_place)?;
     let clone_call = if legacy { CloneCall::Clone } else { CloneCall::Clone3 };
-    let joins_cgroup = (legacy || in_place) && options.cgroup.is_some();
+    let joins_cgroup = (legacy || in_place) && options.launch.cgroup.is_some();
     let strategy = Strategy::suspended(in_place);
     Ok(Strategy { engine, clone_call, joins_cgroup, ..strategy })
 }
@@ -78,7 +78,7 @@ fn engine(
         (Some((Memory::Private, _)), ..) | (None, Some(_), _) => {
             let copy = copy(options, needs, in_place);
             let best = copy.map_or(Engine::Isolated, |_| Engine::Copied);
-            match (options.engine.unwrap_or(best), copy) {
+            match (options.launch.engine.unwrap_or(best), copy) {
                 (Engine::Isolated, Some(need)) => refuse(Step::Memory, need),
                 (engine, _) => Ok(engine),
             }
@@ -91,7 +91,7 @@ fn engine(
 fn copy(options: &Options, needs: &Needs, in_place: bool) -> Option<Need> {
     let why = "it runs in a copy of the parent's memory";
     let need = |option| Some(Need { option, why });
-    match options.method {
+    match options.launch.method {
         _ if in_place => need("exec"),
         Method::Fork => need("method"),
         _ => needs.copy,
@@ -114,11 +114,12 @@ fn ids(all: &[i32], in_place: bool) -> Result<(), Error> {
 
 /// Whether another call than the planned one may serve.
 pub(crate) fn any_method(options: &Options) -> bool {
-    options.method == Method::Auto
+    options.launch.method == Method::Auto
 }
 
 /// Whether private memory, made in another way, may serve.
 pub(crate) fn any_engine(options: &Options, needs: &Needs) -> bool {
-    let shared = options.memory == Memory::Shared || needs.shared.is_some();
-    any_method(options) && options.engine.is_none() && !shared
+    let shared =
+        options.launch.memory == Memory::Shared || needs.shared.is_some();
+    any_method(options) && options.launch.engine.is_none() && !shared
 }

@@ -30,11 +30,11 @@ const MARKER: u64 = 1;
 /// Whether descriptors stay open until exec: for hooks, which use them, and
 /// for this process itself should its exec fail.
 fn stays_open(plan: &PlanBuilder<'_>) -> bool {
-    plan.in_place() || !plan.options().hooks.is_empty()
+    plan.in_place() || !plan.options().hooks.child.is_empty()
 }
 
 pub(crate) fn close_range(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
-    if plan.options().unlisted {
+    if plan.options().descriptors.unlisted {
         let why = "the helper image could take the number of one of them";
         plan.needs.copy("inherit_unlisted_fds", why);
     } else if !stays_open(plan) {
@@ -44,7 +44,7 @@ pub(crate) fn close_range(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
 }
 
 pub(crate) fn mark_range(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
-    if stays_open(plan) && !plan.options().unlisted {
+    if stays_open(plan) && !plan.options().descriptors.unlisted {
         let operand = Operand::Label("3.. -> close-on-exec");
         plan.op(Step::CloseRange, operand, Op::MarkRange)
             .note("open until exec");
@@ -53,7 +53,7 @@ pub(crate) fn mark_range(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
 }
 
 pub(crate) fn close_gaps(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
-    if !stays_open(plan) && !plan.options().unlisted {
+    if !stays_open(plan) && !plan.options().descriptors.unlisted {
         let operand = Operand::Label("between kept");
         plan.op(Step::CloseRange, operand, Op::CloseGaps)
             .note("closes what the program does not get");

@@ -32,7 +32,8 @@ pub(crate) fn environment(
     names: &[Option<String>],
 ) -> Result<(), Error> {
     // Whoever removes one has what is wanted: a value of ours.
-    let mut set = options.env.iter().filter(|(_, value)| value.is_some());
+    let mut set =
+        options.environment.vars.iter().filter(|(_, value)| value.is_some());
     if let Some((key, _)) = set.find(|(key, _)| is_ours(key)) {
         let why = "env names that variable too";
         return Err(Error::refused(Step::ListenFds, why).with(key));
@@ -73,7 +74,7 @@ fn valid(name: &str) -> Result<&str, Error> {
 
 /// `getpid`, as decimal digits in the variable LISTEN_PID.
 pub(crate) fn listen_pid(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
-    if plan.options().listen.is_none() {
+    if plan.options().descriptors.listen.is_none() {
         return Ok(());
     }
     // The number first, then its digits in the same place.

@@ -13,7 +13,7 @@ use crate::parent::std::{string::ToString, vec::Vec};
 /// `dup3` of each source to its number.
 pub(crate) fn dup(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     let options = plan.options();
-    let jobserver = match options.jobserver {
+    let jobserver = match options.descriptors.jobserver {
         true => jobserver::found(&plan.plan.strings),
         false => Vec::new(),
     };
@@ -94,7 +94,7 @@ fn script(
     plan: &mut PlanBuilder<'_>,
     all: &mut Mappings,
 ) -> Result<(), Error> {
-    let Some(target) = plan.options().script_fd else { return Ok(()) };
+    let Some(target) = plan.options().program.script_fd else { return Ok(()) };
     let refuse = |why| {
         Err(Error::refused(Step::ScriptFd, why).with(target.to_string()))
     };
@@ -116,7 +116,7 @@ fn script(
 
 /// The option that gave a standard descriptor.
 fn option_of(plan: &PlanBuilder<'_>, n: u8) -> Step {
-    let mut all = plan.options().fds.iter();
+    let mut all = plan.options().descriptors.fds.iter();
     let fd = all.find(|fd| fd.target == i32::from(n));
     fd.map_or(stdio_step(n), |fd| fd.by)
 }

@@ -90,7 +90,7 @@ impl Command {
         by: Step,
     ) -> &mut Command {
         let from = FdArg::Owned(Arc::new(fd));
-        self.options.fds.push(FdRequest { target, from, by });
+        self.options.descriptors.fds.push(FdRequest { target, from, by });
         self
     }
 
@@ -121,7 +121,7 @@ impl Command {
     /// ```
     pub unsafe fn inherit_raw_fd(&mut self, fd: RawFd) -> &mut Command {
         let (from, by) = (FdArg::Raw(fd), Step::InheritRawFd);
-        self.options.fds.push(FdRequest { target: fd, from, by });
+        self.options.descriptors.fds.push(FdRequest { target: fd, from, by });
         self
     }
 
@@ -166,7 +166,7 @@ impl Command {
     /// ```
     #[doc(alias = "MAKEFLAGS")]
     pub fn inherit_jobserver(&mut self) -> &mut Command {
-        self.options.jobserver = true;
+        self.options.descriptors.jobserver = true;
         self
     }
 
@@ -200,7 +200,11 @@ impl Command {
         source: RawFd,
     ) -> &mut Command {
         let from = FdArg::Raw(source);
-        self.options.fds.push(FdRequest { target, from, by: Step::Fd });
+        self.options.descriptors.fds.push(FdRequest {
+            target,
+            from,
+            by: Step::Fd,
+        });
         self
     }
 
@@ -228,7 +232,7 @@ impl Command {
     ///
     /// [`std::process::Command`]: https://doc.rust-lang.org/std/process/struct.Command.html
     pub fn inherit_unlisted_fds(&mut self, inherit: bool) -> &mut Command {
-        self.options.unlisted = inherit;
+        self.options.descriptors.unlisted = inherit;
         self
     }
 
@@ -267,7 +271,7 @@ impl Command {
         I::Item: Into<OwnedFd>,
     {
         // Even none is an answer: LISTEN_FDS=0.
-        self.options.listen.get_or_insert_default();
+        self.options.descriptors.listen.get_or_insert_default();
         for fd in fds {
             self.listen(None, fd.into());
         }
@@ -302,7 +306,7 @@ impl Command {
         N: Into<String>,
         F: Into<OwnedFd>,
     {
-        self.options.listen.get_or_insert_default();
+        self.options.descriptors.listen.get_or_insert_default();
         for (name, fd) in fds {
             self.listen(Some(name.into()), fd.into());
         }
@@ -310,7 +314,8 @@ impl Command {
     }
 
     fn listen(&mut self, name: Option<String>, fd: OwnedFd) {
-        let names: &mut Vec<_> = self.options.listen.get_or_insert_default();
+        let names: &mut Vec<_> =
+            self.options.descriptors.listen.get_or_insert_default();
         let place = i32::try_from(names.len()).unwrap_or(i32::MAX);
         names.push(name);
         self.request(listen::START.saturating_add(place), fd, Step::ListenFds);

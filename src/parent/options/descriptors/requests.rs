@@ -17,7 +17,8 @@ pub(crate) fn standard(
         let stdio = options.stdio.get(usize::from(n));
         let stdio = stdio.and_then(Option::as_ref);
         let is_target = |fd: &&FdRequest| fd.target == i32::from(n);
-        *source = match (stdio, options.fds.iter().find(is_target)) {
+        *source = match (stdio, options.descriptors.fds.iter().find(is_target))
+        {
             (Some(_), Some(fd)) => {
                 return Err(assigned_twice(fd, Some(stdio_step(n))));
             }
@@ -40,7 +41,7 @@ pub(super) fn above_stdio<'a>(
     options: &'a Options,
     jobserver: &'a [FdRequest],
 ) -> Result<Vec<&'a FdRequest>, Error> {
-    let all = options.fds.iter().chain(jobserver);
+    let all = options.descriptors.fds.iter().chain(jobserver);
     let mut all: Vec<(usize, &FdRequest)> = all.enumerate().collect();
     all.sort_by_key(|(_, fd)| fd.target);
     let mut unique: Vec<(usize, &FdRequest)> = Vec::with_capacity(all.len());
