@@ -1,6 +1,5 @@
-//! Candidates: several programs tried in turn, and an environment that is
-//! passed on as it is.
-#![allow(unsafe_code, reason = "a fork becomes a program")]
+//! Candidates: several programs tried in turn, and `env_exact`.
+#![allow(unsafe_code, reason = "a fork calls exec")]
 
 mod util;
 
@@ -37,7 +36,7 @@ fn the_first_candidate_that_can_be_executed_is_run() {
         found.push(format!("/{}", "y".repeat(5000)));
         found.extend(files(&dir, &["good", "loop"]));
         assert_eq!(of(&found, engine).status().unwrap().code(), Some(9));
-        // More than there is room for answers.
+        // More candidates than the status block has room for errnos.
         let mut many = vec![String::from("/no/such"); 300];
         many.extend(files(&dir, &["good"]));
         assert_eq!(of(&many, engine).status().unwrap().code(), Some(9));
@@ -50,11 +49,11 @@ fn the_first_candidate_that_can_be_executed_is_run() {
     });
 }
 
-/// Every list of two and some of three: what CPython's `subprocess` says,
-/// which tries the files of PATH in this way.
+/// Every list of two and some of three, with the errno that CPython's
+/// `subprocess` gives, which tries the files of PATH in this way.
 #[test]
 fn when_no_candidate_runs_the_first_existing_one_is_reported() {
-    const SAID: [(&str, i32); 7] = [
+    const ERRNOS: [(&str, i32); 7] = [
         ("none", libc::ENOENT),
         ("file", libc::ENOTDIR),
         ("plain", libc::EACCES),
@@ -66,9 +65,9 @@ fn when_no_candidate_runs_the_first_existing_one_is_reported() {
     let _alone = alone();
     let dir = fixture("first");
     let mut lists: Vec<Vec<(&str, i32)>> = Vec::new();
-    for one in SAID {
+    for one in ERRNOS {
         lists.push(vec![one]);
-        for two in SAID {
+        for two in ERRNOS {
             lists.push(vec![one, two]);
             lists.push(vec![("none", libc::ENOENT), one, two]);
         }
@@ -77,19 +76,19 @@ fn when_no_candidate_runs_the_first_existing_one_is_reported() {
     each_engine(|engine| {
         for list in &lists {
             let names: Vec<&str> = list.iter().map(|one| one.0).collect();
-            let said: Vec<i32> = list.iter().map(|one| one.1).collect();
+            let errnos: Vec<i32> = list.iter().map(|one| one.1).collect();
             let files = files(&dir, &names);
             let error = clean(spawn(of(&files, engine)));
             let seen: Vec<i32> =
                 tried(&error).into_iter().map(Option::unwrap).collect();
-            assert_eq!(seen, said, "{engine} {names:?}");
-            let first = said.iter().find(|n| !gone(n));
+            assert_eq!(seen, errnos, "{engine} {names:?}");
+            let first = errnos.iter().find(|n| !gone(n));
             if first.is_none() && names.contains(&"lost") {
                 assert_eq!(error.step(), Step::Interpreter, "{error}");
                 continue;
             }
-            let want = first.or(said.last()).unwrap();
-            let at = said.iter().position(|n| Some(n) == first).unwrap_or(0);
+            let want = first.or(errnos.last()).unwrap();
+            let at = errnos.iter().position(|n| Some(n) == first).unwrap_or(0);
             is(&error, Step::Exec, Some(&files[at]), *want);
             let none = error.to_string().contains("none of the candidates");
             assert_eq!(none, first.is_none() && names.len() > 1, "{error}");
@@ -97,7 +96,7 @@ fn when_no_candidate_runs_the_first_existing_one_is_reported() {
     });
 }
 
-/// The same lists, where there is a CPython to ask.
+/// The same lists against CPython, where it is installed.
 #[cfg(target_env = "gnu")]
 #[test]
 fn candidates_give_the_errno_that_cpython_gives() {
@@ -151,7 +150,7 @@ fn a_candidate_has_the_name_it_was_found_by_as_arg0() {
         let here = &mut Command::candidates(["/bin/cat", "/no/such"]);
         assert_eq!(zero(here), "/bin/cat");
         assert_eq!(zero(cat().arg0("mine")), "mine");
-        // Each name in every directory, before the next.
+        // Each name is searched in every directory before the next.
         let mut searched = Command::candidates(["no-such-x", X]);
         searched.engine(engine);
         let dirs = PathSearch::Dirs(vec!["/nope".into(), good.clone().into()]);
@@ -204,7 +203,7 @@ fn invalid_candidates_are_refused_by_name() {
         (Command::candidates(vec!["/bin/true"; 30_001]), "/bin/true"),
     ];
     for (mut command, operand) in cases {
-        // Should it clone after all, this process dies of SIGSYS.
+        // A clone would kill this process by SIGSYS.
         let error = clean(|| {
             let spawn = || command.spawn().map(drop);
             filter::with(libc::SYS_clone3, Action::Kill, spawn)
@@ -263,7 +262,7 @@ fn env_exact_is_passed_unchanged() {
         let seen = environ(&|c| {
             c.env_exact(["C=3"]).env_exact(["D=4"]);
         });
-        assert_eq!(seen, "D=4\0", "the last counts");
+        assert_eq!(seen, "D=4\0", "the last call wins");
         let none: [&str; 0] = [];
         let emptied = |c: &mut Command| {
             c.env_exact(none);
@@ -273,7 +272,7 @@ fn env_exact_is_passed_unchanged() {
             c.env_exact(entries).env_clear().env("E", "5");
         };
         assert_eq!(environ(&cleared), "E=5\0");
-        // Of two the first is searched.
+        // Of two PATH entries the first is searched.
         let mut search = Command::new("true");
         search.engine(engine);
         search.env_exact(["XPATH=/", "PATH=/bin", "PATH=/nope"]);
@@ -282,7 +281,7 @@ fn env_exact_is_passed_unchanged() {
         let error = search.status().unwrap_err();
         assert_eq!(error.candidates().len(), 1, "{error}");
         search.env_exact(["PATH"]);
-        assert!(search.status().unwrap().success(), "the default's");
+        assert!(search.status().unwrap().success(), "the default PATH");
     });
 }
 

@@ -1,6 +1,6 @@
-//! Rights: whom the first exec of an image would change, and that its
-//! program has the same rights all the same.
-#![allow(unsafe_code, reason = "the tests change what their threads may do")]
+//! Credentials: memory is copied where the exec of a helper would change the
+//! credentials of the child, so that its program has the same ones.
+#![allow(unsafe_code, reason = "the tests change ids and capabilities")]
 
 mod util;
 
@@ -13,8 +13,8 @@ use offshoot::{Command, Engine, Memory, Stdio};
 use util::fork::forked;
 use util::{alone, is_root, scratch};
 
-/// What a child of this thread is and may do, and the engine that made it.
-fn rights(command: &mut Command) -> (Engine, Vec<String>) {
+/// The credentials of a child of this thread, and its engine.
+fn credentials(command: &mut Command) -> (Engine, Vec<String>) {
     command.arg("/proc/self/status").stdout(Stdio::piped());
     let child = command.spawn().unwrap();
     let engine = child.launch().engine();
@@ -27,16 +27,16 @@ fn rights(command: &mut Command) -> (Engine, Vec<String>) {
     (engine, all)
 }
 
-/// Runs `change` in a thread of its own, whose children then have the same
-/// rights whether isolated was asked for or a copy. Returns what served.
-fn served(change: impl FnOnce() + Send) -> Engine {
+/// Runs `change` in a new thread, whose children must then have the same
+/// credentials with private memory as in a copied child. Returns the engine.
+fn engine_after(change: impl FnOnce() + Send) -> Engine {
     thread::scope(|scope| {
         let test = || {
             change();
             let mut auto = Command::new("/bin/cat");
-            let (engine, seen) = rights(auto.memory(Memory::Private));
+            let (engine, seen) = credentials(auto.memory(Memory::Private));
             let mut copied = Command::new("/bin/cat");
-            let (_, want) = rights(copied.engine(Engine::Copied));
+            let (_, want) = credentials(copied.engine(Engine::Copied));
             assert_eq!(seen, want, "{engine}");
             engine
         };
@@ -44,8 +44,7 @@ fn served(change: impl FnOnce() + Send) -> Engine {
     })
 }
 
-/// `capset` of the calling thread: these bits permitted and effective, those
-/// inheritable.
+/// `capset` of the calling thread: `permitted` is effective too.
 fn capset(permitted: u64, inheritable: u64) {
     let header = [0x2008_0522u32, 0];
     let half = |n: u64, high: bool| {
@@ -76,8 +75,8 @@ fn setresuid(ids: [i64; 3]) {
     assert_eq!(done, 0);
 }
 
-/// The first exec recomputes credentials: whom that would change is served
-/// by a copy, and its program has the same rights.
+/// The exec of the helper recomputes credentials: where that would change
+/// them, memory is copied instead.
 #[test]
 fn memory_is_copied_when_an_exec_would_change_credentials() {
     let name = "memory_is_copied_when_an_exec_would_change_credentials";
@@ -85,20 +84,24 @@ fn memory_is_copied_when_an_exec_would_change_credentials() {
     if !util::inside(name, &[]) {
         return;
     }
-    assert_eq!(served(|| ()), Engine::Isolated, "as it is");
+    assert_eq!(engine_after(|| ()), Engine::Isolated, "unchanged");
     let nnp = || {
         // SAFETY: changes this thread only.
         unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
     };
-    assert_eq!(served(nnp), Engine::Isolated, "no_new_privs");
+    assert_eq!(engine_after(nnp), Engine::Isolated, "no_new_privs");
     if !is_root() {
         return;
     }
     let chown = 1u64;
     let less = || capset(permitted() & !chown, 0);
-    assert_eq!(served(less), Engine::Copied, "root without a capability");
+    assert_eq!(
+        engine_after(less),
+        Engine::Copied,
+        "root without a capability"
+    );
     let saved = || setresuid([1000, 1000, 0]);
-    assert_eq!(served(saved), Engine::Copied, "root in the saved id");
+    assert_eq!(engine_after(saved), Engine::Copied, "root in the saved id");
     let user = || {
         let all = permitted();
         // SAFETY: keeps this thread's capabilities over setresuid.
@@ -106,7 +109,7 @@ fn memory_is_copied_when_an_exec_would_change_credentials() {
         setresuid([1000, 1000, 1000]);
         capset(all, 0);
     };
-    assert_eq!(served(user), Engine::Copied, "a user with capabilities");
+    assert_eq!(engine_after(user), Engine::Copied, "a user with capabilities");
     let ambient = || {
         user();
         capset(chown, chown);
@@ -116,18 +119,22 @@ fn memory_is_copied_when_an_exec_would_change_credentials() {
             unsafe { libc::prctl(libc::PR_CAP_AMBIENT, raise, 0, 0, 0) };
         assert_eq!(done, 0);
     };
-    assert_eq!(served(ambient), Engine::Isolated, "kept by exec as they are");
+    assert_eq!(
+        engine_after(ambient),
+        Engine::Isolated,
+        "kept by exec as they are"
+    );
     let plain = || setresuid([1000, 1000, 1000]);
-    assert_eq!(served(plain), Engine::Isolated, "an ordinary user");
+    assert_eq!(engine_after(plain), Engine::Isolated, "an ordinary user");
     let noroot = || {
         const SECBIT_NOROOT: libc::c_int = 1;
         // SAFETY: changes this thread only.
         unsafe { libc::prctl(libc::PR_SET_SECUREBITS, SECBIT_NOROOT) };
     };
-    assert_eq!(served(noroot), Engine::Copied, "SECBIT_NOROOT");
+    assert_eq!(engine_after(noroot), Engine::Copied, "SECBIT_NOROOT");
 }
 
-/// `setcap cap_chown+ep`, as the file system keeps it.
+/// `setcap cap_chown+ep`, as an extended attribute.
 fn setcap(path: &Path) -> io::Result<()> {
     const REVISION_2_EFFECTIVE: u32 = 0x0200_0001;
     let words = [REVISION_2_EFFECTIVE, 1, 0, 0, 0].map(u32::to_le_bytes);
@@ -140,19 +147,19 @@ fn setcap(path: &Path) -> io::Result<()> {
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// The right is the file's: an exec of anything else takes it away.
+/// The capability comes from the file: an exec of another file drops it.
 #[test]
 fn memory_is_copied_for_a_parent_with_file_capabilities() {
     const INSIDE: &str = "OFFSHOOT_FILE_CAPABILITIES";
     let name = "memory_is_copied_for_a_parent_with_file_capabilities";
     if env::var_os(INSIDE).is_some() {
         assert_eq!(permitted(), 1, "as the file says");
-        assert_eq!(served(|| ()), Engine::Copied);
+        assert_eq!(engine_after(|| ()), Engine::Copied);
         return;
     }
     let _alone = alone();
     if !is_root() {
-        return util::skip(name, "file capabilities take CAP_SETFCAP");
+        return util::skip(name, "file capabilities need CAP_SETFCAP");
     }
     let dir = scratch("file-capabilities");
     let copy = dir.join("program");
@@ -174,8 +181,8 @@ fn memory_is_copied_for_a_parent_with_file_capabilities() {
     assert!(text.contains("1 passed"), "{text}\n{errors}");
 }
 
-/// Its process has every capability there, and an id that is nobody's: an
-/// exec takes them all.
+/// A process has all capabilities there, and an unmapped id: an exec drops
+/// them all.
 #[test]
 fn memory_is_copied_in_a_user_namespace_without_id_maps() {
     let name = "memory_is_copied_in_a_user_namespace_without_id_maps";
@@ -186,34 +193,34 @@ fn memory_is_copied_in_a_user_namespace_without_id_maps() {
     let status = forked(|| {
         // SAFETY: changes the child, which has one thread.
         let made = unsafe { libc::unshare(libc::CLONE_NEWUSER) } == 0;
-        let served = || std::panic::catch_unwind(|| served(|| ()));
+        let engine = || std::panic::catch_unwind(|| engine_after(|| ()));
         match made {
-            true if served().is_ok_and(|it| it == Engine::Copied) => 0,
+            true if engine().is_ok_and(|it| it == Engine::Copied) => 0,
             true => 1,
             false => 77,
         }
     });
     if libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 77 {
-        return util::skip(name, "user namespaces are not to be had");
+        return util::skip(name, "user namespaces are not allowed");
     }
     assert_eq!(status, 0);
 }
 
-/// The label is for the first exec, and an image would have it. Two files
-/// over those of this thread in /proc play a security module that has one.
+/// The label applies to the next exec, which would be that of the helper. Two
+/// files mounted over those of this thread in /proc act as a security module.
 #[test]
 fn memory_is_copied_when_a_security_label_is_set_for_exec() {
     let name = "memory_is_copied_when_a_security_label_is_set_for_exec";
     let _alone = alone();
     if !is_root() {
-        return util::skip(name, "a mount takes CAP_SYS_ADMIN");
+        return util::skip(name, "a mount needs CAP_SYS_ADMIN");
     }
     let wrap = ["unshare", "--mount", "--propagation", "private"];
     if !util::inside(name, &wrap) {
         return;
     }
     let dir = scratch("label");
-    let play = |file: &str, label: &str| {
+    let mount_label = |file: &str, label: &str| {
         let from = dir.join(file);
         fs::write(&from, label).unwrap();
         let text = |path: &Path| {
@@ -234,10 +241,10 @@ fn memory_is_copied_when_a_security_label_is_set_for_exec() {
         let why = child.launch().fallbacks().map(|f| f.instead()).next();
         (child.launch().engine(), why)
     };
-    play("current", "a label\n");
-    play("exec", "");
+    mount_label("current", "a label\n");
+    mount_label("exec", "");
     assert_eq!(engine(), (Engine::Isolated, None));
-    play("exec", "another\0");
+    mount_label("exec", "another\0");
     let why = "copied, as exec uses up the label asked for";
     assert_eq!(engine(), (Engine::Copied, Some(why)));
 }

@@ -1,7 +1,6 @@
-//! Said: what errors tell the people who read them, and those who can only
-//! pass a number on.
+//! Error texts: `Display` and `Debug` of errors, and `errno_or_einval`.
 
-#![allow(unsafe_code, reason = "a hook, and who runs the test")]
+#![allow(unsafe_code, reason = "a hook that kills its process")]
 
 mod util;
 
@@ -15,7 +14,7 @@ use util::search::X;
 use util::{PRIVATE, alone, each_engine, each_of, is_root, program, scratch};
 
 #[track_caller]
-fn says(error: &Error, words: &[&str]) {
+fn mentions(error: &Error, words: &[&str]) {
     let text = error.to_string();
     for word in words {
         assert!(text.contains(word), "{word}: {text}");
@@ -40,13 +39,13 @@ fn a_program_found_nowhere_is_reported_in_one_phrase() {
         let debug = format!("{error:?}");
         assert!(debug.len() < 1000, "{debug}");
         assert!(debug.contains("ENOENT"), "{debug}");
-        // A file that is no program is worth naming.
+        // A file that is not executable is named.
         let mut plain = command("passwd", engine);
         plain.env("PATH", "/no/such:/etc:/nope");
         let error = clean(spawn(plain));
         is(&error, Step::Exec, Some("passwd"), libc::EACCES);
-        says(&error, &["; tried", "\"/etc/passwd\""]);
-        // A path is not searched for.
+        mentions(&error, &["; tried", "\"/etc/passwd\""]);
+        // A path is not searched.
         let error = clean(spawn(command("/no/such", engine)));
         let text =
             "execve \"/no/such\": No such file or directory (os error 2)";
@@ -85,18 +84,21 @@ fn a_missing_capability_is_named_with_the_option_that_needs_it() {
             let error = clean(|| filter::with(nr, may_not, spawn(refused)));
             assert_eq!(error.step(), step, "{error}");
             assert_eq!(error.raw_os_error(), Some(libc::EPERM));
-            // Behind what the kernel says.
+            // Behind the text of the errno.
             let text = error.to_string();
             let (_, why) = text.split_once("(os error 1): ").unwrap();
             assert!(words.iter().all(|word| why.contains(word)), "{text}");
         }
-        // Who may not change ids may not get as far.
+        // Without CAP_SETGID the child would fail at an earlier call.
         for (nr, _, set, _) in &cases[3..5] {
             let mut foreign = command("/bin/true", engine);
             set(&mut foreign);
             let nr = *nr;
             let error = clean(|| filter::with(nr, unmapped, spawn(foreign)));
-            says(&error, &["(os error 22): ", "mapping", "user namespace"]);
+            mentions(
+                &error,
+                &["(os error 22): ", "mapping", "user namespace"],
+            );
         }
     });
 }
@@ -110,18 +112,17 @@ fn enoexec_suggests_shell_fallback() {
     each_engine(|engine| {
         let error = clean(spawn(command(&at, engine)));
         is(&error, Step::Exec, at.to_str(), libc::ENOEXEC);
-        says(&error, &["shell_fallback", "/bin/sh"]);
+        mentions(&error, &["shell_fallback", "/bin/sh"]);
         let mut bytes = Command::from_bytes("exit 3\n");
         bytes.engine(engine);
         let error = clean(spawn(bytes));
         assert_eq!(error.raw_os_error(), Some(libc::ENOEXEC));
-        // There it is refused.
+        // shell_fallback is refused for bytes.
         assert!(!error.to_string().contains("shell_fallback"), "{error}");
     });
 }
 
-/// A filter plays the root: the call has no effect, and what is looked for
-/// below it is not there either.
+/// With a filter chroot has no effect, and the paths do not exist either way.
 #[test]
 fn an_error_after_chroot_names_the_root() {
     let _alone = alone();
@@ -142,7 +143,7 @@ fn an_error_after_chroot_names_the_root() {
         let error = below(|c| c.current_dir("/no/dir"));
         is(&error, Step::Chdir, Some("/no/dir"), libc::ENOENT);
         assert_eq!(error.root(), root);
-        says(&error, &["chdir \"/no/dir\" in the root \"/srv/jail\": "]);
+        mentions(&error, &["chdir \"/no/dir\" in the root \"/srv/jail\": "]);
         let mut ours = command("/no/such", engine);
         ours.current_dir("/");
         assert_eq!(clean(spawn(ours)).root(), None);
@@ -178,9 +179,9 @@ fn an_interpreter_that_may_not_be_executed_is_named() {
             let error = clean(spawn(found));
             is(&error, Step::Interpreter, Some(&by), libc::EACCES);
             assert_eq!(error.candidates().len(), 3);
-            says(&error, &["Permission denied", &by, file]);
+            mentions(&error, &["Permission denied", &by, file]);
         }
-        // What may not be executed itself is no other's fault.
+        // A script that is not executable itself is the program's error.
         let error = clean(spawn(command(&own, engine)));
         is(&error, Step::Exec, Some(&own), libc::EACCES);
         let error = clean(|| {
@@ -191,7 +192,7 @@ fn an_interpreter_that_may_not_be_executed_is_named() {
     });
 }
 
-/// The mode of the file says who may: here the user that the child becomes.
+/// The mode of the file is checked for the user that the child becomes.
 #[test]
 fn an_interpreter_that_only_root_may_execute_is_named() {
     let name = "an_interpreter_that_only_root_may_execute_is_named";
@@ -254,7 +255,7 @@ fn errno_or_einval_gives_every_error_a_number() {
     assert_eq!(number(&mut Command::from_bytes("#!/bin/sh")), libc::ENOENT);
     each_of(&[Engine::Copied, Engine::Pipe], |engine| {
         let mut killed = command("/bin/true", engine);
-        // SAFETY: ends the child, and touches nothing.
+        // SAFETY: kills the child, and writes no memory.
         let end = |_: &mut HookContext<'_>| unsafe {
             libc::raise(libc::SIGKILL);
             Ok(())

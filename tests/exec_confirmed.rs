@@ -1,6 +1,6 @@
-//! Certain: an image that became its program is told from one that died, at
-//! once, under filters, without asking by a number that another process may
-//! have by now.
+//! Confirmed exec: the parent distinguishes a helper that executed its program
+//! from one that died, at once, under filters, and without a pid that another
+//! process may have reused.
 #![allow(unsafe_code, reason = "tests do what other libraries do")]
 
 mod util;
@@ -28,9 +28,9 @@ fn in_own_pids(test: &str) -> bool {
     !wrap.is_empty() && util::inside(test, &wrap)
 }
 
-/// A program that runs is confirmed to, and one that is not there is not.
+/// Asserts that a running program is confirmed, and a missing one an error.
 #[track_caller]
-fn tells_both() {
+fn assert_both() {
     for _ in 0..20 {
         let mut child = isolated("/bin/true").spawn().unwrap();
         assert!(child.launch().confirmed());
@@ -42,7 +42,7 @@ fn tells_both() {
     assert!(!util::has_children());
 }
 
-/// A caller of real-time priority would keep out whom it waits for.
+/// A caller of real-time priority would starve the process it waits for.
 #[test]
 fn no_loop_in_src_waits_by_yielding() {
     let all = util::source::files("src");
@@ -55,7 +55,7 @@ fn no_loop_in_src_waits_by_yielding() {
     }
 }
 
-/// Whoever yields in a loop is killed here.
+/// With a filter that kills a thread that calls `sched_yield`.
 #[test]
 fn no_spawn_waits_by_yielding() {
     let name = "no_spawn_waits_by_yielding";
@@ -73,7 +73,7 @@ fn no_spawn_waits_by_yielding() {
     });
 }
 
-/// The time that this thread has had the processor.
+/// The CPU time of this thread.
 fn used() -> Duration {
     // SAFETY: all zeros is a time.
     let mut now: libc::timespec = unsafe { mem::zeroed() };
@@ -83,8 +83,8 @@ fn used() -> Duration {
     Duration::from_secs(sec) + Duration::from_nanos(nsec)
 }
 
-/// It runs before whoever has an ordinary priority, so what it does while it
-/// waits on one processor is all that happens there.
+/// It preempts every thread of ordinary priority, so on one processor nothing
+/// else runs while it is runnable.
 #[test]
 fn a_real_time_caller_does_not_starve_its_child() {
     let name = "a_real_time_caller_does_not_starve_its_child";
@@ -109,7 +109,7 @@ fn a_real_time_caller_does_not_starve_its_child() {
     // SAFETY: reads one set.
     assert_eq!(unsafe { libc::sched_setaffinity(0, size, &set) }, 0);
     let action = Action::errno(libc::EPERM);
-    // The slower way, and the quicker.
+    // Without process_mrelease, and with it.
     for nr in [libc::SYS_process_mrelease, libc::SYS_acct] {
         let refused = filter::with(nr, action, || {
             let to = libc::sched_param { sched_priority: 10 };
@@ -134,8 +134,8 @@ fn a_real_time_caller_does_not_starve_its_child() {
     }
 }
 
-/// `process_mrelease`, a lock's owner, the file in /proc: whichever may be
-/// asked. A kill hits the image, once, and never the caller.
+/// The parent asks `process_mrelease`, the owner of a PI lock or /proc,
+/// whichever is allowed. A filter that kills hits a helper, never the caller.
 #[test]
 fn a_program_is_confirmed_under_every_filter() {
     let _alone = alone();
@@ -149,14 +149,14 @@ fn a_program_is_confirmed_under_every_filter() {
     ];
     for action in mrelease {
         let mrelease = (libc::SYS_process_mrelease, action);
-        filter::with_each(&[mrelease], tells_both);
+        filter::with_each(&[mrelease], assert_both);
         filter::with_each(&[mrelease], || {
             let lock = libc::FUTEX_TRYLOCK_PI.unsigned_abs();
-            filter::without_second(libc::SYS_futex, lock, tells_both);
+            filter::without_second(libc::SYS_futex, lock, assert_both);
         });
     }
     let personality = (libc::SYS_personality, Action::Kill);
-    filter::with_each(&[personality], tells_both);
+    filter::with_each(&[personality], assert_both);
 }
 
 #[test]
@@ -168,8 +168,8 @@ fn dockers_filter_changes_the_clone_call_and_nothing_else() {
             for _ in 0..20 {
                 let mut child = isolated("/bin/true").spawn().unwrap();
                 assert!(child.launch().confirmed());
-                let told = fallbacks(child.launch());
-                assert_eq!(told, [("clone3", Some(libc::ENOSYS))]);
+                let fallbacks = fallbacks(child.launch());
+                assert_eq!(fallbacks, [("clone3", Some(libc::ENOSYS))]);
                 assert!(child.wait().unwrap().success());
             }
         };
@@ -177,9 +177,8 @@ fn dockers_filter_changes_the_clone_call_and_nothing_else() {
     });
 }
 
-/// Somebody else reaps our child, and its number goes to another one of ours
-/// at once. A filter that refuses waiting by descriptor must not make us take
-/// the other one's status.
+/// Other code reaps our child, and another child reuses its pid at once. With
+/// a filter that refuses waitid by pidfd, `wait` must not reap that one.
 #[test]
 fn wait_does_not_reap_a_child_that_reuses_the_pid() {
     let name = "wait_does_not_reap_a_child_that_reuses_the_pid";
@@ -210,11 +209,11 @@ fn wait_does_not_reap_a_child_that_reuses_the_pid() {
             Ok(status) => assert_eq!(status.signal(), Some(libc::SIGKILL)),
             Err(error) => assert_eq!(error.step(), Step::Wait, "{error}"),
         }
-        assert!(second.wait().unwrap().success(), "{action:?}: it was taken");
+        assert!(second.wait().unwrap().success(), "{action:?}: it was reaped");
     }
 }
 
-/// Says that a test is done, however it ends.
+/// Sets the flag on drop, however the test ends.
 struct Done<'a>(&'a AtomicBool);
 
 impl Drop for Done<'_> {
@@ -223,9 +222,8 @@ impl Drop for Done<'_> {
     }
 }
 
-/// Runs `work` while one thread kills each child of this one, at a time of
-/// its own choice within so many microseconds, and another reaps whatever
-/// has ended.
+/// Runs `work` while one thread kills each child of this thread, after a
+/// random time of at most so many microseconds, and another reaps any child.
 fn while_killed_and_reaped(within: u64, work: impl FnOnce()) {
     // SAFETY: returns a number and writes no memory.
     let own = unsafe { libc::gettid() };
@@ -250,7 +248,7 @@ fn while_killed_and_reaped(within: u64, work: impl FnOnce()) {
                 let begun = Instant::now();
                 while begun.elapsed() < pause {}
                 assert!(pid > 1);
-                // SAFETY: a child, in a PID namespace of the test's own.
+                // SAFETY: a child, in the test's own PID namespace.
                 unsafe { libc::kill(pid, libc::SIGKILL) };
             }
         });
@@ -268,7 +266,7 @@ fn while_killed_and_reaped(within: u64, work: impl FnOnce()) {
     });
 }
 
-/// A search that takes a while, and finds nothing.
+/// A long search that finds nothing.
 #[test]
 fn a_missing_program_is_an_error_while_children_are_killed_and_reaped() {
     let name =
@@ -297,9 +295,9 @@ fn a_missing_program_is_an_error_while_children_are_killed_and_reaped() {
     assert!(killed > 0, "none was killed");
 }
 
-/// Killed at any time around its exec, and reaped by somebody else: what was
-/// written is known to have run; and from the second doubtful one on whatever
-/// runs is known to.
+/// A child is killed at any time around its exec and reaped by another thread:
+/// an error means that nothing was written, and after the first unconfirmed
+/// one every exec is confirmed.
 #[test]
 fn exec_is_distinguished_from_death_when_another_thread_reaps() {
     let name = "exec_is_distinguished_from_death_when_another_thread_reaps";
@@ -307,20 +305,20 @@ fn exec_is_distinguished_from_death_when_another_thread_reaps() {
     if !in_own_pids(name) {
         return;
     }
-    let path = util::scratch("told").join("out");
+    let path = util::scratch("confirmed").join("out");
     let out = OpenOptions::new().create(true).append(true).open(&path);
     let out = out.unwrap();
     let mut command = isolated("/bin/echo");
     let prepared = command.arg("x").stdout(out).prepare().unwrap();
     let len = || fs::metadata(&path).unwrap().len();
     let begun = Instant::now();
-    let (mut ran, mut died, mut unsure) = (0, 0, 0);
+    let (mut ran, mut died, mut unconfirmed) = (0, 0, 0);
     while_killed_and_reaped(1200, || {
         for _ in 0..1500 {
             let before = len();
             match prepared.spawn() {
                 Ok(mut child) => {
-                    unsure += usize::from(!child.launch().confirmed());
+                    unconfirmed += usize::from(!child.launch().confirmed());
                     let ended = child.wait();
                     let success = ended.is_ok_and(|ended| ended.success());
                     assert!(!success || len() > before);
@@ -337,14 +335,13 @@ fn exec_is_distinguished_from_death_when_another_thread_reaps() {
             }
         }
     });
-    eprintln!("{ran} ran, {died} died, {unsure} unsure");
+    eprintln!("{ran} ran, {died} died, {unconfirmed} unconfirmed");
     assert!(died > 0, "none was killed before its exec");
-    assert!(unsure <= 1, "{unsure}");
+    assert!(unconfirmed <= 1, "{unconfirmed}");
 }
 
-/// As above, and the number of each child that has been killed is given to
-/// another one at once, which lives on: what is asked by number is answered
-/// by that one.
+/// As above, and another child reuses the pid of each killed child at once and
+/// stays alive: a check by pid would find that one.
 #[test]
 fn a_child_that_reuses_the_pid_is_not_taken_for_the_dead_one() {
     let name = "a_child_that_reuses_the_pid_is_not_taken_for_the_dead_one";
@@ -356,14 +353,14 @@ fn a_child_that_reuses_the_pid_is_not_taken_for_the_dead_one() {
     if probe.set_tid([30_000]).status().is_err() {
         return util::skip(name, "needs CAP_CHECKPOINT_RESTORE");
     }
-    // Long enough for a kill to come in its midst.
+    // Long enough for a kill to interrupt it.
     let dirs: Vec<String> = (0..4000).map(|n| format!("/nope/{n}")).collect();
     let mut command = isolated("offshoot-nowhere");
     let prepared = command.env("PATH", dirs.join(":")).prepare().unwrap();
     // SAFETY: returns a number and writes no memory.
     let own = unsafe { libc::gettid() };
     let children = format!("/proc/self/task/{own}/children");
-    let (done, taken) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let (done, reused) = (AtomicBool::new(false), AtomicUsize::new(0));
     let begun = Instant::now();
     thread::scope(|scope| {
         let _done = Done(&done);
@@ -379,7 +376,7 @@ fn a_child_that_reuses_the_pid_is_not_taken_for_the_dead_one() {
                 last = pid;
                 thread::sleep(Duration::from_micros(500));
                 assert!(pid > 1);
-                // SAFETY: a child, in a PID namespace of the test's own.
+                // SAFETY: a child, in the test's own PID namespace.
                 unsafe { libc::kill(pid, libc::SIGKILL) };
                 let mut status = 0;
                 // SAFETY: writes one int.
@@ -389,7 +386,7 @@ fn a_child_that_reuses_the_pid_is_not_taken_for_the_dead_one() {
                 let mut same = Command::new("/bin/sleep");
                 let same = same.arg("60").set_tid([pid]).spawn();
                 if let Ok(mut same) = same {
-                    taken.fetch_add(1, Ordering::SeqCst);
+                    reused.fetch_add(1, Ordering::SeqCst);
                     thread::sleep(Duration::from_millis(2));
                     same.kill().unwrap();
                     same.wait().unwrap();
@@ -405,5 +402,5 @@ fn a_child_that_reuses_the_pid_is_not_taken_for_the_dead_one() {
             }
         }
     });
-    assert!(taken.load(Ordering::SeqCst) > 0, "no number was given again");
+    assert!(reused.load(Ordering::SeqCst) > 0, "no pid was reused");
 }

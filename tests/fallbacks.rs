@@ -1,8 +1,8 @@
-//! Fallbacks: calls that are missing or blocked. What can still work works,
-//! and says how; what is strict says why not.
+//! Fallbacks: with calls missing or blocked, a spawn uses another call and
+//! reports it, or fails if the option is strict.
 //!
-//! A seccomp filter on one thread plays the kernel that has no such call, or
-//! the container that refuses it.
+//! A seccomp filter on one thread acts as a kernel without the call, or a
+//! container that refuses it.
 #![allow(unsafe_code, reason = "the tests make calls that std does not offer")]
 
 mod util;
@@ -25,7 +25,7 @@ fn run(command: &mut Command) -> (Report, Launch) {
     util::run(command.stdin(Stdio::piped()))
 }
 
-/// Descriptors that would be inherited, were they not closed.
+/// Descriptors without close-on-exec.
 fn leaky() -> Vec<OwnedFd> {
     let file = File::open("/dev/null").unwrap();
     [3, 20, 77, 200].map(|least| inheritable(&file, least)).into()
@@ -37,7 +37,8 @@ fn without_clone3_the_legacy_clone_is_used() {
     for errno in [libc::ENOSYS, libc::EPERM, libc::EINVAL] {
         let nr = libc::SYS_clone3;
         filter::with(nr, Action::errno(errno), || {
-            // The second knows already, but for EINVAL, which has causes.
+            // The second spawn knows already, except for EINVAL, which has
+            // other causes.
             for _ in 0..2 {
                 let (report, launch) = run(&mut reporter());
                 assert_eq!(report.fds(), [0, 1, 2]);
@@ -86,8 +87,7 @@ fn a_strict_method_fails_with_the_kernels_errno() {
     }
 }
 
-/// A clone3 that works and refuses what was asked: that is not a missing
-/// clone3. The filter here lets the probe through: it looks at the size.
+/// A clone3 that works and refuses an argument is not a missing clone3.
 #[test]
 fn eperm_of_a_working_clone3_is_not_taken_for_a_missing_call() {
     let _alone = alone();
@@ -129,13 +129,13 @@ fn no_handler_of_the_parents_is_left_by_a_legacy_clone() {
     extern "C" fn handler(_: libc::c_int) {}
     let handler = handler as extern "C" fn(libc::c_int);
     for signal in [libc::SIGURG, libc::SIGRTMAX(), libc::SIGHUP] {
-        // SAFETY: a handler that does nothing, for signals nobody sends.
+        // SAFETY: a handler that does nothing, for signals that are not sent.
         unsafe { libc::signal(signal, handler as usize) };
     }
-    // SAFETY: ignores a signal nobody sends.
+    // SAFETY: ignores a signal that is not sent.
     unsafe { libc::signal(libc::SIGWINCH, libc::SIG_IGN) };
-    // A signal that is pending for the child as it opens its mask finds the
-    // default, and the child dies of it: no handler of ours has run.
+    // A signal that is pending when the child unblocks it gets its default
+    // action: no handler of the parent runs.
     for method in [Method::Fork, Method::Vfork, Method::Clone3] {
         let (report, _) = run(reporter().method(method));
         let hex = |key| u64::from_str_radix(report.one(key), 16).unwrap();
@@ -177,12 +177,12 @@ fn without_close_range_the_descriptor_list_is_read() {
 #[test]
 fn without_pidfds_the_pid_is_used() {
     let _alone = alone();
-    // A kernel before 5.4, or a filter: no wait by descriptor.
+    // A kernel before 5.4, or a filter: no wait by pidfd.
     for errno in [libc::EINVAL, libc::EPERM, libc::ENOSYS] {
         let nr = libc::SYS_waitid;
         filter::with(nr, Action::errno(errno), || {
             if errno == libc::EINVAL {
-                // Nothing else gives EINVAL; it is passed on.
+                // EINVAL has no other cause; it is an error.
                 return;
             }
             let mut sh = Command::new("/bin/sh");
@@ -194,7 +194,7 @@ fn without_pidfds_the_pid_is_used() {
         });
         assert!(!util::has_children());
     }
-    // No way to open one: the pipe engine makes do.
+    // Without pidfd_open the pipe engine uses the pid.
     filter::with(libc::SYS_pidfd_open, Action::errno(libc::ENOSYS), || {
         let mut sh = Command::new("/bin/sh");
         sh.args(["-c", "kill -9 $$"]).engine(Engine::Pipe);
@@ -224,7 +224,7 @@ fn without_a_robust_list_the_pipe_engine_is_used() {
             assert_eq!(fallbacks(&launch), want);
         },
     );
-    // Whoever named the engine gets no other.
+    // With a named engine it is an error.
     let mut named = reporter_with(Engine::Copied);
     named.stdout(Stdio::null());
     let nr = libc::SYS_set_robust_list;
@@ -232,8 +232,8 @@ fn without_a_robust_list_the_pipe_engine_is_used() {
     is(&clean(fail), Step::RobustList, None, libc::ENOSYS);
 }
 
-/// One program, once under valgrind and once under an emulator that makes
-/// vfork a fork: both must be told of a missing program, and run a real one.
+/// Under valgrind, which makes vfork a fork, a missing program is an error and
+/// a real one runs.
 #[test]
 fn a_missing_program_is_reported_under_valgrind() {
     let _alone = alone();

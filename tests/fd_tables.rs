@@ -1,6 +1,6 @@
-//! Threads with a table of descriptors of their own: nobody's file is
-//! written over, closed or passed on in place of another.
-#![allow(unsafe_code, reason = "threads leave the table they were made with")]
+//! Fd tables: threads with their own descriptor table. No descriptor of another
+//! table is overwritten, closed, or passed in place of another.
+#![allow(unsafe_code, reason = "threads unshare their descriptor table")]
 
 mod util;
 
@@ -15,10 +15,10 @@ use offshoot::{
 };
 use util::{alone, scratch};
 
-/// Runs `test` in a thread with a table of its own.
-fn apart<T: Send>(test: impl FnOnce() -> T + Send) -> T {
+/// Runs `test` in a thread with its own table.
+fn with_own_table<T: Send>(test: impl FnOnce() -> T + Send) -> T {
     let test = || {
-        // SAFETY: this thread's table alone, from here on.
+        // SAFETY: changes this thread's table only.
         assert_eq!(unsafe { libc::unshare(libc::CLONE_FILES) }, 0);
         test()
     };
@@ -28,16 +28,16 @@ fn apart<T: Send>(test: impl FnOnce() -> T + Send) -> T {
     })
 }
 
-/// Closes this thread's copies of all but 0 to 2.
+/// Closes all descriptors of this thread's table above 2.
 fn close_all() {
-    // SAFETY: only this thread's table, which nobody else uses.
+    // SAFETY: this thread's table, which no other code uses.
     assert_eq!(unsafe { libc::close_range(3, u32::MAX, 0) }, 0);
 }
 
-/// A thread's own files, at the first numbers that are free.
+/// A thread's own files, at the lowest free numbers.
 struct Own {
     files: Vec<File>,
-    as_it_was: Vec<(RawFd, u64, u64)>,
+    before: Vec<(RawFd, u64, u64)>,
 }
 
 impl Own {
@@ -49,8 +49,8 @@ impl Own {
             options.read(true).write(true).open(path).unwrap()
         };
         let files: Vec<File> = (0..count).map(one).collect();
-        let mut own = Own { files, as_it_was: Vec::new() };
-        own.as_it_was = own.seen();
+        let mut own = Own { files, before: Vec::new() };
+        own.before = own.seen();
         own
     }
 
@@ -63,8 +63,8 @@ impl Own {
     }
 
     #[track_caller]
-    fn is_whole(&self, dir: &Path) {
-        assert_eq!(self.seen(), self.as_it_was);
+    fn assert_unchanged(&self, dir: &Path) {
+        assert_eq!(self.seen(), self.before);
         for n in 0..self.files.len() {
             let bytes = fs::read(dir.join(format!("own-{n}"))).unwrap();
             assert!(bytes == [b'o'; 4096], "own-{n} was written to");
@@ -76,7 +76,7 @@ fn open(count: usize) -> Vec<File> {
     (0..count).map(|_| File::open("/dev/null").unwrap()).collect()
 }
 
-/// With pipes, with files that are given, and with memory of its own.
+/// Spawns with pipes, with passed files, and with private memory.
 fn spawns() {
     for memory in [Memory::Shared, Memory::Private, Memory::Private] {
         let mut cat = Command::new("cat");
@@ -101,7 +101,7 @@ fn a_thread_with_its_own_fd_table_keeps_its_files() {
     }
     let dir = scratch("tables");
     reserve_fds(8).unwrap();
-    // So that pipes have numbers that a reserved one is better than.
+    // So that new pipes are at high numbers, and reserved ones are used.
     let many = open(100);
     spawns();
     let seen = || {
@@ -110,40 +110,40 @@ fn a_thread_with_its_own_fd_table_keeps_its_files() {
         };
         many.iter().all(|file| one(file).unwrap() == Path::new("/dev/null"))
     };
-    // With the copies that it has, and without.
-    apart(spawns);
+    // With the copied descriptors, and without.
+    with_own_table(spawns);
     for reserves in [false, false, true] {
-        apart(|| {
+        with_own_table(|| {
             close_all();
             let own = Own::new(&dir, 100);
             spawns();
-            own.is_whole(&dir);
+            own.assert_unchanged(&dir);
             if reserves {
-                // Whoever reserves here has numbers of this table.
+                // A reserve that is made here belongs to this table.
                 reserve_fds(4).unwrap();
                 spawns();
-                own.is_whole(&dir);
+                own.assert_unchanged(&dir);
             }
         });
         spawns();
         assert!(seen());
     }
-    // It can reserve again, and keeps no more than before.
+    // Reserving again works, and keeps no more descriptors than before.
     reserve_fds(8).unwrap();
     spawns();
     let count = util::reporter::descriptors().len();
-    apart(|| {
+    with_own_table(|| {
         close_all();
         let own = Own::new(&dir, 100);
         spawns();
-        own.is_whole(&dir);
+        own.assert_unchanged(&dir);
     });
     spawns();
     assert!(seen());
     assert_eq!(count, util::reporter::descriptors().len());
 }
 
-fn is_here(child: Result<offshoot::Child, Error>) -> Engine {
+fn assert_given(child: Result<offshoot::Child, Error>) -> Engine {
     let child = child.unwrap();
     let engine = child.launch().engine();
     let output = child.wait_with_output().unwrap();
@@ -152,7 +152,7 @@ fn is_here(child: Result<offshoot::Child, Error>) -> Engine {
     engine
 }
 
-/// Each kind of descriptor that a prepared plan keeps.
+/// Prepared commands with each kind of descriptor that a plan keeps.
 fn prepared(dir: &Path) -> Vec<(Step, Prepared)> {
     let path = dir.join("given");
     fs::write(&path, "given\n").unwrap();
@@ -208,13 +208,13 @@ fn a_prepared_command_passes_no_other_file_from_another_fd_table() {
             reserve_fds(8).unwrap();
         }
         for (step, one) in prepared(&dir) {
-            is_here(one.spawn());
+            assert_given(one.spawn());
             thread::scope(|scope| {
-                scope.spawn(|| is_here(one.spawn()));
+                scope.spawn(|| assert_given(one.spawn()));
             });
-            // The copies are the same.
-            apart(|| is_here(one.spawn()));
-            apart(|| {
+            // The copied table has the same files.
+            with_own_table(|| assert_given(one.spawn()));
+            with_own_table(|| {
                 close_all();
                 let error = one.spawn().unwrap_err();
                 assert_eq!(error.step(), step, "{error}");
@@ -223,9 +223,9 @@ fn a_prepared_command_passes_no_other_file_from_another_fd_table() {
                 let error = one.spawn().unwrap_err();
                 assert_eq!(error.step(), step, "{error}");
                 assert_eq!(error.raw_os_error(), Some(libc::EBADF));
-                own.is_whole(&dir);
+                own.assert_unchanged(&dir);
             });
-            is_here(one.spawn());
+            assert_given(one.spawn());
         }
     }
 }
@@ -247,26 +247,26 @@ fn a_helper_of_one_fd_table_is_not_run_from_another() {
         let any = echo.prepare().unwrap();
         let named = echo.engine(Engine::Isolated).prepare().unwrap();
         let isolated = |one: &Prepared| {
-            assert_eq!(is_here(one.spawn()), Engine::Isolated);
+            assert_eq!(assert_given(one.spawn()), Engine::Isolated);
         };
         isolated(&any);
         isolated(&named);
-        // A page that another thread has made, too.
+        // With a status page of another thread, too.
         thread::scope(|scope| {
             scope.spawn(|| isolated(&any));
             scope.spawn(|| isolated(&any));
         });
         isolated(&any);
-        apart(|| isolated(&any));
-        apart(|| {
+        with_own_table(|| isolated(&any));
+        with_own_table(|| {
             close_all();
             let own = Own::new(&dir, 100);
             for _ in 0..2 {
-                assert_eq!(is_here(any.spawn()), Engine::Copied);
-                own.is_whole(&dir);
+                assert_eq!(assert_given(any.spawn()), Engine::Copied);
+                own.assert_unchanged(&dir);
                 let error = named.spawn().unwrap_err();
                 assert_eq!(error.step(), Step::Image, "{error}");
-                own.is_whole(&dir);
+                own.assert_unchanged(&dir);
             }
         });
         isolated(&any);
@@ -291,18 +291,18 @@ fn dropping_a_prepared_command_closes_nothing_in_another_fd_table() {
         echo.arg("given").stdout(Stdio::piped()).memory(Memory::Private);
         echo.stdin(Stdio::null()).stderr(Stdio::null());
         let one = echo.prepare().unwrap();
-        is_here(one.spawn());
-        is_here(one.spawn());
+        assert_given(one.spawn());
+        assert_given(one.spawn());
         let dir = &dir;
-        apart(move || {
+        with_own_table(move || {
             close_all();
             let own = Own::new(dir, 100);
             drop(one);
-            own.is_whole(dir);
+            own.assert_unchanged(dir);
         });
         let other = echo.prepare().unwrap();
         let before = util::reporter::descriptors();
-        // In another thread of this table it is closed as anywhere.
+        // Another thread of this table closes it.
         thread::spawn(move || drop(other)).join().unwrap();
         assert!(util::reporter::descriptors().len() < before.len());
     }

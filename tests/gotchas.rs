@@ -1,4 +1,4 @@
-//! Traps of docs/gotchas.md that no other file pins.
+//! Gotchas: entries of docs/gotchas.md that no other file tests.
 #![allow(unsafe_code, reason = "the tests make calls that std does not offer")]
 
 mod util;
@@ -18,7 +18,7 @@ fn a_close_on_exec_standard_descriptor_is_not_inherited() {
     if !util::inside(name, &[]) {
         return;
     }
-    // SAFETY: sets a flag of a descriptor of this process of our own.
+    // SAFETY: sets a flag of a descriptor of this process.
     unsafe { libc::fcntl(0, libc::F_SETFD, libc::FD_CLOEXEC) };
     each_engine(|engine| {
         let path = scratch("cloexec").join("report");
@@ -80,8 +80,8 @@ fn an_entry_without_an_equals_sign_is_not_passed_on() {
     }
     let entries = [c"NAMELESS".as_ptr(), c"A=1".as_ptr(), std::ptr::null()];
     let entries = Box::leak(Box::new(entries));
-    // SAFETY: this process has no other thread that reads the environment,
-    // and the array lives for ever.
+    // SAFETY: no other thread of this process uses the environment, and the
+    // array is never freed.
     unsafe { environ = entries.as_ptr() };
     each_engine(|engine| {
         let output = reporter_with(engine).output().unwrap();
@@ -132,7 +132,7 @@ fn the_aarch64_assembly_keeps_bti() {
     assert!(note.contains("0xc0000000, 4, 1"), "the BTI bit");
     let entry = text.split("offshoot_0_1_enter:").nth(1).unwrap();
     let first = entry.lines().find(|line| line.contains("hint"));
-    assert!(first.unwrap().contains("hint #34"), "a landing pad");
+    assert!(first.unwrap().contains("hint #34"), "a BTI landing pad");
 }
 
 #[test]

@@ -1,6 +1,7 @@
-//! Short: what an image needs is refused, runs out, or is taken away after a
-//! plan was prepared. Where anybody may choose, a copied child serves.
-#![allow(unsafe_code, reason = "the tests change what their process may do")]
+//! Helper fallbacks: a call or a descriptor that the helper needs is refused,
+//! or not available any more after `prepare`. Memory is copied instead, unless
+//! the isolated engine is named.
+#![allow(unsafe_code, reason = "the tests close descriptors and unshare")]
 
 mod util;
 
@@ -28,14 +29,14 @@ fn private(program: &str) -> Command {
     command
 }
 
-/// Its engine, and what it fell back from.
+/// The engine of a child, and its fallbacks.
 #[track_caller]
 fn ran(child: Result<Child, Error>) -> (Engine, Vec<(&'static str, i32)>) {
     let mut child = child.unwrap();
     let launch = *child.launch();
     assert!(child.wait().unwrap().success());
-    let told = fallbacks(&launch).into_iter();
-    (launch.engine(), told.map(|(f, e)| (f, e.unwrap_or(0))).collect())
+    let all = fallbacks(&launch).into_iter();
+    (launch.engine(), all.map(|(f, e)| (f, e.unwrap_or(0))).collect())
 }
 
 #[test]
@@ -53,7 +54,7 @@ fn each_call_that_only_the_helper_needs_may_be_refused() {
             let want = (Engine::Copied, vec![(feature, errno)]);
             let what = format!("call {nr}, errno {errno}");
             let action = Action::errno(errno);
-            // Neither has a page yet.
+            // Neither has a status page yet.
             let prepared = private("/bin/true").prepare().unwrap();
             let mut strict = Command::new("/bin/true");
             let strict = strict.engine(Engine::Isolated).prepare().unwrap();
@@ -70,8 +71,7 @@ fn each_call_that_only_the_helper_needs_may_be_refused() {
     }
 }
 
-/// A filter that was added since may kill whoever makes a call that it does
-/// not know.
+/// A filter that was added after `prepare` may kill on calls it does not know.
 #[test]
 fn no_optional_call_is_made_where_a_filter_may_kill() {
     let name = "no_optional_call_is_made_where_a_filter_may_kill";
@@ -96,16 +96,16 @@ fn a_refused_prlimit_does_not_panic() {
     let action = Action::errno(libc::EPERM);
     filter::with(libc::SYS_prlimit64, action, || {
         let want = vec![("memfd_create", libc::EPERM)];
-        let made = private("/bin/true").spawn();
-        assert_eq!(ran(made), (Engine::Copied, want));
+        let spawned = private("/bin/true").spawn();
+        assert_eq!(ran(spawned), (Engine::Copied, want));
         let mut cat = Command::new("/bin/cat");
         cat.stdin(Stdio::null()).fd(9, File::open("/dev/null").unwrap());
         assert!(cat.status().unwrap().success());
     });
 }
 
-/// A program runs by a copied child wherever that can be made, whatever an
-/// image would have needed.
+/// With too few descriptors for the helper, the program runs in a copied child
+/// wherever that is possible.
 #[test]
 fn with_few_free_descriptors_memory_is_copied() {
     let name = "with_few_free_descriptors_memory_is_copied";
@@ -117,9 +117,9 @@ fn with_few_free_descriptors_memory_is_copied() {
     for free in 1..10 {
         for pipes in 0..4 {
             let dir = util::scratch("runs-out");
-            let wish = |mut command: Command, name: &str| {
+            let set = |mut command: Command, name: &str| {
                 if pipes > 2 {
-                    // What is opened for a spawn is opened once.
+                    // A retry does not open the file a second time.
                     let mut new = OpenOptions::new();
                     new.write(true).create_new(true);
                     let path = dir.join(format!("{free}-{name}"));
@@ -133,14 +133,14 @@ fn with_few_free_descriptors_memory_is_copied() {
                 }
                 command
             };
-            let engine = |made: Result<Child, Error>| {
-                made.map(|child| ran(Ok(child)).0)
+            let engine = |spawned: Result<Child, Error>| {
+                spawned.map(|child| ran(Ok(child)).0)
             };
             limit(libc::RLIMIT_NOFILE, limit_with(free), 1024);
             let mut copied = Command::new("/bin/true");
             copied.engine(Engine::Copied);
-            let copied = engine(wish(copied, "copied").spawn());
-            let auto = engine(wish(private("/bin/true"), "auto").spawn());
+            let copied = engine(set(copied, "copied").spawn());
+            let auto = engine(set(private("/bin/true"), "auto").spawn());
             limit(libc::RLIMIT_NOFILE, 1024, 1024);
             let what = format!("{free} free, {pipes} pipes: {auto:?}");
             assert_eq!(auto.is_ok(), copied.is_ok(), "{what}");
@@ -169,12 +169,12 @@ fn a_prepared_helper_falls_back_to_a_copy_without_descriptors() {
     let isolated = (Engine::Isolated, Vec::new());
     let copied = |feature, errno| (Engine::Copied, vec![(feature, errno)]);
     assert_eq!(ran(prepared.spawn()), isolated);
-    // It was to find its page at 62.
+    // Its status page would be at 62.
     limit(libc::RLIMIT_NOFILE, 40, 1024);
     assert_eq!(ran(prepared.spawn()), copied("isolated", libc::EBADF));
     limit(libc::RLIMIT_NOFILE, 1024, 1024);
     assert_eq!(ran(prepared.spawn()), isolated);
-    // No number is free, but for that of the page which it keeps.
+    // No descriptor is free, except that of its cached status page.
     limit(libc::RLIMIT_NOFILE, 100, 1024);
     let fill = || -> Vec<File> {
         iter::from_fn(|| File::open("/dev/null").ok()).collect()
@@ -182,7 +182,7 @@ fn a_prepared_helper_falls_back_to_a_copy_without_descriptors() {
     let full = fill();
     assert!(full.len() > 40, "{}", full.len());
     assert_eq!(ran(prepared.spawn()), copied("isolated", libc::EMFILE));
-    // Two are free, as there is no page any more, nor its canary.
+    // Two are free, as the status page and its probe were closed.
     assert_eq!(ran(prepared.spawn()), isolated);
     let rest = fill();
     assert_eq!(rest.len(), 2);
@@ -193,13 +193,13 @@ fn a_prepared_helper_falls_back_to_a_copy_without_descriptors() {
     assert_eq!(ran(prepared.spawn()), isolated);
 }
 
-/// An image's own two numbers could be those of what is inherited.
+/// The helper's two descriptors could have the numbers of inherited ones.
 #[test]
 fn unlisted_descriptors_are_inherited_by_a_copied_child() {
     let _alone = alone();
     let null = File::open("/dev/null").unwrap();
-    // The highest free numbers below 64 are what an image would take.
-    let made = [61, 62, 63].map(|least| inheritable(&null, least));
+    // The helper would take the highest free numbers below 64.
+    let open = [61, 62, 63].map(|least| inheritable(&null, least));
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args([ASK, "-"]).memory(Memory::Private).stdout(Stdio::piped());
     let child = command.inherit_unlisted_fds(true).spawn().unwrap();
@@ -207,13 +207,13 @@ fn unlisted_descriptors_are_inherited_by_a_copied_child() {
     assert_eq!(fallbacks(child.launch()), [], "planned so");
     let output = child.wait_with_output().unwrap();
     let fds = Report::parse(&output.stdout).fds();
-    for fd in made {
+    for fd in open {
         assert!(fds.contains(&fd.as_raw_fd().unsigned_abs()), "{fds:?}");
     }
 }
 
-/// A thread of this process that waits for children of any kind takes the
-/// status of one that is killed before exec.
+/// Another thread's waitpid with `__WALL` reaps a child that is killed before
+/// exec.
 #[test]
 fn a_child_killed_before_exec_is_an_error_if_another_thread_reaps_it() {
     let name =
@@ -223,15 +223,15 @@ fn a_child_killed_before_exec_is_an_error_if_another_thread_reaps_it() {
         return;
     }
     let stop = AtomicBool::new(false);
-    let thief = || {
-        let mut taken = 0;
+    let reaper = || {
+        let mut reaped = 0;
         while !stop.load(Ordering::Relaxed) {
             let (how, mut status) = (libc::WNOHANG | libc::__WALL, 0);
             // SAFETY: writes one int.
             let pid = unsafe { libc::waitpid(-1, &mut status, how) };
-            taken += i32::from(pid > 0);
+            reaped += i32::from(pid > 0);
         }
-        taken
+        reaped
     };
     let killed = |engine| {
         let mut command = Command::new("/bin/true");
@@ -245,31 +245,31 @@ fn a_child_killed_before_exec_is_an_error_if_another_thread_reaps_it() {
         let error = command.spawn().unwrap_err();
         assert_eq!(error.step(), Step::BeforeExec, "{engine}: {error}");
     };
-    let taken = thread::scope(|scope| {
-        let thief = scope.spawn(thief);
+    let reaped = thread::scope(|scope| {
+        let reaper = scope.spawn(reaper);
         for engine in [Engine::Isolated, Engine::Copied, Engine::Pipe] {
             (0..5).for_each(|_| killed(engine));
         }
         stop.store(true, Ordering::Relaxed);
-        thief.join().unwrap()
+        reaper.join().unwrap()
     });
-    // One that it was too late for is an error all the same.
-    assert!((1..=15).contains(&taken), "{taken}");
+    // A child that it did not reap is an error too.
+    assert!((1..=15).contains(&reaped), "{reaped}");
 }
 
-/// Two first processes of two PID namespaces are number 1 both.
+/// The inits of two PID namespaces both have pid 1.
 #[test]
 fn processes_with_the_same_pid_have_separate_status_pages() {
     let name = "processes_with_the_same_pid_have_separate_status_pages";
     let _alone = alone();
     if !is_root() {
-        return skip(name, "PID namespaces take root here");
+        return skip(name, "PID namespaces need root");
     }
     if !util::inside(name, &[]) {
         return;
     }
     let unshare = || {
-        // SAFETY: the next child of this process is the first of its own
+        // SAFETY: the next child of this process is the init of a new
         // namespace; nothing else changes.
         unsafe { libc::unshare(libc::CLONE_NEWPID) == 0 }
     };
@@ -292,13 +292,13 @@ fn processes_with_the_same_pid_have_separate_status_pages() {
             end_with(|| {
                 assert_eq!(std::process::id(), 1);
                 let good = both(&prepared);
-                // The namespace ends with its first process.
+                // The namespace ends with its init.
                 drop(theirs);
                 let _ = ours.read(&mut [0]);
                 i32::from(!good)
             });
         }
-        // At the same time, from memory that was one process's.
+        // At the same time, with a copy of the same memory.
         let good = both(&prepared);
         drop(theirs);
         i32::from(!good || reap(pid) != 0)
@@ -306,7 +306,7 @@ fn processes_with_the_same_pid_have_separate_status_pages() {
     assert_eq!(status, 0);
 }
 
-/// Steps that run in this process may write over the number of anything.
+/// Steps that run in this process may overwrite any descriptor.
 #[test]
 fn a_failed_exec_drops_cached_descriptors_it_overwrote() {
     let name = "a_failed_exec_drops_cached_descriptors_it_overwrote";
@@ -337,7 +337,7 @@ fn a_failed_exec_drops_cached_descriptors_it_overwrote() {
     assert!(cat.stdin(Stdio::piped()).output().unwrap().status.success());
 }
 
-/// A daemon forks, and closes what it did not open.
+/// A daemon forks, and closes all inherited descriptors.
 #[test]
 fn a_fork_that_closed_everything_keeps_the_files_it_opens() {
     let name = "a_fork_that_closed_everything_keeps_the_files_it_opens";

@@ -1,5 +1,5 @@
-//! Reaped: once another thread has reaped a child, the image of a later one
-//! execs in a second thread, and nobody notices.
+//! Second thread of the helper: once another thread has reaped a child, later
+//! helpers call exec in a second thread, without visible effects.
 #![allow(unsafe_code, reason = "tests do what other libraries do")]
 
 mod util;
@@ -17,9 +17,8 @@ use util::filter::{self, Action};
 use util::fork::forked_within;
 use util::{alone, inside, program, scratch, skip};
 
-/// Another thread's waitpid takes the status of a child, and this process
-/// sees that.
-fn be_reaped() {
+/// Another thread's waitpid reaps a child, which the library then detects.
+fn let_another_thread_reap() {
     let mut child = isolated("/bin/true").spawn().unwrap();
     let reap = || {
         let mut status = 0;
@@ -31,7 +30,7 @@ fn be_reaped() {
     let _ = child.wait();
 }
 
-/// Runs it, sees that it is confirmed and succeeds, and returns what it wrote.
+/// Runs a command that must be confirmed and succeed; returns its output.
 #[track_caller]
 fn output(mut command: Command) -> String {
     let child = command.stdout(Stdio::piped()).spawn().unwrap();
@@ -53,7 +52,7 @@ fn line(status: &str, key: &str) -> String {
     line.unwrap().trim_start_matches(':').trim().to_string()
 }
 
-/// All of it is a thread's own, and set by the id of the process.
+/// Attributes of a thread that are set by the pid.
 #[test]
 fn attributes_set_by_pid_in_before_exec_apply_to_the_program() {
     let name = "attributes_set_by_pid_in_before_exec_apply_to_the_program";
@@ -61,7 +60,7 @@ fn attributes_set_by_pid_in_before_exec_apply_to_the_program() {
     if !inside(name, &[]) {
         return;
     }
-    be_reaped();
+    let_another_thread_reap();
     // SAFETY: all zeros is an empty set.
     let mut set: libc::cpu_set_t = unsafe { mem::zeroed() };
     let size = mem::size_of_val(&set);
@@ -92,10 +91,10 @@ fn attributes_set_by_pid_in_before_exec_apply_to_the_program() {
             unsafe { libc::sched_setscheduler(id, batch, &raw const none) };
         done(set.into())
     });
-    let said = output(command);
-    assert_eq!(said.lines().next(), Some("7"), "{said}");
-    assert!(said.contains("SCHED_BATCH"), "{said}");
-    assert_eq!(line(&said, "Cpus_allowed_list"), last.to_string());
+    let text = output(command);
+    assert_eq!(text.lines().next(), Some("7"), "{text}");
+    assert!(text.contains("SCHED_BATCH"), "{text}");
+    assert_eq!(line(&text, "Cpus_allowed_list"), last.to_string());
 }
 
 #[test]
@@ -105,7 +104,7 @@ fn before_exec_sees_a_live_process() {
     if !inside(name, &[]) {
         return;
     }
-    be_reaped();
+    let_another_thread_reap();
     let dir = scratch("lives");
     let own = fs::canonicalize(&dir).unwrap();
     let mut command = isolated("/bin/pwd");
@@ -127,7 +126,7 @@ fn before_exec_sees_a_live_process() {
     assert_eq!(output(command), own.to_str().unwrap());
 }
 
-/// A thread that is cloned from a tracee has no tracer.
+/// A thread that a tracee clones has no tracer.
 #[test]
 fn a_tracer_attached_in_before_exec_traces_the_program() {
     let name = "a_tracer_attached_in_before_exec_traces_the_program";
@@ -135,12 +134,12 @@ fn a_tracer_attached_in_before_exec_traces_the_program() {
     if !inside(name, &[]) {
         return;
     }
-    be_reaped();
+    let_another_thread_reap();
     let mut command = isolated("/bin/grep");
     command.args(["TracerPid", "/proc/self/status"]);
     command.before_exec(|pid, _| {
         let none = std::ptr::null_mut::<libc::c_void>();
-        // SAFETY: a child, which goes on; no address is written to.
+        // SAFETY: a child, which continues; no address is written to.
         let seized =
             unsafe { libc::ptrace(libc::PTRACE_SEIZE, pid, none, none) };
         done(seized)
@@ -149,12 +148,12 @@ fn a_tracer_attached_in_before_exec_traces_the_program() {
     let mut child = match command.spawn() {
         Ok(child) => child,
         Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
-            return skip(name, "nobody may be traced here");
+            return skip(name, "ptrace is not allowed here");
         }
         Err(error) => panic!("{error}"),
     };
     let id = i32::try_from(child.id()).unwrap();
-    // It stops at its exec; there is nothing else that it could stop at.
+    // It stops at its exec only.
     let mut status = 0;
     let wait = |status: &mut i32| {
         // SAFETY: writes one int.
@@ -165,11 +164,11 @@ fn a_tracer_attached_in_before_exec_traces_the_program() {
         // SAFETY: a tracee of ours that is stopped.
         unsafe { libc::ptrace(libc::PTRACE_CONT, id, none, none) };
     }
-    let mut said = String::new();
-    child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+    let mut text = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut text).unwrap();
     // SAFETY: returns a number and writes no memory.
     let own = unsafe { libc::gettid() };
-    assert_eq!(said, format!("TracerPid:\t{own}\n"));
+    assert_eq!(text, format!("TracerPid:\t{own}\n"));
 }
 
 #[test]
@@ -179,15 +178,15 @@ fn paths_below_proc_self_are_found() {
     if !inside(name, &[]) {
         return;
     }
-    be_reaped();
+    let_another_thread_reap();
     let dir = fs::canonicalize(scratch("below")).unwrap();
     let shown = dir.to_str().unwrap();
     let open = |path: &str| File::open(path).unwrap();
     for _ in 0..20 {
         let mut command = isolated("/bin/pwd");
         command.current_dir(format!("/proc/self/root{shown}"));
-        let said = output(command);
-        assert!(said.ends_with(shown), "{said}");
+        let text = output(command);
+        assert!(text.ends_with(shown), "{text}");
         let mut command = isolated("/bin/pwd");
         command.current_dir("/proc/self/cwd");
         output(command);
@@ -203,13 +202,13 @@ fn paths_below_proc_self_are_found() {
         let mut command = isolated("/proc/self/root/bin/echo");
         command.arg("x");
         assert_eq!(output(command), "x");
-        // A script's own path is one of these.
+        // A script by descriptor has such a path.
         let script = dir.join("script");
         program(&script, b"#!/bin/sh\necho $1\n");
         let mut command = Command::from_fd(File::open(&script).unwrap());
         command.arg("x").script_fd(9).engine(Engine::Isolated);
         assert_eq!(output(command), "x");
-        // And what no prefix of a path tells.
+        // A path that has no such prefix itself.
         let link = dir.join("link");
         let _ = symlink("/proc/self/root/bin/echo", &link);
         let mut command = isolated(link.to_str().unwrap());
@@ -223,8 +222,8 @@ fn paths_below_proc_self_are_found() {
     }
 }
 
-/// What a filter takes from the second thread: the launch does without it,
-/// or says what failed, and is never late or wrong.
+/// With a call of the second thread refused, the launch does without that
+/// thread or fails, and never blocks or reports a wrong result.
 #[test]
 fn a_refused_second_thread_is_a_fallback_or_an_error() {
     let name = "a_refused_second_thread_is_a_fallback_or_an_error";
@@ -232,10 +231,10 @@ fn a_refused_second_thread_is_a_fallback_or_an_error() {
     if !inside(name, &[]) {
         return;
     }
-    be_reaped();
+    let_another_thread_reap();
     let eperm = Action::errno(libc::EPERM);
     let (futex, tid) = (libc::SYS_futex, libc::SYS_set_tid_address);
-    // This process makes futex calls too, and would be killed.
+    // A futex filter that kills would kill this process too.
     let cases = [
         (futex, eperm),
         (tid, eperm),
@@ -243,19 +242,19 @@ fn a_refused_second_thread_is_a_fallback_or_an_error() {
         (tid, Action::Thread),
     ];
     for (nr, action) in cases {
-        assert_eq!(spawned(nr, action), Some(true), "{nr} {action:?}");
+        assert_eq!(spawns(nr, action), Some(true), "{nr} {action:?}");
     }
     for action in [eperm, Action::Kill, Action::Thread] {
         assert_eq!(
-            spawned(libc::SYS_execve, action),
+            spawns(libc::SYS_execve, action),
             Some(false),
             "{action:?}"
         );
     }
 }
 
-/// Whether a fork under the filter has made a child, if it got so far.
-fn spawned(nr: libc::c_long, action: Action) -> Option<bool> {
+/// Whether spawn succeeds in a fork under the filter; `None` if it is killed.
+fn spawns(nr: libc::c_long, action: Action) -> Option<bool> {
     let status = forked_within(Duration::from_secs(20), || {
         filter::install(nr, action);
         let mut command = isolated("/bin/true");

@@ -1,5 +1,5 @@
-//! Options: each wish beyond the ordinary, seen in the child, in every
-//! engine; and what is refused, by name.
+//! Options: each option as the child sees it, in every engine; and invalid
+//! options, refused by name.
 #![allow(unsafe_code, reason = "the tests make calls that std does not offer")]
 
 mod util;
@@ -26,7 +26,7 @@ fn arg0_is_what_the_program_sees_as_its_name() {
         let name = std::env::current_exe().unwrap();
         let name = name.file_name().unwrap().to_str().unwrap();
         assert_eq!(seen.all("arg")[0], "-renamed sh");
-        assert!(name.starts_with(seen.one("Name")), "the file's own");
+        assert!(name.starts_with(seen.one("Name")), "the name of the file");
         let seen = report(reporter_with(engine).arg0(""));
         assert_eq!(seen.all("arg")[0], ASK, "the empty one is left out");
     });
@@ -117,7 +117,7 @@ fn same_as_duplicates_another_standard_descriptor() {
         let mut other = Command::new("sh");
         other.args(["-c", script]).stdout(Stdio::same_as(2)).engine(engine);
         assert_eq!(other.output().unwrap().stderr, b"a\nb\nc\n");
-        // A chain: 0 is 2, which is 1, which is piped.
+        // A chain: 0 is 2, which is 1, which is a pipe.
         let mut chain = reporter_with(engine);
         chain.stdin(Stdio::same_as(2)).stderr(Stdio::same_as(1));
         let seen = report(&mut chain);
@@ -155,14 +155,14 @@ fn path_search_looks_in_the_directories_it_is_given() {
     });
 }
 
-type Wish = fn(&mut Command) -> &mut Command;
+type Set = fn(&mut Command) -> &mut Command;
 
-/// Each names the option, and what was given or is at odds with it.
+/// Each error names the option, and the value or the conflicting option.
 #[allow(clippy::too_many_lines, reason = "a table of cases")]
 #[test]
 fn contradictions_and_impossible_numbers_are_refused_by_name() {
     let _alone = alone();
-    let cases: [(Step, &str, Wish); 24] = [
+    let cases: [(Step, &str, Set); 24] = [
         (Step::Setsid, "process_group", |c| c.setsid(true).process_group(0)),
         (Step::ProcessGroup, "-1", |c| c.process_group(-1)),
         (Step::Umask, "0o1000", |c| c.umask(0o1000)),
@@ -203,10 +203,10 @@ fn contradictions_and_impossible_numbers_are_refused_by_name() {
             c
         }),
     ];
-    for (step, operand, wish) in cases {
+    for (step, operand, set) in cases {
         let mut command = Command::new("/bin/true");
-        wish(&mut command);
-        // Should it clone after all, this process dies of SIGSYS.
+        set(&mut command);
+        // A clone would kill this process by SIGSYS.
         let fail = || {
             let (nr, action) = (libc::SYS_clone3, util::filter::Action::Kill);
             util::filter::with(nr, action, || {
@@ -248,7 +248,7 @@ fn getters_return_what_was_set() {
     assert_eq!(command.get_envs().len(), 0);
 }
 
-/// What a shell makes of the line is what the command would have made.
+/// A shell runs the printed line as the command would run.
 #[test]
 fn debug_prints_a_line_that_a_shell_accepts() {
     let _alone = alone();
@@ -276,7 +276,7 @@ fn debug_prints_a_line_that_a_shell_accepts() {
     assert_eq!(shell.unwrap().stdout, odd.output().unwrap().stdout);
 }
 
-/// `exec` in a process of its own: this one becomes the reporter.
+/// `exec` in a new process, which becomes the reporter.
 #[test]
 fn exec_applies_every_option() {
     let _alone = alone();
@@ -284,7 +284,7 @@ fn exec_applies_every_option() {
     const OUT: &str = "OFFSHOOT_EXEC_OUT";
     if let Some(out) = std::env::var_os(OUT) {
         let file = fs::File::open("/dev/null").unwrap();
-        // SAFETY: a copy that would be inherited, were it not for the plan.
+        // SAFETY: duplicates an open descriptor without close-on-exec.
         unsafe { libc::fcntl(std::os::fd::AsRawFd::as_raw_fd(&file), 0, 40) };
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.arg(ASK).arg(out).umask(0o123).current_dir("/");
@@ -325,7 +325,7 @@ fn a_failed_exec_names_the_step_and_the_process_goes_on() {
     assert_eq!(error.candidates().len(), 2);
     let error = Command::new("/bin/true").set_tid([7]).exec();
     assert_eq!(error.step(), Step::SetTid);
-    // Children can still be made.
+    // The process can still spawn children.
     let status = Command::new("sh").args(["-c", "kill $$"]).status();
     assert_eq!(status.unwrap().signal(), Some(15));
 }

@@ -1,6 +1,6 @@
-//! The oracle: each wish through std and through us, with one reporter as
-//! the child, gives the same report. The differences that there are stand in
-//! docs/compare.md and nowhere else; tests/std_differences.rs shows them.
+//! Oracle: the same options through std and through offshoot give the same
+//! report of the child. All differences are listed in docs/compare.md and
+//! tested in tests/std_differences.rs.
 #![allow(unsafe_code, reason = "hooks are compared too")]
 
 mod util;
@@ -17,17 +17,17 @@ use std::sync::OnceLock;
 use offshoot::{Command, Engine, Stdio};
 use util::{alone, is_root, scratch};
 
-/// A wish, said to both.
-struct Wish {
+/// The same options for both builders.
+struct Options {
     name: &'static str,
     std: fn(&mut process::Command),
     ours: fn(&mut Command),
 }
 
-/// The same words for both builders.
-macro_rules! wish {
+/// The same calls on both builders.
+macro_rules! options {
     ($name:literal, |$c:ident| $body:expr) => {
-        Wish {
+        Options {
             name: $name,
             std: |$c| {
                 let _ = $body;
@@ -70,42 +70,48 @@ fn limit_by_hook() -> io::Result<()> {
 }
 
 #[allow(clippy::too_many_lines, reason = "a table")]
-fn wishes() -> Vec<Wish> {
+fn all_options() -> Vec<Options> {
     let mut all = vec![
-        wish!("nothing", |c| c),
-        wish!("an argument", |c| c.arg("x")),
-        wish!("an empty argument", |c| c.arg("").arg("y")),
-        wish!("arguments", |c| c.args(["a b", "*", "$X", "\n", "é"])),
-        wish!("a thousand arguments", |c| c
+        options!("nothing", |c| c),
+        options!("an argument", |c| c.arg("x")),
+        options!("an empty argument", |c| c.arg("").arg("y")),
+        options!("arguments", |c| c.args(["a b", "*", "$X", "\n", "é"])),
+        options!("a thousand arguments", |c| c
             .args((0..1000).map(|n| n.to_string()))),
-        wish!("a long argument", |c| c.arg("z".repeat(100_000))),
-        wish!("arg0", |c| c.arg0("renamed")),
-        wish!("an empty arg0", |c| c.arg0("")),
-        wish!("arg0 and arguments", |c| c.arg0("-sh").arg("-l")),
-        wish!("a variable", |c| c.env("A", "1")),
-        wish!("an empty variable", |c| c.env("A", "")),
-        wish!("a variable with =", |c| c.env("A", "b=c")),
-        wish!("a variable set twice", |c| c.env("A", "1").env("A", "2")),
-        wish!("variables", |c| c.envs([("B", "2"), ("A", "1"), ("a", "3")])),
-        wish!("a variable removed", |c| c.env_remove("HOME")),
-        wish!("one that is not there removed", |c| c.env_remove("NOPE_X")),
-        wish!("removed and set", |c| c.env_remove("A").env("A", "1")),
-        wish!("set and removed", |c| c.env("A", "1").env_remove("A")),
-        wish!("cleared", |c| c.env_clear()),
-        wish!("cleared and set", |c| c.env_clear().env("A", "1")),
-        wish!("set and cleared", |c| c.env("A", "1").env_clear()),
-        wish!("cleared and removed", |c| c.env_clear().env_remove("A")),
-        wish!("another PATH", |c| c.env("PATH", "/x:/y")),
-        wish!("no PATH", |c| c.env_remove("PATH")),
-        wish!("a directory", |c| c.current_dir("/")),
-        wish!("a directory behind a link", |c| c
+        options!("a long argument", |c| c.arg("z".repeat(100_000))),
+        options!("arg0", |c| c.arg0("renamed")),
+        options!("an empty arg0", |c| c.arg0("")),
+        options!("arg0 and arguments", |c| c.arg0("-sh").arg("-l")),
+        options!("a variable", |c| c.env("A", "1")),
+        options!("an empty variable", |c| c.env("A", "")),
+        options!("a variable with =", |c| c.env("A", "b=c")),
+        options!("a variable set twice", |c| c.env("A", "1").env("A", "2")),
+        options!("variables", |c| c.envs([
+            ("B", "2"),
+            ("A", "1"),
+            ("a", "3")
+        ])),
+        options!("a variable removed", |c| c.env_remove("HOME")),
+        options!("one that is not there removed", |c| c.env_remove("NOPE_X")),
+        options!("removed and set", |c| c.env_remove("A").env("A", "1")),
+        options!("set and removed", |c| c.env("A", "1").env_remove("A")),
+        options!("cleared", |c| c.env_clear()),
+        options!("cleared and set", |c| c.env_clear().env("A", "1")),
+        options!("set and cleared", |c| c.env("A", "1").env_clear()),
+        options!("cleared and removed", |c| c.env_clear().env_remove("A")),
+        options!("another PATH", |c| c.env("PATH", "/x:/y")),
+        options!("no PATH", |c| c.env_remove("PATH")),
+        options!("a directory", |c| c.current_dir("/")),
+        options!("a directory behind a link", |c| c
             .current_dir("/proc/self/cwd")),
-        wish!("a directory twice", |c| c.current_dir("/x").current_dir("/")),
-        wish!("a group of its own", |c| c.process_group(0)),
-        wish!("a group and a directory", |c| c
+        options!("a directory twice", |c| c
+            .current_dir("/x")
+            .current_dir("/")),
+        options!("a group of its own", |c| c.process_group(0)),
+        options!("a group and a directory", |c| c
             .process_group(0)
             .current_dir("/")),
-        Wish {
+        Options {
             name: "stdin null",
             std: |c| {
                 c.stdin(process::Stdio::null());
@@ -114,7 +120,7 @@ fn wishes() -> Vec<Wish> {
                 c.stdin(Stdio::null());
             },
         },
-        Wish {
+        Options {
             name: "stderr null",
             std: |c| {
                 c.stderr(process::Stdio::null());
@@ -123,7 +129,7 @@ fn wishes() -> Vec<Wish> {
                 c.stderr(Stdio::null());
             },
         },
-        Wish {
+        Options {
             name: "stdin and stderr null",
             std: |c| {
                 c.stdin(process::Stdio::null()).stderr(process::Stdio::null());
@@ -132,12 +138,12 @@ fn wishes() -> Vec<Wish> {
                 c.stdin(Stdio::null()).stderr(Stdio::null());
             },
         },
-        wish!("stdin from a file", |c| c.stdin(file())),
-        wish!("stderr to a file", |c| c.stderr(file())),
-        wish!("stdin and stderr, one file each", |c| c
+        options!("stdin from a file", |c| c.stdin(file())),
+        options!("stderr to a file", |c| c.stderr(file())),
+        options!("stdin and stderr, one file each", |c| c
             .stdin(file())
             .stderr(file())),
-        Wish {
+        Options {
             name: "stdin inherited by name",
             std: |c| {
                 c.stdin(process::Stdio::inherit());
@@ -146,8 +152,8 @@ fn wishes() -> Vec<Wish> {
                 c.stdin(Stdio::inherit());
             },
         },
-        wish!("the same user", |c| c.uid(me().0)),
-        Wish {
+        options!("the same user", |c| c.uid(me().0)),
+        Options {
             name: "umask by a hook",
             std: |c| {
                 // SAFETY: one system call.
@@ -163,7 +169,7 @@ fn wishes() -> Vec<Wish> {
                 }
             },
         },
-        Wish {
+        Options {
             name: "a session by a hook, or by option",
             std: |c| {
                 // SAFETY: one system call.
@@ -173,7 +179,7 @@ fn wishes() -> Vec<Wish> {
                 c.setsid(true);
             },
         },
-        Wish {
+        Options {
             name: "a limit by a hook",
             std: |c| {
                 // SAFETY: one system call.
@@ -188,7 +194,7 @@ fn wishes() -> Vec<Wish> {
                 }
             },
         },
-        wish!("everything", |c| c
+        options!("everything", |c| c
             .arg("x")
             .arg0("all")
             .env("A", "1")
@@ -199,9 +205,9 @@ fn wishes() -> Vec<Wish> {
     ];
     if is_root() {
         all.extend([
-            wish!("another user", |c| c.uid(1)),
-            wish!("another group", |c| c.gid(1).uid(0)),
-            wish!("another user and group", |c| c.uid(1).gid(2)),
+            options!("another user", |c| c.uid(1)),
+            options!("another group", |c| c.gid(1).uid(0)),
+            options!("another user and group", |c| c.uid(1).gid(2)),
         ]);
     }
     all
@@ -224,8 +230,8 @@ fn reporter_copy() -> PathBuf {
     path
 }
 
-/// What may differ from one child to the next without meaning anything: the
-/// pipe's own number, and the order of the environment.
+/// Removes differences between any two children: the inode of the pipe, and
+/// the order of the environment.
 fn normal(report: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(report).into_owned();
     let mut lines: Vec<String> = text
@@ -242,7 +248,7 @@ fn normal(report: &[u8]) -> Vec<String> {
     lines
 }
 
-/// Without libc's own two signals, which posix_spawn sets to be ignored.
+/// Removes libc's two internal signals, which posix_spawn ignores.
 fn signals(line: &str) -> Option<String> {
     let mask = line.strip_prefix("SigIgn ")?;
     let mask = u64::from_str_radix(mask, 16).ok()? & !(0b11 << 31);
@@ -253,43 +259,43 @@ fn signals(line: &str) -> Option<String> {
 fn forty_options_give_the_same_report_as_with_std() {
     let _alone = alone();
     let program = reporter_copy();
-    let wishes = wishes();
-    let count = wishes.len();
+    let all_options = all_options();
+    let count = all_options.len();
     assert!(count >= 40, "{count}");
-    println!("{count} wishes");
-    for wish in &wishes {
+    println!("{count} sets of options");
+    for options in &all_options {
         let mut std = process::Command::new(&program);
         std.arg(util::reporter::ASK).arg("-").stdin(process::Stdio::inherit());
-        (wish.std)(&mut std);
+        (options.std)(&mut std);
         std.stdout(process::Stdio::piped());
         let theirs = std.spawn().unwrap().wait_with_output().unwrap();
         let mut command = Command::new(&program);
         command.arg(util::reporter::ASK).arg("-");
-        (wish.ours)(&mut command);
+        (options.ours)(&mut command);
         command.stdout(Stdio::piped());
         let ours = command.spawn().unwrap().wait_with_output().unwrap();
         assert!(theirs.status.success() && ours.status.success());
-        assert!(ours.stdout.len() > 500, "{}", wish.name);
-        // A descriptor that this test inherited itself is the difference
-        // that docs/compare.md names first.
+        assert!(ours.stdout.len() > 500, "{}", options.name);
+        // A descriptor that this test inherited itself is a difference that
+        // docs/compare.md lists.
         let listed = |line: &String| match line.strip_prefix("fd ") {
             Some(fd) => {
                 fd.split(' ').next().is_some_and(|n| n.len() == 1)
                     && fd.as_bytes()[0] < b'3'
             }
-            // How much room the table has is nothing that a program sees.
+            // The size of the descriptor table has no effect on a program.
             None => !line.starts_with("FDSize "),
         };
         let mut mine = normal(&ours.stdout);
         mine.retain(listed);
         let mut theirs = normal(&theirs.stdout);
         theirs.retain(listed);
-        assert_eq!(theirs, mine, "{}", wish.name);
+        assert_eq!(theirs, mine, "{}", options.name);
     }
 }
 
-/// What other processes of this user do is not the child's: the report has
-/// nothing of it, so that reports can be compared.
+/// The report contains nothing that depends on other processes of this user,
+/// so that reports can be compared.
 #[test]
 fn a_report_does_not_change_with_the_signals_of_other_processes() {
     let _alone = alone();
@@ -308,8 +314,8 @@ fn a_report_does_not_change_with_the_signals_of_other_processes() {
     while !fs::read_to_string(&status).unwrap().contains(") T ") {
         std::thread::yield_now();
     }
-    // It waits for a stopped process, in the count of the whole user.
-    // SAFETY: signals a child of this test that is not waited for yet.
+    // The signal stays pending and counts in SigQ of the user.
+    // SAFETY: signals a child of this test that is not reaped yet.
     assert_eq!(unsafe { libc::kill(pid, libc::SIGUSR1) }, 0);
     let after = same(&report());
     other.kill().unwrap();
@@ -317,7 +323,7 @@ fn a_report_does_not_change_with_the_signals_of_other_processes() {
     assert_eq!(before, after);
 }
 
-/// The changes of the environment that both builders list.
+/// `get_envs` of both builders lists the same changes.
 #[test]
 fn get_envs_lists_changes_as_std_does() {
     macro_rules! listed {
@@ -345,8 +351,8 @@ fn get_envs_lists_changes_as_std_does() {
     listed!(|c| c.env_remove("A").env_clear().env_remove("B"));
 }
 
-/// A directory that only root may enter, and a child that is nobody: both
-/// enter it with the new ids.
+/// A directory that only root may enter, and a child of another user: both
+/// call chdir with the new ids.
 #[test]
 fn the_directory_is_entered_with_the_new_ids_as_std_does() {
     let _alone = alone();
@@ -366,7 +372,7 @@ fn the_directory_is_entered_with_the_new_ids_as_std_does() {
     assert_eq!(ours.raw_os_error(), Some(libc::EACCES));
 }
 
-/// The rows of docs/compare.md: each names a test that shows it.
+/// Each row of docs/compare.md names a test.
 #[test]
 fn every_difference_from_std_is_listed_with_a_test() {
     let root = util::source::root();

@@ -1,5 +1,5 @@
-//! Search: which error numbers go on to the next directory of PATH, held
-//! against std where std goes the same way.
+//! PATH search: which errnos continue with the next directory, compared with
+//! std where both do the same.
 
 mod util;
 
@@ -12,7 +12,7 @@ use util::filter::{self, Action};
 use util::search::{X, fixture, path, tried};
 use util::{alone, each_engine, scratch};
 
-/// An exit code, or an error number.
+/// An exit code, or an errno.
 type Outcome = Result<Option<i32>, i32>;
 
 fn std_s(name: &str, path: &str) -> Outcome {
@@ -30,7 +30,7 @@ fn ours(name: &str, path: &str, engine: Engine) -> Outcome {
     }
 }
 
-/// Below a directory, so many letters in entries of 200.
+/// A path below a directory, with so many letters in components of 200.
 fn deep(dir: &Path, letters: usize) -> String {
     let part = format!("/{}", "y".repeat(199));
     format!("{}{}", dir.display(), part.repeat(letters / 200))
@@ -80,9 +80,9 @@ fn a_path_entry_that_is_too_long_is_skipped_as_std_does() {
     fs::remove_dir_all(dir).unwrap();
 }
 
-/// libc looks at the length of the entry only: it is the kernel that says so
-/// of the path that the name makes of it, or of a part of it, and that ends
-/// libc's search.
+/// libc checks the length of the entry only. Here the kernel returns
+/// ENAMETOOLONG for the whole path or for a component, which ends libc's
+/// search.
 #[test]
 fn a_path_entry_that_only_the_kernel_finds_too_long_is_skipped_too() {
     let _alone = alone();
@@ -102,8 +102,7 @@ fn a_path_entry_that_only_the_kernel_finds_too_long_is_skipped_too() {
     fs::remove_dir_all(dir).unwrap();
 }
 
-/// Nothing is looked for: libc's limit on names is 255, whatever a file
-/// system takes.
+/// No file is tried: libc's limit on names is 255 on every file system.
 #[test]
 fn a_program_name_that_is_too_long_fails_as_with_std() {
     let _alone = alone();
@@ -126,7 +125,7 @@ fn a_program_name_that_is_too_long_fails_as_with_std() {
     fs::remove_dir_all(dir).unwrap();
 }
 
-/// A path is no name.
+/// The limit on names does not apply to paths.
 #[test]
 fn a_program_path_may_be_longer_than_a_name() {
     let _alone = alone();
@@ -143,8 +142,8 @@ fn a_program_path_may_be_longer_than_a_name() {
     });
 }
 
-/// What goes on to the next directory, of all that execve could say.
-const ONWARD: [i32; 7] = [
+/// The errnos of execve that continue with the next directory.
+const CONTINUE: [i32; 7] = [
     libc::ENOENT,
     libc::ENOTDIR,
     libc::EACCES,
@@ -162,7 +161,7 @@ fn every_errno_of_execve_continues_or_ends_the_search_as_with_std() {
         for errno in 1..=133u16 {
             let action = Action::Errno(errno);
             let number = i32::from(errno);
-            // Ours tries it again for 30 ms each time.
+            // offshoot retries it for 30 ms.
             if number == libc::ETXTBSY {
                 continue;
             }
@@ -175,7 +174,7 @@ fn every_errno_of_execve_continues_or_ends_the_search_as_with_std() {
             let (ours, theirs) = filter::with(libc::SYS_execve, action, both);
             assert_eq!(ours.raw_os_error(), Some(number), "{engine} {ours}");
             assert_eq!(theirs, number, "{engine}");
-            let on = ONWARD.contains(&number);
+            let on = CONTINUE.contains(&number);
             let second = on.then_some(number);
             assert_eq!(tried(&ours), [Some(number), second], "{engine}");
         }

@@ -1,5 +1,5 @@
-//! Ticks: a signal every few milliseconds, as profilers and language runtimes
-//! send themselves, while a child dies where nobody is woken.
+//! Periodic signals: a signal every few milliseconds, as profilers and language
+//! runtimes use, while a child dies without a futex wake.
 #![allow(unsafe_code, reason = "tests do what other libraries do")]
 
 mod util;
@@ -14,14 +14,14 @@ use util::filter::{self, Action};
 use util::fork::forked_within;
 use util::{alone, each_of};
 
-/// How long a spawn may take; one that waits for ever takes longer.
+/// Upper limit for a spawn that must not block.
 const SOON: Duration = Duration::from_secs(20);
 
 extern "C" fn nothing(_: libc::c_int) {}
 
-/// Runs `test` in a thread that a signal interrupts every 5 ms. Its child
-/// dies as it registers the word that the parent waits for.
-fn ticked(test: impl Fn() -> Error + Send + Sync) -> Error {
+/// Runs `test` in a thread that a signal interrupts every 5 ms. Its child is
+/// killed when it registers the futex that the parent waits for.
+fn with_signals(test: impl Fn() -> Error + Send + Sync) -> Error {
     let nothing = nothing as extern "C" fn(libc::c_int);
     // SAFETY: a handler that does nothing.
     unsafe { libc::signal(libc::SIGALRM, nothing as usize) };
@@ -29,22 +29,22 @@ fn ticked(test: impl Fn() -> Error + Send + Sync) -> Error {
     filter::with(libc::SYS_set_robust_list, Action::Kill, || {
         // SAFETY: returns a number and writes no memory.
         let own = unsafe { libc::syscall(libc::SYS_gettid) };
-        // A thread made here would be under the filter.
-        TICKED.store(own, Ordering::SeqCst);
+        // A thread that is created here would be under the filter.
+        TARGET.store(own, Ordering::SeqCst);
         let error = test();
-        TICKED.store(0, Ordering::SeqCst);
+        TARGET.store(0, Ordering::SeqCst);
         assert!(begun.elapsed() < SOON, "{error}");
         error
     })
 }
 
-static TICKED: AtomicI64 = AtomicI64::new(0);
+static TARGET: AtomicI64 = AtomicI64::new(0);
 
-fn tick() {
+fn send_signals() {
     let mut waited = Duration::ZERO;
     let pid = process::id();
     loop {
-        let tid = TICKED.load(Ordering::SeqCst);
+        let tid = TARGET.load(Ordering::SeqCst);
         if tid < 0 {
             return;
         }
@@ -58,7 +58,7 @@ fn tick() {
             waited = Duration::ZERO;
         }
         if waited > SOON {
-            eprintln!("a spawn waits for ever");
+            eprintln!("a spawn blocks");
             process::abort();
         }
         thread::sleep(Duration::from_millis(5));
@@ -72,10 +72,10 @@ fn periodic_signals_do_not_hide_a_dead_child_from_spawn() {
     if !util::inside(name, &[]) {
         return;
     }
-    let ticker = thread::spawn(tick);
+    let sender = thread::spawn(send_signals);
     each_of(&[Engine::Copied, Engine::Isolated], |engine| {
         for gate in [false, true] {
-            let error = ticked(|| {
+            let error = with_signals(|| {
                 let mut command = Command::new("/bin/true");
                 command.engine(engine);
                 if gate {
@@ -87,12 +87,12 @@ fn periodic_signals_do_not_hide_a_dead_child_from_spawn() {
             assert!(steps.contains(&error.step()), "{engine}: {error}");
         }
     });
-    TICKED.store(-1, Ordering::SeqCst);
-    ticker.join().unwrap();
+    TARGET.store(-1, Ordering::SeqCst);
+    sender.join().unwrap();
     assert!(!util::has_children());
 }
 
-/// Without futexes the wait is a slower one, and ends all the same.
+/// Without futex calls the parent polls, and detects the end of the child.
 #[test]
 fn a_refused_futex_does_not_hide_a_dead_child_from_spawn() {
     let name = "a_refused_futex_does_not_hide_a_dead_child_from_spawn";

@@ -1,4 +1,4 @@
-//! Without a path: programs that are a descriptor, bytes, or this one again.
+//! Program sources: a descriptor, bytes, or this program itself.
 #![allow(unsafe_code, reason = "the tests make calls that std does not offer")]
 
 mod util;
@@ -20,7 +20,7 @@ use util::{
     program, run, scratch,
 };
 
-/// The first argument that makes this binary wait for the end of its input.
+/// The first argument that makes this binary read its input to the end.
 const WAIT: &str = "offshoot-wait";
 
 #[used]
@@ -46,13 +46,13 @@ fn open_path(path: &Path) -> File {
     options.read(true).custom_flags(libc::O_PATH).open(path).unwrap()
 }
 
-/// A program that is this one, as what the reporter sees.
+/// Runs this program as the reporter; returns the report and the launch.
 #[track_caller]
 fn reported(command: &mut Command, engine: Engine) -> (Report, Launch) {
     run(command.args([ASK, "-"]).engine(engine))
 }
 
-/// A spawn that must fail; what the command holds stays open meanwhile.
+/// Returns the error of a spawn that must fail, while the command is alive.
 fn fail(mut command: Command) -> Error {
     clean(|| command.spawn().map(drop))
 }
@@ -83,7 +83,7 @@ fn a_program_is_run_from_its_descriptor() {
             assert_eq!(report.fds(), [0, 1, 2], "{engine} {name}");
             assert_eq!(report.all("arg"), [&name, ASK, "-"]);
             assert_eq!(launch.fallbacks().count(), 0);
-            // Once more, with a descriptor at every number near it.
+            // Again, with a descriptor at every low number.
             let null = File::open("/dev/null").unwrap();
             for n in 3..9 {
                 command.fd(n, null.try_clone().unwrap());
@@ -91,7 +91,7 @@ fn a_program_is_run_from_its_descriptor() {
             let (report, _) = reported(&mut command, engine);
             assert_eq!(report.fds(), [0, 1, 2, 3, 4, 5, 6, 7, 8]);
         }
-        // What is at its path by now does not matter.
+        // Another file is at its path by now.
         let path = dir.join("program");
         fs::copy(exe(), &path).unwrap();
         let opened = [File::open(&path).unwrap(), open_path(&path)];
@@ -105,7 +105,7 @@ fn a_program_is_run_from_its_descriptor() {
     fs::remove_dir_all(dir).unwrap();
 }
 
-/// This program, whose dynamic loader has a name that nobody has.
+/// This program, with the name of a dynamic loader that does not exist.
 fn without_loader() -> Vec<u8> {
     let mut elf = fs::read(exe()).unwrap();
     let at = memchr::memmem::find(&elf, b"/ld-linux").unwrap();
@@ -223,23 +223,23 @@ fn a_script_by_descriptor_needs_script_fd() {
     fs::remove_dir_all(dir).unwrap();
 }
 
-/// This program, waiting, and the way to what it was run from.
+/// Runs this program until its input ends; the child and `/proc/PID/exe`.
 fn waiting(mut command: Command, engine: Engine) -> (Child, PathBuf) {
     command.arg(WAIT).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = command.engine(engine).spawn().unwrap();
-    // The caller wakes a moment before /proc/PID/exe is the new program.
+    // After its first output /proc/PID/exe is the new program.
     child.stdout.as_mut().unwrap().read_exact(&mut [0; 6]).unwrap();
     let exe = format!("/proc/{}/exe", child.id());
     (child, exe.into())
 }
 
-/// Nobody can write to what a child runs from, while it runs or after.
+/// Asserts that the child's program is sealed, while it runs and after.
 fn cannot_be_written(mut child: Child, path: &Path) {
     let name = fs::read_link(path).unwrap();
     assert!(name.to_str().unwrap().starts_with("/memfd:offshoot"), "{name:?}");
-    let held = File::open(path).unwrap();
+    let file = File::open(path).unwrap();
     // SAFETY: returns a number and writes no memory.
-    let seals = unsafe { libc::fcntl(held.as_raw_fd(), libc::F_GET_SEALS) };
+    let seals = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GET_SEALS) };
     let want = libc::F_SEAL_SEAL
         | libc::F_SEAL_SHRINK
         | libc::F_SEAL_GROW
@@ -249,8 +249,8 @@ fn cannot_be_written(mut child: Child, path: &Path) {
     assert_eq!(error.raw_os_error(), Some(libc::ETXTBSY));
     drop(child.stdin.take());
     assert!(child.wait().unwrap().success());
-    // It runs no more, and whoever has kept a descriptor may open it.
-    let again = format!("/proc/self/fd/{}", held.as_raw_fd());
+    // It no longer runs, so its file can be opened for writing.
+    let again = format!("/proc/self/fd/{}", file.as_raw_fd());
     let mut file = File::options().write(true).open(again).unwrap();
     let len = file.metadata().unwrap().len();
     for done in [file.write(b"#!/evil").map(drop), file.set_len(0)] {
@@ -284,8 +284,8 @@ fn a_program_from_bytes_is_sealed() {
     });
 }
 
-/// CVE-2019-5736: whoever can reach `/proc/PID/exe` of what is to enter a
-/// container overwrites the host's program by it.
+/// CVE-2019-5736: a container that can open `/proc/PID/exe` of a process that
+/// enters it could overwrite the host's program.
 #[test]
 fn self_exe_runs_this_program_whatever_file_is_at_its_path() {
     let _alone = alone();
@@ -305,7 +305,7 @@ fn self_exe_runs_this_program_whatever_file_is_at_its_path() {
     };
     assert!(!self_exe_is_sealed().unwrap());
     let before = fs::read(&copy).unwrap();
-    let held = File::open(&copy).unwrap();
+    let file = File::open(&copy).unwrap();
     each_engine(|engine| {
         let (child, path) = waiting(Command::self_exe(), engine);
         cannot_be_written(child, &path);
@@ -321,7 +321,7 @@ fn self_exe_runs_this_program_whatever_file_is_at_its_path() {
         let (child, path) = waiting(Command::self_exe(), engine);
         cannot_be_written(child, &path);
     });
-    let path = format!("/proc/self/fd/{}", held.as_raw_fd());
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
     assert!(fs::read(path).unwrap() == before);
 }
 
@@ -342,7 +342,7 @@ fn a_program_execs_a_sealed_copy_of_itself() {
     };
     assert_eq!(before, pid);
     assert!(self_exe_is_sealed().unwrap());
-    // What is sealed already is not copied again.
+    // A sealed program is not copied again.
     let inode = |path: PathBuf| fs::metadata(path).unwrap().ino();
     each_engine(|engine| {
         let (child, path) = waiting(Command::self_exe(), engine);
@@ -388,12 +388,12 @@ fn without_execveat_the_path_in_proc_is_used() {
     });
 }
 
-/// `vm.memfd_noexec` is a PID namespace's own, so that the machine's stays.
+/// `vm.memfd_noexec` belongs to the PID namespace; the machine's is unchanged.
 #[test]
 fn a_memfd_that_may_not_be_executed_is_an_error_of_its_option() {
     let _alone = alone();
     let name = "a_memfd_that_may_not_be_executed_is_an_error_of_its_option";
-    const KNOB: &str = "/proc/sys/vm/memfd_noexec";
+    const SYSCTL: &str = "/proc/sys/vm/memfd_noexec";
     let wrap = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"];
     let set = ["sh", "-c", "echo 1 >/proc/sys/vm/memfd_noexec"];
     let can = process::Command::new(wrap[0])
@@ -408,13 +408,13 @@ fn a_memfd_that_may_not_be_executed_is_an_error_of_its_option() {
     }
     each_engine(|engine| {
         for value in ["0", "1"] {
-            fs::write(KNOB, value).unwrap();
+            fs::write(SYSCTL, value).unwrap();
             reported(&mut Command::self_exe(), engine);
             let mut script = Command::from_bytes("#!/bin/sh\nexit 9\n");
             script.script_fd(8).engine(engine);
             assert_eq!(script.status().unwrap().code(), Some(9));
         }
-        fs::write(KNOB, "2").unwrap();
+        fs::write(SYSCTL, "2").unwrap();
         let cases = [
             (Command::from_bytes("x"), Step::FromBytes),
             (Command::self_exe(), Step::SelfExe),

@@ -1,5 +1,5 @@
-//! Refusals: bad input is named before anything is cloned, and the kernel's
-//! limits on arguments are met to the byte.
+//! Refusals: invalid input is an error before the clone, and the kernel's
+//! limits on arguments are reached to the byte.
 
 mod util;
 
@@ -25,8 +25,8 @@ fn one_argument_may_have_131071_bytes_and_no_more() {
     });
 }
 
-/// All arguments together: the largest count that still runs, found by
-/// halving, and one more word is E2BIG.
+/// All arguments together: the largest count that runs, found by bisection;
+/// one more argument is E2BIG.
 #[test]
 fn all_arguments_together_are_e2big_at_the_kernels_limit_only() {
     let _alone = alone();
@@ -53,13 +53,13 @@ fn all_arguments_together_are_e2big_at_the_kernels_limit_only() {
     });
 }
 
-type Wish = fn(&mut Command) -> &mut Command;
+type Set = fn(&mut Command) -> &mut Command;
 
 #[test]
 fn bad_input_is_refused_by_name_before_anything_is_cloned() {
     let _alone = alone();
     each_engine(|engine| {
-        let cases: [(Step, &str, Wish); 8] = [
+        let cases: [(Step, &str, Set); 8] = [
             (Step::Arg, "a\0b", |c| c.arg("a\0b")),
             (Step::Env, "A\0", |c| c.env("A\0", "1")),
             (Step::Env, "A", |c| c.env("A", "1\0")),
@@ -70,9 +70,9 @@ fn bad_input_is_refused_by_name_before_anything_is_cloned() {
             (Step::CurrentDir, "", |c| c.current_dir("")),
         ];
         let mut all: Vec<(Step, &str, Command)> = Vec::new();
-        for (step, operand, wish) in cases {
+        for (step, operand, set) in cases {
             let mut command = command("/bin/true", engine);
-            wish(&mut command);
+            set(&mut command);
             all.push((step, operand, command));
         }
         all.push((Step::Program, "", command("", engine)));
@@ -82,7 +82,7 @@ fn bad_input_is_refused_by_name_before_anything_is_cloned() {
         path.stdin(Stdio::open("/dev/null\0", &file));
         all.push((Step::Stdin, "/dev/null\0", path));
         for (step, operand, mut command) in all {
-            // Should it clone after all, this process dies of SIGSYS.
+            // A clone would kill this process by SIGSYS.
             let nr = libc::SYS_clone3;
             let fail = || {
                 filter::with(nr, Action::Kill, || {

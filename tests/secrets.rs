@@ -1,5 +1,5 @@
-//! Secrets: the value of a variable is in no text that the crate makes of a
-//! command, a plan, a child or an error; its name may be.
+//! Secrets: no text of a command, a plan, a child or an error contains the
+//! value of a variable; it may contain the name.
 
 mod util;
 
@@ -12,7 +12,7 @@ use util::{ENGINES, alone};
 const SET: &str = "hunter2-set";
 const INHERITED: &str = "hunter2-inherited";
 
-/// As text, and as the numbers that `{:?}` of bytes prints.
+/// The secret as text, and as `{:?}` of bytes prints it.
 fn forms(secret: &str) -> [String; 3] {
     let bytes = format!("{:?}", secret.as_bytes());
     let lines = format!("{:#?}", secret.as_bytes());
@@ -21,7 +21,7 @@ fn forms(secret: &str) -> [String; 3] {
 }
 
 #[track_caller]
-fn holds_no_secret(text: &str) {
+fn assert_no_secret(text: &str) {
     // Nested fields are indented further.
     let flat: String = text.split_whitespace().collect();
     for secret in [SET, INHERITED] {
@@ -35,14 +35,14 @@ fn holds_no_secret(text: &str) {
 #[track_caller]
 fn debug(value: &impl Debug) -> String {
     let (line, lines) = (format!("{value:?}"), format!("{value:#?}"));
-    holds_no_secret(&line);
-    holds_no_secret(&lines);
+    assert_no_secret(&line);
+    assert_no_secret(&lines);
     line + &lines
 }
 
 #[track_caller]
 fn display(value: &impl Display) {
-    holds_no_secret(&value.to_string());
+    assert_no_secret(&value.to_string());
 }
 
 #[track_caller]
@@ -87,7 +87,7 @@ fn values_of_variables_are_in_no_text_of_the_crate() {
         debug(&prepared);
         display(prepared.plan());
         let mut child = prepared.spawn().unwrap();
-        // With what was made for the launch.
+        // Including what was created for the launch.
         let text = debug(&prepared);
         assert!(text.contains("OFFSHOOT_PASSWORD"), "{text}");
         debug(&child);
@@ -122,7 +122,7 @@ fn values_of_variables_are_in_no_error() {
 
 const NONE: [std::os::fd::OwnedFd; 0] = [];
 
-/// What a program is made of is no more to be read than the environment.
+/// The bytes of a program are not printed either.
 #[test]
 fn a_program_from_bytes_is_shown_by_its_length() {
     let _alone = alone();
@@ -136,8 +136,8 @@ fn a_program_from_bytes_is_shown_by_its_length() {
     debug(&command.prepare().unwrap());
 }
 
-/// Text and lists hold the environment: a struct that has bytes in it says by
-/// hand what of them is shown.
+/// Strings and lists may contain the environment: a struct with bytes needs a
+/// `Debug` that is written by hand.
 #[test]
 fn no_struct_with_bytes_derives_debug() {
     let mut looked = 0;

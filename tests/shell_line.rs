@@ -1,6 +1,6 @@
-//! Shell line: what `{:?}` of a command prints is run through bash, and the
-//! program sees what it would have seen of the command itself.
-#![allow(unsafe_code, reason = "a reporter that is there before main")]
+//! Shell line: bash runs what `{:?}` of a command prints, and the program sees
+//! the same as when the command runs.
+#![allow(unsafe_code, reason = "a reporter that runs before main")]
 
 mod util;
 
@@ -15,8 +15,8 @@ use std::{env, fs};
 use offshoot::{Command, Stdio};
 use util::alone;
 
-/// The first argument that makes this binary tell words and directory, each
-/// to the byte.
+/// The first argument that makes this binary write its arguments, environment
+/// and directory, with lengths.
 const ASK: &str = "offshoot-words";
 
 #[used]
@@ -42,7 +42,7 @@ extern "C" fn reporter() {
     unsafe { libc::_exit(0) };
 }
 
-/// What a program saw: argument 0 and the rest, environment, directory.
+/// What a program saw: its arguments, environment and directory.
 #[derive(Debug, PartialEq, Eq)]
 struct Seen {
     argv: Vec<OsString>,
@@ -50,7 +50,7 @@ struct Seen {
     cwd: PathBuf,
 }
 
-/// Those that bash sets for whatever it runs.
+/// Variables that bash sets for every program.
 const BASH: [&str; 4] = ["PWD", "OLDPWD", "SHLVL", "_"];
 
 impl Seen {
@@ -89,7 +89,7 @@ impl Seen {
     }
 }
 
-/// What bash makes of a line.
+/// Runs a line by bash.
 fn through_bash(line: &str) -> Option<Seen> {
     let output = Std::new("bash").args(["-c", "--", line]).output().unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
@@ -97,7 +97,7 @@ fn through_bash(line: &str) -> Option<Seen> {
     Seen::parse(&output.stdout)
 }
 
-/// Both lines of a command, through bash, against the command.
+/// Compares both lines of a command, run by bash, with the command.
 #[track_caller]
 fn same(command: &mut Command) -> bool {
     let own = command.stderr(Stdio::null()).output();
@@ -106,7 +106,7 @@ fn same(command: &mut Command) -> bool {
     assert!(!shown.contains('\n'), "{shown}");
     assert_eq!(own, through_bash(&full), "{full}");
     let seen = through_bash(&shown);
-    // The values are the shell's.
+    // `{:?}` takes the values from the shell's environment.
     let part = |seen: &Option<Seen>| {
         seen.as_ref().map(|seen| {
             let names = seen.names().into_iter().cloned().collect::<Vec<_>>();
@@ -117,7 +117,7 @@ fn same(command: &mut Command) -> bool {
     own.is_some()
 }
 
-/// Names of programs that mean something else to a shell, or to env.
+/// Names of programs that a shell or env would interpret otherwise.
 const ODD: [&str; 24] = [
     "-", "-x", "--", "a=b", "=x", "%1", "if", "cd", "exit", "time", "wait",
     "it's", "a b", "!", "~", "[[", "é", "$x", "*", "{", "#x", "plain", "\n",
@@ -127,8 +127,8 @@ const ODD: [&str; 24] = [
 const DIRS: [&str; 10] =
     ["-x", "-", "a b", "é", "bin", "link/..", "~", "a'b", "\n", "+1"];
 
-/// Runs this test again, in a directory of its own with those programs in
-/// PATH and those directories in it, where CDPATH names another `bin`.
+/// Runs this test again in a new directory that has those directories, with
+/// those programs in PATH and another `bin` in CDPATH.
 fn inside(test: &str) -> bool {
     const DIR: &str = "OFFSHOOT_LINES";
     if let Some(dir) = env::var_os(DIR) {
@@ -216,8 +216,8 @@ fn the_shell_line_does_in_bash_what_the_command_does() {
             }
         }
     }
-    // All but those with a name that is none, and those that are not in
-    // PATH once that is gone.
+    // All except those with an invalid variable name, and those that are not
+    // found once PATH is cleared.
     assert!(ran >= 140, "{ran}");
 }
 
@@ -244,7 +244,7 @@ fn the_shell_line_works_for_any_program_and_directory() {
     }
 }
 
-/// A generator of the same numbers each time.
+/// A deterministic random number generator.
 struct Numbers(u64);
 
 impl Numbers {
@@ -255,7 +255,7 @@ impl Numbers {
         usize::try_from(self.0 % n as u64).unwrap()
     }
 
-    /// Bytes that shells look at, and any others but NUL.
+    /// Bytes that are special to shells, and any others but NUL.
     fn word(&mut self) -> OsString {
         const SPECIAL: &[u8] = b"'\"\\$`!*?[]{}()<>|&;#~=%^-+, \t\n\x1b\x7f";
         let len = self.below(6);
@@ -271,7 +271,7 @@ impl Numbers {
         OsString::from_vec(word)
     }
 
-    /// A name that is one.
+    /// A valid name of a variable.
     fn name(&mut self) -> OsString {
         let mut name = self.word().into_vec();
         name.retain(|byte| *byte != b'=');
@@ -310,7 +310,7 @@ fn the_shell_line_quotes_any_bytes() {
     }
 }
 
-/// A command that cannot run has a line all the same, and bash reads it.
+/// A command that is refused has a line too, which bash can parse.
 #[test]
 fn a_refused_command_has_a_shell_line_too() {
     let name = "a_refused_command_has_a_shell_line_too";
@@ -337,21 +337,21 @@ fn a_refused_command_has_a_shell_line_too() {
     assert_eq!(format!("{:?}", Command::new("")), "''");
 }
 
-/// Whatever this bash has of its own is not run in the program's place.
+/// No builtin or keyword of the installed bash is run instead of a program.
 #[test]
 fn the_shell_line_runs_no_builtin_or_keyword_of_bash() {
     let name = "the_shell_line_runs_no_builtin_or_keyword_of_bash";
     if !inside(name) {
         return;
     }
-    // What the programs of these names do as well.
+    // Builtins that do the same as the programs of their names.
     let same = ["echo", "printf", "true", "false", "test", "pwd", "kill"];
     let list = Std::new("bash").args(["-c", "compgen -bk"]).output().unwrap();
     let list = String::from_utf8(list.stdout).unwrap();
     assert!(list.lines().count() > 60, "{list}");
     for word in list.lines().filter(|word| !same.contains(word)) {
         let line = format!("{:?}", Command::new(word));
-        // A quoted word is no keyword; `[` is the program's like test.
+        // A quoted word is no keyword; `[` does the same as `test`.
         let right = [format!("env {word}"), format!("'{word}'")];
         assert!(right.contains(&line), "{line}");
     }

@@ -1,5 +1,5 @@
-//! SIGSYS: filters that trap. A sandbox's handler answers for the parent, a
-//! child that dies of the signal is a call that is missing.
+//! SIGSYS: filters that trap. A sandbox's handler emulates calls of the
+//! parent; a child that is killed by SIGSYS counts as a missing call.
 #![allow(unsafe_code, reason = "tests do what sandboxes do")]
 
 mod util;
@@ -12,42 +12,42 @@ use util::filter::{self, Action};
 use util::{alone, each_engine, each_of, elf, fallbacks, program, scratch};
 
 static PARENT: AtomicI32 = AtomicI32::new(0);
-static HERE: AtomicUsize = AtomicUsize::new(0);
-static STRAY: AtomicUsize = AtomicUsize::new(0);
+static IN_PARENT: AtomicUsize = AtomicUsize::new(0);
+static IN_CHILD: AtomicUsize = AtomicUsize::new(0);
 
-/// A filter has trapped a call.
+/// The `si_code` of a call that a filter has trapped.
 const SYS_SECCOMP: libc::c_int = 1;
 
-/// The call's result is ENOSYS.
-fn missing(context: *mut libc::c_void) {
+/// Sets the result of the call to ENOSYS.
+fn set_enosys(context: *mut libc::c_void) {
     let context = context.cast::<libc::ucontext_t>();
     // SAFETY: the kernel has given the handler a ucontext.
     let context = unsafe { &mut (*context).uc_mcontext };
-    let missing = -libc::ENOSYS;
+    let result = -libc::ENOSYS;
     #[cfg(target_arch = "x86_64")]
     {
-        context.gregs[libc::REG_RAX as usize] = missing.into();
+        context.gregs[libc::REG_RAX as usize] = result.into();
     }
     #[cfg(target_arch = "aarch64")]
     {
-        context.regs[0] = i64::from(missing).cast_unsigned();
+        context.regs[0] = i64::from(result).cast_unsigned();
     }
 }
 
-/// What Chromium's and Android's handlers do.
-extern "C" fn answer(
+/// As the handlers of Chromium and Android.
+extern "C" fn handler(
     _: libc::c_int,
     info: *mut libc::siginfo_t,
     context: *mut libc::c_void,
 ) {
     // SAFETY: the kernel has given this handler a siginfo.
     if unsafe { (*info).si_code } == SYS_SECCOMP {
-        missing(context);
+        set_enosys(context);
     }
     // SAFETY: returns a number and writes no memory.
     let own = unsafe { libc::syscall(libc::SYS_getpid) };
     let here = i32::try_from(own) == Ok(PARENT.load(Ordering::SeqCst));
-    let count = if here { &HERE } else { &STRAY };
+    let count = if here { &IN_PARENT } else { &IN_CHILD };
     count.fetch_add(1, Ordering::SeqCst);
 }
 
@@ -55,7 +55,7 @@ fn install_handler() {
     PARENT.store(std::process::id().try_into().unwrap(), Ordering::SeqCst);
     // SAFETY: all zeros is a sigaction.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
-    action.sa_sigaction = answer as *const () as usize;
+    action.sa_sigaction = handler as *const () as usize;
     action.sa_flags = libc::SA_SIGINFO;
     let none = std::ptr::null_mut();
     // SAFETY: reads one sigaction.
@@ -104,7 +104,7 @@ fn a_sandbox_that_answers_for_trapped_calls_loses_no_spawn() {
     let pairs = calls.iter().skip(1).map(|nr| vec![libc::SYS_clone3, *nr]);
     for calls in one.chain(pairs) {
         for memory in [Memory::Auto, Memory::Private] {
-            // Its libc, if it had one, would make some of them itself.
+            // The program has no libc, which would make some of the calls.
             let status = trapped(&calls, || {
                 Command::new(&seven).memory(memory).status()
             });
@@ -112,8 +112,8 @@ fn a_sandbox_that_answers_for_trapped_calls_loses_no_spawn() {
             assert_eq!(status.code(), Some(7), "{calls:?}");
         }
     }
-    assert!(HERE.load(Ordering::SeqCst) > 0);
-    assert_eq!(STRAY.load(Ordering::SeqCst), 0, "never in a child");
+    assert!(IN_PARENT.load(Ordering::SeqCst) > 0);
+    assert_eq!(IN_CHILD.load(Ordering::SeqCst), 0, "never in a child");
 }
 
 #[test]
@@ -130,10 +130,10 @@ fn a_fallback_from_a_trapped_call_is_reported() {
         assert!(child.wait().unwrap().success());
         *child.launch()
     });
-    let missing = Some(libc::ENOSYS);
-    let want = [("clone3", missing), ("close_range", missing)];
+    let enosys = Some(libc::ENOSYS);
+    let want = [("clone3", enosys), ("close_range", enosys)];
     assert_eq!(fallbacks(&launch), want);
-    // Without a handler the signal ends the child, which is the same to us.
+    // Without a handler the signal kills the child, with the same result.
     // SAFETY: the default.
     unsafe { libc::signal(libc::SIGSYS, libc::SIG_DFL) };
     let launch = trapped(&both[1..], || {
@@ -161,7 +161,7 @@ fn a_child_killed_by_sigsys_is_enosys_at_its_step() {
     });
 }
 
-/// What a function of the caller's does is its own.
+/// A call of the caller's own function has no fallback.
 #[test]
 fn a_hook_killed_by_sigsys_is_reported_by_its_signal() {
     let _alone = alone();
@@ -179,7 +179,7 @@ fn a_hook_killed_by_sigsys_is_reported_by_its_signal() {
     });
 }
 
-/// Sent by somebody, not by a filter.
+/// A SIGSYS of another process, not of a filter.
 #[test]
 fn a_sigsys_sent_by_kill_runs_no_handler_in_a_child() {
     let name = "a_sigsys_sent_by_kill_runs_no_handler_in_a_child";
@@ -187,7 +187,7 @@ fn a_sigsys_sent_by_kill_runs_no_handler_in_a_child() {
     if !util::inside(name, &util::own_pids()) {
         return;
     }
-    // SAFETY: this process leaves the group of whoever runs the tests.
+    // SAFETY: this process leaves the process group of the test runner.
     assert_eq!(unsafe { libc::setpgid(0, 0) }, 0);
     install_handler();
     let done = AtomicBool::new(false);
@@ -209,7 +209,7 @@ fn a_sigsys_sent_by_kill_runs_no_handler_in_a_child() {
                 let mut command = Command::new("/bin/true");
                 match command.method(method).spawn() {
                     Ok(mut child) => drop(child.wait()),
-                    // It came before exec.
+                    // The signal came before exec.
                     Err(error) => {
                         assert_eq!(error.signal(), Some(libc::SIGSYS));
                         assert_eq!(error.raw_os_error(), None, "{error}");
@@ -219,5 +219,5 @@ fn a_sigsys_sent_by_kill_runs_no_handler_in_a_child() {
         }
         done.store(true, Ordering::SeqCst);
     });
-    assert_eq!(STRAY.load(Ordering::SeqCst), 0);
+    assert_eq!(IN_CHILD.load(Ordering::SeqCst), 0);
 }

@@ -1,4 +1,5 @@
-//! Live: what a child is given, and what becomes of it, in every engine.
+//! Spawn: arguments, environment, descriptors and signals of a child, and its
+//! exit status, in every engine.
 #![allow(unsafe_code, reason = "the tests make calls that std does not offer")]
 
 mod util;
@@ -19,7 +20,7 @@ fn the_engine_that_was_asked_for_ran() {
             reporter_with(engine).stdout(Stdio::null()).spawn().unwrap();
         let launch = *child.launch();
         assert_eq!(launch.engine(), engine);
-        // The isolated one begins in shared memory, up to its first exec.
+        // The isolated engine shares memory up to the exec of the helper.
         let own = [Engine::Copied, Engine::Pipe];
         let shared = !own.contains(&engine);
         let flags = launch.flags();
@@ -241,9 +242,9 @@ fn sigpipe_is_at_its_default_and_handlers_are_gone() {
     each_engine(|engine| {
         extern "C" fn handler(_: libc::c_int) {}
         let handler = handler as extern "C" fn(libc::c_int);
-        // SAFETY: a handler that does nothing, for a signal nobody sends.
+        // SAFETY: a handler that does nothing, for a signal that is not sent.
         unsafe { libc::signal(libc::SIGURG, handler as usize) };
-        // SAFETY: ignores a signal nobody sends.
+        // SAFETY: ignores a signal that is not sent.
         unsafe { libc::signal(libc::SIGWINCH, libc::SIG_IGN) };
         let report = report(&mut reporter_with(engine));
         let hex = |key| u64::from_str_radix(report.one(key), 16).unwrap();
@@ -302,8 +303,8 @@ fn a_prepared_command_spawns_repeatedly() -> Result<(), Error> {
     Ok(())
 }
 
-/// 0 and 1 are given by value, each to be the other. In a process of its
-/// own, where nobody else has business with those numbers.
+/// 0 and 1 are passed by value and exchanged, in a new process, where no other
+/// code uses them.
 #[test]
 fn standard_descriptors_given_by_value_trade_places() {
     let name = "standard_descriptors_given_by_value_trade_places";
@@ -311,8 +312,7 @@ fn standard_descriptors_given_by_value_trade_places() {
         return;
     }
     each_engine(|engine| {
-        // SAFETY: the numbers are meant; nobody closes them, as the command
-        // that comes to own them is forgotten below.
+        // SAFETY: 0 stays open, as the command that owns it is forgotten below.
         let zero = unsafe { OwnedFd::from_raw_fd(0) };
         // SAFETY: as above.
         let one = unsafe { OwnedFd::from_raw_fd(1) };

@@ -1,6 +1,6 @@
-//! Stack: how much of a thread's stack a spawn uses, by a thread whose stack
-//! was filled with a pattern before.
-#![allow(unsafe_code, reason = "a stack of one's own is made by pthread")]
+//! Stack: how much stack a spawn uses, measured in a thread whose stack is
+//! filled with a pattern.
+#![allow(unsafe_code, reason = "pthread_attr_setstack sets the stack")]
 
 mod util;
 
@@ -22,8 +22,8 @@ extern "C" fn run(work: *mut c_void) -> *mut c_void {
     ptr::null_mut()
 }
 
-/// The bytes of stack that a thread uses which does nothing but this, with
-/// what the thread itself needs.
+/// The bytes of stack used by a thread that runs `work`, including what the
+/// thread itself needs.
 fn depth(mut work: Work) -> usize {
     let words = SIZE / 8;
     let mut stack = vec![PATTERN; words + 512];
@@ -54,8 +54,7 @@ fn depth(mut work: Work) -> usize {
     SIZE - 8 * untouched.unwrap()
 }
 
-/// What is used beside what an empty thread uses. The first run fills
-/// caches, as of the directories' names.
+/// The bytes used beyond those of an empty thread. The first run fills caches.
 fn used(work: Work) -> usize {
     depth(work);
     depth(work).saturating_sub(depth(|| ()))
@@ -69,8 +68,8 @@ fn ids(engine: Engine) {
     assert!(command.status().unwrap().success());
 }
 
-/// What a spawn may use, by the engine: the limit of a build with
-/// optimizations and of one without, in bytes. std's own builder uses 2,000.
+/// Limits in bytes, of a build with optimizations and of one without. std's
+/// builder uses 2,000.
 const ROWS: [(&str, [usize; 2], Work); 8] = [
     ("builder", [8 << 10, 20 << 10], || {
         assert!(Command::new("true").status().unwrap().success());
@@ -100,7 +99,7 @@ const ROWS: [(&str, [usize; 2], Work); 8] = [
 #[test]
 fn a_spawn_fits_into_eight_kib_of_stack() {
     let _alone = alone();
-    // What is measured is real: a large frame is seen.
+    // Control: a large frame is measured.
     let large = used(|| {
         hint::black_box([0u8; 40 << 10]);
     });

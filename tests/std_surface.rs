@@ -1,6 +1,6 @@
-//! What std has: one text, compiled once for `std::process` and once for
-//! this crate, has the same to say; and what std's users meet beside it.
-#![allow(unsafe_code, reason = "what std has from raw numbers")]
+//! The API of std: one source text, compiled once for `std::process` and once
+//! for this crate, has the same results; and conversions beyond std's.
+#![allow(unsafe_code, reason = "from_raw_fd is unsafe")]
 
 mod util;
 
@@ -12,7 +12,7 @@ use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use offshoot::{Command, Errno, Groups, PidFd, Prepared, Stdio, Step};
 use util::alone;
 
-/// A program that was written for std. Only the import differs.
+/// A program written for std. Only the import differs.
 macro_rules! program {
     ($name:ident: $($import:tt)*) => {
         mod $name {
@@ -51,7 +51,7 @@ macro_rules! program {
                 sh.output().unwrap().stdout
             }
 
-            /// A function that takes what std's takes.
+            /// A generic function over the argument types of std.
             fn add<S: AsRef<OsStr>>(command: &mut Command, list: &[S]) {
                 for arg in list {
                     command.arg(arg);
@@ -79,7 +79,7 @@ macro_rules! program {
                 (args.map(own).collect(), envs.map(pair).collect())
             }
 
-            /// A pipe of its own by number, standard error as output.
+            /// Everything that std converts to `Stdio`.
             pub(super) fn conversions() -> Vec<String> {
                 let mut seen = Vec::new();
                 let line = "readlink /proc/self/fd/0 | sed s/:.*//";
@@ -101,7 +101,7 @@ macro_rules! program {
                 let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
                 say(sh().stdin(OwnedFd::from(udp)).output().unwrap());
                 let number = File::open("/dev/null").unwrap().into_raw_fd();
-                // SAFETY: nobody else has the number.
+                // SAFETY: the descriptor has no other owner.
                 let stdio = unsafe { Stdio::from_raw_fd(number) };
                 say(sh().stdin(stdio).output().unwrap());
                 let mut first = Command::new("echo");
@@ -135,8 +135,8 @@ macro_rules! program {
                 seen
             }
 
-            /// What a shell's `>&2` and `2>&1` are.
-            pub(super) fn onto_our_own() -> bool {
+            /// As `>&2` and `2>&1` in a shell.
+            pub(super) fn swapped() -> bool {
                 let mut sh = Command::new("sh");
                 sh.args(["-c", "test /proc/$PPID/fd/2 -ef /proc/self/fd/1 && \
                                 test /proc/$PPID/fd/1 -ef /proc/self/fd/2"]);
@@ -144,7 +144,7 @@ macro_rules! program {
                 sh.status().unwrap().success()
             }
 
-            pub(super) fn structured() -> Vec<String> {
+            pub(super) fn pretty_debug() -> Vec<String> {
                 let mut command = Command::new("ls");
                 command.arg("x y").env_remove("B").env_clear();
                 command.current_dir("/");
@@ -154,13 +154,13 @@ macro_rules! program {
                 lines.filter(own).map(String::from).collect()
             }
 
-            pub(super) fn fed() -> Vec<u8> {
+            pub(super) fn write_and_read() -> Vec<u8> {
                 let mut cat = Command::new("cat")
                     .stdin(Stdio::piped())
                     .stdout(Stdio::piped())
                     .spawn()
                     .unwrap();
-                cat.stdin.as_mut().unwrap().write_all(b"fed").unwrap();
+                cat.stdin.as_mut().unwrap().write_all(b"write_and_read").unwrap();
                 assert!(cat.stdin.as_ref().unwrap().as_raw_fd() > 2);
                 assert!(cat.id() > 0);
                 assert!(cat.try_wait().unwrap().is_none());
@@ -190,13 +190,13 @@ fn a_program_written_for_std_compiles_with_the_import_swapped() {
         ["/etc/passwd\n", "socket\n", "socket\n", "/dev/null\n", "pipe\n"];
     assert_eq!(seen[..5], start);
     assert_eq!(seen, with_ours::conversions());
-    assert!(with_std::onto_our_own());
-    assert!(with_ours::onto_our_own());
-    assert_eq!(with_std::structured(), with_ours::structured());
-    assert_eq!(with_std::fed(), with_ours::fed());
+    assert!(with_std::swapped());
+    assert!(with_ours::swapped());
+    assert_eq!(with_std::pretty_debug(), with_ours::pretty_debug());
+    assert_eq!(with_std::write_and_read(), with_ours::write_and_read());
 }
 
-/// What a program prints to a standard input that is `stdio`.
+/// The kind of file that a child has as standard input.
 fn kind(stdio: impl Into<Stdio>) -> String {
     let mut sh = Command::new("sh");
     sh.args(["-c", "readlink /proc/self/fd/0"]).stdin(stdio);
@@ -217,7 +217,7 @@ fn anything_with_a_descriptor_can_be_standard_input() {
     let dir = util::scratch("std-surface");
     assert_eq!(kind(UnixListener::bind(dir.join("s")).unwrap()), "socket");
     std::fs::remove_dir_all(dir).unwrap();
-    // Shared, borrowed for ever, and of another crate.
+    // In an `Arc`, as a `'static` reference, and a pidfd.
     let shared = std::sync::Arc::new(other);
     assert_eq!(kind(shared.clone()), "socket");
     assert_eq!(std::sync::Arc::strong_count(&shared), 1);
@@ -258,14 +258,14 @@ fn a_pidfd_converts_like_any_owned_descriptor() {
     let pidfd: PidFd = child.into_pidfd().unwrap();
     let number = pidfd.as_raw_fd();
     assert_eq!(pidfd.into_raw_fd(), number);
-    // SAFETY: the line above gave it up.
+    // SAFETY: the line above gave up ownership.
     let pidfd = unsafe { PidFd::from_raw_fd(number) };
     let owned: OwnedFd = pidfd.into();
     let pidfd = PidFd::from(owned);
     let info = format!("/proc/self/fdinfo/{number}");
     let info = std::fs::read_to_string(info).unwrap();
     assert!(info.contains(&format!("Pid:\t{id}\n")), "{info}");
-    // The pipe of its standard input is closed with the child.
+    // `into_pidfd` closed the pipe of its standard input.
     use rustix::process::{WaitId, WaitIdOptions, waitid};
     let how = WaitIdOptions::EXITED;
     let ended = waitid(WaitId::PidFd(pidfd.as_fd()), how).unwrap().unwrap();
@@ -291,7 +291,7 @@ fn an_errno_from_an_io_error_is_its_number_or_einval() {
     }
 }
 
-/// A hook that is written with io::Error, as std's are.
+/// A hook that is written with `io::Error`, as for std.
 #[test]
 fn a_hook_may_use_the_question_mark_on_io_errors() {
     let _alone = alone();
@@ -299,7 +299,7 @@ fn a_hook_may_use_the_question_mark_on_io_errors() {
         Err(io::Error::from_raw_os_error(libc::ENOSPC))
     }
     let mut command = Command::new("/bin/true");
-    // SAFETY: it makes an error that needs no memory, and nothing else.
+    // SAFETY: the hook only creates an error, without an allocation.
     unsafe { command.pre_exec(|_| Ok(work()?)) };
     let error = command.spawn().unwrap_err();
     assert_eq!(error.step(), Step::PreExec);
@@ -337,7 +337,7 @@ fn a_prepared_command_has_output_and_status() {
         assert_eq!(output.stderr, b"");
         assert_eq!(output.status.code(), Some(3));
     }
-    // One of them is enough.
+    // One of the two is enough.
     let errors = sh.stdout(Stdio::null()).stderr(Stdio::piped());
     let output = errors.prepare().unwrap().output().unwrap();
     assert_eq!(

@@ -1,7 +1,6 @@
-//! Stops: Ctrl-Z of whoever spawns. A stop that is pending in the child does
-//! not take effect in memory that the caller waits for, and `fg` finds the
-//! caller where it always is.
-#![allow(unsafe_code, reason = "plays a shell with job control")]
+//! Stop signals: Ctrl-Z while a program spawns. A pending stop signal does not
+//! stop a child whose exec the caller waits for, and `fg` continues the caller.
+#![allow(unsafe_code, reason = "acts as a shell with job control")]
 
 mod util;
 
@@ -20,15 +19,15 @@ use util::{ENGINES, PRIVATE, alone, own_pids};
 /// Signals that stop and can be blocked.
 const STOPS: [i32; 3] = [libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU];
 
-/// What the caller does, where this program is one.
+/// The variable that makes this program a caller, and read what it does.
 const ROLE: &str = "OFFSHOOT_STOPS";
 
-/// Long enough on a busy machine for whatever does not hang.
+/// A timeout that is long enough on a busy machine.
 const LATE: Duration = Duration::from_secs(30);
 
-/// A caller of spawn in a process group of its own. Its parent, in another
-/// group of the session, is the shell: so its group is no orphan, in which
-/// these signals do nothing.
+/// A caller of spawn in a new process group. Its parent, in another group of
+/// the session, acts as the shell, so that the group is not orphaned: stop
+/// signals have no effect in an orphaned group.
 struct Caller {
     process: process::Child,
     group: i32,
@@ -55,7 +54,7 @@ impl Caller {
         assert_eq!(done, 0);
     }
 
-    /// Whether it stops, as a shell sees it.
+    /// Whether the caller stops in time, as waitpid reports it.
     fn stops(&self, limit: Duration) -> bool {
         within(limit, || {
             let mut status = 0;
@@ -67,8 +66,8 @@ impl Caller {
         })
     }
 
-    /// What it says next, if it does in time.
-    fn says(&mut self, limit: Duration) -> Option<String> {
+    /// The next output, if there is any in time.
+    fn read(&mut self, limit: Duration) -> Option<String> {
         let out = self.process.stdout.as_mut().unwrap();
         let fd = out.as_raw_fd();
         let mut poll = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
@@ -82,11 +81,11 @@ impl Caller {
         Some(String::from_utf8_lossy(&text[..len]).into_owned())
     }
 
-    /// What it says up to and with a word.
-    fn says_all(&mut self, word: &str) -> String {
+    /// All output up to and including a word.
+    fn read_until(&mut self, word: &str) -> String {
         let mut all = String::new();
         while !all.contains(word) {
-            let next = self.says(LATE).unwrap_or_else(|| {
+            let next = self.read(LATE).unwrap_or_else(|| {
                 panic!("no {word} in time, but {all}: {:?}", self.states())
             });
             assert_ne!(next, "", "no {word}: {all}");
@@ -95,7 +94,7 @@ impl Caller {
         all
     }
 
-    /// The processes of its group and their children: name and state.
+    /// The processes of its group and its children: pid, name and state.
     fn states(&self) -> Vec<(i32, String, char)> {
         let mut found = Vec::new();
         for entry in fs::read_dir("/proc").unwrap().flatten() {
@@ -122,14 +121,14 @@ impl Drop for Caller {
     fn drop(&mut self) {
         for (pid, ..) in self.states() {
             assert!(pid > 1);
-            // SAFETY: one process, of the caller's.
+            // SAFETY: one process of the caller's group, or a child of it.
             unsafe { libc::kill(pid, libc::SIGKILL) };
         }
         let _ = self.process.wait();
     }
 }
 
-/// Whether something comes true in time.
+/// Waits until `test` is true; returns whether it was in time.
 fn within(limit: Duration, test: impl Fn() -> bool) -> bool {
     let end = Instant::now() + limit;
     loop {
@@ -143,15 +142,15 @@ fn within(limit: Duration, test: impl Fn() -> bool) -> bool {
     }
 }
 
-/// A command of the engine whose child has these signals pending by the time
-/// that its mask is the program's.
+/// A command whose child has these signals pending when it sets the signal
+/// mask of the program.
 fn stopped(engine: Engine, signals: &[i32]) -> Command {
     let mut command = Command::new("/bin/true");
     command.engine(engine);
     let signals = signals.to_vec();
     let send = |pid: u32, all: &[i32]| {
         for signal in all {
-            // SAFETY: a child that waits, or this process: above 0.
+            // SAFETY: the pid of the child, which is above 0.
             unsafe { libc::syscall(libc::SYS_kill, pid, *signal) };
         }
     };
@@ -165,7 +164,7 @@ fn stopped(engine: Engine, signals: &[i32]) -> Command {
     match engine {
         // SAFETY: the hook makes system calls.
         Engine::Suspended => unsafe { command.pre_exec_shared(hook) },
-        // No hooks there.
+        // This engine has no hooks.
         Engine::Isolated => command.before_exec(move |pid, _| {
             send(pid, &signals);
             Ok(())
@@ -203,13 +202,13 @@ fn a_pending_stop_signal_does_not_block_a_spawn() {
         return;
     }
     for engine in ENGINES {
-        let said = Caller::new(name, &engine.to_string()).says_all("END");
-        assert_eq!(said.matches("RAN").count(), 4, "{engine}: {said}");
+        let text = Caller::new(name, &engine.to_string()).read_until("END");
+        assert_eq!(text.matches("RAN").count(), 4, "{engine}: {text}");
     }
 }
 
-/// Spawns for ever, and says so.
-fn spawn_on(role: &str) -> ! {
+/// Spawns in a loop, and prints a line for each child.
+fn spawn_forever(role: &str) -> ! {
     let words: Vec<&str> = role.split(' ').collect();
     loop {
         let mut command = Command::new(words[2]);
@@ -222,14 +221,14 @@ fn spawn_on(role: &str) -> ! {
     }
 }
 
-/// Ctrl-Z and fg, again and again. A child in the caller's own group can be
-/// hit in the last instant before exec, where memory is shared: that is left
-/// out here, and measured in docs/gotchas.md.
+/// Ctrl-Z and fg, repeatedly. A child with shared memory in the caller's own
+/// group can be stopped just before exec: that is left out here, and measured
+/// in docs/gotchas.md.
 #[test]
 fn a_caller_stopped_during_spawn_can_be_continued() {
     let name = "a_caller_stopped_during_spawn_can_be_continued";
     if let Ok(role) = std::env::var(ROLE) {
-        spawn_on(&role);
+        spawn_forever(&role);
     }
     let _alone = alone();
     if !util::inside(name, &own_pids()) {
@@ -239,19 +238,19 @@ fn a_caller_stopped_during_spawn_can_be_continued() {
     let apart = ENGINES.map(|engine| format!("{engine} group true"));
     for role in plain.into_iter().chain(apart) {
         let mut caller = Caller::new(name, &role);
-        caller.says_all("RAN");
+        caller.read_until("RAN");
         for n in 0..40 {
             caller.signal_group(STOPS[n % 3]);
             assert!(caller.stops(LATE), "{role}: {:?}", caller.states());
-            while caller.says(Duration::ZERO).is_some() {}
+            while caller.read(Duration::ZERO).is_some() {}
             caller.signal_group(libc::SIGCONT);
-            caller.says_all("RAN");
+            caller.read_until("RAN");
             thread::sleep(Duration::from_micros(100 + 77 * (n as u64 % 7)));
         }
     }
 }
 
-/// A caller of one thread, which is stopped by the same signal as its child,
+/// A caller with one thread that is stopped by the same signal as its child,
 /// before the child's exec.
 fn stop_together(apart: bool) {
     let mut command = Command::new("/bin/sleep");
@@ -263,12 +262,12 @@ fn stop_together(apart: bool) {
     let group = unsafe { libc::getpgrp() };
     let hook = move |context: &mut HookContext<'_>| {
         assert!(group > 1);
-        // SAFETY: one group, that of the test's caller.
+        // SAFETY: one group, that of this caller.
         unsafe { libc::syscall(libc::SYS_kill, -group, libc::SIGTSTP) };
         if apart {
-            // It has left the group.
+            // The child has left the group.
             let own = context.id();
-            // SAFETY: this process, whose number is above 0.
+            // SAFETY: this process, whose pid is above 0.
             unsafe { libc::syscall(libc::SYS_kill, own, libc::SIGTSTP) };
         }
         context.umask(0);
@@ -281,8 +280,8 @@ fn stop_together(apart: bool) {
     println!("END");
 }
 
-/// Nothing is lost: the program stops with its caller, and goes on with it;
-/// unless it has a group of its own, where nobody would continue it.
+/// The stop is not lost: the program stops and continues with its caller. In a
+/// group of its own, which no shell would continue, it does not stop.
 #[test]
 fn a_stop_before_exec_reaches_the_program() {
     let name = "a_stop_before_exec_reaches_the_program";
@@ -310,6 +309,6 @@ fn a_stop_before_exec_reaches_the_program() {
             assert!(within(LATE, stopped), "{:?}", caller.states());
         }
         caller.signal_group(libc::SIGCONT);
-        caller.says_all("END");
+        caller.read_until("END");
     }
 }

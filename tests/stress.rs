@@ -1,6 +1,6 @@
-//! Stress: thieves, ignored signals, hostage forks and a changing
-//! environment. Each in a process of its own and, where anything is killed
-//! or waited for at large, in a PID namespace of its own.
+//! Stress: another thread's waitpid, ignored and frequent signals, forks
+//! without exec and a concurrent setenv. Each test in its own process and,
+//! where any child is killed or reaped, in its own PID namespace.
 #![allow(unsafe_code, reason = "tests do what other libraries do")]
 
 mod util;
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use offshoot::{Command, Engine, Stdio, Step};
 use util::{PRIVATE, WITHOUT_HELPER, alone, each_of, own_pids};
 
-/// Those whose failed children nobody else can see.
+/// The engines whose failed children no other waitpid can reap.
 const SILENT: [Engine; 2] = [Engine::Suspended, Engine::Copied];
 
 #[test]
@@ -23,15 +23,15 @@ fn another_threads_waitpid_reaps_no_failed_child() {
     if !util::inside(name, &own_pids()) {
         return;
     }
-    let (done, stolen) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let (done, reaped) = (AtomicBool::new(false), AtomicUsize::new(0));
     thread::scope(|scope| {
         scope.spawn(|| {
             while !done.load(Ordering::SeqCst) {
                 let mut status = 0;
-                // SAFETY: the thief writes one int.
+                // SAFETY: writes one int.
                 let pid =
                     unsafe { libc::waitpid(-1, &mut status, libc::WNOHANG) };
-                stolen.fetch_add(usize::from(pid > 0), Ordering::SeqCst);
+                reaped.fetch_add(usize::from(pid > 0), Ordering::SeqCst);
             }
         });
         each_of(&SILENT, |engine| {
@@ -44,7 +44,7 @@ fn another_threads_waitpid_reaps_no_failed_child() {
         });
         done.store(true, Ordering::SeqCst);
     });
-    assert_eq!(stolen.load(Ordering::SeqCst), 0);
+    assert_eq!(reaped.load(Ordering::SeqCst), 0);
     assert!(!util::has_children());
 }
 
@@ -92,8 +92,8 @@ fn sigchld_ignored_or_handled_changes_nothing() {
     });
 }
 
-/// Another thread forks without exec all the while: its children hold copies
-/// of every descriptor, the ends of a pipe among them.
+/// Another thread forks without exec meanwhile: its children have copies of
+/// every descriptor, including the ends of pipes.
 #[test]
 fn a_fork_without_exec_in_another_thread_never_stalls_a_spawn() {
     let name = "a_fork_without_exec_in_another_thread_never_stalls_a_spawn";
@@ -129,14 +129,14 @@ fn a_fork_without_exec_in_another_thread_never_stalls_a_spawn() {
         done.store(true, Ordering::SeqCst);
         slowest
     });
-    // A stall lasts as long as a hostage lives.
+    // A stall would last as long as such a fork lives.
     assert!(slowest < Duration::from_millis(500), "{slowest:?}");
-    // SAFETY: takes whatever ended; there is nobody else's child here.
+    // SAFETY: reaps all children; they belong to this test.
     while unsafe { libc::waitpid(-1, std::ptr::null_mut(), 0) } > 0 {}
 }
 
-/// C code changes a variable behind std's back, as it may: each child gets
-/// one value or the other, whole.
+/// C code changes a variable without std's lock: each child gets the old or
+/// the new value, whole.
 #[test]
 fn a_concurrent_setenv_gives_the_old_or_the_new_value() {
     let name = "a_concurrent_setenv_gives_the_old_or_the_new_value";
@@ -157,8 +157,8 @@ fn a_concurrent_setenv_gives_the_old_or_the_new_value() {
                     return;
                 }
                 let value = if n % 2 == 0 { c"short" } else { long };
-                // SAFETY: the variable is there, so that libc changes one
-                // pointer of the environment and frees nothing.
+                // SAFETY: the variable exists, so libc changes one pointer of
+                // the environment and frees nothing.
                 unsafe { libc::setenv(KEY.as_ptr(), value.as_ptr(), 1) };
             }
         });
@@ -174,7 +174,7 @@ fn a_concurrent_setenv_gives_the_old_or_the_new_value() {
     });
 }
 
-/// The wait of an engine with memory of its own takes signals.
+/// With private memory, signals interrupt the wait of spawn.
 #[test]
 fn frequent_signals_neither_fail_a_spawn_nor_run_in_a_child() {
     let name = "frequent_signals_neither_fail_a_spawn_nor_run_in_a_child";
@@ -183,12 +183,12 @@ fn frequent_signals_neither_fail_a_spawn_nor_run_in_a_child() {
         return;
     }
     static PARENT: AtomicUsize = AtomicUsize::new(0);
-    static STRAY: AtomicUsize = AtomicUsize::new(0);
+    static IN_CHILD: AtomicUsize = AtomicUsize::new(0);
     extern "C" fn note(_: libc::c_int) {
         // SAFETY: returns a number and writes no memory.
         let own = unsafe { libc::syscall(libc::SYS_getpid) };
         if usize::try_from(own) != Ok(PARENT.load(Ordering::SeqCst)) {
-            STRAY.fetch_add(1, Ordering::SeqCst);
+            IN_CHILD.fetch_add(1, Ordering::SeqCst);
         }
     }
     PARENT.store(std::process::id() as usize, Ordering::SeqCst);
@@ -207,10 +207,10 @@ fn frequent_signals_neither_fail_a_spawn_nor_run_in_a_child() {
             assert!(command.engine(engine).status().unwrap().success());
         }
     });
-    assert_eq!(STRAY.load(Ordering::SeqCst), 0);
+    assert_eq!(IN_CHILD.load(Ordering::SeqCst), 0);
 }
 
-/// SIGSTOP in the gap: the caller in shared memory is held until SIGCONT.
+/// SIGSTOP before exec: with shared memory the caller waits until SIGCONT.
 #[test]
 fn a_child_stopped_before_exec_blocks_its_caller_until_sigcont() {
     let name = "a_child_stopped_before_exec_blocks_its_caller_until_sigcont";
@@ -220,7 +220,7 @@ fn a_child_stopped_before_exec_blocks_its_caller_until_sigcont() {
     }
     static CHILD: AtomicUsize = AtomicUsize::new(0);
     let began = Instant::now();
-    let freed = thread::spawn(|| {
+    let continued = thread::spawn(|| {
         loop {
             let pid = CHILD.load(Ordering::SeqCst);
             if pid > 1 {
@@ -243,6 +243,6 @@ fn a_child_stopped_before_exec_blocks_its_caller_until_sigcont() {
     // SAFETY: the hook stores a number and makes one call.
     unsafe { command.pre_exec_shared(hook) };
     assert!(command.status().unwrap().success());
-    assert_eq!(freed.join().unwrap(), 0);
+    assert_eq!(continued.join().unwrap(), 0);
     assert!(began.elapsed() >= Duration::from_millis(80));
 }

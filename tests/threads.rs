@@ -1,4 +1,4 @@
-//! Threads: many at once, and a census of what each child holds. Also run
+//! Threads: many spawns at once, and the descriptors of each child. Also run
 //! under ThreadSanitizer by .ci/run.
 #![allow(unsafe_code, reason = "the tests make calls that std does not offer")]
 
@@ -17,15 +17,15 @@ use util::{alone, each_engine};
 
 const THREADS: usize = 64;
 
-/// The pipes that a report names.
+/// The pipes in a report.
 fn pipes(report: &Report) -> BTreeSet<String> {
     let pipe = |line: &&str| line.contains(" pipe:");
     let name = |line: &str| line.split(' ').nth(1).unwrap().to_string();
     report.all("fd").into_iter().filter(pipe).map(name).collect()
 }
 
-/// What this process has open. ThreadSanitizer keeps pipes of its own to the
-/// program that finds names for it, from some moment on: there, nothing.
+/// The open descriptors. Nothing under ThreadSanitizer, which may open pipes
+/// to its symbolizer at any time.
 fn descriptors() -> Vec<(String, String)> {
     match std::env::var_os("TSAN_OPTIONS") {
         Some(_) => Vec::new(),
@@ -33,8 +33,8 @@ fn descriptors() -> Vec<(String, String)> {
     }
 }
 
-/// Runs `work` in so many threads at once, and joins each: TSan sees the
-/// join, not what a scope counts by.
+/// Runs `work` in so many threads at once, and joins each: TSan knows the
+/// join, not the counter of a scope.
 fn together(threads: usize, work: impl Fn(usize) + Sync) {
     thread::scope(|scope| {
         let work = &work;
@@ -44,8 +44,7 @@ fn together(threads: usize, work: impl Fn(usize) + Sync) {
     });
 }
 
-/// Each child has three descriptors, and no pipe but its own, whatever the
-/// others have open at that moment.
+/// Each child has three descriptors, and no pipe of another spawn.
 #[test]
 fn sixty_four_threads_spawn_at_once_and_no_child_sees_another_s_pipe() {
     let _alone = alone();
@@ -89,8 +88,8 @@ fn one_prepared_with_pipes_is_shared_by_sixty_four_threads() {
     });
 }
 
-/// Other threads open and close descriptors, some of them not CLOEXEC, all
-/// the while; no child ever holds one.
+/// Other threads open and close descriptors meanwhile, some without
+/// close-on-exec; no child ever has one.
 #[test]
 fn descriptors_opened_by_other_threads_are_never_inherited() {
     let _alone = alone();
@@ -109,14 +108,14 @@ fn descriptors_opened_by_other_threads_are_never_inherited() {
             }
             _ => {
                 while !done.load(Ordering::Relaxed) {
-                    come_and_go();
+                    open_and_close();
                 }
             }
         });
     });
 }
 
-fn come_and_go() {
+fn open_and_close() {
     let file = File::open("/dev/zero").unwrap();
     // SAFETY: duplicates an open descriptor, to be inherited.
     let leaky = unsafe { libc::dup(file.as_raw_fd()) };
