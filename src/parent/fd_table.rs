@@ -16,7 +16,7 @@ use super::std::{
 use crate::sys::fds::Inode;
 
 /// A number that no other thread of this process has, or had.
-pub(crate) fn thread() -> u64 {
+pub(crate) fn thread_id() -> u64 {
     static LAST: AtomicU64 = AtomicU64::new(0);
     thread_local! {
         static OWN: Cell<u64> = const { Cell::new(0) };
@@ -40,29 +40,29 @@ pub(crate) struct TableOwner {
 }
 
 impl TableOwner {
-    pub(crate) fn here() -> TableOwner {
-        TableOwner { thread: thread(), file: OnceLock::new() }
+    pub(crate) fn current() -> TableOwner {
+        TableOwner { thread: thread_id(), file: OnceLock::new() }
     }
 
     /// Notes the file, so that another thread can know it: one system call.
-    pub(crate) fn note(&self, fd: &OwnedFd) {
+    pub(crate) fn record_file(&self, fd: &OwnedFd) {
         self.file.get_or_init(|| Inode::of(fd));
     }
 
     /// As `note`, where it is known from another of its descriptors.
-    pub(crate) fn note_as(&self, other: &TableOwner) {
+    pub(crate) fn record_file_of(&self, other: &TableOwner) {
         let file = other.file.get().copied().flatten();
         self.file.get_or_init(|| file);
     }
 
     /// Whether the calling thread has made it.
-    pub(crate) fn is_own(&self) -> bool {
-        self.thread == thread()
+    pub(crate) fn is_this_thread(&self) -> bool {
+        self.thread == thread_id()
     }
 
     /// Whether this thread's table has it: one system call. What was not
     /// noted is nowhere known.
-    pub(crate) fn is_here(&self, fd: &OwnedFd) -> bool {
+    pub(crate) fn contains(&self, fd: &OwnedFd) -> bool {
         let number = fd.as_raw_fd().unsigned_abs();
         let file = self.file.get().copied().flatten();
         file.is_some_and(|file| file.is_at(number))
@@ -72,22 +72,22 @@ impl TableOwner {
     /// close, anything else is closed by whoever has made it.
     pub(crate) fn may_close(&self, fd: &OwnedFd) -> bool {
         match self.file.get() {
-            Some(Some(_)) => self.is_here(fd),
-            _ => self.is_own(),
+            Some(Some(_)) => self.contains(fd),
+            _ => self.is_this_thread(),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::thread;
+    use super::thread_id;
 
     #[test]
     fn a_thread_has_one_number_and_no_other_has_it() {
         extern crate std;
-        let own = thread();
-        assert_eq!(own, thread());
-        let other = std::thread::spawn(|| [thread(), thread()]);
+        let own = thread_id();
+        assert_eq!(own, thread_id());
+        let other = std::thread::spawn(|| [thread_id(), thread_id()]);
         let [a, b] = other.join().unwrap();
         assert_eq!(a, b);
         assert_ne!(a, own);

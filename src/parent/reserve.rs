@@ -55,7 +55,7 @@ static RESERVE: Mutex<Reserve> = Mutex::new(Reserve {
 const KEPT: usize = 2;
 
 /// The number of `idle`; 0 if there is none.
-static ABOVE: AtomicI32 = AtomicI32::new(0);
+static TOP_FD: AtomicI32 = AtomicI32::new(0);
 
 /// Its file: device, inode.
 static FILE: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
@@ -66,16 +66,16 @@ static OWNER: AtomicU64 = AtomicU64::new(0);
 
 /// A descriptor above all that are reserved, which stays open, if this
 /// process has reserved any.
-pub(crate) fn above() -> Option<RawFd> {
-    let above = ABOVE.load(Ordering::Acquire);
+pub(crate) fn top_fd() -> Option<RawFd> {
+    let above = TOP_FD.load(Ordering::Acquire);
     let own = above > 0 && is_own();
     own.then_some(above)
 }
 
 /// As `above`, if this thread's table has it: one system call, where this
 /// process has reserved any.
-pub(crate) fn here() -> Option<RawFd> {
-    let above = above()?;
+pub(crate) fn checked_top_fd() -> Option<RawFd> {
+    let above = top_fd()?;
     let [device, number] =
         [0, 1].map(|n: usize| FILE[n].load(Ordering::Acquire));
     let file = Inode { device, number };
@@ -114,7 +114,7 @@ fn own_reserve() -> Option<MutexGuard<'static, Reserve>> {
         };
         if !is_own() {
             // Whatever has their numbers now is not ours to close.
-            reserve.leave();
+            reserve.forget();
             OWNER.store(Owner::this().number(), Ordering::Release);
         }
         return Some(reserve);
@@ -129,7 +129,7 @@ pub(crate) struct Lock {
 }
 
 pub(crate) fn lock_caches() -> Lock {
-    Lock { _reserve: above().map(|_| reserve()) }
+    Lock { _reserve: top_fd().map(|_| reserve()) }
 }
 
 /// Keeps `count` more descriptor numbers for what children are given: the
@@ -185,7 +185,7 @@ pub fn reserve_fds(count: usize) -> Result<(), Error> {
         return Err(Error::os(Step::ReserveFds, libc::EDEADLK));
     };
     if !reserve.is_here() {
-        reserve.leave();
+        reserve.forget();
     }
     let refused = |why| {
         let error = Error::explained(Step::ReserveFds, libc::EMFILE, why);
@@ -225,7 +225,7 @@ impl Reserve {
     }
 
     /// Forgets all numbers, without closing any.
-    fn leave(&mut self) {
+    fn forget(&mut self) {
         let Reserve { idle, file, free, all } = self;
         idle.drain(..).chain(free.drain(..)).for_each(mem::forget);
         (*file, *all) = (None, 0);
@@ -248,7 +248,7 @@ impl Reserve {
         for (to, from) in FILE.iter().zip(file) {
             to.store(from, Ordering::Release);
         }
-        ABOVE.store(idle.as_raw_fd(), Ordering::Release);
+        TOP_FD.store(idle.as_raw_fd(), Ordering::Release);
         self.idle.push(idle);
         self.all += count;
         // Room for all, so that giving one back does not allocate.
@@ -266,12 +266,12 @@ pub(crate) struct ReservedFd {
     fd: Option<OwnedFd>,
     /// The file that stood at the number, if that is reserved.
     leased: Option<Inode>,
-    home: TableOwner,
+    table: TableOwner,
 }
 
 impl From<OwnedFd> for ReservedFd {
     fn from(fd: OwnedFd) -> ReservedFd {
-        ReservedFd { fd: Some(fd), leased: None, home: TableOwner::here() }
+        ReservedFd { fd: Some(fd), leased: None, table: TableOwner::current() }
     }
 }
 
@@ -286,7 +286,7 @@ impl ReservedFd {
         if own < WORD {
             return None;
         }
-        above()?;
+        top_fd()?;
         let mut reserve = reserve();
         let fits = |(_, free): &(usize, &OwnedFd)| {
             taken.binary_search(&number(*free)).is_err()
@@ -305,35 +305,40 @@ impl ReservedFd {
         drop(reserve);
         let moved = replace(fd, &mut free);
         // From here on the number goes back as this is dropped.
-        let low =
-            ReservedFd { fd: Some(free), leased, home: TableOwner::here() };
+        let low = ReservedFd {
+            fd: Some(free),
+            leased,
+            table: TableOwner::current(),
+        };
         moved.is_ok().then_some(low)
     }
 
     /// Lets other threads use it, and drop it: one system call.
-    pub(crate) fn note(&self) {
+    pub(crate) fn record_file(&self) {
         if let Some(fd) = &self.fd {
-            self.home.note(fd);
+            self.table.record_file(fd);
         }
     }
 
     /// As `note`, of another descriptor of the same file.
-    pub(crate) fn note_as(&self, other: &ReservedFd) {
-        self.home.note_as(&other.home);
+    pub(crate) fn record_file_of(&self, other: &ReservedFd) {
+        self.table.record_file_of(&other.table);
     }
 
-    /// Whether the calling thread has made it.
-    pub(crate) fn is_own(&self) -> bool {
-        self.home.is_own()
+    /// Whether this thread's descriptor table has it, if its file was
+    /// recorded: one system call.
+    pub(crate) fn is_in_table(&self) -> bool {
+        self.fd.as_ref().is_some_and(|fd| self.table.contains(fd))
     }
 
-    /// Whether this thread's table has it, if it was noted: one system call.
-    pub(crate) fn is_here(&self) -> bool {
-        self.fd.as_ref().is_some_and(|fd| self.home.is_here(fd))
+    /// As `is_in_table`; but unless `strict`, the thread that made it is not
+    /// checked.
+    pub(crate) fn is_usable(&self, strict: bool) -> bool {
+        (!strict && self.table.is_this_thread()) || self.is_in_table()
     }
 
     /// Never closes it.
-    pub(crate) fn leave(&mut self) {
+    pub(crate) fn forget(&mut self) {
         mem::forget(self.fd.take());
     }
 
@@ -349,17 +354,18 @@ impl ReservedFd {
 impl Drop for ReservedFd {
     fn drop(&mut self) {
         let Some(mut fd) = self.fd.take() else { return };
-        if !self.home.may_close(&fd) {
+        if !self.table.may_close(&fd) {
             return mem::forget(fd);
         }
-        if self.leased.is_none() || above().is_none() {
+        if self.leased.is_none() || top_fd().is_none() {
             return;
         }
         let mut reserve = reserve();
         let idle = reserve.idle.last();
         let same = reserve.file == self.leased;
-        let idle =
-            idle.filter(|_| same && (self.is_own() || reserve.is_here()));
+        let idle = idle.filter(|_| {
+            same && (self.table.is_this_thread() || reserve.is_here())
+        });
         let put = idle.map(|idle| replace(idle.as_fd(), &mut fd));
         match put {
             Some(Ok(())) => reserve.free.push(fd),

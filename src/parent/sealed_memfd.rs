@@ -31,26 +31,26 @@ const NAME: &str = "offshoot";
 const OWN: &str = "/proc/self/exe";
 
 /// A sealed memory file of these bytes.
-pub(crate) fn of_bytes(bytes: &[u8]) -> io::Result<OwnedFd> {
+pub(crate) fn memfd_of_bytes(bytes: &[u8]) -> io::Result<OwnedFd> {
     fits(bytes.len() as u64)?;
-    sealed(|file| file.write_all(bytes))
+    sealed_memfd(|file| file.write_all(bytes))
 }
 
 /// A sealed memory file of this process's own program: a copy, or the file
 /// itself where that is sealed already.
-pub(crate) fn of_self() -> io::Result<OwnedFd> {
+pub(crate) fn memfd_of_self_exe() -> io::Result<OwnedFd> {
     let mut own = File::open(OWN)?;
     if is_sealed(own.as_fd()) {
         return Ok(own.into());
     }
     fits(own.metadata()?.len())?;
-    sealed(|file| io::copy(&mut own, file).map(drop))
+    sealed_memfd(|file| io::copy(&mut own, file).map(drop))
 }
 
 /// Whether RLIMIT_FSIZE leaves room for so many bytes: EFBIG, where the
 /// kernel would end this process by SIGXFSZ. Any other errno is that of
 /// asking.
-pub(crate) fn room(len: u64) -> Result<(), Errno> {
+pub(crate) fn check_file_size(len: u64) -> Result<(), Errno> {
     match limit(Limit::FileSize) {
         Ok(limit) if limit < len => Err(Errno::FBIG),
         Ok(_) => Ok(()),
@@ -60,17 +60,17 @@ pub(crate) fn room(len: u64) -> Result<(), Errno> {
 
 /// As `room`, and there is some where nobody may ask.
 fn fits(len: u64) -> Result<(), Errno> {
-    match room(len) {
+    match check_file_size(len) {
         Err(Errno::FBIG) => Err(Errno::FBIG),
         _ => Ok(()),
     }
 }
 
 /// A sealed memory file; whoever fills it has asked whether there is room.
-pub(crate) fn sealed(
+pub(crate) fn sealed_memfd(
     fill: impl FnOnce(&mut File) -> io::Result<()>,
 ) -> io::Result<OwnedFd> {
-    let mut file = File::from(memory_file(MemfdFlags::EXEC)?);
+    let mut file = File::from(memfd(MemfdFlags::EXEC)?);
     fill(&mut file)?;
     seal(&file)?;
     Ok(file.into())
@@ -95,7 +95,7 @@ fn seal(file: &File) -> Result<(), Errno> {
 /// A memory file with `MFD_EXEC` or `MFD_NOEXEC_SEAL`. Kernels before 6.3
 /// have neither and answer EINVAL; there every such file may be executed.
 /// EACCES: `vm.memfd_noexec` is 2.
-pub(crate) fn memory_file(exec: MemfdFlags) -> Result<OwnedFd, Errno> {
+pub(crate) fn memfd(exec: MemfdFlags) -> Result<OwnedFd, Errno> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     match memfd_create(NAME, flags | exec) {
         Err(Errno::INVAL) => memfd_create(NAME, flags),

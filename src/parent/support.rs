@@ -24,53 +24,53 @@ pub(crate) struct KnownMissing {
 }
 
 thread_local! {
-    static REFUSED: Cell<KnownMissing> = const {
+    static MISSING: Cell<KnownMissing> = const {
         Cell::new(KnownMissing { clone3: None, close_range: None, mrelease: false })
     };
-    static PROVEN: Cell<Proven> = const {
-        Cell::new(Proven {
+    static WORKING: Cell<KnownWorking> = const {
+        Cell::new(KnownWorking {
             close_range: false,
             mark_range: false,
             execveat: false,
-            image: false,
+            helper: false,
         })
     };
 }
 
-pub(crate) fn refused() -> KnownMissing {
-    REFUSED.get()
+pub(crate) fn known_missing() -> KnownMissing {
+    MISSING.get()
 }
 
 /// Takes note of a definite refusal.
-pub(crate) fn note(change: impl FnOnce(&mut KnownMissing)) {
-    let mut refused = REFUSED.get();
+pub(crate) fn record_missing(change: impl FnOnce(&mut KnownMissing)) {
+    let mut refused = MISSING.get();
     change(&mut refused);
-    REFUSED.set(refused);
+    MISSING.set(refused);
 }
 
 /// What has worked in this thread, so that it need not be asked whether it
 /// may be tried: as with what is refused, filters are a thread's.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Proven {
+pub(crate) struct KnownWorking {
     pub(crate) close_range: bool,
     /// With `CLOSE_RANGE_CLOEXEC`.
     pub(crate) mark_range: bool,
     pub(crate) execveat: bool,
-    pub(crate) image: bool,
+    pub(crate) helper: bool,
 }
 
-pub(crate) fn proven() -> Proven {
-    PROVEN.get()
+pub(crate) fn known_working() -> KnownWorking {
+    WORKING.get()
 }
 
 /// Takes note of what a launch has proven.
-pub(crate) fn prove(works: Proven) {
-    let known = PROVEN.get();
-    PROVEN.set(Proven {
+pub(crate) fn record_working(works: KnownWorking) {
+    let known = WORKING.get();
+    WORKING.set(KnownWorking {
         close_range: known.close_range | works.close_range,
         mark_range: known.mark_range | works.mark_range,
         execveat: known.execveat | works.execveat,
-        image: known.image | works.image,
+        helper: known.helper | works.helper,
     });
 }
 
@@ -114,7 +114,7 @@ impl Asked {
 
 /// Whether valgrind runs us: it ends a program that makes a clone of a shape
 /// that it does not know, so it is not tried. Asked once.
-pub(crate) fn valgrind() -> bool {
+pub(crate) fn is_under_valgrind() -> bool {
     static VALGRIND: Asked = Asked(AtomicU8::new(0));
     VALGRIND.or_ask(|| {
         let preload = env::var_os("LD_PRELOAD").unwrap_or_default();
@@ -127,7 +127,7 @@ pub(crate) fn valgrind() -> bool {
 /// gdb takes a child with exit signal 0 that it does not see vfork for a new
 /// thread of ours and loses its session, so the copied engine asks. Without
 /// /proc the answer is no.
-pub(crate) fn traced() -> bool {
+pub(crate) fn is_traced() -> bool {
     // The line is the eighth: it stands in the first 200 bytes.
     let mut status = [0u8; 512];
     let read = File::open("/proc/self/status")

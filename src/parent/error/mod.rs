@@ -59,14 +59,14 @@ impl Candidate {
 }
 
 impl Error {
-    /// Whether no child was made, as there was no descriptor left.
-    pub(crate) fn is_full(&self) -> bool {
+    /// Whether no child was created for lack of a free descriptor.
+    pub(crate) fn is_fd_limit(&self) -> bool {
         let full = [Some(libc::EMFILE), Some(libc::ENFILE)];
         self.step() == Step::Clone && full.contains(&self.raw_os_error())
     }
 
-    /// Whether no child was made for want of memory; or the PID namespace has
-    /// lost its init.
+    /// Whether no child was created for lack of memory, or because the init of
+    /// the PID namespace has ended.
     pub(crate) fn is_no_memory(&self) -> bool {
         let errno = self.raw_os_error();
         self.step() == Step::Clone && errno == Some(libc::ENOMEM)

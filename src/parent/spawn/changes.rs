@@ -1,89 +1,90 @@
-//! Changes: what may differ from one try of a spawn to the next. Each is made
-//! at most once, and every try but the first takes one, so that the
-//! number of tries is bounded whatever the kernel answers.
+//! Changes: how one attempt of a spawn may differ from the one before. Each
+//! change is made at most once and every attempt but the first takes one, so
+//! the number of attempts is bounded.
 
 use core::time::Duration;
 
 use crate::parent::std::thread;
 
-/// What the next try does otherwise.
+/// What the next attempt does differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Change {
-    /// No descriptor of ours as the proof, and a copy of the table.
+    /// No probe descriptor, and a copy of the descriptor table.
     NoProbeFd,
     /// No pidfd.
     NoPidfd,
-    /// clone, not clone3.
-    Legacy,
-    /// The control group is entered by a write.
-    Join,
+    /// clone in place of clone3.
+    Clone,
+    /// The child enters its control group by a write.
+    JoinCgroup,
     /// No `close_range`.
     NoCloseRange,
-    /// A program by its path in `/proc`, not by its descriptor.
+    /// execve of the program's path in `/proc` in place of `execveat`.
     NoExecveat,
-    /// A shell that runs the program.
+    /// A shell runs the program.
     Shell,
-    /// Stops that are pending are not taken.
+    /// Pending stop signals are not consumed.
     KeepStops,
-    /// Memory copied, not a memory file executed.
+    /// The engine copied in place of isolated.
     Copied,
-    /// A plain clone and a pipe.
-    Plain,
+    /// The engine pipe: a plain clone.
+    Pipe,
     /// No `process_mrelease`.
     NoMrelease,
     /// No second thread.
     OneThread,
 }
 
-/// How often a program that is open for writing is tried again: 50 us, then
-/// twice as long each time, 5 ms at most; about 30 ms in all.
+/// How often a spawn is repeated while the program is open for writing
+/// (ETXTBSY): after 50 us, then twice as long each time, at most 5 ms; about
+/// 30 ms in all.
 const BUSY_RETRIES: u32 = 12;
 const BUSY_FIRST: Duration = Duration::from_micros(50);
 const BUSY_LAST: Duration = Duration::from_millis(5);
 
-/// The right to one more try. Only a [`Budget`] makes one.
+/// The right to one more attempt. Only a [`Budget`] creates one.
 #[derive(Debug, PartialEq, Eq)]
-#[must_use = "a try that is not made is given up"]
+#[must_use = "without an attempt the right is lost"]
 pub(super) struct Try(());
 
 /// What one spawn may still change.
 #[derive(Debug, Default)]
 pub(super) struct Budget {
     begun: bool,
-    made: u16,
-    busy: u32,
+    changes: u16,
+    busy_retries: u32,
 }
 
 impl Budget {
-    /// The first try.
+    /// Permits the first attempt.
     pub(super) fn first(&mut self) -> Option<Try> {
         let first = !self.begun;
         self.begun = true;
         first.then_some(Try(()))
     }
 
-    /// One more try with this change, unless it was made before.
+    /// Permits one more attempt with this change, unless it was made before.
     pub(super) fn change(&mut self, change: Change) -> Option<Try> {
         let bit = 1 << change as u16;
-        let fresh = self.made & bit == 0;
-        self.made |= bit;
+        let fresh = self.changes & bit == 0;
+        self.changes |= bit;
         fresh.then_some(Try(()))
     }
 
-    /// One more try without a change, after a pause, for a program that is
-    /// open for writing.
+    /// Permits one more attempt without a change, after a pause, while the
+    /// program is open for writing.
     pub(super) fn wait_for_writer(&mut self) -> Option<Try> {
-        if self.busy >= BUSY_RETRIES {
+        if self.busy_retries >= BUSY_RETRIES {
             return None;
         }
-        thread::sleep((BUSY_FIRST * (1 << self.busy)).min(BUSY_LAST));
-        self.busy += 1;
+        thread::sleep((BUSY_FIRST * (1 << self.busy_retries)).min(BUSY_LAST));
+        self.busy_retries += 1;
         Some(Try(()))
     }
 
-    /// How often that was done.
+    /// Returns how often that was done.
     pub(super) fn busy_retries(&self) -> u32 {
-        self.busy
+        self.busy_retries
     }
 }
 
@@ -96,14 +97,14 @@ mod tests {
         let mut budget = Budget::default();
         assert!(budget.first().is_some());
         assert!(budget.first().is_none());
-        for change in [Change::NoProbeFd, Change::Legacy, Change::Plain] {
+        for change in [Change::NoProbeFd, Change::Clone, Change::Pipe] {
             assert!(budget.change(change).is_some(), "{change:?}");
             assert!(budget.change(change).is_none(), "{change:?}");
         }
     }
 
     #[test]
-    fn a_busy_program_is_tried_a_bounded_number_of_times() {
+    fn a_program_open_for_writing_is_tried_a_bounded_number_of_times() {
         let mut budget = Budget::default();
         let mut tries = 0;
         while budget.wait_for_writer().is_some() {

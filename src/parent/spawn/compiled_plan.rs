@@ -1,9 +1,9 @@
-//! Lowered: a plan's rows for each shape that it was launched in so far.
+//! `CompiledPlan`: a plan's rows for each strategy it was launched with.
 
 use core::mem;
 
+use super::helper_image::{HelperImage, recycle_row_buffer, take_row_buffer};
 use super::source_fds::SourceFds;
-use super::status_page::{HelperImage, keep_rows, spare_rows};
 use crate::call::{Call, Callback, Table, number};
 use crate::launch::CALLBACKS;
 use crate::launch::isolated::HelperRows;
@@ -21,32 +21,32 @@ use crate::parent::std::{
     vec::Vec,
 };
 
-/// The rows of one shape; those of lesser shapes hang behind it, made when
-/// the kernel refuses this one.
+/// The rows for one strategy, and a list of those for its fallbacks, which
+/// are compiled when they are first used.
 pub(super) struct CompiledPlan {
     pub(super) strategy: Strategy,
     pub(super) rows: Vec<Call>,
     callbacks: Vec<Callback>,
-    /// How many of the rows run in this process's memory or a copy; the
-    /// rest run in the image.
-    here: usize,
+    /// How many rows run in this process's memory or a copy of it; the
+    /// others run in the helper.
+    in_process: usize,
     pub(super) image: Option<Arc<HelperImage>>,
     next: OnceLock<Box<CompiledPlan>>,
 }
 
 impl CompiledPlan {
-    /// The plan's words are bound already. Nothing is verified here but an
-    /// image: each launch does, as only a [`Table`] can be launched.
+    /// The plan's strings are relocated already. Verifies the helper's rows
+    /// only: each launch verifies the others, as it needs a [`Table`].
     pub(super) fn new(
         plan: &Plan,
         strategy: Strategy,
         source_fds: &SourceFds,
     ) -> Result<CompiledPlan, Error> {
-        let spare = match strategy.engine {
-            Engine::Isolated => spare_rows(),
+        let buffer = match strategy.engine {
+            Engine::Isolated => take_row_buffer(),
             _ => Vec::new(),
         };
-        let mut rows = lower::lower(plan, strategy, spare);
+        let mut rows = lower::lower(plan, strategy, buffer);
         if rows.len() > MOST_ROWS {
             return Err(plan.too_many_rows());
         }
@@ -55,55 +55,61 @@ impl CompiledPlan {
             callbacks.extend(CALLBACKS);
             callbacks.extend(plan.hooks.iter().map(|hook| hook.callback()));
         }
-        let enters = |row: &Call| {
+        let execs_helper = |row: &Call| {
             let step = plan.steps.get(usize::from(row.step));
             step.and_then(StepRecord::op) == Some(Op::ExecHelper)
         };
-        let enter = rows.iter().rposition(enters);
-        let here = enter.map_or(rows.len(), |at| at + 1);
+        let last = rows.iter().rposition(execs_helper);
+        let in_process = last.map_or(rows.len(), |at| at + 1);
         let (text, lists) = plan.strings.addresses();
         let at = callbacks.as_ptr().expose_provenance() as u64;
-        lower::relocate(&mut rows[..here], text, lists, at);
+        lower::relocate(&mut rows[..in_process], text, lists, at);
         let (image, next) = (None, OnceLock::new());
-        let mut compiled =
-            CompiledPlan { strategy, rows, callbacks, here, image, next };
-        if let (Some(first), true) = (compiled.first(), enter.is_some()) {
+        let mut compiled = CompiledPlan {
+            strategy,
+            rows,
+            callbacks,
+            in_process,
+            image,
+            next,
+        };
+        if let (Some(first), true) = (compiled.helper_start(), last.is_some())
+        {
             let [page, _] = plan.helper_fds;
-            let inside = compiled.rows.get_mut(here..).unwrap_or_default();
-            let parts = HelperLayout::new(plan, inside, page);
-            compiled.image = Some(HelperImage::of(&parts, first, source_fds)?);
+            let rows = compiled.rows.get_mut(in_process..).unwrap_or_default();
+            let layout = HelperLayout::new(plan, rows, page);
+            let image = HelperImage::with_layout(&layout, first, source_fds)?;
+            compiled.image = Some(image);
         }
         Ok(compiled)
     }
 
-    /// Gives back what another launch can use.
-    pub(super) fn give_back(&mut self) {
+    /// Caches what another launch can use.
+    pub(super) fn recycle(&mut self) {
         if self.image.is_some() {
-            keep_rows(mem::take(&mut self.rows));
+            recycle_row_buffer(mem::take(&mut self.rows));
         }
     }
 
-    /// The rows of the image.
-    fn inside(&self) -> &[Call] {
-        self.rows.get(self.here..).unwrap_or_default()
+    /// The helper's first row.
+    fn helper_start(&self) -> Option<u16> {
+        u16::try_from(self.in_process + 1).ok()
     }
 
-    fn first(&self) -> Option<u16> {
-        u16::try_from(self.here + 1).ok()
-    }
-
-    /// Which rows the image runs.
-    pub(super) fn within(&self) -> HelperRows {
+    /// Returns which rows the helper runs.
+    pub(super) fn helper_rows(&self) -> HelperRows {
         let execs = [libc::SYS_execve, libc::SYS_execveat].map(number);
-        let exec = self.inside().iter().find(|row| execs.contains(&row.nr));
+        let rows = self.rows.get(self.in_process..).unwrap_or_default();
+        let exec = rows.iter().find(|row| execs.contains(&row.nr));
         HelperRows {
-            first: self.first().unwrap_or_default().into(),
+            first: self.helper_start().unwrap_or_default().into(),
             exec: exec.map_or(u32::MAX, |row| row.row.into()),
         }
     }
 
-    /// The rows for a shape, made if this is the first launch in it.
-    pub(super) fn of(
+    /// Returns the rows for a strategy, which are compiled if this is the
+    /// first launch with it.
+    pub(super) fn for_strategy(
         &self,
         plan: &Plan,
         strategy: Strategy,
@@ -112,11 +118,11 @@ impl CompiledPlan {
         let mut compiled = self;
         while compiled.strategy != strategy {
             if compiled.next.get().is_none() {
-                // Another thread may be first, with this shape or another.
-                let made = CompiledPlan::new(plan, strategy, source_fds)?;
+                let next = CompiledPlan::new(plan, strategy, source_fds)?;
                 // Another thread may use it.
-                made.image.iter().for_each(|image| image.note());
-                let _ = compiled.next.set(Box::new(made));
+                next.image.iter().for_each(|image| image.record_file());
+                // Another thread may be first, with any strategy.
+                let _ = compiled.next.set(Box::new(next));
             }
             match compiled.next.get() {
                 Some(next) => compiled = next,
@@ -131,33 +137,33 @@ impl CompiledPlan {
         plan: &'a Plan,
     ) -> Result<Table<'a>, Error> {
         let (text, lists) = (plan.strings.text(), plan.strings.lists());
-        let rows = self.rows.get(..self.here).unwrap_or_default();
+        let rows = self.rows.get(..self.in_process).unwrap_or_default();
         Table::new(rows, text, lists, &self.callbacks)
             .map_err(|error| Error::new(Step::Plan, Cause::VerifyError(error)))
     }
 
-    /// A row by its place, counted from 1.
-    pub(super) fn row(&self, place: u32) -> Option<&Call> {
-        self.rows.get((place as usize).checked_sub(1)?)
+    /// Returns a row by its number, counted from 1.
+    pub(super) fn row(&self, number: u32) -> Option<&Call> {
+        self.rows.get((number as usize).checked_sub(1)?)
     }
 
-    /// Where the rows of a step begin, counted from 1.
-    pub(super) fn place(&self, step: u16) -> u16 {
+    /// Returns the number of a step's first row.
+    pub(super) fn first_row(&self, step: u16) -> u16 {
         let row = self.rows.iter().find(|row| row.step == step);
         row.map_or(1, |row| row.row)
     }
 
-    /// The step that a row belongs to.
+    /// Returns the step that a row belongs to.
     pub(super) fn step<'p>(
         &self,
         plan: &'p Plan,
-        place: u32,
+        row: u32,
     ) -> Option<&'p StepRecord> {
-        plan.steps.get(usize::from(self.row(place)?.step))
+        plan.steps.get(usize::from(self.row(row)?.step))
     }
 
-    /// As `step`, where its rows depend on the strategy.
-    pub(super) fn op(&self, plan: &Plan, place: u32) -> Option<Op> {
-        self.step(plan, place)?.op()
+    /// As `step`, if its rows depend on the strategy.
+    pub(super) fn op(&self, plan: &Plan, row: u32) -> Option<Op> {
+        self.step(plan, row)?.op()
     }
 }

@@ -2,11 +2,10 @@
 
 use super::compiled_plan::CompiledPlan;
 use super::prepared::Prepared;
-use super::reason::reason;
+use super::reason::{cause, reason};
 use crate::call::{Block, local};
 use crate::launch::Outcome;
 use crate::parent::command::cgroup::Group;
-use crate::parent::command::hook::PANICKED;
 use crate::parent::error::{Cause, Error, Step};
 use crate::parent::plan::op::{Op, Role};
 use crate::parent::plan::source_fd::SourceFd;
@@ -186,12 +185,4 @@ pub(super) fn is_trapped(
     let sigsys = sigsys && is_filtered();
     let row = compiled.row(row).filter(|row| row.nr != local::CALLBACK);
     sigsys && row.is_some()
-}
-
-pub(super) fn cause(result: i64) -> Cause {
-    match Errno::of(result) {
-        Some(errno) => Cause::Os(errno.0),
-        None if result == PANICKED => Cause::Panicked,
-        None => Cause::Untrue(result),
-    }
 }

@@ -28,8 +28,8 @@ impl Prepared {
     /// Becomes the program, in this process. Returns only the error.
     pub(crate) fn exec(mut plan: Box<Plan>) -> Error {
         let prepared = SourceFds::new(&mut plan);
-        let prepared =
-            prepared.and_then(|source_fds| Prepared::bound(plan, source_fds));
+        let prepared = prepared
+            .and_then(|source_fds| Prepared::for_one_spawn(plan, source_fds));
         match prepared {
             Ok(prepared) => prepared.exec_by_steps(),
             Err(error) => error,
@@ -68,16 +68,19 @@ impl Prepared {
     /// there, and so does exec while the program is open for writing: what is
     /// done to this process is not done twice.
     fn steps_here(&self, block: Block) -> Result<Stopped<'_>, Error> {
-        let room = self.room();
+        let room = self.environ_buffer();
         let (mut strategy, mut step) = (self.plan.strategy, None);
         let mut budget = Budget::default();
         let mut block = UnsafeCell::new(block);
         loop {
-            let compiled =
-                self.first.of(&self.plan, strategy, &self.source_fds)?;
+            let compiled = self.compiled.for_strategy(
+                &self.plan,
+                strategy,
+                &self.source_fds,
+            )?;
             let table = compiled.table(&self.plan)?;
             let environ = self.environ(&table, &room);
-            let from = step.map_or(1, |step| compiled.place(step));
+            let from = step.map_or(1, |step| compiled.first_row(step));
             exec_in_place::run(&table, from, &block, environ);
             let left = *block.get_mut();
             let (row, result) = (left.failed, left.result);

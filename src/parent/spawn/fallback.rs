@@ -1,4 +1,4 @@
-//! Lesser: the shape that may serve where a step of this one was refused.
+//! Fallback: the strategy that may work where a step of this one failed.
 
 use super::changes::Change;
 use super::compiled_plan::CompiledPlan;
@@ -7,7 +7,7 @@ use crate::parent::plan::Plan;
 use crate::parent::plan::op::Op;
 use crate::parent::plan::strategy::Strategy;
 
-/// A shape, and what it has instead of what.
+/// A strategy, the feature that it does without, and what replaces that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Downgrade {
     pub(super) strategy: Strategy,
@@ -16,11 +16,11 @@ pub(super) struct Downgrade {
     pub(super) instead: &'static str,
 }
 
-/// What is missing or refused by a filter answers so.
+/// The errnos of a system call that is missing or that a filter rejects.
 const MISSING: [i32; 2] = [libc::ENOSYS, libc::EPERM];
 
-/// What may serve after `row` gave `errno`, if anything does. See the table
-/// of errnos in docs/kernels.md.
+/// Returns what may work after `row` failed with `errno`. docs/kernels.md has
+/// the table of errnos.
 pub(super) fn fallback_for(
     plan: &Plan,
     compiled: &CompiledPlan,
@@ -30,7 +30,7 @@ pub(super) fn fallback_for(
     let strategy = compiled.strategy;
     let missing = MISSING.contains(&errno);
     match compiled.op(plan, row)? {
-        // EINVAL: its flags came later than the call.
+        // EINVAL: CLOSE_RANGE_CLOEXEC is newer (Linux 5.11) than the call.
         Op::CloseRange | Op::MarkRange
             if !strategy.no_close_range
                 && is_call(compiled, row, libc::SYS_close_range)
@@ -55,7 +55,7 @@ pub(super) fn fallback_for(
             })
         }
         Op::SignalMask if !strategy.keeps_stops => {
-            // An error of these goes on; only SIGSYS comes here.
+            // Their errors are ignored: only SIGSYS leads here.
             let calls = [
                 (libc::SYS_rt_sigtimedwait, "rt_sigtimedwait"),
                 (libc::SYS_faccessat, "faccessat"),

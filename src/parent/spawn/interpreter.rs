@@ -3,10 +3,6 @@
 //! What is looked at may belong to somebody else by now: nothing but regular
 //! files is opened, and nothing outside the root that the child had.
 
-mod user;
-
-pub(crate) use user::{User, shut_interpreter};
-
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
 use rustix::io::Errno;
 
@@ -21,7 +17,7 @@ use crate::parent::std::{
 
 /// How many files the kernel looks at, each the interpreter of the one
 /// before.
-const DEPTH: usize = 6;
+pub(super) const DEPTH: usize = 6;
 
 /// Where a child looked its paths up.
 #[derive(Debug, Default)]
@@ -71,7 +67,7 @@ pub(crate) fn missing_interpreter(
 }
 
 /// What a file says about who interprets it.
-fn interpreter(file: &File) -> Option<PathBuf> {
+pub(super) fn interpreter(file: &File) -> Option<PathBuf> {
     let file = readable(file)?;
     let mut head = [0u8; 256];
     let len = file.read_at(&mut head, 0).ok()?;

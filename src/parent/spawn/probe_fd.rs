@@ -1,5 +1,6 @@
-//! Canary: a descriptor of the parent's that must be gone from the child's
-//! table, as the proof that the table is the child's own.
+//! Probe descriptor: a descriptor of the parent's that must be absent from
+//! the child's table after `close_range`, which shows that the child has a
+//! table of its own.
 
 use rustix::event::{EventfdFlags, eventfd};
 
@@ -8,80 +9,66 @@ use super::prepared::Prepared;
 use super::status_page::StatusPage;
 use super::stdio_pipes::LaunchFds;
 use crate::parent::plan::op::Op;
-use crate::parent::reserve::{ReservedFd, above, dup_above, here};
+use crate::parent::reserve::{checked_top_fd, dup_above, top_fd};
 use crate::parent::std::os::fd::{AsRawFd, OwnedFd};
 use crate::sys::{CloneCall, CloneFlags};
 
 impl Attempt {
-    /// The pidfd serves as the canary only where it is made after and above
-    /// everything the child needs, in a table that is shared; `moved` if
-    /// something has a number of our choice.
-    pub(super) fn prove_if_needed(
+    /// Selects the probe descriptor of this attempt, or makes one. The pidfd
+    /// serves if the table is shared and the pidfd gets a number above all
+    /// that the child needs: not if `moved`, where another descriptor has a
+    /// number that was chosen.
+    pub(super) fn select_probe_fd(
         &mut self,
         prepared: &Prepared,
         launch_fds: &LaunchFds,
         moved: bool,
     ) {
         let source_end = launch_fds.source_end;
-        self.source_end = source_end;
-        self.kept = None;
         let page = launch_fds.page.as_ref();
-        let moved = moved || page.is_some_and(StatusPage::is_used);
-        let needed = prepared.plan.has(Op::CloseRange);
+        let moved = moved || page.is_some_and(StatusPage::is_reused);
         let high = |fd: &OwnedFd| fd.as_raw_fd() >= source_end;
-        let have = self.probe_fd.as_ref().is_some_and(high);
-        let needed =
-            needed && !self.strategy.no_close_range && !have && !self.bare;
+        let needed = prepared.plan.has(Op::CloseRange)
+            && !self.strategy.no_close_range
+            && !self.no_probe_fd
+            && !self.probe_fd.as_ref().is_some_and(high);
         let shares = self.flags.contains(CloneFlags::FILES);
-        let by_pidfd = shares && self.strategy.clone_call == CloneCall::Clone3;
-        let by_pidfd = by_pidfd && self.pidfd && !moved;
-        if needed {
-            self.kept = page.and_then(|page| page.probe_fd(source_end));
-            self.kept =
-                self.kept.or_else(|| prepared.cached_probe_fd(source_end));
-        }
-        if needed && !by_pidfd && self.kept.is_none() {
-            self.kept =
-                above().filter(|fd| *fd >= source_end).and_then(|_| here());
-        }
-        // Without a pidfd there is nothing that a shared table lacks.
-        if !self.pidfd && self.kept.is_none() {
+        let by_pidfd = shares
+            && self.strategy.clone_call == CloneCall::Clone3
+            && self.with_pidfd
+            && !moved;
+        let reserved = || {
+            let top = top_fd().filter(|fd| !by_pidfd && *fd >= source_end);
+            top.and_then(|_| checked_top_fd())
+        };
+        let cached = || {
+            page.and_then(|page| page.probe_fd(source_end))
+                .or_else(|| prepared.probe_fd(source_end))
+                .or_else(reserved)
+        };
+        self.cached_probe_fd = needed.then(cached).flatten();
+        // Without a pidfd or a probe descriptor nothing shows whose table it
+        // is.
+        if !self.with_pidfd && self.cached_probe_fd.is_none() {
             self.flags -= CloneFlags::FILES;
             return;
         }
-        if !needed || self.kept.is_some() {
+        if !needed || self.cached_probe_fd.is_some() {
             return;
         }
-        // An earlier one may be too low for this shape.
         self.probe_fd = None;
         if !by_pidfd {
-            self.prove();
-        }
-    }
-
-    /// Makes a canary. Where there is no number left above the cut, the
-    /// child gets a copy of the table, and there is nothing to prove.
-    fn prove(&mut self) {
-        match probe_fd(self.source_end) {
-            Ok(made) => self.probe_fd = Some(made),
-            Err(_) => self.flags -= CloneFlags::FILES,
+            match new_probe_fd(source_end) {
+                Ok(fd) => self.probe_fd = Some(fd),
+                // The child gets a copy of the table, which needs no check.
+                Err(_) => self.flags -= CloneFlags::FILES,
+            }
         }
     }
 }
 
-impl Prepared {
-    /// The canary made beforehand, if it is above what this spawn needs.
-    fn cached_probe_fd(&self, source_end: i32) -> Option<i32> {
-        let foreign = self.is_foreign();
-        let kept = self.probe_fd.as_ref();
-        let kept = kept.filter(|low| !foreign || low.is_here());
-        let kept = kept.and_then(ReservedFd::fd).map(|fd| fd.as_raw_fd());
-        kept.filter(|fd| *fd >= source_end)
-    }
-}
-
-/// A descriptor that nobody needs, at `cut` or above.
-fn probe_fd(source_end: i32) -> rustix::io::Result<OwnedFd> {
+/// An otherwise unused descriptor at `source_end` or above.
+fn new_probe_fd(source_end: i32) -> rustix::io::Result<OwnedFd> {
     let fd = eventfd(0, EventfdFlags::CLOEXEC)?;
     if fd.as_raw_fd() >= source_end {
         Ok(fd)

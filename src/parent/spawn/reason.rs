@@ -2,10 +2,12 @@
 //! made for.
 
 use super::prepared::Prepared;
+use crate::parent::command::hook::PANICKED;
 use crate::parent::error::Cause;
 use crate::parent::plan::op::Op;
 use crate::parent::plan::step::{Effect, StepRecord};
 use crate::parent::std::ffi::OsStr;
+use crate::sys::Errno;
 use crate::sys::abi::Limit;
 use crate::sys::call::limit;
 
@@ -21,6 +23,15 @@ pub(super) fn reason(step: &StepRecord, errno: i32) -> Cause {
         }
     };
     why.map_or(Cause::Os(errno), |why| Cause::Explained(errno, why))
+}
+
+/// What the result of a failed row means.
+pub(super) fn cause(result: i64) -> Cause {
+    match Errno::of(result) {
+        Some(errno) => Cause::Os(errno.0),
+        None if result == PANICKED => Cause::Panicked,
+        None => Cause::Untrue(result),
+    }
 }
 
 /// Why a descriptor that is open was not brought to its number: the limit

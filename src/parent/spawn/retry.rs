@@ -1,17 +1,18 @@
-//! Again: what the failure of one try leads to. See the table of errnos in
-//! docs/kernels.md.
+//! Retry: what the failure of an attempt changes in the next. docs/kernels.md
+//! has the table of errnos.
 
-use super::attempt::Attempt;
+use super::attempt::{Attempt, Failure};
 use super::changes::{Change, Try};
 use super::compiled_plan::CompiledPlan;
 use super::diagnose::is_trapped;
-use super::fallback::{Downgrade, fallback_for};
-use super::prepared::{Failure, Prepared};
+use super::fallback::fallback_for;
+use super::prepared::Prepared;
 use crate::call::{Block, Check, number, slot};
 use crate::launch::Outcome;
 use crate::parent::command::cgroup::Group;
 use crate::parent::command::method::Engine;
 use crate::parent::error::{Error, Step};
+use crate::parent::plan::Plan;
 use crate::parent::plan::op::Op;
 use crate::parent::support;
 use crate::sys::{CloneCall, CloneFlags, Errno, safe};
@@ -19,35 +20,35 @@ use crate::sys::{CloneCall, CloneFlags, Errno, safe};
 const MRELEASE: u32 = number(libc::SYS_process_mrelease);
 
 impl Attempt {
-    /// Changes what can be changed after a failure; nothing, if the spawn has
-    /// failed for good.
+    /// Changes what may help after a failure. `None`: the failure is final.
     #[cold]
     #[inline(never)]
     pub(super) fn after(
         &mut self,
         prepared: &Prepared,
         compiled: &CompiledPlan,
-        made: Outcome,
+        outcome: Outcome,
         block: &Block,
         group: Option<&Group>,
     ) -> Option<Try> {
-        match made {
+        let plan = &prepared.plan;
+        match outcome {
             Outcome::Refused(errno) => {
                 self.after_clone(prepared, errno.0, group)
             }
             Outcome::Failed { row, result, .. } => {
                 self.close_copy(compiled, row, result, block);
-                self.after_row(prepared, compiled, row, result)
+                self.after_row(plan, compiled, row, result)
             }
             Outcome::Died { row, ended, .. } => {
                 let trapped = ended
                     .is_none_or(|ended| ended.signal() == Some(libc::SIGSYS));
                 match compiled.row(row).map(|row| row.nr) {
                     Some(MRELEASE) if trapped => self.after_mrelease(),
-                    // A call that a filter traps is missing.
+                    // A call that a filter traps counts as missing.
                     _ if is_trapped(compiled, row, ended) => {
                         let result = -i64::from(libc::ENOSYS);
-                        self.after_row(prepared, compiled, row, result)
+                        self.after_row(plan, compiled, row, result)
                     }
                     _ => None,
                 }
@@ -62,14 +63,14 @@ impl Attempt {
         errno: i32,
         group: Option<&Group>,
     ) -> Option<Try> {
+        let plan = &prepared.plan;
         let born = group.is_some() && !self.strategy.joins_cgroup;
         match (self.strategy.clone_call, errno) {
-            (_, libc::EMFILE | libc::ENFILE) => self.full(prepared, errno),
-            (CloneCall::Clone3, libc::E2BIG) if born => {
-                if !prepared.plan.any_method {
-                    return None;
-                }
-                let again = self.budget.change(Change::Join)?;
+            (_, libc::EMFILE | libc::ENFILE) => {
+                self.after_fd_limit(prepared, errno)
+            }
+            (CloneCall::Clone3, libc::E2BIG) if born && plan.any_method => {
+                let again = self.budget.change(Change::JoinCgroup)?;
                 self.record_fallback("CLONE_INTO_CGROUP", errno, "a write");
                 self.strategy.joins_cgroup = true;
                 Some(again)
@@ -78,49 +79,51 @@ impl Attempt {
                 if !support::clone3_is_blocked(errno) {
                     return None;
                 }
-                support::note(|refused| refused.clone3 = Some(errno));
-                self.legacy(prepared, errno)
+                support::record_missing(|known| known.clone3 = Some(errno));
+                self.with_clone(plan, errno)
             }
             // Before Linux 5.5 clone3 has no CLONE_CLEAR_SIGHAND.
-            (CloneCall::Clone3, libc::EINVAL) => self.legacy(prepared, errno),
-            (CloneCall::Clone, libc::EINVAL) if prepared.plan.any_engine => {
-                self.piped(prepared, errno)
+            (CloneCall::Clone3, libc::EINVAL) => self.with_clone(plan, errno),
+            (CloneCall::Clone, libc::EINVAL) if plan.any_engine => {
+                self.with_pipe(plan, errno)
             }
             _ => None,
         }
     }
 
-    /// No number is free for the pidfd. A child with a copy of the table can
-    /// do without a descriptor of ours as the proof; a copied one without a
-    /// page; and any one without a pidfd, as std's.
-    fn full(&mut self, prepared: &Prepared, errno: i32) -> Option<Try> {
+    /// No number is free for the pidfd. A child with a copy of the descriptor
+    /// table needs no probe descriptor, a copied one no status page, and any
+    /// child can be waited for by its process id, as std does.
+    fn after_fd_limit(
+        &mut self,
+        prepared: &Prepared,
+        errno: i32,
+    ) -> Option<Try> {
         if self.probe_fd.take().is_some() {
-            self.bare = true;
-            self.flags -= CloneFlags::FILES;
-            return self.budget.change(Change::NoProbeFd);
+            return self.without_probe_fd();
         }
         let isolated = self.strategy.engine == Engine::Isolated;
         if isolated && prepared.plan.any_engine {
             prepared.release_cached();
-            let again = self.copied(prepared)?;
+            let again = self.with_copied(&prepared.plan)?;
             self.record_fallback("isolated", errno, "copied");
             return Some(again);
         }
-        if !self.may_lack_pidfd {
+        if !self.pidfd_optional {
             return None;
         }
         self.without_pidfd(errno)
     }
 
-    pub(super) fn without_pidfd(&mut self, errno: i32) -> Option<Try> {
-        let again = self.budget.change(Change::NoPidfd)?;
-        self.record_fallback("CLONE_PIDFD", errno, "the process id");
-        self.pidfd = false;
-        Some(again)
+    /// The child gets a copy of the descriptor table, which needs no check.
+    fn without_probe_fd(&mut self) -> Option<Try> {
+        self.no_probe_fd = true;
+        self.flags -= CloneFlags::FILES;
+        self.budget.change(Change::NoProbeFd)
     }
 
-    /// Where the proof of the table made a copy and the table is ours after
-    /// all, the copy is ours too, and nobody else knows its number.
+    /// Closes the copy of a descriptor that the child made to check that its
+    /// table is its own: the check failed, so the copy is in our table.
     fn close_copy(
         &self,
         compiled: &CompiledPlan,
@@ -129,11 +132,11 @@ impl Attempt {
         block: &Block,
     ) {
         let shared = self.flags.contains(CloneFlags::FILES);
-        let proof = compiled.row(row).is_some_and(|row| {
+        let check = compiled.row(row).is_some_and(|row| {
             let copy = row.args.first() == Some(&slot::PROBE_COPY.into());
             copy && row.slots & 1 != 0 && row.check == Check::Equal
         });
-        if shared && proof && result >= 0 {
+        if shared && check && result >= 0 {
             let copy = i32::try_from(block.slot(slot::PROBE_COPY));
             let _ = copy.map(safe::close);
         }
@@ -141,32 +144,32 @@ impl Attempt {
 
     fn after_row(
         &mut self,
-        prepared: &Prepared,
+        plan: &Plan,
         compiled: &CompiledPlan,
         row: u32,
         result: i64,
     ) -> Option<Try> {
-        let plan = &prepared.plan;
         let op = compiled.op(plan, row);
         let nr = compiled.row(row).map(|row| row.nr);
-        let watches = [libc::SYS_set_robust_list, libc::SYS_gettid];
-        let watches = nr.is_some_and(|nr| watches.map(number).contains(&nr));
+        let is = |calls: &[libc::c_long]| {
+            nr.is_some_and(|nr| calls.iter().any(|call| number(*call) == nr))
+        };
+        let robust_list = is(&[libc::SYS_set_robust_list, libc::SYS_gettid]);
         if nr == Some(MRELEASE) {
             return self.after_mrelease();
         }
-        let thread = [
+        let thread = is(&[
             libc::SYS_set_tid_address,
             libc::SYS_futex,
             libc::SYS_clone,
             libc::SYS_set_robust_list,
-        ];
-        let thread = nr.is_some_and(|nr| thread.map(number).contains(&nr));
+        ]);
         if thread && op == Some(Op::MarkHelper) {
-            // No second thread may be made (RLIMIT_NPROC, a filter).
-            self.apart = false;
+            // RLIMIT_NPROC or a filter permits no second thread.
+            self.exec_in_thread = false;
             return self.budget.change(Change::OneThread);
         }
-        let own = matches!(
+        let helper = matches!(
             op,
             Some(
                 Op::PassHelperFds
@@ -175,8 +178,8 @@ impl Attempt {
                     | Op::MarkHelper
             )
         );
-        if own && plan.any_engine && !watches {
-            return self.no_helper(prepared, nr, Errno::of(result));
+        if helper && plan.any_engine && !robust_list {
+            return self.without_helper(plan, nr, Errno::of(result));
         }
         let Errno(errno) = Errno::of(result)?;
         if let Some(downgrade) = fallback_for(plan, compiled, row, errno) {
@@ -184,161 +187,85 @@ impl Attempt {
             if downgrade.change == Change::NoCloseRange
                 && errno != libc::EINVAL
             {
-                support::note(|known| known.close_range = Some(errno));
+                support::record_missing(|known| {
+                    known.close_range = Some(errno);
+                });
             }
-            self.take(downgrade, errno);
+            self.apply(downgrade, errno);
             return Some(again);
         }
         match (op, errno) {
-            // There is no number above the cut for a copy of the pidfd.
+            // No number at `source_end` or above is free for the copy.
             (Some(Op::CloseRange), libc::EMFILE | libc::EINVAL)
-                if copies(compiled, row) =>
+                if copies_fd(compiled, row) =>
             {
-                self.bare = true;
-                self.flags -= CloneFlags::FILES;
-                self.budget.change(Change::NoProbeFd)
+                self.without_probe_fd()
             }
-            (_, libc::ENOSYS | libc::EPERM) if watches && plan.any_engine => {
-                self.piped(prepared, errno)
+            (_, libc::ENOSYS | libc::EPERM)
+                if robust_list && plan.any_engine =>
+            {
+                self.with_pipe(plan, errno)
             }
             (_, libc::ETXTBSY) => self.budget.wait_for_writer(),
             _ => None,
         }
     }
 
-    /// The child died of a call that is made for speed only: this thread's
-    /// children do without it from here on. Another thread may have taken
-    /// the status that says so.
+    /// process_mrelease only saves time: children of this thread leave it
+    /// out from here on. If another thread reaped the child, its status is
+    /// unknown, and this is the likely cause.
     fn after_mrelease(&mut self) -> Option<Try> {
-        support::note(|refused| refused.mrelease = true);
+        support::record_missing(|known| known.mrelease = true);
         self.budget.change(Change::NoMrelease)
     }
 
-    /// A copied child makes no such call.
-    fn no_helper(
+    /// A step that only a helper has failed: the copied engine lacks it.
+    fn without_helper(
         &mut self,
-        prepared: &Prepared,
+        plan: &Plan,
         nr: Option<u32>,
         errno: Option<Errno>,
     ) -> Option<Try> {
-        let again = self.copied(prepared)?;
-        let execveat = Some(number(libc::SYS_execveat));
-        match errno {
-            // What the image may do is not what the parent may.
+        let again = self.with_copied(plan)?;
+        let (feature, errno, instead) = match errno {
             None => {
-                let why = "copied, as exec changes the capabilities";
-                self.record_fallback("isolated", 0, why);
+                ("isolated", 0, "copied, as exec changes the capabilities")
             }
-            Some(Errno(errno)) if nr == execveat => {
-                self.record_fallback("execveat of an image", errno, "copied");
+            Some(Errno(e)) if nr == Some(number(libc::SYS_execveat)) => {
+                ("execveat of an image", e, "copied")
             }
-            // Its steps are told by the plan, which displays.
-            Some(Errno(errno)) => {
-                self.record_fallback("isolated", errno, "copied")
-            }
-        }
+            Some(Errno(e)) => ("isolated", e, "copied"),
+        };
+        self.record_fallback(feature, errno, instead);
         Some(again)
     }
 
-    /// Without a page or an image this launch has a copied child, if anybody
-    /// may choose.
+    /// Uses the copied engine where no status page or helper image can be
+    /// made, if the engine is not fixed.
     #[cold]
     #[inline(never)]
     pub(super) fn fall_back_to_copied(
         &mut self,
-        prepared: &Prepared,
+        plan: &Plan,
         error: Error,
     ) -> Failure {
-        if error.step() != Step::Image || !prepared.plan.any_engine {
+        if error.step() != Step::Image || !plan.any_engine {
             return error.into();
         }
-        let Some(again) = self.copied(prepared) else {
+        let Some(again) = self.with_copied(plan) else {
             return error.into();
         };
         let errno = error.raw_os_error().unwrap_or_default();
-        // The image of another thread's table.
+        // EBADF: the image is not in this thread's descriptor table.
         let there = errno == libc::EBADF;
         let feature = if there { "isolated" } else { "memfd_create" };
         self.record_fallback(feature, errno, "copied");
-        Failure::Once(again, None)
-    }
-
-    pub(super) fn take(&mut self, downgrade: Downgrade, errno: i32) {
-        self.record_fallback(downgrade.feature, errno, downgrade.instead);
-        self.strategy = downgrade.strategy;
-        if self.strategy.no_close_range {
-            self.flags -= CloneFlags::FILES;
-        }
-    }
-
-    /// clone instead of clone3, if anybody may choose. Nothing asked for is
-    /// dropped: only clone3 has set_tid.
-    pub(super) fn legacy(
-        &mut self,
-        prepared: &Prepared,
-        errno: i32,
-    ) -> Option<Try> {
-        let plan = &prepared.plan;
-        let clone3 = self.strategy.clone_call == CloneCall::Clone3;
-        if !clone3 || !plan.any_method || !plan.set_tid.is_empty() {
-            return None;
-        }
-        if support::valgrind() && plan.any_engine {
-            return self.piped(prepared, errno);
-        }
-        let again = self.budget.change(Change::Legacy)?;
-        self.record_fallback("clone3", errno, "clone");
-        self.strategy.clone_call = CloneCall::Clone;
-        self.strategy.joins_cgroup = plan.cgroup.is_some();
-        Some(again)
-    }
-
-    /// With what a debugger needs to see: that it is a vfork, or, where the
-    /// caller must not sleep until exec, a fork.
-    pub(super) fn copied(&mut self, prepared: &Prepared) -> Option<Try> {
-        let again = self.budget.change(Change::Copied)?;
-        self.strategy.engine = Engine::Copied;
-        self.flags = CloneFlags::empty();
-        self.show_to_debugger(prepared);
-        Some(again)
-    }
-
-    pub(super) fn show_to_debugger(&mut self, prepared: &Prepared) {
-        if support::traced() {
-            if prepared.plan.parent_hooks.is_empty() {
-                self.flags = CloneFlags::VFORK;
-            } else if prepared.plan.set_tid.is_empty() {
-                self.record_fallback(
-                    "copied",
-                    0,
-                    "a plain clone, as a debugger looks",
-                );
-                self.plain(prepared);
-            }
-        }
-    }
-
-    /// Only clone3 has set_tid.
-    fn piped(&mut self, prepared: &Prepared, errno: i32) -> Option<Try> {
-        if !prepared.plan.set_tid.is_empty() {
-            return None;
-        }
-        let again = self.budget.change(Change::Plain)?;
-        self.record_fallback("clone flags", errno, "a plain clone");
-        self.plain(prepared);
-        Some(again)
-    }
-
-    fn plain(&mut self, prepared: &Prepared) {
-        self.strategy.engine = Engine::Pipe;
-        self.strategy.clone_call = CloneCall::Clone;
-        self.strategy.joins_cgroup = prepared.plan.cgroup.is_some();
-        self.flags = CloneFlags::empty();
+        Failure::Retry(again, None)
     }
 }
 
-/// Whether a row copies the pidfd.
-fn copies(compiled: &CompiledPlan, row: u32) -> bool {
+/// Whether a row is `fcntl(F_DUPFD_CLOEXEC)`.
+fn copies_fd(compiled: &CompiledPlan, row: u32) -> bool {
     let copy = u64::from(libc::F_DUPFD_CLOEXEC.unsigned_abs());
     let fcntl = number(libc::SYS_fcntl);
     let row = compiled.row(row).filter(|row| row.nr == fcntl);

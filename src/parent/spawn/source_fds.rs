@@ -16,7 +16,7 @@ use crate::parent::plan::source_fd::stdio_step;
 use crate::parent::plan::strategy::Strategy;
 use crate::parent::reserve::{ReservedFd, dup_above};
 use crate::parent::sealed_memfd::{
-    begins_a_script, is_script, of_bytes, of_self,
+    begins_a_script, is_script, memfd_of_bytes, memfd_of_self_exe,
 };
 use crate::parent::std::{
     boxed::Box,
@@ -221,7 +221,7 @@ impl SourceFds {
     }
 
     /// Lets other threads use them: a system call each.
-    pub(super) fn note(&mut self, plan: &Plan) {
+    pub(super) fn record_files(&mut self, plan: &Plan) {
         let files =
             plan.source_fds.iter().map(|given| Inode::at(given.number));
         self.files.extend(files);
@@ -229,12 +229,12 @@ impl SourceFds {
             .iter()
             .flatten()
             .chain(&self.copies)
-            .for_each(ReservedFd::note);
+            .for_each(ReservedFd::record_file);
     }
 
     /// Whether this thread's table has them, where another thread has made
     /// them: a system call each.
-    pub(super) fn is_here(&self, plan: &Plan) -> Result<(), Error> {
+    pub(super) fn check_fd_table(&self, plan: &Plan) -> Result<(), Error> {
         const APART: &str = "this thread has a table of descriptors of its \
                              own, without the one that was prepared";
         for (given, file) in plan.source_fds.iter().zip(&self.files) {
@@ -244,7 +244,7 @@ impl SourceFds {
             }
         }
         for (n, null) in (0u8..).zip(&self.null) {
-            if null.as_ref().is_some_and(|null| !null.is_here()) {
+            if null.as_ref().is_some_and(|null| !null.is_in_table()) {
                 let by = stdio_step(n);
                 let error = Error::explained(by, libc::EBADF, APART);
                 return Err(error.with("/dev/null"));
@@ -279,18 +279,14 @@ impl SourceFds {
         null.map(ReservedFd::number)
     }
 
-    /// A descriptor at `cut` or above, made from one that is held.
-    pub(super) fn probe_fd(
-        &self,
-        plan: &Plan,
-        source_end: u32,
-    ) -> Option<OwnedFd> {
+    /// Makes a descriptor at `source_end` or above from a source descriptor.
+    pub(super) fn new_probe_fd(&self, plan: &Plan) -> Option<OwnedFd> {
         let mut own = self.null.iter().flatten().chain(&self.copies);
         let mut lent = plan.source_fds.iter().filter_map(|g| g.arg.as_ref());
         let fd = own
             .find_map(ReservedFd::fd)
             .or_else(|| lent.next().map(borrow))?;
-        dup_above(fd, i32::try_from(source_end).ok()?).ok()
+        dup_above(fd, i32::try_from(self.source_end).ok()?).ok()
     }
 }
 
@@ -357,9 +353,9 @@ fn program(
         {
             Err(Error::refused_as(image.step(), libc::ENOENT, SCRIPT))
         }
-        ProgramSource::Bytes(bytes) => of_bytes(bytes).map_err(fail),
+        ProgramSource::Bytes(bytes) => memfd_of_bytes(bytes).map_err(fail),
         ProgramSource::SelfExe | ProgramSource::Fd(_) => {
-            of_self().map_err(fail)
+            memfd_of_self_exe().map_err(fail)
         }
     }
 }

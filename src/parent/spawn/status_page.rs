@@ -1,122 +1,114 @@
-//! Page: the memory that an image and its parent share, and the image's own
-//! file. One page belongs to one launch at a time, an image to any number.
+//! `StatusPage`: the memory that a helper and its parent share. One launch
+//! at a time uses a page.
 
-use core::mem;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{FallocateFlags, MemfdFlags, fallocate};
 use rustix::io::Errno;
 
-use super::compiled_plan::CompiledPlan;
-use super::prepared::Prepared;
 use super::source_fds::SourceFds;
-use crate::call::{Block, Call, slot};
+use crate::call::{Block, slot};
 use crate::launch::shared_block::{PAGE_SIZE, SharedBlock};
-use crate::launch::{self, helper_code};
 use crate::parent::error::{Error, Step};
-use crate::parent::plan::helper_layout::{HelperContents, HelperLayout};
-use crate::parent::reserve::{ReservedFd, above, dup_above, here};
-use crate::parent::sealed_memfd::{memory_file, room, sealed};
+use crate::parent::reserve::{ReservedFd, checked_top_fd, dup_above};
+use crate::parent::sealed_memfd::{check_file_size, memfd};
 use crate::parent::std::{
     hash::{BuildHasher, RandomState},
-    io::Write,
     os::fd::{AsRawFd, RawFd},
-    sync::{Arc, Mutex, MutexGuard},
-    vec::Vec,
+    sync::{Mutex, MutexGuard},
 };
-use crate::parent::support::refused;
+use crate::parent::support::known_missing;
 use crate::sys::abi::ADDR_NO_RANDOMIZE;
 use crate::sys::call::{is_filtered, personality};
 use crate::sys::fork_detection::Owner;
 
-/// A page, mapped here, with the file by which a child maps it.
+/// A page that is mapped here, and the file that a helper maps.
 #[derive(Debug)]
 pub(super) struct StatusPage {
     fd: ReservedFd,
     pub(super) shared: SharedBlock,
-    /// Above it and the image it was first used with, from its second use
-    /// on: what is made for a launch may have a lower number by then.
+    /// A probe descriptor above the page and the helper image of its first
+    /// launch. Made for the second launch, whose own descriptors may have
+    /// lower numbers.
     probe_fd: Option<ReservedFd>,
-    /// Whether this process has kept it, and this thread's table has it.
-    kept: bool,
-    /// The process that made it, where that can be known for sure.
+    /// Whether it was in the cache, so that this thread's descriptor table
+    /// has it.
+    from_cache: bool,
+    /// The process that created it.
     owner: Owner,
 }
+
+/// The page that this process caches. Never waited for.
+static CACHE: Mutex<Option<StatusPage>> = Mutex::new(None);
 
 impl StatusPage {
     pub(super) fn new(source_fds: &SourceFds) -> Result<StatusPage, Error> {
         let fail = |e: Errno| Error::os(Step::Image, e.raw_os_error());
-        room(PAGE_SIZE as u64).map_err(fail)?;
-        // Nobody may execute it.
-        let file = memory_file(MemfdFlags::NOEXEC_SEAL).map_err(fail)?;
-        // Its memory too: where there is none, it is an error here, and a
-        // SIGBUS where the page is first written to.
+        check_file_size(PAGE_SIZE as u64).map_err(fail)?;
+        let file = memfd(MemfdFlags::NOEXEC_SEAL).map_err(fail)?;
+        // Allocates the memory too: without it the first write to the page
+        // would raise SIGBUS.
         let flags = FallocateFlags::empty();
         fallocate(&file, flags, 0, PAGE_SIZE as u64).map_err(fail)?;
         let fd = source_fds.move_off_helper_targets(file).map_err(fail)?;
         let file = fd.fd().ok_or_else(|| fail(Errno::BADF))?;
         let shared = SharedBlock::map_file(file);
         let shared = shared.map_err(|e| Error::os(Step::Image, e.0))?;
-        Ok(StatusPage {
-            fd,
-            shared,
-            probe_fd: None,
-            kept: false,
-            owner: Owner::this(),
-        })
+        let (probe_fd, from_cache, owner) = (None, false, Owner::this());
+        Ok(StatusPage { fd, shared, probe_fd, from_cache, owner })
     }
 
     pub(super) fn number(&self) -> u32 {
         self.fd.number()
     }
 
-    /// Whether no other process launches with it.
-    pub(super) fn is_own(&self) -> bool {
+    /// Whether this process created it, and not the parent of a fork.
+    pub(super) fn is_of_this_process(&self) -> bool {
         self.owner.is_this()
     }
 
-    /// Whether this thread's table has its descriptors; `strict` if that is
-    /// so of those too that this thread has made.
-    pub(super) fn is_here(&self, strict: bool) -> bool {
-        is_here(&self.fd, strict)
-            && self.probe_fd.as_ref().is_none_or(|low| is_here(low, strict))
+    /// Whether this thread's descriptor table has its descriptors, as
+    /// [`ReservedFd::is_usable`].
+    pub(super) fn is_usable(&self, strict: bool) -> bool {
+        self.fd.is_usable(strict)
+            && self.probe_fd.as_ref().is_none_or(|fd| fd.is_usable(strict))
     }
 
-    /// Lets other threads have it.
-    pub(super) fn note(&self) {
-        self.fd.note();
+    /// Records its file, so that other threads can use it.
+    pub(super) fn record_file(&self) {
+        self.fd.record_file();
         if let Some(probe_fd) = &self.probe_fd {
-            probe_fd.note_as(&self.fd);
+            probe_fd.record_file_of(&self.fd);
         }
     }
 
-    /// The page that this process keeps, if no launch uses it, no step of
-    /// this plan writes over its number, and this thread's table has it.
-    pub(super) fn kept(source_fds: &SourceFds) -> Option<StatusPage> {
+    /// Takes the cached page, if no step of this plan writes over its number
+    /// and this thread's descriptor table has it.
+    pub(super) fn from_cache(source_fds: &SourceFds) -> Option<StatusPage> {
         let fits = |page: &mut StatusPage| {
             let free = !source_fds.is_helper_target(page.number());
-            !page.is_own() || (free && page.is_here(true))
+            !page.is_of_this_process() || (free && page.is_usable(true))
         };
-        let page = KEPT.try_lock().ok()?.take_if(fits);
-        let mut page = page.filter(StatusPage::is_own)?;
-        page.kept = true;
+        let page = CACHE.try_lock().ok()?.take_if(fits);
+        let mut page = page.filter(StatusPage::is_of_this_process)?;
+        page.from_cache = true;
         Some(page)
     }
 
-    /// A descriptor at `cut` or above; `None` before the first use too.
+    /// Returns its probe descriptor, if that is at `source_end` or above.
     pub(super) fn probe_fd(&self, source_end: i32) -> Option<RawFd> {
         let own = self.probe_fd.as_ref().and_then(ReservedFd::fd);
         own.map(|fd| fd.as_raw_fd()).filter(|fd| *fd >= source_end)
     }
 
-    /// Whether it was there before this launch.
-    pub(super) fn is_used(&self) -> bool {
+    /// Whether an earlier launch used it.
+    pub(super) fn is_reused(&self) -> bool {
         self.probe_fd.is_some()
     }
 
-    /// Makes it fit for another launch. Where no descriptor is left for that
-    /// it is used once.
-    pub(super) fn again(mut self, source_end: i32) -> Option<StatusPage> {
+    /// Makes its probe descriptor for another launch. Without a free
+    /// descriptor for that the page is dropped.
+    pub(super) fn for_reuse(mut self, source_end: i32) -> Option<StatusPage> {
         if self.probe_fd.is_none() {
             self.probe_fd =
                 Some(dup_above(self.fd.fd()?, source_end).ok()?.into());
@@ -124,14 +116,14 @@ impl StatusPage {
         Some(self)
     }
 
-    /// Keeps it, where this process has asked for descriptors to be kept and
-    /// has no page yet; else gives it back.
-    pub(super) fn keep(self) -> Option<StatusPage> {
-        let here = || self.kept || here().is_some();
-        match KEPT.try_lock() {
-            Ok(mut kept) if kept.is_none() && here() => {
-                self.note();
-                *kept = Some(self);
+    /// Moves it into the cache, if that is empty and this process has
+    /// reserved descriptors; else returns it.
+    pub(super) fn into_cache(self) -> Option<StatusPage> {
+        let cacheable = || self.from_cache || checked_top_fd().is_some();
+        match CACHE.try_lock() {
+            Ok(mut cache) if cache.is_none() && cacheable() => {
+                self.record_file();
+                *cache = Some(self);
                 None
             }
             _ => Some(self),
@@ -139,228 +131,46 @@ impl StatusPage {
     }
 }
 
-impl Prepared {
-    /// A page for a launch that needs one, and the image's number: the page
-    /// of an earlier launch, or one of its own.
-    pub(super) fn page(
-        &self,
-        compiled: &CompiledPlan,
-    ) -> Result<Option<(StatusPage, u32)>, Error> {
-        let Some(image) = &compiled.image else { return Ok(None) };
-        let strict = self.is_foreign();
-        if self.lasts && !image.is_here(strict) {
-            let why = "this thread has a table of descriptors of its own";
-            return Err(Error::explained(Step::Image, libc::EBADF, why));
-        }
-        // Nobody waits for another thread's page: one more can be made.
-        let fits =
-            |page: &mut StatusPage| !page.is_own() || page.is_here(strict);
-        let mut idle = self.page.try_lock().ok();
-        let page = idle.as_mut().and_then(|idle| idle.take_if(fits));
-        drop(idle);
-        let page = page.filter(StatusPage::is_own);
-        let page = page.or_else(|| StatusPage::kept(&self.source_fds));
-        let page =
-            page.map_or_else(|| StatusPage::new(&self.source_fds), Ok)?;
-        Ok(Some((page, image.number())))
-    }
-
-    /// Keeps a page for the next launch, unless this one's child may still
-    /// write to it.
-    pub(super) fn give_back(
-        &self,
-        page: Option<StatusPage>,
-        source_end: i32,
-        made: launch::Outcome,
-    ) {
-        let used =
-            matches!(made, launch::Outcome::Running { confirmed: false, .. });
-        let page =
-            page.filter(|_| !used).and_then(|page| page.again(source_end));
-        let page = page.and_then(StatusPage::keep);
-        if let (true, Ok(mut idle)) = (page.is_some(), self.page.try_lock()) {
-            if self.lasts {
-                page.iter().for_each(StatusPage::note);
-            }
-            *idle = page;
-        }
-    }
-
-    /// Closes what images are made of and this launch can do without.
-    pub(super) fn release_cached(&self) {
-        if let Ok(mut idle) = self.page.try_lock() {
-            idle.take_if(|page| page.is_here(true));
-        }
-        drop_cache();
-    }
-}
-
-/// In a fork nothing is closed: another thread may have made it after the
-/// fork's table was copied and before its memory was, and whatever has its
-/// number is not ours.
+/// In a fork no descriptor is closed: another thread of the parent may have
+/// opened it after the fork's table was copied and before its memory was, and
+/// the fork may use the number for another file.
 impl Drop for StatusPage {
     fn drop(&mut self) {
         if self.owner.is_another() {
-            self.fd.leave();
-            self.probe_fd.iter_mut().for_each(ReservedFd::leave);
+            self.fd.forget();
+            self.probe_fd.iter_mut().for_each(ReservedFd::forget);
         }
     }
 }
 
-/// Closes what this process keeps for the next launch, where descriptors run
-/// out.
+/// Closes the cached page, where descriptors run out.
 pub(super) fn drop_cache() {
-    if let Ok(mut kept) = KEPT.try_lock() {
-        kept.take_if(|page| page.is_here(true));
-    }
-    if let Ok(mut last) = LAST.try_lock() {
-        last.image.take_if(|image| image.is_here(true));
+    if let Ok(mut cache) = CACHE.try_lock() {
+        cache.take_if(|page| page.is_usable(true));
     }
 }
 
-/// Asks nothing of what this thread has made, unless `strict`.
-fn is_here(low: &ReservedFd, strict: bool) -> bool {
-    (!strict && low.is_own()) || low.is_here()
+/// Other threads do not use the cache while this lives.
+pub(super) type CacheLock = Option<MutexGuard<'static, Option<StatusPage>>>;
+
+pub(super) fn lock_cache() -> CacheLock {
+    CACHE.try_lock().ok()
 }
 
-/// Nobody else uses what is kept while this lives: others make their own.
-pub(super) struct Lock {
-    _page: Option<MutexGuard<'static, Option<StatusPage>>>,
-    _last: Option<MutexGuard<'static, Last>>,
-}
-
-pub(super) fn lock_caches() -> Lock {
-    Lock { _page: KEPT.try_lock().ok(), _last: LAST.try_lock().ok() }
-}
-
-/// The page that this process keeps. Nobody waits for it.
-static KEPT: Mutex<Option<StatusPage>> = Mutex::new(None);
-
-/// An image's file, sealed, and what it was made of, if it is to be kept.
-pub(super) struct HelperImage {
-    fd: ReservedFd,
-    made: Option<HelperContents>,
-    owner: Owner,
-}
-
-/// What this process keeps for the next image, where it has asked for
-/// descriptors to be kept.
-struct Last {
-    image: Option<Arc<HelperImage>>,
-    /// Memory to write it and its rows into: taking as much anew makes glibc
-    /// look through all that was freed.
-    bytes: Vec<u8>,
-    rows: Vec<Call>,
-}
-
-/// Nobody waits for it.
-static LAST: Mutex<Last> =
-    Mutex::new(Last { image: None, bytes: Vec::new(), rows: Vec::new() });
-
-/// Memory for rows, empty.
-pub(super) fn spare_rows() -> Vec<Call> {
-    let spare = LAST.try_lock().map(|mut last| mem::take(&mut last.rows));
-    spare.unwrap_or_default()
-}
-
-/// Gives memory of rows that nobody needs any more back to the next launch.
-pub(super) fn keep_rows(mut rows: Vec<Call>) {
-    if let (true, Ok(mut last)) = (above().is_some(), LAST.try_lock()) {
-        rows.clear();
-        last.rows = rows;
-    }
-}
-
-/// As for a page.
-impl Drop for HelperImage {
-    fn drop(&mut self) {
-        if self.owner.is_another() {
-            self.fd.leave();
-        }
-    }
-}
-
-impl HelperImage {
-    pub(super) fn number(&self) -> u32 {
-        self.fd.number()
-    }
-
-    /// As for a page.
-    pub(super) fn is_here(&self, strict: bool) -> bool {
-        is_here(&self.fd, strict)
-    }
-
-    pub(super) fn note(&self) {
-        self.fd.note();
-    }
-
-    /// The file that is made of these parts: the last one, if that was; a
-    /// fork may have closed it.
-    pub(super) fn of(
-        parts: &HelperLayout<'_>,
-        first: u16,
-        source_fds: &SourceFds,
-    ) -> Result<Arc<HelperImage>, Error> {
-        let serves = |last: &&Arc<HelperImage>| {
-            let same = last.made.as_ref().is_some_and(|made| parts.are(made));
-            last.owner.is_this()
-                && same
-                && !source_fds.is_helper_target(last.number())
-        };
-        let mut bytes = Vec::new();
-        let mut keeps = true;
-        if let Ok(mut last) = LAST.try_lock() {
-            // One of another table stays, and this one is not kept.
-            let apart = last.image.as_ref().is_some_and(|last| {
-                last.owner.is_this() && !last.is_here(true)
-            });
-            keeps &= !apart;
-            if let Some(same) = last.image.as_ref().filter(serves) {
-                if !apart {
-                    return Ok(Arc::clone(same));
-                }
-            }
-            if !apart {
-                // Its number is the next one's.
-                last.image = None;
-            }
-            bytes = mem::take(&mut last.bytes);
-        }
-        parts.write(first, helper_code(), &mut bytes)?;
-        let fd = file(&bytes, source_fds)?;
-        let keeps = keeps && here().is_some();
-        let made = keeps.then(|| parts.to_contents());
-        let owner = Owner::this();
-        let image = Arc::new(HelperImage { fd, made, owner });
-        if let (true, Ok(mut last)) = (keeps, LAST.try_lock()) {
-            image.note();
-            last.image = Some(Arc::clone(&image));
-            last.bytes = bytes;
-        }
-        Ok(image)
-    }
-}
-
-/// A sealed file.
-fn file(bytes: &[u8], source_fds: &SourceFds) -> Result<ReservedFd, Error> {
-    let fail = |e: Errno| Error::os(Step::Image, e.raw_os_error());
-    room(bytes.len() as u64).map_err(fail)?;
-    let file = sealed(|file| file.write_all(bytes));
-    let file = file.map_err(|e| Error::io(Step::Image, &e))?;
-    source_fds.move_off_helper_targets(file).map_err(fail)
-}
-
-/// What an image is told through its block: a name that no program has, what
-/// this thread may do, whether it is to make a call that a filter may answer
-/// with a kill, and its personality. That stays as it is where there
-/// is a seccomp filter, which may kill whoever makes a call that it does not
-/// know.
-pub(super) fn init_block(block: &mut Block, rights: [u64; 3], apart: bool) {
+/// Sets the slots that only a helper reads: a process name that no program
+/// has; the capabilities of this thread; whether it makes calls that a
+/// filter may kill it for; whether it execs in a second thread; and its
+/// personality, which stays as it is under a seccomp filter, as that may kill
+/// a process for a call that it does not list.
+pub(super) fn init_block(
+    block: &mut Block,
+    capabilities: [u64; 3],
+    exec_in_thread: bool,
+) {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let n = COUNT.fetch_add(1, Ordering::Relaxed);
     let n = RandomState::new().hash_one(n);
-    // Fifteen letters of sixteen kinds, and a NUL: a word of eight, one of
-    // seven.
+    // Fifteen letters of sixteen kinds, and a NUL.
     let letters = |from: u32, count: u32| {
         (0..count).fold(0u64, |word, place| {
             let kind = (n >> (4 * (from + place))) & 15;
@@ -369,15 +179,15 @@ pub(super) fn init_block(block: &mut Block, rights: [u64; 3], apart: bool) {
     };
     block.set(slot::COMM, letters(0, 8));
     block.set(slot::COMM + 1, letters(8, 7));
-    let free = !is_filtered();
-    if let Some(own) = free.then(personality).flatten() {
+    let personality = (!is_filtered()).then(personality).flatten();
+    if let Some(own) = personality {
         block
             .set(slot::HELPER_PERSONALITY, u64::from(own | ADDR_NO_RANDOMIZE));
         block.set(slot::PERSONALITY, own.into());
     }
-    block.set(slot::MRELEASE, refused().mrelease.into());
-    block.set(slot::EXEC_IN_THREAD, apart.into());
-    for (n, word) in (slot::CAPS..).zip(rights) {
+    block.set(slot::MRELEASE, known_missing().mrelease.into());
+    block.set(slot::EXEC_IN_THREAD, exec_in_thread.into());
+    for (n, word) in (slot::CAPS..).zip(capabilities) {
         block.set(n, word);
     }
 }

@@ -100,7 +100,7 @@ impl StdioPipes {
     }
 
     /// The child, with our side of its pipes.
-    pub(super) fn child(
+    pub(super) fn into_child(
         self,
         (pid, pidfd, launch): (Pid, Option<PidFd>, Launch),
     ) -> Child {

@@ -1,9 +1,10 @@
 //! Tried: why none of the files that were tried could be run.
 
 use super::compiled_plan::CompiledPlan;
-use super::diagnose::cause;
+use super::interpreter::{View, missing_interpreter};
 use super::prepared::Prepared;
-use super::reason::exec_reason;
+use super::reason::{cause, exec_reason};
+use super::user::{User, shut_interpreter};
 use crate::call::{Block, slot};
 use crate::launch::Outcome;
 use crate::parent::error::{Candidate, Cause, Error, Step};
@@ -11,9 +12,6 @@ use crate::parent::plan::fixed_strings;
 use crate::parent::plan::op::Op;
 use crate::parent::plan::source_fd::SourceFd;
 use crate::parent::plan::step::Effect;
-use crate::parent::spawn::interpreter::{
-    User, View, missing_interpreter, shut_interpreter,
-};
 use crate::parent::std::{
     format,
     fs::File,

@@ -9,8 +9,8 @@
 use rustix::io::Errno;
 
 use super::prepared::Prepared;
-use super::status_page;
 use super::stdio_pipes::StdioPipes;
+use super::{helper_image, status_page};
 use crate::parent::error::{Error, Step};
 use crate::parent::plan::fds::outside;
 use crate::parent::plan::op::{Op, Role};
@@ -35,7 +35,8 @@ pub(super) struct Undo {
     /// No other thread uses a number that is reserved or kept, which steps
     /// may write over, until all is as it was.
     _reserved: reserve::Lock,
-    _kept: status_page::Lock,
+    _page: status_page::CacheLock,
+    _image: helper_image::CacheLock,
 }
 
 /// A number that steps write over.
@@ -74,7 +75,8 @@ impl Undo {
             mask: signal_mask(),
             pipe: Action::of(libc::SIGPIPE),
             _reserved: reserve::lock_caches(),
-            _kept: status_page::lock_caches(),
+            _page: status_page::lock_cache(),
+            _image: helper_image::lock_cache(),
         };
         let targets = plan.targets();
         for op in plan.ops() {

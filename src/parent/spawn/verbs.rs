@@ -1,9 +1,11 @@
-//! From wishes to a child: plan, prepare, spawn, output, status.
+//! The verbs of a command: plan, prepare, spawn, output, status, exec.
 
 use super::prepared::Prepared;
+use super::stdio_pipes::StdioPipes;
 use crate::parent::command::Command;
+use crate::parent::command::cgroup::Cgroup;
 use crate::parent::command::stdio::Source;
-use crate::parent::error::Error;
+use crate::parent::error::{Error, Step};
 use crate::parent::handle::Child;
 use crate::parent::order;
 use crate::parent::plan::Plan;
@@ -180,7 +182,7 @@ impl Command {
         &self,
         default: impl Fn(usize) -> Source,
     ) -> Result<Child, Error> {
-        Prepared::once(self.compile(default, false)?)
+        Prepared::spawn_once(self.compile(default, false)?)
     }
 
     fn compile(
@@ -189,5 +191,73 @@ impl Command {
         in_place: bool,
     ) -> Result<Box<Plan>, Error> {
         order::compile(&self.options, default, in_place)
+    }
+}
+
+impl Prepared {
+    /// Starts the program and returns once it runs. After an error no child
+    /// is left.
+    ///
+    /// # Errors
+    ///
+    /// As [`Command::spawn`], except for what [`Command::prepare`] has
+    /// checked. EBADF, with the step of the option that names a descriptor,
+    /// if this thread has a descriptor table of its own, without that
+    /// descriptor ([`unshare(2)`]).
+    ///
+    /// [`unshare(2)`]: https://man7.org/linux/man-pages/man2/unshare.2.html
+    pub fn spawn(&self) -> Result<Child, Error> {
+        self.check_fd_table()?;
+        let group = self.plan.cgroup.as_ref().map(Cgroup::open).transpose()?;
+        let pipes = StdioPipes::new(&self.plan, &self.source_fds)?;
+        self.run_with(pipes, group.as_ref())
+    }
+
+    /// Starts the program and waits for it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Prepared::spawn`] and [`Child::wait`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let prepared = offshoot::Command::new("/bin/true").prepare()?;
+    /// assert!(prepared.status()?.success());
+    /// # Ok::<(), offshoot::Error>(())
+    /// ```
+    pub fn status(&self) -> Result<ExitStatus, Error> {
+        self.spawn()?.wait()
+    }
+
+    /// Starts the program, waits for it and collects what it writes to the
+    /// descriptors that were prepared as pipes. Unlike [`Command::output`]
+    /// it changes no default: 0, 1 and 2 are as they were prepared.
+    ///
+    /// # Errors
+    ///
+    /// [`Step::Stdout`], before any process is created, if neither standard
+    /// output nor standard error is a pipe, so that there is nothing to
+    /// collect. Otherwise as [`Prepared::spawn`] and
+    /// [`Child::wait_with_output`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use offshoot::{Command, Stdio};
+    ///
+    /// let mut echo = Command::new("echo");
+    /// let echo = echo.arg("hi").stdout(Stdio::piped()).prepare()?;
+    /// assert_eq!(echo.output()?.stdout, b"hi\n");
+    /// # Ok::<(), offshoot::Error>(())
+    /// ```
+    pub fn output(&self) -> Result<Output, Error> {
+        let [_, out, err] = &self.plan.stdio;
+        let piped = |source: &Source| matches!(source, Source::Piped);
+        if !piped(out) && !piped(err) {
+            let why = "neither output nor error is prepared as a pipe";
+            return Err(Error::refused(Step::Stdout, why));
+        }
+        self.spawn()?.wait_with_output()
     }
 }

@@ -4,7 +4,7 @@ use rustix::fs::{StatVfsMountFlags, fstatvfs};
 use rustix::io::Errno;
 use rustix::process::{getegid, geteuid, getgroups};
 
-use super::{DEPTH, View, interpreter};
+use super::interpreter::{DEPTH, View, interpreter};
 use crate::parent::std::{
     fs::File, os::unix::fs::MetadataExt, path::PathBuf, vec::Vec,
 };

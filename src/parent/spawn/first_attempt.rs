@@ -1,0 +1,144 @@
+//! First attempt: the planned strategy, without what is known not to work
+//! here.
+
+use rustix::event::{EventfdFlags, eventfd};
+
+use super::attempt::Attempt;
+use super::changes::Budget;
+use super::fallback::{without_close_range, without_execveat};
+use super::prepared::Prepared;
+use crate::parent::command::cgroup::Group;
+use crate::parent::command::method::Engine;
+use crate::parent::handle::launch::Fallbacks;
+use crate::parent::plan::Plan;
+use crate::parent::plan::op::Op;
+use crate::parent::plan::step::Effect;
+use crate::parent::support::{self, KnownWorking};
+use crate::sys::CloneFlags;
+use crate::sys::abi::SET_IDS;
+use crate::sys::call::{capabilities, saved_ids_are_effective};
+use crate::sys::wait::reaped_elsewhere;
+
+impl Attempt {
+    pub(super) fn first(
+        prepared: &Prepared,
+        group: Option<&Group>,
+        pidfd_optional: bool,
+    ) -> Attempt {
+        let plan = &prepared.plan;
+        let mut attempt = Attempt {
+            strategy: plan.strategy,
+            flags: CloneFlags::empty(),
+            probe_fd: None,
+            cached_probe_fd: None,
+            no_probe_fd: false,
+            capabilities: [0; 3],
+            exec_in_thread: plan.execs_apart() && reaped_elsewhere(),
+            with_pidfd: true,
+            pidfd_optional,
+            budget: Budget::default(),
+            fallbacks: Fallbacks::default(),
+        };
+        if let Some((feature, errno)) = prepared.source_fds.no_helper {
+            attempt.record_fallback(feature, errno, "copied");
+        }
+        let missing = support::known_missing();
+        if let Some(errno) = missing.clone3 {
+            let _ = attempt.with_clone(plan, errno);
+        }
+        if let Some(errno) = missing.close_range {
+            attempt.apply(without_close_range(attempt.strategy), errno);
+        }
+        attempt.choose_engine(plan, group);
+        attempt.avoid_failure_of_init(plan);
+        if attempt.strategy.engine == Engine::Copied {
+            attempt.adapt_to_debugger(plan);
+        }
+        if plan.shares(attempt.strategy) {
+            attempt.flags |= CloneFlags::FILES;
+        }
+        attempt
+    }
+
+    /// Uses the copied engine where a child of another would stop, or differ
+    /// from it in what exec preserves.
+    fn choose_engine(&mut self, plan: &Plan, group: Option<&Group>) {
+        let engine = self.strategy.engine;
+        let suspends = matches!(engine, Engine::Suspended | Engine::Isolated);
+        // The caller would sleep, uninterruptible, until the group is thawed.
+        if suspends && plan.any_engine && group.is_some_and(Group::frozen) {
+            let why = "copied, as the group is frozen";
+            self.record_fallback(engine.name(), 0, why);
+            self.strategy.engine = Engine::Copied;
+        }
+        if self.strategy.engine != Engine::Isolated {
+            return;
+        }
+        self.capabilities = capabilities();
+        let drops_ids = || {
+            !sets_ids(plan, self.capabilities) && !saved_ids_are_effective()
+        };
+        let why = match () {
+            () if !plan.any_engine => return,
+            () if drops_ids() => "copied, as exec drops saved ids",
+            () if support::has_exec_label() => {
+                "copied, as exec uses up the label asked for"
+            }
+            () => return,
+        };
+        self.record_fallback("isolated", 0, why);
+        self.strategy.engine = Engine::Copied;
+    }
+
+    /// The first child in a PID namespace is its init: if it fails, there
+    /// can be no second. So that attempt uses only what is known to work
+    /// here. Costs a system call in each spawn until that is known.
+    fn avoid_failure_of_init(&mut self, plan: &Plan) {
+        let known = support::known_working();
+        let isolated = self.strategy.engine == Engine::Isolated;
+        let helper = isolated && plan.any_engine && !known.helper;
+        let range = (plan.has(Op::CloseRange) && !known.close_range)
+            || (plan.has(Op::MarkRange) && !known.mark_range);
+        let range = range && !self.strategy.no_close_range;
+        let by_fd = plan.program_fd.is_some() && !self.strategy.no_execveat;
+        let by_fd = by_fd && !known.execveat;
+        if !(helper || range || by_fd) || !support::next_is_init() {
+            return;
+        }
+        // The kernel allocates the process id before the pidfd's number.
+        let full = eventfd(0, EventfdFlags::CLOEXEC).err();
+        if let Some(errno) = full {
+            let _ = self.without_pidfd(errno.raw_os_error());
+        }
+        if helper {
+            let why = "copied, as the child is an init";
+            self.record_fallback("isolated", 0, why);
+            self.strategy.engine = Engine::Copied;
+        }
+        // Listing descriptors takes one more.
+        if range && full.is_none() {
+            self.apply(without_close_range(self.strategy), 0);
+        }
+        if by_fd {
+            self.apply(without_execveat(self.strategy), 0);
+        }
+    }
+
+    /// Records what this attempt, which succeeded, has used.
+    pub(super) fn record_working(&self, plan: &Plan) {
+        let range = !self.strategy.no_close_range;
+        support::record_working(KnownWorking {
+            close_range: range && plan.has(Op::CloseRange),
+            mark_range: range && plan.has(Op::MarkRange),
+            execveat: plan.program_fd.is_some() && !self.strategy.no_execveat,
+            helper: self.strategy.engine == Engine::Isolated,
+        });
+    }
+}
+
+/// Whether the steps replace all six ids, which takes capabilities.
+fn sets_ids(plan: &Plan, capabilities: [u64; 3]) -> bool {
+    let user = plan.effects().any(|effect| matches!(effect, Effect::Uid(_)));
+    let group = plan.effects().any(|effect| matches!(effect, Effect::Gid(_)));
+    user && group && capabilities[0] & SET_IDS == SET_IDS
+}

@@ -1,0 +1,200 @@
+//! Launch loop: attempts are made until one succeeds or no fallback is left.
+#![allow(unsafe_code, reason = "one line takes ownership of the pidfd")]
+
+use rustix::io::fcntl_dupfd_cloexec;
+
+use super::attempt::{Attempt, Failure};
+use super::changes::Try;
+use super::compiled_plan::CompiledPlan;
+use super::prepared::Prepared;
+use super::source_fds::SourceFds;
+use super::status_page::init_block;
+use super::stdio_pipes::{LaunchFds, StdioPipes};
+use crate::call::{Block, Table};
+use crate::launch::gate::Gate;
+use crate::launch::{LaunchArgs, Outcome};
+use crate::launch::{copied, isolated, pipe, suspended};
+use crate::parent::command::cgroup::{Cgroup, Group};
+use crate::parent::command::method::Engine;
+use crate::parent::command::parent_hook::ParentHooks;
+use crate::parent::error::{Cause, Error, Step};
+use crate::parent::handle::Child;
+use crate::parent::handle::launch::Launch;
+use crate::parent::handle::pidfd::PidFd;
+use crate::parent::plan::Plan;
+use crate::parent::std::{
+    boxed::Box,
+    cell::Cell,
+    os::fd::{BorrowedFd, FromRawFd, OwnedFd},
+};
+use crate::sys::Pid;
+
+/// A child that runs its program.
+type Started = (Pid, Option<PidFd>, Launch);
+
+/// What all attempts of a spawn use.
+struct Inputs<'a> {
+    pipes: &'a StdioPipes,
+    group: Option<&'a Group>,
+    environ_buffer: &'a [Cell<u64>],
+    gate: Option<Gate<'a>>,
+    parent_hooks: &'a ParentHooks<'a>,
+}
+
+impl Prepared {
+    /// Spawns a plan once. The descriptors for the child are made first:
+    /// where no number is left for a helper image, there is none.
+    pub(super) fn spawn_once(mut plan: Box<Plan>) -> Result<Child, Error> {
+        let source_fds = SourceFds::new(&mut plan)?;
+        let group = plan.cgroup.as_ref().map(Cgroup::open).transpose()?;
+        let pipes = StdioPipes::new(&plan, &source_fds)?;
+        let mut prepared = Prepared::for_one_spawn(plan, source_fds)?;
+        // At the limit a pidfd is preferred to a helper image.
+        let image = prepared.compiled.image.is_some();
+        let optional = image && prepared.plan.any_engine;
+        let mut started = prepared.run(&pipes, group.as_ref(), !optional);
+        if let Err(error) = &started {
+            if optional && error.is_fd_limit() {
+                let errno = error.raw_os_error().unwrap_or_default();
+                prepared.without_helper(errno);
+                started = prepared.run(&pipes, group.as_ref(), true);
+            }
+        }
+        prepared.compiled.recycle();
+        Ok(pipes.into_child(started?))
+    }
+
+    /// Has a stack frame of its own.
+    #[inline(never)]
+    pub(super) fn run_with(
+        &self,
+        pipes: StdioPipes,
+        group: Option<&Group>,
+    ) -> Result<Child, Error> {
+        let started = self.run(&pipes, group, true)?;
+        Ok(pipes.into_child(started))
+    }
+
+    /// Makes attempts. `pidfd_optional` permits a child without a pidfd
+    /// where no number is free for one.
+    fn run(
+        &self,
+        pipes: &StdioPipes,
+        group: Option<&Group>,
+        pidfd_optional: bool,
+    ) -> Result<Started, Error> {
+        let mut attempt = Attempt::first(self, group, pidfd_optional);
+        let environ_buffer = &self.environ_buffer();
+        let parent_hooks = &ParentHooks::new(&self.plan.parent_hooks);
+        let run =
+            |pid, pidfd: Option<BorrowedFd<'_>>| parent_hooks.run(pid, pidfd);
+        let gate = (!self.plan.parent_hooks.is_empty()).then_some(Gate(&run));
+        let inputs =
+            Inputs { pipes, group, environ_buffer, gate, parent_hooks };
+        let mut first_error = None;
+        let mut next = attempt.budget.first();
+        while let Some(right) = next {
+            match self.attempt(right, &mut attempt, &inputs) {
+                Ok(started) => return Ok(started),
+                // The first child was the init of a PID namespace, and there
+                // is no second.
+                Err(Failure::Final(error)) if error.is_no_memory() => {
+                    return Err(first_error.unwrap_or(error));
+                }
+                Err(Failure::Final(error)) => return Err(error),
+                Err(Failure::Retry(right, error)) => {
+                    first_error = first_error.or(error);
+                    next = Some(right);
+                }
+            }
+        }
+        Err(Error::new(Step::Plan, Cause::Untrue(0)))
+    }
+
+    fn attempt(
+        &self,
+        _right: Try,
+        attempt: &mut Attempt,
+        inputs: &Inputs<'_>,
+    ) -> Result<Started, Failure> {
+        attempt.check_valgrind()?;
+        let Inputs { pipes, group, .. } = *inputs;
+        let (plan, strategy) = (&self.plan, attempt.strategy);
+        let compiled =
+            self.compiled.for_strategy(plan, strategy, &self.source_fds);
+        let compiled =
+            compiled.map_err(|e| attempt.fall_back_to_copied(plan, e))?;
+        let table = compiled.table(plan)?;
+        let page = self.status_page(compiled);
+        let page = page.map_err(|e| attempt.fall_back_to_copied(plan, e))?;
+        let mut fds = LaunchFds::new(strategy, group, pipes, page)?;
+        attempt.select_probe_fd(self, &fds, pipes.moved);
+        let environ = self.environ(&table, inputs.environ_buffer);
+        let args = attempt.launch_args(plan, group, environ, inputs.gate);
+        let mut block = pipes.block(&fds);
+        if fds.page.is_some() {
+            let Attempt { capabilities, exec_in_thread, .. } = *attempt;
+            init_block(&mut block, capabilities, exec_in_thread);
+        }
+        let outcome = launch(&table, &mut block, args, &mut fds, compiled);
+        let outcome = self.verify_exec(compiled, outcome, &block);
+        self.recycle_page(fds.page, fds.source_end, outcome);
+        // From here on every return closes it or hands it on.
+        let pidfd = outcome.pidfd().map(adopt);
+        if let Outcome::Running { pid, confirmed, .. } = outcome {
+            // A row that ran has set `reached`, if memory is shared.
+            let confirmed = confirmed && block.reached != 0;
+            attempt.record_working(plan);
+            return Ok((pid, pidfd, attempt.launch(plan, confirmed)));
+        }
+        if let Some(error) = inputs.parent_hooks.refused() {
+            return Err(error.into());
+        }
+        let next = attempt.after(self, compiled, outcome, &block, group);
+        let diagnose = || self.diagnose(compiled, outcome, &block, group);
+        Err(match (next, outcome) {
+            (None, _) => Failure::Final(diagnose()),
+            // The kernel allocates a process id before it finds no number
+            // for the pidfd, which uses up the init of a PID namespace.
+            (Some(right), Outcome::Refused(errno)) => {
+                let full = [libc::EMFILE, libc::ENFILE].contains(&errno.0);
+                Failure::Retry(right, full.then(diagnose))
+            }
+            (Some(right), _) => Failure::Retry(right, Some(diagnose())),
+        })
+    }
+}
+
+fn launch(
+    table: &Table<'_>,
+    block: &mut Block,
+    args: LaunchArgs<'_>,
+    fds: &mut LaunchFds,
+    compiled: &CompiledPlan,
+) -> Outcome {
+    match (compiled.strategy.engine, &mut fds.page) {
+        (Engine::Isolated, Some(page)) => {
+            let (page, rows) = (&mut page.shared, compiled.helper_rows());
+            isolated::launch(table, block, args, page, rows)
+        }
+        (Engine::Suspended | Engine::Isolated, _) => {
+            suspended::launch(table, block, args)
+        }
+        (Engine::Copied | Engine::Pipe, _) => match fds.pipe.take() {
+            Some(pipes) => pipe::launch(table, block, args, pipes),
+            None => copied::launch(table, block, args),
+        },
+    }
+}
+
+/// Takes ownership of the pidfd of a launch. If its number is 0 to 2, as one
+/// of those was free, it is moved up.
+fn adopt(pidfd: i32) -> PidFd {
+    // SAFETY: clause 2 of `launch`: the number was written by the kernel
+    // into this launch's own block, and nothing else has taken it.
+    let fd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+    if pidfd > 2 {
+        return PidFd(fd);
+    }
+    PidFd(fcntl_dupfd_cloexec(&fd, 3).unwrap_or(fd))
+}
