@@ -1,18 +1,26 @@
-//! Cgroup: a child that is born in a control group of its own.
-//! Run: `cargo run --example cgroup`
+//! Cgroup: start a child inside a control group.
+//!
+//! `Command::cgroup` takes the directory of a cgroup2 group. With clone3 the
+//! kernel creates the child inside the group (CLONE_INTO_CGROUP); otherwise
+//! the child joins it before exec. Either way the program never runs outside
+//! its limits. Use it for services and jobs with limits on memory, CPU time or
+//! processes.
+//!
+//! Run: `cargo run --example cgroup` (as root, or in a delegated group)
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use offshoot::{Command, Stdio};
 
-/// Where version 2 lies: alone, or beside version 1.
+/// The mount point of cgroup2.
 fn root() -> Option<PathBuf> {
     let mounts = fs::read_to_string("/proc/self/mounts").ok()?;
     let line = mounts.lines().find(|line| line.contains(" cgroup2 "))?;
     line.split(' ').nth(1).map(PathBuf::from)
 }
 
+/// Runs `cat` in the group and prints how it got there.
 fn run(group: &Path) -> Result<(), offshoot::Error> {
     let mut cat = Command::new("cat");
     cat.arg("/proc/self/cgroup").cgroup(group).stdout(Stdio::piped());
@@ -26,7 +34,7 @@ fn run(group: &Path) -> Result<(), offshoot::Error> {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // What is no group is refused before anything is made.
+    // A directory that is not a control group is an error before the clone.
     let refused = Command::new("true").cgroup("/tmp").spawn();
     println!("{}", refused.map(drop).unwrap_err());
     let Some(root) = root() else {
@@ -35,7 +43,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let group = root.join(format!("offshoot-example-{}", std::process::id()));
     if let Err(error) = fs::create_dir(&group) {
-        println!("no group can be made in {}: {error}", root.display());
+        println!("cannot create a group in {}: {error}", root.display());
         return Ok(());
     }
     let ran = run(&group);

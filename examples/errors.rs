@@ -1,6 +1,11 @@
-//! Errors: each kind of failure, and what it says of itself.
+//! Errors: the frequent failures of a spawn and their texts.
 //!
-//! `cargo run --example errors`
+//! Prints the step, the errno, the text (`Display`) and the debug text of one
+//! error of each kind. Use it to see what a log or a user will see.
+//! `Error::step` is for code that reacts to a certain failure,
+//! `Error::errno_or_einval` for callers that must return a number.
+//!
+//! Run: `cargo run --example errors`
 
 use std::fs::{self, OpenOptions, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -8,6 +13,8 @@ use std::os::unix::fs::PermissionsExt;
 use offshoot::{Command, Stdio};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    // Programs that fail: scripts without an interpreter, without a `#!`
+    // line, and with an interpreter that is not executable.
     let dir = std::env::temp_dir().join("offshoot-errors");
     fs::create_dir_all(&dir)?;
     let script = dir.join("script");
@@ -22,6 +29,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut read = OpenOptions::new();
     read.read(true);
 
+    // Options that fail.
     let mut bad_dir = Command::new("true");
     bad_dir.current_dir("/no/such/dir");
     let mut bad_stdin = Command::new("true");
@@ -48,10 +56,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     ];
     for mut command in all {
         let error = command.spawn().expect_err("each of them fails");
-        // The number for a caller in C, then the sentence for a person.
+        // The errno for a caller in C, then the text for a person.
         let errno = error.errno_or_einval();
         println!("{:<12} {errno:>2} {error}", error.step());
-        // What `main` prints.
+        // The debug text, which `main` prints when it returns an error.
         println!("{:<15} {error:?}", "");
     }
     fs::remove_dir_all(dir)?;

@@ -1,7 +1,10 @@
-//! A plan, printed: what a child would do before it becomes the program, in
-//! order. Nothing is opened, made or run.
+//! Explain: print the plan of a command without running it.
 //!
-//! `cargo run --example explain`
+//! `Command::plan` validates the options and returns the calls that the child
+//! will make before exec, in order. Nothing is opened, created or run. Use it
+//! for dry runs, for logs, and in tests that compare the text of a plan.
+//!
+//! Run: `cargo run --example explain`
 
 use offshoot::{Command, Error, Stdio};
 

@@ -1,7 +1,11 @@
-//! A job of `make -j` that starts jobs of its own: they take their tokens from
-//! the pipe that MAKEFLAGS names, which no child has unless it is told to.
+//! Jobserver: let a child take part in the jobserver of `make -j`.
 //!
-//! `cargo run --example jobserver`
+//! `Command::inherit_jobserver` passes on the pipe of tokens that MAKEFLAGS
+//! names; without it a child has no such descriptors, and a make below runs
+//! one job at a time. Use it in build tools that start compilers or other
+//! makes. It has no effect without a jobserver.
+//!
+//! Run: `cargo run --example jobserver`
 
 use std::error::Error;
 use std::os::fd::AsRawFd;
@@ -9,8 +13,8 @@ use std::os::fd::AsRawFd;
 use offshoot::Command;
 use rustix::pipe::{PipeFlags, pipe_with};
 
-/// As `make` does before it starts one job more: a byte is a token, and goes
-/// back whatever becomes of the job.
+/// What `make` does before it starts another job: it reads a byte, the token,
+/// and writes it back when the job has ended.
 const JOB: &str = "
     fds=${MAKEFLAGS##*--jobserver-auth=}
     token=$(head -c 1 /proc/self/fd/${fds%,*}) || exit 1
@@ -18,7 +22,7 @@ const JOB: &str = "
     printf %s \"$token\" >/proc/self/fd/${fds#*,}";
 
 fn main() -> Result<(), Box<dyn Error>> {
-    // What `make -j4` would have made: three tokens, beside its own job.
+    // The pipe of `make -j4`: three tokens, and its own job.
     let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
     rustix::io::write(&write, b"+++")?;
     let (r, w) = (read.as_raw_fd(), write.as_raw_fd());
@@ -30,7 +34,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     print!("{}", String::from_utf8_lossy(&output.stdout));
     assert_eq!(output.stdout, b"a job with token +\n");
 
-    // Where no jobserver is, nothing is passed on, and nothing is wrong.
+    // Without a jobserver the option has no effect.
     let mut ls = Command::new("ls");
     ls.arg("/proc/self/fd").env_remove("MAKEFLAGS").inherit_jobserver();
     assert!(ls.output()?.status.success());

@@ -1,5 +1,11 @@
-//! Methods: the same program by fork, vfork, clone3 and whatever is best,
-//! with what `launch` says of each. Run: `cargo run --example methods`
+//! Methods: choose fork, vfork or clone3, and see what was used.
+//!
+//! The default, `Method::Auto`, takes the fastest method that the options and
+//! the kernel allow. Name a method only to reproduce a problem or to compare
+//! them; then a method that cannot be used is an error. `Child::launch`
+//! reports the call, the engine and each fallback.
+//!
+//! Run: `cargo run --example methods`
 
 use offshoot::{Command, Error, Memory, Method, Stdio};
 
@@ -12,7 +18,7 @@ fn main() -> Result<(), Error> {
         let output = child.wait_with_output()?;
         print!("    {}", String::from_utf8_lossy(&output.stdout));
     }
-    // A method that cannot serve says so, before anything is made.
+    // A method that conflicts with another option is refused before the clone.
     let mut whoami = Command::new("whoami");
     whoami.uid(65534).method(Method::Vfork);
     if let Err(error) = whoami.spawn() {

@@ -1,7 +1,11 @@
-//! Descriptors by number: a file, a pipe and a socket where a program expects
-//! them, and nothing else.
+//! Pass descriptors: give a child open files at chosen numbers.
 //!
-//! `cargo run --example pass_fds`
+//! `Command::fd` passes a descriptor at a number, `Command::inherit_fd` at its
+//! own number. All others are closed in the child, also those that a library
+//! has opened without close-on-exec. Use it for programs that expect a file, a
+//! pipe or a socket at a certain number.
+//!
+//! Run: `cargo run --example pass_fds`
 
 use std::error::Error;
 use std::fs::File;
@@ -12,7 +16,7 @@ use std::os::unix::net::UnixStream;
 use offshoot::Command;
 use rustix::pipe::{PipeFlags, pipe_with};
 
-/// Says what it has open, and uses each of them.
+/// Lists its open descriptors, and uses each of them.
 const CHILD: &str = "
     for fd in /proc/self/fd/*; do test -e $fd && echo ${fd##*/}; done
     echo into the pipe >&3
@@ -25,18 +29,18 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (mut here, there) = UnixStream::pair()?;
     here.write_all(b"by socket\n")?;
     let file = File::open("/proc/sys/kernel/ostype")?;
-    // One that keeps its number, which should be none of 3, 5 and 7.
+    // This one keeps its number, which must not be 3, 5 or 7.
     let own = File::open("/proc/sys/kernel/ostype")?;
     let own = rustix::io::fcntl_dupfd_cloexec(&own, 100)?;
     let number = own.as_raw_fd().to_string();
-    // One that some library has left open for all children: ours has it not.
+    // Not close-on-exec, as some libraries leave it: not passed on either.
     let _leaked = rustix::io::dup(&own)?;
 
     let mut sh = Command::new("sh");
     sh.args(["-c", CHILD, "sh", &number]);
     sh.fd(3, write).fd(5, there).fd(7, file).inherit_fd(own);
     let output = sh.output()?;
-    // The command has the writing end as well, until it is dropped.
+    // The command owns the pipe's writing end until it is dropped.
     drop(sh);
     let mut text = String::from_utf8(output.stdout)?;
     File::from(read).read_to_string(&mut text)?;

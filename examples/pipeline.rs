@@ -1,6 +1,10 @@
-//! A pipeline: `printf | sort | uniq -c`, three children at once.
+//! Pipeline: `printf | sort | uniq -c`, three children at once.
 //!
-//! `cargo run --example pipeline`
+//! The standard output of a child is the standard input of the next. Use it
+//! instead of `sh -c` if the arguments come from outside: no shell parses
+//! them. Wait for every child, or its exit status is lost.
+//!
+//! Run: `cargo run --example pipeline`
 
 use offshoot::{Command, Stdio};
 
@@ -9,9 +13,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .arg("pear\\napple\\npear\\nquince\\npear\\n")
         .stdout(Stdio::piped())
         .spawn()?;
-    // A command keeps the descriptors it is given for as long as it lives;
-    // these are temporaries, so each pipe has its two ends only, and ends
-    // when its writer does.
+    // A command owns the descriptors it is given until it is dropped. These
+    // commands are temporaries, so no writing end is left open in this
+    // process, and each reader sees the end of its input.
     let from_words = words.stdout.take().ok_or("stdout is piped")?;
     let mut sort = Command::new("sort")
         .stdin(from_words)

@@ -1,17 +1,20 @@
-//! The main job: run a program, feed one through a pipe, and see one fail.
+//! Quickstart: run a program, write to one through a pipe, handle an error.
 //!
-//! `cargo run --example quickstart`
+//! The API is that of `std::process`: for most programs it is enough to change
+//! the import.
+//!
+//! Run: `cargo run --example quickstart`
 
 use std::io::Write;
 
 use offshoot::{Command, Stdio};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // The output of a real program.
+    // Run a program and read its output.
     let output = Command::new("uname").arg("-sm").output()?;
     print!("uname says: {}", String::from_utf8_lossy(&output.stdout));
 
-    // A program that is fed through a pipe.
+    // Write to the standard input of a program and read its output.
     let mut sort = Command::new("sort")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -23,10 +26,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let sorted = String::from_utf8_lossy(&sorted.stdout).replace('\n', " ");
     println!("sort gives: {sorted}");
 
-    // One that fails: the error names the step and what it was about.
+    // A spawn that fails: the error names the step and its operand.
     let failed = Command::new("uname").current_dir("/no/such/dir").spawn();
     match failed {
-        Ok(_) => return Err("a program started in no directory".into()),
+        Ok(_) => return Err("the directory does not exist".into()),
         Err(error) => println!("it failed at {}: {error}", error.step()),
     }
     Ok(())

@@ -1,7 +1,11 @@
-//! A program that begins again from a sealed copy of itself, so that nobody
-//! it starts or enters can write to it (runc's CVE-2019-5736).
+//! Sealed self: execute a sealed copy of this program.
 //!
-//! `cargo run --example sealed_self`
+//! `Command::self_exe` runs a copy of this program in a sealed memfd, and
+//! `exec` replaces this process by it. Then no process that can open
+//! `/proc/PID/exe` can overwrite the program (runc's CVE-2019-5736). Use it in
+//! programs that run as root and enter containers.
+//!
+//! Run: `cargo run --example sealed_self`
 
 use std::error::Error;
 use std::fs::{File, OpenOptions, read_link};
@@ -12,7 +16,7 @@ use rustix::fs::{SealFlags, fcntl_get_seals};
 
 const EXE: &str = "/proc/self/exe";
 
-/// To be called first in `main`: returns in the copy only.
+/// Call this first in `main`: it returns in the sealed copy only.
 fn seal() -> Result<(), Box<dyn Error>> {
     if self_exe_is_sealed()? {
         return Ok(());
@@ -22,8 +26,8 @@ fn seal() -> Result<(), Box<dyn Error>> {
     Err(again.args(env::args_os().skip(1)).exec().into())
 }
 
-/// What the CVE did: holds a descriptor of the program until nobody runs it
-/// any more, then opens that for writing.
+/// The attack of the CVE: keeps a descriptor of the program until no process
+/// runs it, then opens it for writing.
 const ATTACK: &str = "
     exec 2>/dev/null
     if echo evil >>/proc/self/fd/3; then echo overwritten; exit 1; fi
@@ -38,11 +42,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("{seals:?}");
     assert!(seals.contains(SealFlags::WRITE | SealFlags::SEAL));
 
-    // While it runs no program can be opened for writing, sealed or not.
+    // A running program cannot be opened for writing, sealed or not.
     let busy = OpenOptions::new().append(true).open(EXE);
     println!("while it runs: {:?}", busy.map_err(|error| error.kind()));
 
-    // The attacker takes this process's place, so the program is let go.
+    // The attacker replaces this process, so the program no longer runs.
     let mut attack = Command::new("sh");
     Err(attack.args(["-c", ATTACK]).fd(3, exe).exec().into())
 }

@@ -1,8 +1,13 @@
-//! Socket activation: a listening socket for a server, as systemd hands it
-//! over, and the server's side of it (sd_listen_fds).
+//! Socket activation: pass listening sockets to a server, as systemd does.
 //!
-//! `cargo run --example socket_activation`
-#![allow(unsafe_code, reason = "the protocol gives descriptors by number")]
+//! `Command::listen_fds_named` passes sockets from descriptor 3 up and sets
+//! LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES (sd_listen_fds(3)). Use it to
+//! start servers that support systemd's protocol: clients can connect before
+//! the server runs, and a restarted server keeps its socket. The server's side
+//! is `listener` below.
+//!
+//! Run: `cargo run --example socket_activation`
+#![allow(unsafe_code, reason = "the protocol passes descriptors by number")]
 
 use std::error::Error;
 use std::io::{Read, Write};
@@ -16,9 +21,9 @@ use rustix::io::{FdFlags, fcntl_setfd};
 /// The first descriptor of the protocol.
 const START: i32 = 3;
 
-/// The server's side: its socket, if it was started with one of that name.
+/// The server's side: the socket of this name.
 fn listener(name: &str) -> Result<TcpListener, Box<dyn Error>> {
-    // Else the variables were meant for a parent of this process.
+    // Otherwise the variables were set for a parent of this process.
     if env::var("LISTEN_PID")? != process::id().to_string() {
         return Err("no socket is meant for this process".into());
     }
@@ -27,9 +32,9 @@ fn listener(name: &str) -> Result<TcpListener, Box<dyn Error>> {
     let mut all = (START..START + count).zip(names.split(':'));
     let found = all.find(|(_, own)| *own == name);
     let (fd, _) = found.ok_or("there is no socket of that name")?;
-    // SAFETY: the protocol makes it this process's, and it is taken once.
+    // SAFETY: by the protocol this process owns it, and this runs once.
     let listener = unsafe { TcpListener::from_raw_fd(fd) };
-    // It came open over exec, and is not for this server's own children.
+    // Children of this server must not inherit it.
     fcntl_setfd(&listener, FdFlags::CLOEXEC)?;
     Ok(listener)
 }
@@ -55,11 +60,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     server.arg("serve");
     server.listen_fds_named([("admin", admin), ("greeter", greeter)]);
 
-    // Who connects before the server runs waits in the socket's queue.
+    // A client that connects before the server runs waits in the queue.
     let mut client = TcpStream::connect(address)?;
     client.write_all(b"world")?;
     let mut child = server.spawn()?;
-    // The server alone has the sockets now: if it dies, clients see it.
+    // Now only the server has the sockets: if it dies, clients notice.
     drop(server);
     let mut answer = String::new();
     client.read_to_string(&mut answer)?;

@@ -1,7 +1,11 @@
-//! Output and errors that trade places, as a shell's `3>&1 1>&2 2>&3`.
+//! Swap standard output and standard error, as a shell's `3>&1 1>&2 2>&3`.
 //!
-//! `cargo run --example swap_stdio`
-#![allow(unsafe_code, reason = "1 and 2 may be named by their numbers")]
+//! Descriptors may be permuted in any way; the spawn makes the temporary
+//! copies. Use `fd` with a copy that the command owns, or `raw_fd` with a
+//! number that stays open until the spawn.
+//!
+//! Run: `cargo run --example swap_stdio`
+#![allow(unsafe_code, reason = "raw_fd is unsafe: the number must stay open")]
 
 use std::error::Error;
 use std::os::fd::AsFd;
@@ -9,37 +13,37 @@ use std::{env, io};
 
 use offshoot::Command;
 
-/// Gives away a copy of each.
+/// Passes a copy of each descriptor.
 fn swap(command: &mut Command) -> io::Result<()> {
     command.fd(1, io::stderr().as_fd().try_clone_to_owned()?);
     command.fd(2, io::stdout().as_fd().try_clone_to_owned()?);
     Ok(())
 }
 
-/// The same by number: the spawn makes the one temporary that it takes.
+/// The same by number, without copies in this process.
 fn swap_by_number(command: &mut Command) {
-    // SAFETY: nobody closes 2 in this program.
+    // SAFETY: this program never closes 2.
     unsafe { command.raw_fd(1, 2) };
-    // SAFETY: nobody closes 1 in this program.
+    // SAFETY: this program never closes 1.
     unsafe { command.raw_fd(2, 1) };
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let mut talker = Command::new("sh");
-    talker.args(["-c", "echo said to 1; echo said to 2 >&2"]);
+    let mut sh = Command::new("sh");
+    sh.args(["-c", "echo written to 1; echo written to 2 >&2"]);
     match env::args().nth(1).as_deref() {
-        Some("swapped") => swap(&mut talker)?,
-        Some("by number") => swap_by_number(&mut talker),
+        Some("swapped") => swap(&mut sh)?,
+        Some("by number") => swap_by_number(&mut sh),
         Some(_) => {}
-        None => return watch(),
+        None => return compare(),
     }
-    assert!(talker.status()?.success());
+    assert!(sh.status()?.success());
     Ok(())
 }
 
-/// Who sees which is which is a parent that captures both.
-fn watch() -> Result<(), Box<dyn Error>> {
-    let [first, second] = ["said to 1\n", "said to 2\n"];
+/// Runs this program in each way, and captures both outputs.
+fn compare() -> Result<(), Box<dyn Error>> {
+    let [first, second] = ["written to 1\n", "written to 2\n"];
     for (how, out, err) in [
         ("plain", first, second),
         ("swapped", second, first),

@@ -1,6 +1,6 @@
-//! Memory that makes the parent big: small pages, each touched.
+//! Ballast: memory that makes the parent large, in small pages, each touched.
 
-/// Pages of ordinary size, all of them present.
+/// Pages of 4 KiB, all of them resident.
 pub(crate) struct Ballast(Vec<u8>);
 
 const PAGE: usize = 4096;
@@ -10,7 +10,7 @@ impl Ballast {
         let mut pages: Vec<u8> = Vec::with_capacity(mib << 20);
         let at = pages.as_mut_ptr().cast::<libc::c_void>();
         let slack = at.align_offset(PAGE);
-        // SAFETY: advice about whole pages inside the vector's own memory.
+        // SAFETY: advises on whole pages inside the vector's own memory.
         unsafe {
             libc::madvise(
                 at.wrapping_byte_add(slack),

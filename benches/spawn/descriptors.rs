@@ -1,4 +1,4 @@
-//! What open descriptors cost: the same spawns with 16 and with 10,000 open.
+//! Descriptors: the cost of a spawn with 16 and with 10,000 open descriptors.
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -9,11 +9,11 @@ use offshoot::{Command, Prepared, Stdio};
 
 use crate::peers::Peers;
 
-/// How many are open besides the few that every program has.
+/// The number of descriptors that are opened for a measurement.
 pub(crate) const FEW: usize = 16;
 pub(crate) const MANY: usize = 10_000;
 
-/// Raises the soft limit; what it is then.
+/// Raises the soft limit, and returns it.
 pub(crate) fn limit() -> u64 {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: writes one rlimit.
@@ -53,10 +53,10 @@ const ROWS: [(&str, Run); 7] = [
     }),
 ];
 
-/// A row's name, its medians in microseconds with few and with many.
+/// A row's name, and its medians in microseconds with few and with many.
 pub(crate) type Line = (&'static str, f64, f64);
 
-/// Few and many in turn, so that both meet the machine alike.
+/// Measures few and many in turn, so that noise affects both alike.
 pub(crate) fn table(peers: &Peers, most: usize, test: bool) -> Vec<Line> {
     let mut piped = Command::new(peers.path());
     let piped = piped.stdout(Stdio::piped()).prepare().unwrap();
@@ -72,7 +72,7 @@ pub(crate) fn table(peers: &Peers, most: usize, test: bool) -> Vec<Line> {
         for round in 0..rounds {
             for n in 0..ROWS.len() {
                 let at = (round + n) % ROWS.len();
-                // What the row before did to the caches is not this one's.
+                // The effect of the previous row on the caches is not measured.
                 peers.run("floor");
                 let begun = Instant::now();
                 ROWS[at].1(&rows);

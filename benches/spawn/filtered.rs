@@ -1,9 +1,9 @@
-//! How long `spawn` holds its caller, and both calls together, in a thread
-//! under docker's filter and in one without: user, group, groups, root and
-//! directory change, so the steps run in an image.
+//! Filtered: the time in `spawn`, and in spawn and wait together, in a thread
+//! under docker's filter and in one without. User, group, groups, root and
+//! directory change, so the isolated engine is used.
 //!
-//! On one processor whoever waits for a child to have got somewhere by
-//! yielding waits until its program has ended.
+//! On one processor, a parent that waited for its child by yielding would wait
+//! until the program has ended.
 
 use std::time::Instant;
 use std::{mem, thread};
@@ -16,13 +16,13 @@ use crate::peers::drop;
 /// A program that takes longer to run than to start.
 const PROGRAM: &str = "/bin/true";
 
-/// Spawns of a thread that are measured, after some that are not: what a
-/// thread finds refused it remembers.
+/// Spawns of a thread that are measured, after some that are not, as a thread
+/// remembers which calls are refused.
 const SPAWNS: usize = 40;
 const FIRST: usize = 5;
 
-/// Processors, whether there is a filter, and medians in microseconds: of
-/// `spawn`, and with the wait.
+/// Number of processors, whether there is a filter, and medians in
+/// microseconds of `spawn` and of spawn and wait.
 pub(crate) type Line = (usize, bool, f64, f64);
 
 pub(crate) fn table(test: bool) -> Vec<Line> {
@@ -77,7 +77,7 @@ fn spawns(
     times
 }
 
-/// The first processors of those that this thread may have.
+/// Restricts this thread to the first `cpus` of its processors.
 fn keep_to(cpus: usize) {
     // SAFETY: all zeros is an empty set.
     let mut set: libc::cpu_set_t = unsafe { mem::zeroed() };

@@ -1,10 +1,10 @@
-//! What a spawn and its wait cost, beside the floor and the peers.
+//! Spawn: the cost of a spawn and its wait, next to the floor and other ways.
 //!
 //! `cargo bench` measures each row by criterion, then all rows of a parent
-//! size in turn, so that what disturbs the machine disturbs all of them, and
-//! prints medians and their ratio to the floor. `cargo bench -- --test` runs
-//! each once; `cargo bench -- --in-spawn` measures only how long `spawn` holds
-//! its caller, with a filter and without.
+//! size in turn, so that noise affects all of them, and prints medians and
+//! their ratio to the floor. `cargo bench -- --test` runs each once;
+//! `cargo bench -- --in-spawn` measures only the time in `spawn`, with a
+//! filter and without.
 #![allow(missing_docs, reason = "criterion's macros")]
 #![allow(unsafe_code, reason = "the floor is assembly; the peers are C")]
 
@@ -26,10 +26,10 @@ use criterion::Criterion;
 use ballast::Ballast;
 use peers::{OTHERS, Peers};
 
-/// Parents of these sizes, in MiB, every page touched.
+/// Sizes of the parent, in MiB, with every page touched.
 const SIZES: [usize; 4] = [16, 256, 1024, 2048];
 
-/// Rows that copy the parent's page tables: few rounds in big parents.
+/// Rows that copy the parent's page tables: fewer rounds in large parents.
 const SLOW: [&str; 5] =
     ["fork_exec", "std_with_hook", "copied", "copied_drop", "std_ids"];
 
@@ -40,7 +40,7 @@ fn main() {
     }
     let limit = descriptors::limit();
     offshoot::reserve_fds(8).expect("a few low descriptors");
-    // Forty variables, as in an ordinary session; before any thread.
+    // Forty variables, as in a usual session.
     for (key, _) in env::vars_os() {
         if key != "PATH" && key != "CARGO_TARGET_TMPDIR" {
             // SAFETY: there is no other thread yet.
@@ -94,7 +94,7 @@ fn main() {
     filtered::print(&in_spawn);
 }
 
-/// Fisher and Yates', with xorshift's numbers.
+/// A Fisher-Yates shuffle, with a xorshift generator.
 fn shuffle(order: &mut [usize], seed: &mut u64) {
     for n in (1..order.len()).rev() {
         *seed ^= *seed << 13;
@@ -120,8 +120,8 @@ fn table(peers: &Peers, size: usize, test: bool) -> Vec<Row> {
     let mut order: Vec<usize> = (0..rows.len()).collect();
     let mut seed = 0x9E37_79B9_7F4A_7C15;
     for round in 0..rounds {
-        // What a child leaves to be freed, the next row pays for: no row may
-        // always follow the same one.
+        // A child that is still being freed slows down the next row, so no row
+        // may always follow the same one.
         shuffle(&mut order, &mut seed);
         for at in order.iter().copied() {
             let (name, run) = rows[at];
@@ -132,12 +132,12 @@ fn table(peers: &Peers, size: usize, test: bool) -> Vec<Row> {
             run(peers);
             times[at].push(begun.elapsed().as_secs_f64() * 1e6);
             if name == OTHERS {
-                // The image that is kept is the builder's again.
+                // Makes the cached helper the builder's again.
                 peers.run("drop_builder");
             }
             if SLOW.contains(&name) {
-                // What it did to the caches, and the pages that the parent
-                // has to copy or claim again, are not the next rows' to pay.
+                // Unmeasured runs restore the caches, and the pages that the
+                // parent has to copy or reclaim after a fork.
                 let quick = |name| !SLOW.contains(&name) && name != OTHERS;
                 let next = rows.iter().filter(|row| quick(row.0));
                 next.for_each(|row| row.1(peers));

@@ -1,4 +1,5 @@
-//! The rows: one program, started and waited for in many ways and two floors.
+//! Peers: the rows, one program started and waited for in many ways, and two
+//! floors.
 
 use std::arch::asm;
 use std::ffi::CString;
@@ -13,7 +14,7 @@ use offshoot::{Command, Engine, Method, Prepared};
 
 use crate::elf::elf;
 
-/// What every row starts, as each wants it.
+/// The program that every row starts, in the form that each needs.
 pub(crate) struct Peers {
     path: PathBuf,
     words: Vec<CString>,
@@ -21,21 +22,21 @@ pub(crate) struct Peers {
     envp: Vec<*const libc::c_char>,
     prepared: Prepared,
     copied: Prepared,
-    /// By the legacy clone, which resets handlers row by row.
+    /// By the legacy clone, which resets handlers one by one.
     vfork: Prepared,
     /// With the session, group and mask options; with a hook in shared
     /// memory.
     options: Prepared,
     hook_shared: Prepared,
-    /// With another user, group, groups, root and directory: isolated, and
-    /// in a copy of the memory.
+    /// With another user, group, groups, root and directory: by the isolated
+    /// engine and by the copied one.
     drop: Prepared,
     copied_drop: Prepared,
 }
 
 pub(crate) type Run = fn(&Peers);
 
-/// Ids, floors first.
+/// The rows, floors first.
 const ROWS: [(&str, Run); 18] = [
     ("floor", |peers| peers.floor(0)),
     ("floor_pidfd", |peers| peers.floor(0x1000)),
@@ -57,7 +58,7 @@ const ROWS: [(&str, Run); 18] = [
     ("std_ids", Peers::std_ids),
 ];
 
-/// The ids that everybody may take.
+/// The ids that every user may set.
 fn own_ids() -> (u32, u32) {
     // SAFETY: returns a number and writes no memory.
     let uid = unsafe { libc::geteuid() };
@@ -65,8 +66,8 @@ fn own_ids() -> (u32, u32) {
     (uid, unsafe { libc::getegid() })
 }
 
-/// The usual drop of privileges; without the right to it, as much as anybody
-/// may.
+/// The usual drop of privileges; without root, what an unprivileged user may
+/// set.
 pub(crate) fn drop(path: &Path) -> Command {
     let (uid, gid) = own_ids();
     let mut command = Command::new(path);
@@ -77,11 +78,11 @@ pub(crate) fn drop(path: &Path) -> Command {
     command
 }
 
-/// The row that runs another command each time, so that no image is kept for
-/// the next row.
+/// The row that runs another command each time, so that no helper is cached
+/// for it.
 pub(crate) const OTHERS: &str = "drop_others";
 
-/// As `drop`, but a command that was not run before.
+/// As `drop`, with a command that was not run before.
 fn another_drop(path: &Path) -> Command {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let mut command = drop(path);
@@ -98,7 +99,7 @@ fn theirs(command: &mut process::Command) {
     assert!(command.status().unwrap().success());
 }
 
-/// exit_group(0), the least a program can do.
+/// exit_group(0), the smallest program.
 #[cfg(target_arch = "x86_64")]
 const CODE: &[u8] = &[0x31, 0xFF, 0xB8, 0xE7, 0, 0, 0, 0x0F, 0x05];
 #[cfg(target_arch = "aarch64")]
@@ -166,7 +167,7 @@ impl Peers {
         &ROWS
     }
 
-    /// clone3(VM | VFORK), execve, wait: what a spawn cannot do without.
+    /// clone3(VM | VFORK), execve and wait, without which there is no spawn.
     fn floor(&self, flags: u64) {
         let mut pidfd = -1i64;
         let mut args = [0u64; 8];
@@ -178,7 +179,7 @@ impl Peers {
         reap(pid);
         if flags != 0 {
             let fd = (pidfd & 0xFFFF_FFFF) as i32;
-            // SAFETY: the pidfd that the kernel just made; nobody owns it.
+            // SAFETY: the new pidfd, which has no other owner.
             unsafe { libc::close(fd) };
         }
     }
@@ -190,7 +191,7 @@ impl Peers {
         reap(unsafe { self.enter(nr, 0x4111, 0) });
     }
 
-    /// Makes a child by a call of two arguments; the child execs at once.
+    /// Clones by a call of two arguments; the child calls execve at once.
     ///
     /// # Safety
     ///
@@ -255,7 +256,7 @@ impl Peers {
     }
 
     fn fork_exec(&self) {
-        // SAFETY: the child makes two system calls and is gone.
+        // SAFETY: the child makes two system calls and ends.
         let pid = unsafe { libc::fork() };
         if pid == 0 {
             let path = self.words[0].as_ptr();

@@ -1,4 +1,4 @@
-//! Fds: the descriptor planner against its model, on any bytes.
+//! Fds: compares the descriptor planner with its model, on arbitrary bytes.
 
 #![no_main]
 
