@@ -5,6 +5,8 @@
 //! used, captions, sizes, safety comments, and that every step has a plan and
 //! tests.
 
+#[path = "house/documents.rs"]
+mod documents;
 #[path = "house/imports.rs"]
 mod imports;
 

@@ -1,0 +1,91 @@
+//! Documents: docs/architecture.md names files and functions that exist, and
+//! words that were replaced by a term of the field do not come back.
+
+use std::fs;
+
+use super::source::{files, root};
+
+/// Words, and what is written instead. The table of words has the reasons.
+const REPLACED: &[(&str, &str)] = &[
+    ("canary", "probe descriptor"),
+    ("fellows", "the other options, or their names"),
+    ("hostage", "a process that keeps a descriptor open"),
+    ("lesser", "fallback"),
+    ("lent", "passed"),
+    ("lend", "pass"),
+    ("lends", "passes"),
+    ("thief", "another thread that waits"),
+    ("thieves", "other threads that wait"),
+    ("unimaged", "without a helper image"),
+    ("whoever", "the process, thread or caller that"),
+    ("wish", "option"),
+    ("wishes", "options"),
+];
+
+/// The files in which a word stands that was replaced.
+fn replaced_words(name: &str, text: &str) -> Vec<String> {
+    let text = text.to_lowercase();
+    let word = |c: char| !c.is_alphanumeric();
+    let has = |old: &str| text.split(word).any(|word| word == old);
+    let found = REPLACED.iter().filter(|(old, _)| has(old));
+    found.map(|(old, new)| format!("{name}: {old} -> {new}")).collect()
+}
+
+#[test]
+fn words_that_were_replaced_do_not_come_back() {
+    let mut found = Vec::new();
+    let dirs = ["src", "tests", "examples", "benches", "docs"];
+    let all = dirs.into_iter().flat_map(files);
+    for path in all.chain([root().join("README.md")]) {
+        let name = path.display().to_string();
+        let text = fs::read_to_string(&path).unwrap_or_default();
+        if !name.ends_with("house/documents.rs") {
+            found.extend(replaced_words(&name, &text));
+        }
+    }
+    assert!(found.is_empty(), "{found:#?}");
+    assert_eq!(replaced_words("x", "a Wish, and a cut_lent").len(), 2);
+}
+
+/// In the second half of docs/architecture.md: a path in backquotes, then the
+/// names in backquotes that stand in that file.
+fn wrong_names(text: &str) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let mut code = String::new();
+    let mut file = "";
+    for quoted in text.split('`').skip(1).step_by(2) {
+        let is_path = quoted.ends_with(".rs") || quoted.ends_with(".s");
+        if is_path && quoted.contains('/') {
+            file = quoted;
+            let path = root().join("src").join(quoted);
+            code = fs::read_to_string(path).unwrap_or_default();
+            if code.is_empty() {
+                wrong.push(format!("no file {file}"));
+            }
+            continue;
+        }
+        let Some((_, name)) = quoted.rsplit_once("::") else { continue };
+        let is_name = name.chars().all(|c| c.is_alphanumeric() || c == '_');
+        let is_there = code.contains(&format!("fn {name}"))
+            || code.contains(&format!("const {name}"))
+            || code.contains(&format!("struct {name}"));
+        if is_name && !is_there {
+            wrong.push(format!("{file}: no {quoted}"));
+        }
+    }
+    wrong
+}
+
+#[test]
+fn the_architecture_names_files_and_functions_that_exist() {
+    let text = fs::read_to_string(root().join("docs/architecture.md"));
+    let text = text.unwrap();
+    let life = text.split("## The life of one spawn").nth(1).unwrap();
+    let life = life.split("## How to add an option").next().unwrap();
+    let wrong = wrong_names(life);
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    let names = life.matches("::").count();
+    assert!(names > 20, "{names}");
+    let none = "`parent/order.rs`: `Plan::no_such`, `parent/none.rs`";
+    assert_eq!(wrong_names(none).len(), 2);
+}
