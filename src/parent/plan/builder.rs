@@ -17,6 +17,7 @@ use crate::parent::std::{
     vec::Vec,
 };
 use crate::sys::abi::CAPS_HEADER;
+use crate::sys::bits;
 
 /// `capget`'s header, for the calling process, and room for what follows.
 const CAPS_ARGUMENT: [u32; 6] = [CAPS_HEADER, 0, 0, 0, 0, 0];
@@ -193,6 +194,12 @@ pub(crate) enum Arg {
 impl From<u32> for Arg {
     fn from(value: u32) -> Arg {
         Arg::Value(value.into())
+    }
+}
+
+impl From<i32> for Arg {
+    fn from(value: i32) -> Arg {
+        Arg::Value(bits(value.into()))
     }
 }
 

@@ -103,6 +103,7 @@ impl Plan {
             Operand::Label(label) => label.into(),
             Operand::Text(text) => format!("{:?}", self.strings.get(text)),
             Operand::Number(number) => number.to_string(),
+            Operand::Signed(number) => number.to_string(),
             Operand::Stdio(number) => number.to_string(),
             Operand::Octal(number) => format!("{number:#05o}"),
             Operand::Ids(list) => format!("{:?}", self.strings.listed(list)),

@@ -139,6 +139,7 @@ impl Prepared {
             Operand::Text(text) => error.with(strings.get(text)),
             Operand::Stdio(n) => error.with(stdio_step(n).to_string()),
             Operand::Number(number) => error.with(number.to_string()),
+            Operand::Signed(number) => error.with(number.to_string()),
             Operand::Octal(number) => error.with(format!("{number:#o}")),
             Operand::EmptyList => error.with("[]"),
             Operand::Ids(list) => {
