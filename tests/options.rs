@@ -85,6 +85,19 @@ fn the_umask_is_the_childs_alone() {
     });
 }
 
+/// In shared memory too: the value belongs to a thread, not to memory.
+#[test]
+fn the_nice_value_is_the_childs_alone() {
+    // SAFETY: reads the nice value of this thread.
+    let own = || unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) };
+    let before = own();
+    each_engine(|engine| {
+        let nice = command("nice", engine).nice(19).output().unwrap();
+        assert_eq!(nice.stdout, b"19\n");
+        assert_eq!(own(), before);
+    });
+}
+
 #[test]
 fn a_closed_standard_descriptor_is_closed() {
     each_engine(|engine| {
@@ -162,10 +175,12 @@ type Set = fn(&mut Command) -> &mut Command;
 #[test]
 fn contradictions_and_impossible_numbers_are_refused_by_name() {
     let _alone = alone();
-    let cases: [(Step, &str, Set); 24] = [
+    let cases: [(Step, &str, Set); 26] = [
         (Step::Setsid, "process_group", |c| c.setsid(true).process_group(0)),
         (Step::ProcessGroup, "-1", |c| c.process_group(-1)),
         (Step::Umask, "0o1000", |c| c.umask(0o1000)),
+        (Step::Nice, "20", |c| c.nice(20)),
+        (Step::Nice, "-21", |c| c.nice(-21)),
         (Step::Uid, "4294967295", |c| c.uid(u32::MAX)),
         (Step::Gid, "4294967295", |c| c.gid(u32::MAX)),
         (Step::Groups, "4294967295", |c| c.groups([1, u32::MAX])),

@@ -113,6 +113,8 @@ fn sessions_groups_and_masks_are_set_in_shared_memory() {
     let mut group = Command::new("/bin/true");
     group.env_clear().process_group(0);
     golden("group", &group);
+    let mut nice = Command::new("/bin/true");
+    golden("nice", nice.env_clear().nice(-5));
 }
 
 /// Never in the parent's memory: a change of ids there would make the

@@ -74,6 +74,10 @@ const NO_SIGINFO: &[(usize, u64)] = &[(1, 0), (3, SIGSET_SIZE)];
 /// Of no process: tells only whether the call is available.
 const NO_PROCESS: &[(usize, u64)] = &[(0, u64::MAX), (1, 0)];
 
+/// The nice value of the calling thread.
+const OWN_PRIORITY: &[(usize, u64)] =
+    &[(0, libc::PRIO_PROCESS as u64), (1, 0)];
+
 /// A second thread, without a stack: neither thread uses one.
 const NEW_THREAD: &[(usize, u64)] =
     &[(0, THREAD_FLAGS), (1, 0), (2, 0), (3, 0), (4, 0)];
@@ -100,6 +104,7 @@ pub(super) const RULES: &[Rule] = &[
     plain(libc::SYS_setsid),
     plain(libc::SYS_setpgid),
     plain(libc::SYS_umask),
+    only(libc::SYS_setpriority, OWN_PRIORITY),
     reads(libc::SYS_setgroups, 0b10, IDS),
     writes(libc::SYS_getgroups, 0b10, IDS),
     plain(libc::SYS_setresgid),

@@ -6,7 +6,7 @@ use super::error::Error;
 use super::options::descriptors::{listen, mapping, requests};
 use super::options::{
     arguments, cgroup, directory, environment, hooks, identity, program_files,
-    session, signals,
+    scheduling, session, signals,
 };
 use super::plan::builder::PlanBuilder;
 use super::plan::{Plan, fd_steps, helper_steps};
@@ -97,6 +97,11 @@ const ORDER: &[Row] = &[
         name: "umask",
         record: session::umask,
         why: "before whatever makes a file",
+    },
+    Row {
+        name: "nice",
+        record: scheduling::nice,
+        why: "before the user changes: a lower value takes CAP_SYS_NICE",
     },
     Row {
         name: "chroot",

@@ -39,6 +39,7 @@ pub(crate) const CASES: &[Case] = &[
         wish: |c| c.setsid(true).umask(0o22).current_dir("/"),
     },
     Case { name: "group", engines: &ENGINES, wish: |c| c.process_group(0) },
+    Case { name: "nice", engines: &ENGINES, wish: |c| c.nice(19) },
     Case {
         name: "ids",
         engines: &PRIVATE,

@@ -108,6 +108,7 @@ fn step(call: Call, case: &Case) -> Step {
         libc::SYS_setsid => Step::Setsid,
         libc::SYS_setpgid => Step::Setpgid,
         libc::SYS_umask => Step::Umask,
+        libc::SYS_setpriority => Step::Nice,
         libc::SYS_geteuid
         | libc::SYS_getegid
         | libc::SYS_setgroups

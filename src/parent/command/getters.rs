@@ -299,6 +299,7 @@ impl Command {
     fn fields(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Options { program, directory, descriptors, .. } = &self.options;
         let Options { identity, session, hooks, launch, .. } = &self.options;
+        let Options { scheduling, .. } = &self.options;
         let name = program.arg0.as_ref().unwrap_or(&program.name);
         let mut args: Vec<&OsStr> = Vec::from([name.as_os_str()]);
         args.extend(self.get_args());
@@ -339,6 +340,7 @@ impl Command {
         set("shell_fallback", program.shell_fallback, &true);
         set("setsid", session.setsid, &true);
         set("umask", session.umask.is_some(), &session.umask);
+        set("nice", scheduling.nice.is_some(), &scheduling.nice);
         set("hooks", !hooks.child.is_empty(), &hooks.child);
         set("before_exec", !hooks.parent.is_empty(), &hooks.parent);
         set("cgroup", launch.cgroup.is_some(), &launch.cgroup);

@@ -24,6 +24,7 @@ pub(crate) struct Options {
     pub(crate) descriptors: DescriptorOptions,
     pub(crate) identity: IdentityOptions,
     pub(crate) session: SessionOptions,
+    pub(crate) scheduling: SchedulingOptions,
     pub(crate) hooks: HookOptions,
     pub(crate) launch: LaunchOptions,
 }
@@ -80,6 +81,11 @@ pub(crate) struct SessionOptions {
     pub(crate) process_group: Option<i32>,
     pub(crate) setsid: bool,
     pub(crate) umask: Option<u32>,
+}
+
+#[derive(Clone, Default)]
+pub(crate) struct SchedulingOptions {
+    pub(crate) nice: Option<i32>,
 }
 
 #[derive(Clone, Default)]

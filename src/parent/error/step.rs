@@ -40,6 +40,8 @@ pub enum Step {
     ProcessGroup,
     /// `umask`, refused before anything is made.
     Umask,
+    /// `nice`: setpriority.
+    Nice,
     /// `uid`, refused before anything is made.
     Uid,
     /// `gid`, refused before anything is made.
@@ -172,6 +174,7 @@ impl fmt::Display for Step {
             Step::Memory => "memory",
             Step::ProcessGroup => "process_group",
             Step::Umask => "umask",
+            Step::Nice => "nice",
             Step::Uid => "uid",
             Step::Gid => "gid",
             Step::Groups => "groups",

@@ -12,6 +12,7 @@ mod method;
 mod path_search;
 mod program;
 pub(super) mod program_files;
+pub(super) mod scheduling;
 pub(super) mod session;
 pub(super) mod signals;
 mod stdio;
