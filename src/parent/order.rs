@@ -1,7 +1,7 @@
 //! The order of the child's steps, and how a plan is compiled by it.
 
 use super::command::options::Options;
-use super::command::stdio::Source;
+use super::command::stdio::StdioSource;
 use super::error::Error;
 use super::options::descriptors::{listen, mapping, requests};
 use super::options::{
@@ -12,91 +12,97 @@ use super::plan::builder::PlanBuilder;
 use super::plan::{Plan, fd_steps, helper_steps};
 use super::std::{boxed::Box, env};
 
-/// One row: which step, how wishes become it, and why it stands here.
+/// A step, the function that records it, and the reason for its position.
 struct Row {
     name: &'static str,
     record: fn(&mut PlanBuilder<'_>) -> Result<(), Error>,
-    #[cfg_attr(not(test), expect(dead_code, reason = "read by people"))]
+    #[cfg_attr(not(test), expect(dead_code, reason = "documents the order"))]
     why: &'static str,
 }
 
-/// Every step a child can make, in the order it makes them.
+/// Every step that a child can run, in the order in which it runs them.
 const ORDER: &[Row] = &[
     Row {
         name: "block_sigsys",
         record: signals::block_sigsys,
-        why: "before any call that a filter may trap: the parent's handler \
-              would run in the child",
+        why: "A seccomp filter may trap any later call with SIGSYS, and the \
+              parent's handler would then run in the child.",
     },
     Row {
         name: "robust_list",
         record: helper_steps::robust_list,
-        why: "before anything that can fail, so that the parent always wakes",
+        why: "The kernel wakes the parent through this list if the child \
+              dies, so it comes before every other call that can fail.",
     },
     Row {
         name: "close_range",
         record: fd_steps::close_range,
-        why: "before any step that touches a descriptor: until it the table \
-              may be the parent's",
+        why: "Until this call the descriptor table may be shared with the \
+              parent, so no earlier step may change a descriptor.",
     },
     Row {
         name: "mark_range",
         record: fd_steps::mark_range,
-        why: "before the steps that make descriptors the program shall have",
+        why: "The call marks every descriptor from 3 up close-on-exec, so the \
+              descriptors of the program are made after it.",
     },
     Row {
         name: "join_cgroup",
         record: cgroup::join_cgroup,
-        why: "early, so that the group is charged for what follows, and with \
-              the parent's credentials",
+        why: "It takes the parent's credentials, and the group is charged for \
+              the memory that later steps use.",
     },
     Row {
         name: "dup",
         record: mapping::dup,
-        why: "after the table is the child's own, before its gaps are closed",
+        why: "The descriptor table is the child's own by now, and the source \
+              descriptors are closed later.",
     },
     Row {
         name: "close",
         record: mapping::close,
-        why: "after the copies that may be made of it",
+        why: "The descriptor may be the source of a copy, which is made first.",
     },
     Row {
         name: "pass_helper_fds",
         record: helper_steps::pass_helper_fds,
-        why: "after the last step that reads a descriptor of the parent's, \
-              whose numbers these may take",
+        why: "The helper's descriptors may take the numbers of source \
+              descriptors, which no later step reads.",
     },
     Row {
         name: "close_gaps",
         record: fd_steps::close_gaps,
-        why: "after the last step that needs a descriptor of the parent's",
+        why: "It closes the source descriptors, so it follows the last step \
+              that reads one.",
     },
     Row {
         name: "exec_helper",
         record: helper_steps::exec_helper,
-        why: "as soon as the descriptors are the child's: what follows wants \
-              memory of its own",
+        why: "The steps from here on must not run in the parent's memory, and \
+              the descriptors that the helper needs are in place.",
     },
     Row {
         name: "helper_init",
         record: helper_steps::helper_init,
-        why: "before anything else in the image that can fail, so that the \
-              parent always wakes",
+        why: "It registers the robust list in the helper's memory, so that \
+              the parent wakes if a later step fails.",
     },
     Row {
         name: "setsid",
         record: session::setsid,
-        why: "while the child still may, whatever its credentials become",
+        why: "It depends on no other step, and hooks run in the new session.",
     },
     Row {
         name: "setpgid",
         record: session::setpgid,
-        why: "as setsid, which excludes it",
+        why: "It takes the place of setsid: a session leader cannot change \
+              its process group.",
     },
     Row {
         name: "umask",
         record: session::umask,
-        why: "before whatever makes a file",
+        why: "The mask applies to every file that a later step or a hook \
+              creates.",
     },
     Row {
         name: "nice",
@@ -106,100 +112,112 @@ const ORDER: &[Row] = &[
     Row {
         name: "chroot",
         record: directory::chroot,
-        why: "before the user changes: it takes CAP_SYS_CHROOT",
+        why: "It takes CAP_SYS_CHROOT, which the child loses when its user \
+              changes.",
     },
     Row {
         name: "clear_groups",
         record: identity::clear_groups,
-        why: "before the user changes: after it nobody may change groups",
+        why: "It takes CAP_SETGID, which the child loses when its user \
+              changes.",
     },
     Row {
         name: "setgroups",
         record: identity::setgroups,
-        why: "as ClearGroups, whose place it takes",
+        why: "It takes the place of clear_groups and needs the same \
+              capability.",
     },
     Row {
         name: "setgid",
         record: identity::setgid,
-        why: "before the user changes: after it nobody may change groups",
+        why: "It takes CAP_SETGID, which the child loses when its user \
+              changes.",
     },
     Row {
         name: "setuid",
         record: identity::setuid,
-        why: "after all that needs the parent's privilege",
+        why: "The child loses its capabilities here, so every step that needs \
+              one comes before.",
     },
     Row {
         name: "chdir",
         record: directory::chdir,
-        why: "as the user that the program runs as, and before exec, which a \
-              relative program needs",
+        why: "The permissions of the program's user decide whether the \
+              directory can be entered, and a relative program path is \
+              resolved from there.",
     },
     Row {
         name: "fchdir",
         record: directory::fchdir,
-        why: "as Chdir, whose place it takes",
+        why: "It takes the place of chdir: a command has one of the two.",
     },
     Row {
         name: "clear_handlers",
         record: signals::clear_handlers,
-        why: "while signals are still blocked: a handler would run in the \
-              parent's memory",
+        why: "Signals are still blocked: a handler of the parent would \
+              otherwise run in the child.",
     },
     Row {
         name: "default_sigpipe",
         record: signals::default_sigpipe,
-        why: "while signals are still blocked",
+        why: "Signals are still blocked, so the new action cannot end the \
+              child before exec.",
     },
     Row {
         name: "gate",
         record: hooks::gate,
-        why: "after the last change of ids, which takes back that the child \
-              ends with its parent, and before hooks, which may ask for it",
+        why: "A change of ids clears the parent death signal that ends a \
+              waiting child, and a hook may set one of its own.",
     },
     Row {
         name: "hooks",
         record: hooks::hooks,
-        why: "after all that it may want to change, as std has it",
+        why: "As in std, a hook sees the effect of every option and may \
+              override it.",
     },
     Row {
         name: "mark_helper",
         record: helper_steps::mark_helper,
-        why: "last but for the mask: from here on a death looks like exec",
+        why: "From here on the parent takes the child's death for a successful \
+              exec, so this step comes as late as it can.",
     },
     Row {
         name: "signal_mask",
         record: signals::signal_mask,
-        why: "last before exec: from here a signal can end the child",
+        why: "Once signals are unblocked one of them can end the child, so \
+              only steps that cannot fail, and exec, follow.",
     },
     Row {
         name: "listen_pid",
         record: listen::listen_pid,
-        why: "any time before exec: the child has had its id since birth",
+        why: "It cannot fail, and the child's process id never changes, so any \
+              place before exec would serve.",
     },
     Row {
         name: "exec",
         record: program_files::exec,
-        why: "nothing comes after it",
+        why: "After a successful exec no step of this table can run.",
     },
     Row {
         name: "exec_fd",
         record: program_files::exec_fd,
-        why: "as Exec, whose place it takes",
+        why: "It takes the place of exec where the program is a descriptor.",
     },
 ];
 
-/// Compiles options. `default` is what 0, 1 and 2 are where no option says;
-/// `in_place` is for steps that run in this process. The plan is in a box:
-/// by value it would take room in several frames of the caller's stack.
+/// Compiles options into a plan. `default` returns the source of a standard
+/// descriptor that no option sets; `in_place` compiles steps that run in this
+/// process. The plan is boxed: by value it would occupy several frames of the
+/// caller's stack.
 pub(crate) fn compile(
     options: &Options,
-    default: impl Fn(usize) -> Source,
+    default: impl Fn(usize) -> StdioSource,
     in_place: bool,
 ) -> Result<Box<Plan>, Error> {
     let stdio = requests::standard(options, default)?;
-    // Before any memory of our own: std makes two small strings of each
-    // variable, and glibc merges the small pieces that the last ones left,
-    // one by one, when a large one is asked for first.
+    // Read before the plan allocates: std allocates two small strings for
+    // each variable, and glibc's malloc consolidates the small chunks that
+    // the last spawn freed, one by one, when a large one is requested first.
     let whole =
         options.environment.clear || options.environment.exact.is_some();
     let own = (!whole).then(env::vars_os);

@@ -89,7 +89,7 @@ pub(crate) struct Group {
 
 enum Directory {
     Own(OwnedFd),
-    Given(Arc<OwnedFd>),
+    Shared(Arc<OwnedFd>),
 }
 
 impl Cgroup {
@@ -120,7 +120,7 @@ impl Cgroup {
         let fail =
             |errno| Error::os(Step::Cgroup, errno).with(name.as_os_str());
         let directory = match &self.0 {
-            CgroupSource::Open(fd) => Directory::Given(Arc::clone(fd)),
+            CgroupSource::Open(fd) => Directory::Shared(Arc::clone(fd)),
             CgroupSource::Path(path) => {
                 let mut options = OpenOptions::new();
                 options.read(true);
@@ -148,7 +148,7 @@ impl Group {
     fn fd(&self) -> &OwnedFd {
         match &self.directory {
             Directory::Own(fd) => fd,
-            Directory::Given(fd) => fd,
+            Directory::Shared(fd) => fd,
         }
     }
 

@@ -32,18 +32,18 @@ use crate::parent::std::{
 /// # Ok::<(), offshoot::Error>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct Stdio(pub(crate) Source);
+pub struct Stdio(pub(crate) StdioSource);
 
 /// The same, as the plan reads it.
 #[derive(Clone, Debug)]
-pub(crate) enum Source {
+pub(crate) enum StdioSource {
     Inherit,
     Null,
     Piped,
     Open(Arc<PathBuf>, Arc<OpenOptions>),
-    Given(FdArg),
+    Fd(FdArg),
     Closed,
-    Same(i32),
+    SameAs(i32),
 }
 
 /// A descriptor that the caller has given, or only named.
@@ -78,13 +78,13 @@ impl Stdio {
     /// The child has the parent's descriptor, closed if that is closed.
     #[must_use]
     pub fn inherit() -> Stdio {
-        Stdio(Source::Inherit)
+        Stdio(StdioSource::Inherit)
     }
 
     /// The child reads nothing from, or writes nothing to, `/dev/null`.
     #[must_use]
     pub fn null() -> Stdio {
-        Stdio(Source::Null)
+        Stdio(StdioSource::Null)
     }
 
     /// A fresh pipe each spawn; the parent's end is in the [`Child`].
@@ -92,7 +92,7 @@ impl Stdio {
     /// [`Child`]: crate::Child
     #[must_use]
     pub fn piped() -> Stdio {
-        Stdio(Source::Piped)
+        Stdio(StdioSource::Piped)
     }
 
     /// The child has nothing open at this number. A program that opens a file
@@ -111,7 +111,7 @@ impl Stdio {
     /// ```
     #[must_use]
     pub fn closed() -> Stdio {
-        Stdio(Source::Closed)
+        Stdio(StdioSource::Closed)
     }
 
     /// The same as another of the child's standard descriptors, 0 to 2, as
@@ -135,7 +135,7 @@ impl Stdio {
     /// ```
     #[must_use]
     pub fn same_as(number: RawFd) -> Stdio {
-        Stdio(Source::Same(number))
+        Stdio(StdioSource::SameAs(number))
     }
 
     /// A file that is opened each spawn, in the parent, before the child is
@@ -161,7 +161,7 @@ impl Stdio {
     #[must_use]
     pub fn open(path: impl Into<PathBuf>, options: &OpenOptions) -> Stdio {
         let options = Arc::new(options.clone());
-        Stdio(Source::Open(Arc::new(path.into()), options))
+        Stdio(StdioSource::Open(Arc::new(path.into()), options))
     }
 }
 
@@ -193,7 +193,7 @@ impl RefUnwindSafe for Stdio {}
 
 impl<T: AsFd + Send + Sync + 'static> From<T> for Stdio {
     fn from(handle: T) -> Stdio {
-        Stdio(Source::Given(FdArg::Owned(Arc::new(handle))))
+        Stdio(StdioSource::Fd(FdArg::Owned(Arc::new(handle))))
     }
 }
 

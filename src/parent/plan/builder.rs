@@ -10,7 +10,7 @@ use super::strings::StringTable;
 use super::{Plan, choose};
 use crate::call::{Call, number};
 use crate::parent::command::options::Options;
-use crate::parent::command::stdio::{FdArg, Source};
+use crate::parent::command::stdio::{FdArg, StdioSource};
 use crate::parent::error::{Error, Step};
 use crate::parent::std::{
     boxed::Box, ffi::OsStr, os::unix::ffi::OsStrExt, string::ToString,
@@ -36,7 +36,7 @@ impl<'a> PlanBuilder<'a> {
     pub(crate) fn new(
         options: &'a Options,
         in_place: bool,
-        stdio: [Source; 3],
+        stdio: [StdioSource; 3],
     ) -> PlanBuilder<'a> {
         let plan = Box::new(Plan {
             strategy: Strategy::suspended(in_place),

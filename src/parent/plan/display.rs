@@ -136,8 +136,8 @@ impl Plan {
         let (from, note) = match role {
             Role::Null => ("null", "/dev/null".into()),
             Role::Pipe => ("pipe", "piped".into()),
-            Role::Given(place) => return self.source_line(line, to, place),
-            Role::Same(from) => {
+            Role::SourceFd(place) => return self.source_line(line, to, place),
+            Role::SameAs(from) => {
                 let what = format!("{from} -> {to}");
                 let note =
                     format!("{}: same as {}", name(to), name(from.into()));

@@ -113,8 +113,8 @@ impl Lowering<'_> {
     pub(super) fn dup(&mut self, to: u32, role: Role) {
         let to_ = u64::from(to);
         let from = match role {
-            Role::Same(from) => u64::from(from),
-            Role::Given(place) => u64::from(self.plan.number(place)),
+            Role::SameAs(from) => u64::from(from),
+            Role::SourceFd(place) => u64::from(self.plan.number(place)),
             Role::Null | Role::Pipe | Role::Path(_) => {
                 let from = u64::from(slot::STDIO) + to_;
                 self.call(libc::SYS_dup3, &[from, to_, 0]).slots = 0b1;

@@ -26,7 +26,7 @@ use super::command::cgroup::Cgroup;
 use super::command::hook::Hook;
 use super::command::parent_hook::ParentHook;
 use super::command::program_source::ProgramSource;
-use super::command::stdio::Source;
+use super::command::stdio::StdioSource;
 use super::std::vec::Vec;
 use crate::call::Call;
 
@@ -70,7 +70,7 @@ pub struct Plan {
     pub(crate) steps: Vec<StepRecord>,
     pub(crate) rows: Vec<Call>,
     pub(crate) strings: StringTable,
-    pub(crate) stdio: [Source; 3],
+    pub(crate) stdio: [StdioSource; 3],
     /// The caller's descriptors; steps refer to them by index.
     pub(crate) source_fds: Vec<SourceFd>,
     /// The index of the program's own.

@@ -17,10 +17,10 @@ pub(crate) enum Role {
     Pipe,
     /// A path that is opened each launch.
     Path(Str),
-    /// A descriptor that the caller gave, by its place among them.
-    Given(u16),
-    /// The child's own, of this number, once that is made.
-    Same(u8),
+    /// A descriptor of the caller, by its index in `Plan::source_fds`.
+    SourceFd(u16),
+    /// Another standard descriptor of the child, by its number.
+    SameAs(u8),
 }
 
 /// A step whose rows depend on the strategy: they are made when it is known.

@@ -46,7 +46,7 @@ impl Plan {
             Op::Hook(_) => Some(Step::PreExec),
             Op::Exec(_) if self.tries_all => Some(Step::Candidates),
             Op::Exec(_) => Some(Step::Program),
-            Op::Dup { role: Role::Given(place), .. } => {
+            Op::Dup { role: Role::SourceFd(place), .. } => {
                 self.source_fds.get(usize::from(place)).map(|fd| fd.by)
             }
             _ => None,

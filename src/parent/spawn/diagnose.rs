@@ -117,7 +117,7 @@ impl Prepared {
     fn step(&self, record: &StepRecord) -> Step {
         match record.op() {
             // What stays where it is only loses close-on-exec.
-            Some(Op::Dup { to, role: Role::Given(place) })
+            Some(Op::Dup { to, role: Role::SourceFd(place) })
                 if self.plan.number(place) == to =>
             {
                 Step::Fcntl
@@ -165,7 +165,7 @@ impl Prepared {
         match (u8::try_from(to), role) {
             (_, Role::Path(path)) => error.with(self.plan.strings.get(path)),
             (Ok(to @ 0..=2), _) => error.with(stdio_step(to).to_string()),
-            (_, Role::Given(place)) => {
+            (_, Role::SourceFd(place)) => {
                 let given = self.plan.source_fds.get(usize::from(place));
                 error.with(given.map(SourceFd::shown).unwrap_or_default())
             }

@@ -9,7 +9,7 @@ use super::status_page::StatusPage;
 use crate::call::{Block, slot};
 use crate::parent::command::cgroup::Group;
 use crate::parent::command::method::Engine;
-use crate::parent::command::stdio::Source;
+use crate::parent::command::stdio::StdioSource;
 use crate::parent::error::{Error, Step};
 use crate::parent::handle::Child;
 use crate::parent::handle::launch::Launch;
@@ -68,12 +68,12 @@ impl StdioPipes {
         for n in 0..3u8 {
             let i = usize::from(n);
             let theirs = match plan.stdio.get(i) {
-                Some(Source::Piped) => {
+                Some(StdioSource::Piped) => {
                     let (ours, theirs) = pipe(n)?;
                     pipes.ours[i] = Some(ours);
                     theirs
                 }
-                Some(Source::Open(path, options)) => {
+                Some(StdioSource::Open(path, options)) => {
                     let file = options.open(path.as_path());
                     let file = file.map_err(|e| {
                         Error::io(stdio_step(n), &e).with(path.as_path())
@@ -209,11 +209,12 @@ impl LaunchFds {
 /// its number is the first that the kernel gives to what we make.
 fn same_as_what_is_open(plan: &Plan) -> Result<(), Error> {
     for n in 0..3u8 {
-        let Some(Source::Same(from)) = plan.stdio.get(usize::from(n)) else {
+        let Some(StdioSource::SameAs(from)) = plan.stdio.get(usize::from(n))
+        else {
             continue;
         };
         let i = usize::try_from(*from).unwrap_or(usize::MAX);
-        if !matches!(plan.stdio.get(i), Some(Source::Inherit)) {
+        if !matches!(plan.stdio.get(i), Some(StdioSource::Inherit)) {
             continue;
         }
         let inherited = [stdin(), stdout(), stderr()];

@@ -87,8 +87,8 @@ impl Undo {
                 }
                 Op::Dup { to, role } => {
                     let from = match role {
-                        Role::Given(place) => plan.number(place),
-                        Role::Same(from) => from.into(),
+                        Role::SourceFd(place) => plan.number(place),
+                        Role::SameAs(from) => from.into(),
                         _ => pipes.number(to),
                     };
                     undo.place(to, from, &targets)
@@ -202,7 +202,7 @@ impl Prepared {
     /// No descriptor is free for a backup.
     fn no_room(&self, op: Op, e: Errno) -> Error {
         let (by, shown) = match op {
-            Op::Dup { role: Role::Given(place), .. } => {
+            Op::Dup { role: Role::SourceFd(place), .. } => {
                 let given = self.plan.source_fds.get(usize::from(place));
                 let by = given.map_or(Step::Dup, |given| given.by);
                 (by, given.map(|given| given.shown()).unwrap_or_default())

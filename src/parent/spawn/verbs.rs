@@ -4,7 +4,7 @@ use super::prepared::Prepared;
 use super::stdio_pipes::StdioPipes;
 use crate::parent::command::Command;
 use crate::parent::command::cgroup::Cgroup;
-use crate::parent::command::stdio::Source;
+use crate::parent::command::stdio::StdioSource;
 use crate::parent::error::{Error, Step};
 use crate::parent::handle::Child;
 use crate::parent::order;
@@ -31,7 +31,7 @@ impl Command {
     /// # Ok::<(), offshoot::Error>(())
     /// ```
     pub fn plan(&self) -> Result<Plan, Error> {
-        self.compile(|_| Source::Inherit, false).map(|plan| *plan)
+        self.compile(|_| StdioSource::Inherit, false).map(|plan| *plan)
     }
 
     /// Compiles the wishes for many spawns. The environment, PATH and all
@@ -53,7 +53,7 @@ impl Command {
     /// # Ok::<(), offshoot::Error>(())
     /// ```
     pub fn prepare(&self) -> Result<Prepared, Error> {
-        Prepared::new(self.compile(|_| Source::Inherit, false)?)
+        Prepared::new(self.compile(|_| StdioSource::Inherit, false)?)
     }
 
     /// Starts the program. Returns once it runs: an error means that no
@@ -82,7 +82,7 @@ impl Command {
     /// # Ok::<(), offshoot::Error>(())
     /// ```
     pub fn spawn(&mut self) -> Result<Child, Error> {
-        self.start(|_| Source::Inherit)
+        self.start(|_| StdioSource::Inherit)
     }
 
     /// Starts the program, waits for it and collects what it writes.
@@ -101,8 +101,8 @@ impl Command {
     /// ```
     pub fn output(&mut self) -> Result<Output, Error> {
         let default = |n| match n {
-            0 => Source::Null,
-            _ => Source::Piped,
+            0 => StdioSource::Null,
+            _ => StdioSource::Piped,
         };
         self.start(default)?.wait_with_output()
     }
@@ -171,7 +171,7 @@ impl Command {
     /// ```
     #[must_use = "it only returns if it failed"]
     pub fn exec(&mut self) -> Error {
-        match self.compile(|_| Source::Inherit, true) {
+        match self.compile(|_| StdioSource::Inherit, true) {
             Ok(plan) => Prepared::exec(plan),
             Err(error) => error,
         }
@@ -180,14 +180,14 @@ impl Command {
     /// One launch.
     fn start(
         &self,
-        default: impl Fn(usize) -> Source,
+        default: impl Fn(usize) -> StdioSource,
     ) -> Result<Child, Error> {
         Prepared::spawn_once(self.compile(default, false)?)
     }
 
     fn compile(
         &self,
-        default: impl Fn(usize) -> Source,
+        default: impl Fn(usize) -> StdioSource,
         in_place: bool,
     ) -> Result<Box<Plan>, Error> {
         order::compile(&self.options, default, in_place)
@@ -253,7 +253,8 @@ impl Prepared {
     /// ```
     pub fn output(&self) -> Result<Output, Error> {
         let [_, out, err] = &self.plan.stdio;
-        let piped = |source: &Source| matches!(source, Source::Piped);
+        let piped =
+            |source: &StdioSource| matches!(source, StdioSource::Piped);
         if !piped(out) && !piped(err) {
             let why = "neither output nor error is prepared as a pipe";
             return Err(Error::refused(Step::Stdout, why));

@@ -1,7 +1,7 @@
 //! Mapping: the steps that make the child's descriptors from others.
 
 use super::{jobserver, requests};
-use crate::parent::command::stdio::Source;
+use crate::parent::command::stdio::StdioSource;
 use crate::parent::error::{Error, Step};
 use crate::parent::plan::builder::PlanBuilder;
 use crate::parent::plan::fds::{self, FdMapping};
@@ -21,13 +21,13 @@ pub(crate) fn dup(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     let mut all = Mappings::default();
     for to in 0..3u8 {
         let role = match plan.plan.stdio.get(usize::from(to)) {
-            Some(Source::Null) => Role::Null,
-            Some(Source::Piped) => Role::Pipe,
-            Some(Source::Given(arg)) => {
+            Some(StdioSource::Null) => Role::Null,
+            Some(StdioSource::Piped) => Role::Pipe,
+            Some(StdioSource::Fd(arg)) => {
                 let (arg, by) = (arg.clone(), option_of(plan, to));
-                Role::Given(plan.source_fd(arg, to.into(), by)?)
+                Role::SourceFd(plan.source_fd(arg, to.into(), by)?)
             }
-            Some(Source::Open(path, _)) => {
+            Some(StdioSource::Open(path, _)) => {
                 let path = path.clone();
                 Role::Path(plan.text(stdio_step(to), path.as_os_str())?)
             }
@@ -39,7 +39,7 @@ pub(crate) fn dup(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
         let to = request.target.unsigned_abs();
         let from = request.from.clone();
         let place = plan.source_fd(from, to, request.by)?;
-        all.add(plan, to, Role::Given(place));
+        all.add(plan, to, Role::SourceFd(place));
     }
     script(plan, &mut all)?;
     record(plan, &all);
@@ -56,7 +56,7 @@ struct Mappings {
 impl Mappings {
     fn add(&mut self, plan: &PlanBuilder<'_>, to: u32, role: Role) {
         let from = match role {
-            Role::Given(place) => {
+            Role::SourceFd(place) => {
                 let source = plan.plan.source_fds.get(usize::from(place));
                 let given = source.filter(|source| source.arg.is_some());
                 given.map(|source| source.number)
@@ -73,7 +73,7 @@ impl Mappings {
 fn record(plan: &mut PlanBuilder<'_>, all: &Mappings) {
     let order = fds::order(&all.fds);
     for n in order.copied {
-        if let Some(Role::Given(place)) = all.roles.get(n) {
+        if let Some(Role::SourceFd(place)) = all.roles.get(n) {
             let source = plan.plan.source_fds.get_mut(usize::from(*place));
             source.into_iter().for_each(|source| source.copied = true);
         }
@@ -110,7 +110,7 @@ fn script(
     }
     let source = plan.plan.source_fds.get_mut(usize::from(place));
     source.into_iter().for_each(|source| source.target = Some(to));
-    all.add(plan, to, Role::Given(place));
+    all.add(plan, to, Role::SourceFd(place));
     Ok(())
 }
 
@@ -126,7 +126,7 @@ fn same_as(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     let mut left = Vec::new();
     for to in 0..3u8 {
         let source = plan.plan.stdio.get(usize::from(to));
-        let Some(Source::Same(from)) = source else { continue };
+        let Some(StdioSource::SameAs(from)) = source else { continue };
         let refuse = |why| {
             Err(Error::refused(stdio_step(to), why).with(from.to_string()))
         };
@@ -134,7 +134,7 @@ fn same_as(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
             return refuse("same_as: only 0, 1 and 2 can be named");
         };
         let source = plan.plan.stdio.get(usize::from(from));
-        if matches!(source, Some(Source::Closed)) {
+        if matches!(source, Some(StdioSource::Closed)) {
             return refuse("same_as: that one is closed");
         }
         left.push((to, from));
@@ -147,7 +147,7 @@ fn same_as(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
             let why = "same_as: it is the same as itself in the end";
             return plan.refuse(stdio_step(to), why, from);
         };
-        dup_step(plan, to.into(), Role::Same(from));
+        dup_step(plan, to.into(), Role::SameAs(from));
     }
     Ok(())
 }
@@ -158,7 +158,7 @@ pub(crate) fn close(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
         [(0u8, "stdin: closed"), (1, "stdout: closed"), (2, "stderr: closed")]
     {
         let source = plan.plan.stdio.get(usize::from(to));
-        if let Some(Source::Closed) = source {
+        if let Some(StdioSource::Closed) = source {
             let operand = Operand::Stdio(to);
             plan.op(Step::Close, operand, Op::Close { to }).note(note);
         }

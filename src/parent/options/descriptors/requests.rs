@@ -2,7 +2,7 @@
 
 use crate::parent::command::fd_request::FdRequest;
 use crate::parent::command::options::Options;
-use crate::parent::command::stdio::Source;
+use crate::parent::command::stdio::StdioSource;
 use crate::parent::error::{Cause, Error, Step};
 use crate::parent::plan::source_fd::stdio_step;
 use crate::parent::std::vec::Vec;
@@ -10,9 +10,10 @@ use crate::parent::std::vec::Vec;
 /// What becomes 0, 1 and 2: what an option gives, else the default.
 pub(crate) fn standard(
     options: &Options,
-    default: impl Fn(usize) -> Source,
-) -> Result<[Source; 3], Error> {
-    let mut all = [Source::Inherit, Source::Inherit, Source::Inherit];
+    default: impl Fn(usize) -> StdioSource,
+) -> Result<[StdioSource; 3], Error> {
+    let mut all =
+        [StdioSource::Inherit, StdioSource::Inherit, StdioSource::Inherit];
     for (n, source) in (0u8..).zip(&mut all) {
         let stdio = options.stdio.get(usize::from(n));
         let stdio = stdio.and_then(Option::as_ref);
@@ -23,7 +24,7 @@ pub(crate) fn standard(
                 return Err(assigned_twice(fd, Some(stdio_step(n))));
             }
             (Some(stdio), None) => stdio.0.clone(),
-            (None, Some(fd)) => Source::Given(fd.from.clone()),
+            (None, Some(fd)) => StdioSource::Fd(fd.from.clone()),
             (None, None) => default(n.into()),
         };
     }
