@@ -128,7 +128,7 @@ pub(crate) struct Lock {
     _reserve: Option<MutexGuard<'static, Reserve>>,
 }
 
-pub(crate) fn lock_caches() -> Lock {
+pub(crate) fn lock() -> Lock {
     Lock { _reserve: top_fd().map(|_| reserve()) }
 }
 

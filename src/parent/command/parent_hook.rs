@@ -72,7 +72,7 @@ impl<'a> ParentHooks<'a> {
     pub(crate) fn refused(&self) -> Option<Error> {
         match self.refusal.borrow_mut().take()? {
             Refusal::Error(error) => {
-                Some(Error::new(Step::BeforeExec, Cause::Given(error)))
+                Some(Error::new(Step::BeforeExec, Cause::ParentHook(error)))
             }
             Refusal::Panic(payload) => resume_unwind(payload),
         }

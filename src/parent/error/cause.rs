@@ -26,13 +26,13 @@ pub(crate) enum Cause {
     #[error("{}: {}", io::Error::from_raw_os_error(*.0), .1)]
     Explained(i32, &'static str),
     #[error("{0}")]
-    Given(io::Error),
+    ParentHook(io::Error),
     #[error("it panicked")]
     Panicked,
     #[error("the child ended before exec, and somebody else knows how")]
     Ended,
     #[error("the kernel answered {0}, against its own documentation")]
-    Untrue(i64),
+    Unexpected(i64),
     #[error("the child died of signal {} before exec", .0.status)]
     Killed(Ended),
     #[error(
@@ -58,7 +58,7 @@ impl Cause {
     pub(super) fn errno(&self) -> Option<i32> {
         match self {
             Cause::Os(errno) | Cause::Explained(errno, _) => Some(*errno),
-            Cause::Given(error) => error.raw_os_error(),
+            Cause::ParentHook(error) => error.raw_os_error(),
             Cause::Trapped => Some(libc::ENOSYS),
             _ => None,
         }
@@ -70,7 +70,7 @@ impl Cause {
             Cause::Os(errno)
             | Cause::Explained(errno, _)
             | Cause::Refused(_, errno) => *errno,
-            Cause::Given(error) => {
+            Cause::ParentHook(error) => {
                 error.raw_os_error().unwrap_or(libc::EINVAL)
             }
             Cause::Ended
@@ -79,7 +79,7 @@ impl Cause {
             | Cause::StatusLost => libc::ECHILD,
             Cause::Trapped => libc::ENOSYS,
             Cause::Panicked => libc::ECANCELED,
-            Cause::Untrue(_) => libc::EIO,
+            Cause::Unexpected(_) => libc::EIO,
             Cause::Conflict(_)
             | Cause::AssignedTwice { .. }
             | Cause::VerifyError(_) => libc::EINVAL,
@@ -91,7 +91,7 @@ impl Cause {
             Cause::Os(errno) | Cause::Explained(errno, _) => {
                 io::Error::from_raw_os_error(*errno).kind()
             }
-            Cause::Given(error) => error.kind(),
+            Cause::ParentHook(error) => error.kind(),
             Cause::Trapped => io::ErrorKind::Unsupported,
             Cause::Refused(..)
             | Cause::Conflict(_)
@@ -117,7 +117,7 @@ impl fmt::Debug for Cause {
             | Cause::AssignedTwice { .. } => {
                 f.debug_tuple("Refused").field(&says).finish()
             }
-            Cause::Given(error) => {
+            Cause::ParentHook(error) => {
                 f.debug_tuple("Given").field(error).finish()
             }
             _ => f.debug_tuple("Other").field(&says).finish(),

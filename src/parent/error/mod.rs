@@ -33,12 +33,12 @@ impl Candidate {
     }
 
     /// Whether this was said of it.
-    pub(crate) fn said(&self, errno: i32) -> bool {
+    pub(crate) fn failed_with(&self, errno: i32) -> bool {
         self.errno == Some(errno)
     }
 
     /// Whether what was said of it says that there is such a file.
-    fn was_there(&self) -> bool {
+    fn exists(&self) -> bool {
         self.errno.is_some_and(|errno| !Errno(errno).tries_next())
     }
 
@@ -168,12 +168,15 @@ impl Error {
     }
 
     /// Whatever it was, it was looked for below a root of the child's own.
-    pub(crate) fn below(mut self, root: Option<&OsStr>) -> Error {
+    pub(crate) fn in_root(mut self, root: Option<&OsStr>) -> Error {
         self.0.root = root.map(OsStr::to_os_string);
         self
     }
 
-    pub(crate) fn tried(mut self, candidates: Vec<Candidate>) -> Error {
+    pub(crate) fn with_candidates(
+        mut self,
+        candidates: Vec<Candidate>,
+    ) -> Error {
         self.0.candidates = candidates;
         self
     }
@@ -284,7 +287,7 @@ impl fmt::Display for Error {
         write!(f, ": {}", inner.cause)?;
         let tried = |candidate: &&Candidate| candidate.errno.is_some();
         let tried = || inner.candidates.iter().filter(tried);
-        let found = tried().any(Candidate::was_there) && tried().count() > 1;
+        let found = tried().any(Candidate::exists) && tried().count() > 1;
         if found || inner.step == Step::Interpreter {
             for (n, candidate) in tried().enumerate() {
                 let between = if n == 0 { "; tried" } else { "," };
@@ -344,7 +347,7 @@ impl core::error::Error for Error {
     /// which the text has already.
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match &self.0.cause {
-            Cause::Given(error) => error.source(),
+            Cause::ParentHook(error) => error.source(),
             _ => None,
         }
     }

@@ -1,4 +1,4 @@
-//! Blame: what the child left in its block becomes an error with a step.
+//! Diagnosis: the outcome of a failed launch becomes an error with its step.
 
 use super::compiled_plan::CompiledPlan;
 use super::prepared::Prepared;
@@ -8,8 +8,7 @@ use crate::launch::Outcome;
 use crate::parent::command::cgroup::Group;
 use crate::parent::error::{Cause, Error, Step};
 use crate::parent::plan::op::{Op, Role};
-use crate::parent::plan::source_fd::SourceFd;
-use crate::parent::plan::source_fd::stdio_step;
+use crate::parent::plan::source_fd::{SourceFd, stdio_step};
 use crate::parent::plan::step::{Effect, Operand, StepRecord};
 use crate::parent::std::{format, string::ToString};
 use crate::sys::Errno;
@@ -17,7 +16,6 @@ use crate::sys::call::is_filtered;
 use crate::sys::wait::Ended;
 
 impl Prepared {
-    /// The error for a launch that did not end in a running program.
     pub(super) fn diagnose(
         &self,
         compiled: &CompiledPlan,
@@ -40,7 +38,7 @@ impl Prepared {
             }
             Outcome::Failed { row, result, denied, .. } => {
                 let Some(step) = compiled.step(&self.plan, row) else {
-                    return Error::new(Step::Plan, Cause::Untrue(result));
+                    return Error::new(Step::Plan, Cause::Unexpected(result));
                 };
                 match step.op() {
                     Some(Op::Exec(_) | Op::ExecFd(_)) => {
@@ -50,12 +48,12 @@ impl Prepared {
                 }
             }
             Outcome::Running { .. } | Outcome::Stopped { .. } => {
-                Error::new(Step::Plan, Cause::Untrue(0))
+                Error::new(Step::Plan, Cause::Unexpected(0))
             }
         }
     }
 
-    /// A step before exec has failed.
+    /// A step before exec failed.
     fn step_error(
         &self,
         compiled: &CompiledPlan,
@@ -82,10 +80,10 @@ impl Prepared {
         let at = compiled.row(row).map_or(0, |row| row.step);
         let dir = matches!(step.effect, Effect::Dir(_));
         let root = dir.then(|| self.root_at(at)).flatten();
-        self.operand(step, Error::new(self.step(step), why)).below(root)
+        self.operand(step, Error::new(self.step(step), why)).in_root(root)
     }
 
-    /// No child was made.
+    /// No child was created.
     fn refused(
         &self,
         compiled: &CompiledPlan,
@@ -96,27 +94,28 @@ impl Prepared {
         if let Some(group) = born.filter(|group| group.is_cause_of(errno.0)) {
             return group.refused(errno.0);
         }
-        let ids = !self.plan.set_tid.is_empty();
-        let why = match errno.0 {
-            libc::EEXIST => "a process has that id",
-            libc::EPERM => {
-                "it takes CAP_CHECKPOINT_RESTORE over the PID namespace"
+        let ids = &self.plan.set_tid;
+        let why = match (errno.0, ids.len()) {
+            (libc::EEXIST, 1..) => "another process has that id",
+            (libc::EPERM, 1..) => {
+                "it needs CAP_CHECKPOINT_RESTORE in the PID namespace"
             }
-            libc::EINVAL => {
-                "an id is out of range, or there are more than namespaces"
+            (libc::EINVAL, 1) => {
+                "that id is out of range, or the first process of a PID \
+                 namespace needs id 1"
+            }
+            (libc::EINVAL, 2..) => {
+                "more ids than PID namespaces, or an id is out of range"
             }
             _ => return Error::os(Step::Clone, errno.0),
         };
-        if !ids {
-            return Error::os(Step::Clone, errno.0);
-        }
-        let shown = format!("{:?}", self.plan.set_tid);
+        let shown = format!("{ids:?}");
         Error::explained(Step::SetTid, errno.0, why).with(shown)
     }
 
     fn step(&self, record: &StepRecord) -> Step {
         match record.op() {
-            // What stays where it is only loses close-on-exec.
+            // It keeps its number and loses close-on-exec.
             Some(Op::Dup { to, role: Role::SourceFd(place) })
                 if self.plan.number(place) == to =>
             {
@@ -159,8 +158,7 @@ impl Prepared {
         }
     }
 
-    /// One of 0 to 2 is called by its option, any other by source and
-    /// target.
+    /// Names one of 0 to 2 by its option, others by source and target.
     fn dup_operand(&self, to: u32, role: Role, error: Error) -> Error {
         match (u8::try_from(to), role) {
             (_, Role::Path(path)) => error.with(self.plan.strings.get(path)),
@@ -174,16 +172,14 @@ impl Prepared {
     }
 }
 
-/// Whether a child died of the signal that a seccomp filter sends for a call,
-/// at a row that makes one itself.
+/// Whether a seccomp filter killed the child at a system call of a row:
+/// without a filter another process sent the SIGSYS.
 pub(super) fn is_trapped(
     compiled: &CompiledPlan,
     row: u32,
     ended: Option<Ended>,
 ) -> bool {
     let sigsys = ended.and_then(Ended::signal) == Some(libc::SIGSYS);
-    // Without a filter somebody has sent it.
-    let sigsys = sigsys && is_filtered();
     let row = compiled.row(row).filter(|row| row.nr != local::CALLBACK);
-    sigsys && row.is_some()
+    sigsys && is_filtered() && row.is_some()
 }

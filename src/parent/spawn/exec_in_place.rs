@@ -1,4 +1,5 @@
-//! Exec in place: the steps run in this process, which goes on if they fail.
+//! Exec in place: the steps run in this process, which continues if one
+//! fails.
 
 use core::cell::UnsafeCell;
 
@@ -11,96 +12,69 @@ use super::stdio_pipes::{LaunchFds, StdioPipes};
 use super::undo::Undo;
 use crate::call::Block;
 use crate::launch::{Outcome, exec_in_place};
-use crate::parent::command::cgroup::{Cgroup, Group};
+use crate::parent::command::cgroup::Cgroup;
 use crate::parent::error::Error;
 use crate::parent::plan::Plan;
 use crate::parent::std::boxed::Box;
 use crate::sys::Errno;
 
-/// Where the steps have stopped.
-struct Stopped<'a> {
-    compiled: &'a CompiledPlan,
-    made: Outcome,
-    block: Block,
-}
-
 impl Prepared {
-    /// Becomes the program, in this process. Returns only the error.
-    pub(crate) fn exec(mut plan: Box<Plan>) -> Error {
-        let prepared = SourceFds::new(&mut plan);
-        let prepared = prepared
-            .and_then(|source_fds| Prepared::for_one_spawn(plan, source_fds));
-        match prepared {
-            Ok(prepared) => prepared.exec_by_steps(),
-            Err(error) => error,
-        }
+    /// Replaces this process by the program. Returns only the error.
+    pub(super) fn exec(plan: Box<Plan>) -> Error {
+        Prepared::try_exec(plan).unwrap_or_else(|error| error)
     }
 
-    fn exec_by_steps(&self) -> Error {
-        let group = self.plan.cgroup.as_ref().map(Cgroup::open).transpose();
-        let pipes = StdioPipes::new(&self.plan, &self.source_fds);
-        match (group, pipes) {
-            (Err(error), _) | (_, Err(error)) => error,
-            (Ok(group), Ok(pipes)) => {
-                let made = self.exec_here(&pipes, group.as_ref());
-                made.unwrap_or_else(|error| error)
-            }
-        }
-    }
-
-    /// What the steps did to descriptors is undone before the failure is
-    /// looked into, which opens files.
-    fn exec_here(
-        &self,
-        pipes: &StdioPipes,
-        group: Option<&Group>,
-    ) -> Result<Error, Error> {
-        let launch_fds =
-            LaunchFds::new(self.plan.strategy, group, pipes, None)?;
-        let undo = Undo::new(self, pipes)?;
-        let stopped = self.steps_here(pipes.block(&launch_fds));
+    fn try_exec(mut plan: Box<Plan>) -> Result<Error, Error> {
+        let source_fds = SourceFds::new(&mut plan)?;
+        let prepared = Prepared::for_one_spawn(plan, source_fds)?;
+        let Prepared { plan, source_fds, .. } = &prepared;
+        let group = plan.cgroup.as_ref().map(Cgroup::open).transpose()?;
+        let pipes = StdioPipes::new(plan, source_fds)?;
+        let fds = LaunchFds::new(plan.strategy, group.as_ref(), &pipes, None)?;
+        let undo = Undo::new(&prepared, &pipes)?;
+        let failure = prepared.run_in_place(pipes.block(&fds));
+        // Before the diagnosis, which opens files.
         drop(undo);
-        let Stopped { compiled, made, block } = stopped?;
-        Ok(self.diagnose(compiled, made, &block, group))
+        let (compiled, outcome, block) = failure?;
+        Ok(prepared.diagnose(compiled, outcome, &block, group.as_ref()))
     }
 
-    /// Where a step is refused that another can do, that one goes on from
-    /// there, and so does exec while the program is open for writing: what is
-    /// done to this process is not done twice.
-    fn steps_here(&self, block: Block) -> Result<Stopped<'_>, Error> {
-        let room = self.environ_buffer();
-        let (mut strategy, mut step) = (self.plan.strategy, None);
+    /// Runs the steps up to a failure. A fallback, and a repeated exec of a
+    /// program open for writing, continue at the failed step: what the steps
+    /// before it did to this process is not done twice.
+    fn run_in_place(
+        &self,
+        block: Block,
+    ) -> Result<(&CompiledPlan, Outcome, Block), Error> {
+        let plan = &self.plan;
+        let buffer = self.environ_buffer();
+        let (mut strategy, mut step) = (plan.strategy, None);
         let mut budget = Budget::default();
         let mut block = UnsafeCell::new(block);
         loop {
             let compiled = self.compiled.for_strategy(
-                &self.plan,
+                plan,
                 strategy,
                 &self.source_fds,
             )?;
-            let table = compiled.table(&self.plan)?;
-            let environ = self.environ(&table, &room);
+            let table = compiled.table(plan)?;
+            let environ = self.environ(&table, &buffer);
             let from = step.map_or(1, |step| compiled.first_row(step));
             exec_in_place::run(&table, from, &block, environ);
-            let left = *block.get_mut();
-            let (row, result) = (left.failed, left.result);
+            let block = *block.get_mut();
+            let Block { failed: row, result, denied, .. } = block;
             let errno = Errno::of(result).map_or(0, |errno| errno.0);
-            let at = compiled.row(row).map(|row| row.step);
-            let busy = errno == libc::ETXTBSY;
-            if busy && budget.wait_for_writer().is_some() {
-                step = at;
+            step = compiled.row(row).map(|row| row.step);
+            if errno == libc::ETXTBSY && budget.wait_for_writer().is_some() {
                 continue;
             }
-            let Some(downgrade) =
-                fallback_for(&self.plan, compiled, row, errno)
+            let Some(fallback) = fallback_for(plan, compiled, row, errno)
             else {
-                let denied = left.denied;
-                let made =
-                    Outcome::Failed { row, result, denied, pidfd: None };
-                return Ok(Stopped { compiled, made, block: left });
+                let pidfd = None;
+                let outcome = Outcome::Failed { row, result, denied, pidfd };
+                return Ok((compiled, outcome, block));
             };
-            step = at;
-            strategy = downgrade.strategy;
+            strategy = fallback.strategy;
         }
     }
 }

@@ -1,7 +1,8 @@
-//! Program: why a file that is there was not found. Asked after a failure.
+//! Interpreter: which one a program names, and whether it exists. Used after a
+//! failure.
 //!
-//! What is looked at may belong to somebody else by now: nothing but regular
-//! files is opened, and nothing outside the root that the child had.
+//! Another user may have replaced the files meanwhile: only regular files are
+//! opened, and none outside the child's root.
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
 use rustix::io::Errno;
@@ -15,23 +16,22 @@ use crate::parent::std::{
     vec,
 };
 
-/// How many files the kernel looks at, each the interpreter of the one
-/// before.
+/// How many interpreters of interpreters the kernel follows.
 pub(super) const DEPTH: usize = 6;
 
-/// Where a child looked its paths up.
+/// From where a child looked up paths.
 #[derive(Debug, Default)]
 pub(crate) struct View {
-    /// The directory that was its root, if that was not ours.
+    /// Its root directory, if that was not the parent's.
     pub(crate) root: Option<PathBuf>,
-    /// Its directory, seen from that root; empty, if that was ours.
+    /// Its working directory below that root; empty, if it was the parent's.
     pub(crate) dir: PathBuf,
 }
 
 impl View {
-    /// What the child found at a path, open for its name only (`O_PATH`).
-    /// Links lead where they led the child, which takes openat2 (Linux 5.6)
-    /// if it had a root of its own.
+    /// Opens what the child found at a path, with `O_PATH`. Below a root of
+    /// the child's own that takes openat2 (Linux 5.6), which resolves links
+    /// as they were for the child.
     pub(crate) fn file(&self, path: &Path) -> Result<File, Errno> {
         let path = self.dir.join(path);
         let flags = OFlags::PATH | OFlags::CLOEXEC;
@@ -45,9 +45,9 @@ impl View {
     }
 }
 
-/// The interpreter that a program needs and that does not exist, and why: exec
-/// gives ENOENT for it, as it does for a program that is not there. `None` if
-/// nothing is missing, or nobody can tell.
+/// Returns the interpreter of a program that does not exist, and the errno:
+/// exec fails with ENOENT for it, as for a program that does not exist. `None`
+/// if none is missing, or if that cannot be found out.
 pub(crate) fn missing_interpreter(
     program: File,
     view: &View,
@@ -66,7 +66,7 @@ pub(crate) fn missing_interpreter(
     None
 }
 
-/// What a file says about who interprets it.
+/// The interpreter that a file names.
 pub(super) fn interpreter(file: &File) -> Option<PathBuf> {
     let file = readable(file)?;
     let mut head = [0u8; 256];
@@ -90,9 +90,10 @@ fn shebang(line: &[u8]) -> Option<&[u8]> {
     line.get(..end)
 }
 
-/// Where an ELF file of 32 or 64 bits says what: its table of segments, their
-/// size and number; in a segment its place in the file, and its length.
-struct Places {
+/// Offsets in an ELF file of 32 or 64 bits: in its header that of the program
+/// headers, their size and number; in one of these those of the offset and
+/// the length.
+struct Offsets {
     table: usize,
     size: usize,
     place: usize,
@@ -100,33 +101,33 @@ struct Places {
     wide: bool,
 }
 
-const NARROW: Places =
-    Places { table: 28, size: 42, place: 4, len: 16, wide: false };
-const WIDE: Places =
-    Places { table: 32, size: 54, place: 8, len: 32, wide: true };
+const NARROW: Offsets =
+    Offsets { table: 28, size: 42, place: 4, len: 16, wide: false };
+const WIDE: Offsets =
+    Offsets { table: 32, size: 54, place: 8, len: 32, wide: true };
 
 /// The path in the `PT_INTERP` of an ELF file.
 fn loader(file: &File, head: &[u8]) -> Option<PathBuf> {
     const INTERP: u32 = 3;
-    let places = if *head.get(4)? == 1 { NARROW } else { WIDE };
-    let number = |bytes: &[u8], at| match places.wide {
+    let offsets = if *head.get(4)? == 1 { NARROW } else { WIDE };
+    let number = |bytes: &[u8], at| match offsets.wide {
         true => long(bytes, at),
         false => word(bytes, at).map(u64::from),
     };
-    let at = number(head, places.table)?;
-    let size = half(head, places.size)?;
-    let count = half(head, places.size + 2)?;
+    let at = number(head, offsets.table)?;
+    let size = half(head, offsets.size)?;
+    let count = half(head, offsets.size + 2)?;
     for n in 0..u64::from(count) {
         let mut row = [0u8; 56];
-        let len = if places.wide { 56 } else { 32 };
+        let len = if offsets.wide { 56 } else { 32 };
         let row = row.get_mut(..len)?;
         let place = at.checked_add(n.checked_mul(u64::from(size))?)?;
         file.read_exact_at(row, place).ok()?;
         if word(row, 0)? == INTERP {
-            let len = usize::try_from(number(row, places.len)?).ok()?;
-            // PATH_MAX, as the kernel has it.
+            let len = usize::try_from(number(row, offsets.len)?).ok()?;
+            // PATH_MAX, the kernel's limit.
             let mut name = vec![0; Some(len).filter(|len| *len <= 4096)?];
-            file.read_exact_at(&mut name, number(row, places.place)?).ok()?;
+            file.read_exact_at(&mut name, number(row, offsets.place)?).ok()?;
             let end = memchr::memchr(0, &name).unwrap_or(len);
             let name = OsStr::from_bytes(name.get(..end)?);
             return Some(PathBuf::from(name));

@@ -108,7 +108,7 @@ impl Prepared {
                 }
             }
         }
-        Err(Error::new(Step::Plan, Cause::Untrue(0)))
+        Err(Error::new(Step::Plan, Cause::Unexpected(0)))
     }
 
     fn attempt(

@@ -1,5 +1,4 @@
-//! Reason: what an error number means at its step, and which option it was
-//! made for.
+//! Reason: what an errno means at its step.
 
 use super::prepared::Prepared;
 use crate::parent::command::hook::PANICKED;
@@ -10,8 +9,6 @@ use crate::parent::std::ffi::OsStr;
 use crate::sys::Errno;
 use crate::sys::abi::Limit;
 use crate::sys::call::limit;
-
-const FULL: &str = "that user has as many processes as RLIMIT_NPROC allows";
 
 /// Why a step failed, where more is known than the name of the errno.
 pub(super) fn reason(step: &StepRecord, errno: i32) -> Cause {
@@ -30,34 +27,36 @@ pub(super) fn cause(result: i64) -> Cause {
     match Errno::of(result) {
         Some(errno) => Cause::Os(errno.0),
         None if result == PANICKED => Cause::Panicked,
-        None => Cause::Untrue(result),
+        None => Cause::Unexpected(result),
     }
 }
 
-/// Why a descriptor that is open was not brought to its number: the limit
-/// was looked at when the plan was prepared.
+/// EBADF of an open descriptor: the limit is lower than it was when the plan
+/// was prepared.
 fn too_high(to: u32) -> Option<&'static str> {
     let limit = limit(Limit::Descriptors).ok()?;
-    let why = "that number is not below RLIMIT_NOFILE any more";
+    let why = "that number is no longer below RLIMIT_NOFILE";
     (u64::from(to) >= limit).then_some(why)
 }
 
-/// Why exec failed, where no file is the reason.
+/// Why exec failed, if the path and the interpreter are not the cause.
 pub(super) fn exec_reason(errno: i32, no_execveat: bool) -> Cause {
     let why = match errno {
         libc::ENOEXEC if no_execveat => {
-            "the kernel knows no such format; shell_fallback has /bin/sh run \
-             it"
+            "the kernel does not know its format; with shell_fallback \
+             /bin/sh runs it"
         }
-        libc::ENOEXEC => "the kernel knows no such format",
-        libc::EAGAIN => FULL,
+        libc::ENOEXEC => "the kernel does not know its format",
+        libc::EAGAIN => {
+            "that user has as many processes as RLIMIT_NPROC allows"
+        }
         _ => return Cause::Os(errno),
     };
     Cause::Explained(errno, why)
 }
 
 impl Prepared {
-    /// The root that the child has at a step, if that is not ours.
+    /// Returns the child's root at a step, if that is not the parent's.
     pub(super) fn root_at(&self, step: u16) -> Option<&OsStr> {
         let before = self.plan.effects().take(usize::from(step));
         let roots = before.filter_map(|effect| match effect {

@@ -1,4 +1,4 @@
-//! Held: the descriptors that a prepared plan keeps from spawn to spawn.
+//! `SourceFds`: the descriptors that a plan keeps open from spawn to spawn.
 #![allow(unsafe_code, reason = "a number that the caller vouches for")]
 
 use rustix::io::{Errno, FdFlags, fcntl_getfd};
@@ -11,8 +11,7 @@ use crate::parent::error::{Error, Step};
 use crate::parent::plan::Plan;
 use crate::parent::plan::fds::outside;
 use crate::parent::plan::op::{Op, Role};
-use crate::parent::plan::source_fd::SourceFd;
-use crate::parent::plan::source_fd::stdio_step;
+use crate::parent::plan::source_fd::{SourceFd, stdio_step};
 use crate::parent::plan::strategy::Strategy;
 use crate::parent::reserve::{ReservedFd, dup_above};
 use crate::parent::sealed_memfd::{
@@ -21,7 +20,7 @@ use crate::parent::sealed_memfd::{
 use crate::parent::std::{
     boxed::Box,
     format,
-    fs::{File, OpenOptions},
+    fs::OpenOptions,
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     vec::Vec,
@@ -30,76 +29,58 @@ use crate::sys::abi::Limit;
 use crate::sys::call::limit;
 use crate::sys::fds::Inode;
 
-/// What is said of a script that is run by its descriptor: the kernel would
-/// say ENOENT, as its interpreter finds nothing at `/dev/fd/N`.
-const SCRIPT: &str = "it is a #! script, whose interpreter has to find it \
-                      open: say at which number, by script_fd";
+/// The kernel's own error would be ENOENT, as the interpreter finds nothing
+/// at `/dev/fd/N`.
+const SCRIPT: &str = "it is a #! script, and its interpreter cannot open it: \
+                      set a number for it with script_fd";
 
 /// What stays open while a plan may be launched.
 #[derive(Debug, Default)]
 pub(super) struct SourceFds {
-    /// `/dev/null`, for each of 0 to 2 that is made from it.
+    /// `/dev/null`, for each of 0 to 2 that is a copy of it.
     null: [Option<ReservedFd>; 3],
-    /// What stands in the place of the caller's own, and the program's image.
+    /// Copies of the caller's descriptors, and the program's sealed memfd.
     copies: Vec<ReservedFd>,
-    /// The numbers that the child's descriptors get, in ascending order; and
-    /// those with what is lent to an image, which is the last of them that
-    /// is brought there.
+    /// The numbers that steps write over, in ascending order; with a helper,
+    /// also those of its status page and image.
     targets: Vec<u32>,
     helper_targets: Vec<u32>,
-    /// The first number above all that steps read from; 3 if they read none.
+    /// The first number above all that steps read from, at least 3.
     pub(super) source_end: u32,
-    /// The first number above all that stays open, and above what is lent
-    /// to an image.
+    /// The first number above all that stays open until exec; and above the
+    /// helper's status page and image.
     pub(super) kept_end: u32,
     pub(super) helper_end: u32,
-    /// What the plan's descriptors are open on, once other threads may use
-    /// them; in the plan's order.
+    /// The files of the plan's source descriptors, in its order; recorded
+    /// where other threads may use them.
     files: Vec<Option<Inode>>,
-    /// Why there is no image, where the plan wanted one.
-    pub(super) no_helper: Option<Unimaged>,
+    /// What a helper needs and could not have, and the errno.
+    pub(super) no_helper: Option<(&'static str, i32)>,
 }
 
-/// What an image needs and could not have, and the errno.
-pub(super) type Unimaged = (&'static str, i32);
-
 impl SourceFds {
-    /// Opens, checks and copies. The plan's numbers are those to use from
-    /// here on.
+    /// Opens, checks and copies what the plan reads from, and sets the
+    /// numbers in the plan.
     pub(super) fn new(plan: &mut Plan) -> Result<Box<SourceFds>, Error> {
-        let targets = plan.targets();
-        let source_fds = SourceFds {
-            targets,
+        let mut source_fds = Box::new(SourceFds {
+            targets: plan.targets(),
             source_end: 3,
             kept_end: 3,
             ..SourceFds::default()
-        };
-        let mut source_fds = Box::new(source_fds);
-        // Before anything is opened: it could take a closed one's number.
-        let limit = open(plan)?;
-        for op in plan.ops() {
-            if let Op::Dup { to, role: Role::Null } = op {
-                let n = u8::try_from(to).unwrap_or_default();
-                let null = source_fds.move_off_targets(null(n)?);
-                let null =
-                    null.map_err(|e| os(stdio_step(n), e).with("/dev/null"))?;
-                source_fds.source_end =
-                    source_fds.source_end.max(null.number().saturating_add(1));
-                if let Some(place) = source_fds.null.get_mut(usize::from(n)) {
-                    *place = Some(null);
-                }
-            }
-        }
+        });
+        // Comes first: opening a file could reuse a closed one's number.
+        let limit = check_fds(plan)?;
+        source_fds.open_null(plan)?;
         let isolated = plan.strategy.engine == Engine::Isolated;
         if plan.source_fds.is_empty() && !isolated {
             return Ok(source_fds);
         }
         for n in 0..plan.source_fds.len() {
-            source_fds.one(plan, n, limit)?;
+            source_fds.prepare_fd(plan, n, limit)?;
         }
-        let highest = plan.source_fds.iter().map(|given| given.number).max();
-        let above = highest.map_or(3, |n| n.saturating_add(1));
-        source_fds.source_end = source_fds.source_end.max(above);
+        let numbers = plan.source_fds.iter().map(|fd| fd.number);
+        let end = numbers.max().map_or(3, |n| n.saturating_add(1));
+        source_fds.source_end = source_fds.source_end.max(end);
         if isolated && !source_fds.choose_helper_fds(plan, limit) {
             if !plan.any_engine {
                 return Err(Error::os(Step::Image, libc::EMFILE));
@@ -107,13 +88,12 @@ impl SourceFds {
             source_fds.no_helper = Some(("RLIMIT_NOFILE", libc::EMFILE));
             plan.strategy.engine = Engine::Copied;
         }
-        let shared = Strategy { engine: Engine::Suspended, ..plan.strategy };
-        let kept = plan.kept(shared).last().copied();
+        let kept = kept_without_helper(plan).last().copied();
         source_fds.kept_end = kept.map_or(3, |n| n.saturating_add(1)).max(3);
         let [page, image] = plan.helper_fds;
         source_fds.helper_end = page.max(image).saturating_add(1);
         if let Some(place) = plan.program_fd {
-            // This thread's table need not be that of the process's first.
+            // `self` is the first thread's table, which may be another one.
             let own =
                 if plan.strategy.in_place { "thread-self" } else { "self" };
             let path = format!("/proc/{own}/fd/{}", plan.place(place));
@@ -124,14 +104,35 @@ impl SourceFds {
         Ok(source_fds)
     }
 
-    /// Chooses where an image finds its page and itself: numbers that nothing
-    /// else is kept at, the last that a small table has room for, as the
-    /// first are what this process is given for its own files. False if
-    /// there are none.
+    fn open_null(&mut self, plan: &Plan) -> Result<(), Error> {
+        for op in plan.ops() {
+            let Op::Dup { to, role: Role::Null } = op else { continue };
+            let n = u8::try_from(to).unwrap_or_default();
+            let mut options = OpenOptions::new();
+            options.read(n == 0).write(n != 0);
+            let null = options.open("/dev/null");
+            let null = null.map_err(|e| Error::io(stdio_step(n), &e));
+            let null = null.and_then(|file| {
+                let null = self.move_off_targets(file.into());
+                null.map_err(|e| os(stdio_step(n), e))
+            });
+            let null = null.map_err(|error| error.with("/dev/null"))?;
+            let end = null.number().saturating_add(1);
+            self.source_end = self.source_end.max(end);
+            if let Some(slot) = self.null.get_mut(usize::from(n)) {
+                *slot = Some(null);
+            }
+        }
+        Ok(())
+    }
+
+    /// Chooses the numbers of the status page and the image in a helper: the
+    /// highest that nothing else has and that a small table has room for, as
+    /// this process opens its own files at the lowest. Returns whether there
+    /// are any.
     fn choose_helper_fds(&mut self, plan: &mut Plan, limit: u64) -> bool {
         let limit = u32::try_from(limit).unwrap_or(u32::MAX);
-        let shared = Strategy { engine: Engine::Suspended, ..plan.strategy };
-        let kept = plan.kept(shared);
+        let kept = kept_without_helper(plan);
         let free = |n: &u32| kept.binary_search(n).is_err();
         let low = (3..limit.min(64)).rev().filter(free);
         let mut all = low.chain((64..limit).filter(free));
@@ -145,213 +146,207 @@ impl SourceFds {
         true
     }
 
-    /// One of the caller's, or the program's image.
-    fn one(
+    /// Copies a descriptor of the caller's, if necessary, or makes the
+    /// program's sealed memfd.
+    fn prepare_fd(
         &mut self,
         plan: &mut Plan,
         n: usize,
         limit: u64,
     ) -> Result<(), Error> {
-        let image = plan.program_source.clone();
-        let Some(given) = plan.source_fds.get_mut(n) else { return Ok(()) };
-        let by = given.by;
-        let low = match (&given.arg, image) {
-            (None, Some(image)) => {
-                let made = program(&image, given.target)?;
-                Some(self.move_off_targets(made).map_err(|e| os(by, e))?)
+        let program = plan.program_source.clone();
+        let Some(source) = plan.source_fds.get_mut(n) else { return Ok(()) };
+        let by = source.by;
+        let fd = match (&source.arg, program) {
+            (None, Some(program)) => {
+                let memfd = program_memfd(&program, source.target)?;
+                Some(self.move_off_targets(memfd).map_err(|e| os(by, e))?)
             }
             (None, None) => None,
-            (Some(lent), _) => {
-                let low = self.lent(given, borrow(lent), limit)?;
-                if by == Step::FromFd && given.target.is_none() {
-                    let fd = borrow(lent);
-                    if is_script(fd) {
-                        let refused =
-                            Error::refused_as(by, libc::ENOENT, SCRIPT);
-                        return Err(refused.with(given.shown()));
-                    }
+            (Some(arg), _) => {
+                let copy = self.copy(source, borrow(arg), limit)?;
+                let program = by == Step::FromFd && source.target.is_none();
+                if program && is_script(borrow(arg)) {
+                    let error = Error::refused_as(by, libc::ENOENT, SCRIPT);
+                    return Err(error.with(source.shown()));
                 }
-                low
+                copy
             }
         };
-        if let Some(low) = low {
-            given.number = low.number();
-            self.copies.push(low);
+        if let Some(fd) = fd {
+            source.number = fd.number();
+            self.copies.push(fd);
         }
         Ok(())
     }
 
-    /// A copy of one of the caller's descriptors, if it cannot serve itself,
-    /// or a reserved number makes the child's table smaller.
-    fn lent(
+    /// Copies one of the caller's descriptors, if steps cannot read from it
+    /// itself, or a reserved number makes the child's table smaller.
+    fn copy(
         &self,
-        given: &SourceFd,
+        source: &SourceFd,
         fd: BorrowedFd<'_>,
         limit: u64,
     ) -> Result<Option<ReservedFd>, Error> {
         // Open until exec, and not after it.
-        let source_fds = given.target.is_none();
-        let lost = self.is_target(given.number);
-        let leaks = !given.cloexec;
-        if given.copied || (source_fds && (lost || leaks)) {
+        let until_exec = source.target.is_none();
+        let overwritten = self.targets.binary_search(&source.number).is_ok();
+        let unfit = until_exec && (overwritten || !source.cloexec);
+        if source.copied || unfit {
             let copy = dup_above(fd, 3);
-            let low = copy.and_then(|copy| self.move_off_targets(copy));
-            let low = low.map_err(|e| os(given.by, e).with(given.shown()))?;
-            return Ok(Some(low));
+            let copy = copy.and_then(|copy| self.move_off_targets(copy));
+            let copy =
+                copy.map_err(|e| os(source.by, e).with(source.shown()))?;
+            return Ok(Some(copy));
         }
-        let may = given.target.is_none_or(|to| u64::from(to) < limit);
+        let may = source.target.is_none_or(|to| u64::from(to) < limit);
         Ok(may.then(|| ReservedFd::acquire(fd, &self.targets)).flatten())
     }
 
-    /// A descriptor that steps read from, at a number that none of them
-    /// writes over, and a low one if there is a choice.
+    /// Moves a descriptor that steps read from to a number that no step
+    /// writes over, if possible a reserved one.
     pub(super) fn move_off_targets(
         &self,
         fd: OwnedFd,
     ) -> Result<ReservedFd, Errno> {
-        move_off_targets(fd, &self.targets)
+        move_off(fd, &self.targets)
     }
 
-    /// One that an image is made of.
+    /// As `move_off_targets`, for a helper's status page or image.
     pub(super) fn move_off_helper_targets(
         &self,
         fd: OwnedFd,
     ) -> Result<ReservedFd, Errno> {
-        move_off_targets(fd, &self.helper_targets)
+        move_off(fd, &self.helper_targets)
     }
 
-    /// Lets other threads use them: a system call each.
+    /// Records their files, so that other threads can use them: a system call
+    /// each.
     pub(super) fn record_files(&mut self, plan: &Plan) {
-        let files =
-            plan.source_fds.iter().map(|given| Inode::at(given.number));
+        let files = plan.source_fds.iter().map(|fd| Inode::at(fd.number));
         self.files.extend(files);
-        self.null
-            .iter()
-            .flatten()
-            .chain(&self.copies)
-            .for_each(ReservedFd::record_file);
+        let own = self.null.iter().flatten().chain(&self.copies);
+        own.for_each(ReservedFd::record_file);
     }
 
-    /// Whether this thread's table has them, where another thread has made
-    /// them: a system call each.
+    /// Checks that this thread's descriptor table has them: a system call
+    /// each.
     pub(super) fn check_fd_table(&self, plan: &Plan) -> Result<(), Error> {
-        const APART: &str = "this thread has a table of descriptors of its \
-                             own, without the one that was prepared";
-        for (given, file) in plan.source_fds.iter().zip(&self.files) {
-            if file.is_some_and(|file| !file.is_at(given.number)) {
-                let error = Error::explained(given.by, libc::EBADF, APART);
-                return Err(error.with(given.shown()));
+        const WHY: &str = "it was prepared in another descriptor table, and \
+                           is not open in this thread's own";
+        for (source, file) in plan.source_fds.iter().zip(&self.files) {
+            if file.is_some_and(|file| !file.is_at(source.number)) {
+                let error = Error::explained(source.by, libc::EBADF, WHY);
+                return Err(error.with(source.shown()));
             }
         }
         for (n, null) in (0u8..).zip(&self.null) {
             if null.as_ref().is_some_and(|null| !null.is_in_table()) {
-                let by = stdio_step(n);
-                let error = Error::explained(by, libc::EBADF, APART);
+                let error = Error::explained(stdio_step(n), libc::EBADF, WHY);
                 return Err(error.with("/dev/null"));
             }
         }
         Ok(())
     }
 
-    /// What a descriptor of the plan is made from.
+    /// Returns the descriptor that a source is, or its copy.
     pub(super) fn file<'a>(
         &'a self,
-        given: &'a SourceFd,
+        source: &'a SourceFd,
     ) -> Option<BorrowedFd<'a>> {
-        let is = |low: &&ReservedFd| low.number() == given.number;
+        let is = |copy: &&ReservedFd| copy.number() == source.number;
         let copy = self.copies.iter().find(is).and_then(ReservedFd::fd);
-        copy.or_else(|| given.arg.as_ref().map(borrow))
+        copy.or_else(|| source.arg.as_ref().map(borrow))
     }
 
-    /// Whether steps write over this number.
-    fn is_target(&self, number: u32) -> bool {
-        self.targets.binary_search(&number).is_ok()
-    }
-
-    /// Whether steps do, where an image is lent what it needs.
+    /// Whether steps write over this number, if there is a helper.
     pub(super) fn is_helper_target(&self, number: u32) -> bool {
         self.helper_targets.binary_search(&number).is_ok()
     }
 
-    /// The number of `/dev/null` for one of 0 to 2.
+    /// Returns the number of `/dev/null` for one of 0 to 2.
     pub(super) fn null(&self, n: u8) -> Option<u32> {
         let null = self.null.get(usize::from(n))?.as_ref();
         null.map(ReservedFd::number)
     }
 
-    /// Makes a descriptor at `source_end` or above from a source descriptor.
+    /// Makes a descriptor at `source_end` or above from one of them.
     pub(super) fn new_probe_fd(&self, plan: &Plan) -> Option<OwnedFd> {
         let mut own = self.null.iter().flatten().chain(&self.copies);
-        let mut lent = plan.source_fds.iter().filter_map(|g| g.arg.as_ref());
+        let mut args = plan.source_fds.iter().filter_map(|s| s.arg.as_ref());
         let fd = own
             .find_map(ReservedFd::fd)
-            .or_else(|| lent.next().map(borrow))?;
+            .or_else(|| args.next().map(borrow))?;
         dup_above(fd, i32::try_from(self.source_end).ok()?).ok()
     }
 }
 
-/// Brings a descriptor to a number that is none of `taken`.
-fn move_off_targets(fd: OwnedFd, taken: &[u32]) -> Result<ReservedFd, Errno> {
-    if let Some(low) = ReservedFd::acquire(fd.as_fd(), taken) {
-        return Ok(low);
+/// The numbers that stay open until exec, without those of a helper.
+fn kept_without_helper(plan: &Plan) -> Vec<u32> {
+    plan.kept(Strategy { engine: Engine::Suspended, ..plan.strategy })
+}
+
+/// Moves a descriptor to a number that is none of `taken`.
+fn move_off(fd: OwnedFd, taken: &[u32]) -> Result<ReservedFd, Errno> {
+    if let Some(fd) = ReservedFd::acquire(fd.as_fd(), taken) {
+        return Ok(fd);
     }
-    let mut low = ReservedFd::from(fd);
+    let mut moved = ReservedFd::from(fd);
     let mut least = 3;
-    while taken.binary_search(&low.number()).is_ok() {
-        // The kernel gives the first that is free: a target, perhaps.
+    while taken.binary_search(&moved.number()).is_ok() {
+        // The lowest free number may be a target too.
         least = outside(taken, least);
         let from = i32::try_from(least).map_err(|_| Errno::MFILE)?;
-        let Some(fd) = low.fd() else { break };
-        low = dup_above(fd, from)?.into();
-        least = low.number().saturating_add(1);
+        let Some(fd) = moved.fd() else { break };
+        moved = dup_above(fd, from)?.into();
+        least = moved.number().saturating_add(1);
     }
-    Ok(low)
+    Ok(moved)
 }
 
 fn os(step: Step, e: Errno) -> Error {
     Error::os(step, e.raw_os_error())
 }
 
-/// Whether the caller's descriptors are open, and which of them exec closes.
-/// Returns the limit on numbers, which those that are made in the child have
-/// to be below: else dup3 would say EBADF there.
-fn open(plan: &mut Plan) -> Result<u64, Error> {
+/// Checks that the caller's descriptors are open, and finds out which of them
+/// exec closes. Returns the limit on numbers, which the child's must be
+/// below: otherwise dup3 would fail with EBADF there.
+fn check_fds(plan: &mut Plan) -> Result<u64, Error> {
     if plan.source_fds.is_empty() && plan.strategy.engine != Engine::Isolated {
         return Ok(u64::MAX);
     }
-    // Where a filter refuses it, dup3 itself says so in the child.
+    // If a filter rejects prlimit, dup3 reports the failure in the child.
     let limit = limit(Limit::Descriptors).unwrap_or(u64::MAX);
-    for given in &mut plan.source_fds {
-        if let Some(lent) = &given.arg {
-            let flags = fcntl_getfd(borrow(lent)).map_err(|e| {
+    for source in &mut plan.source_fds {
+        if let Some(arg) = &source.arg {
+            let flags = fcntl_getfd(borrow(arg)).map_err(|e| {
                 let why = "that descriptor is not open here";
-                let error = Error::explained(given.by, e.raw_os_error(), why);
-                error.with(given.shown())
+                let error = Error::explained(source.by, e.raw_os_error(), why);
+                error.with(source.shown())
             })?;
-            given.cloexec = flags.contains(FdFlags::CLOEXEC);
+            source.cloexec = flags.contains(FdFlags::CLOEXEC);
         }
-        let Some(to) = given.target else { continue };
-        if u64::from(to) >= limit && given.number != to {
+        let Some(to) = source.target else { continue };
+        if u64::from(to) >= limit && source.number != to {
             let why = "that number is not below RLIMIT_NOFILE";
-            let shown = pair(given.arg.as_ref().map(FdArg::number), to);
-            let error = Error::refused_as(given.by, libc::EBADF, why);
+            let shown = pair(source.arg.as_ref().map(FdArg::number), to);
+            let error = Error::refused_as(source.by, libc::EBADF, why);
             return Err(error.with(shown));
         }
     }
     Ok(limit)
 }
 
-/// A sealed memory file of the program.
-fn program(
-    image: &ProgramSource,
+fn program_memfd(
+    program: &ProgramSource,
     target: Option<u32>,
 ) -> Result<OwnedFd, Error> {
-    let fail = |e: io::Error| Error::io(image.step(), &e);
-    match image {
+    let fail = |e: io::Error| Error::io(program.step(), &e);
+    match program {
         ProgramSource::Bytes(bytes)
             if target.is_none() && begins_a_script(bytes) =>
         {
-            Err(Error::refused_as(image.step(), libc::ENOENT, SCRIPT))
+            Err(Error::refused_as(program.step(), libc::ENOENT, SCRIPT))
         }
         ProgramSource::Bytes(bytes) => memfd_of_bytes(bytes).map_err(fail),
         ProgramSource::SelfExe | ProgramSource::Fd(_) => {
@@ -360,22 +355,13 @@ fn program(
     }
 }
 
-fn borrow(lent: &FdArg) -> BorrowedFd<'_> {
-    match lent {
+fn borrow(arg: &FdArg) -> BorrowedFd<'_> {
+    match arg {
         FdArg::Owned(fd) => fd.as_fd(),
-        // SAFETY: whoever named the number (`Command::raw_fd`, clause 1) has
-        // promised that it stays open until the spawns are done, and of a
-        // jobserver's, one call is made, which says EBADF; -1 was refused
-        // when the plan was made.
+        // SAFETY: the caller who passed the number (`Command::raw_fd`, clause
+        // 1) keeps it open until the spawns are done. A jobserver's number is
+        // used for one call, which fails with EBADF if it is closed. -1 was
+        // rejected when the plan was compiled.
         FdArg::Raw(number) => unsafe { BorrowedFd::borrow_raw(*number) },
     }
-}
-
-fn null(n: u8) -> Result<OwnedFd, Error> {
-    let mut options = OpenOptions::new();
-    options.read(n == 0).write(n != 0);
-    let file: io::Result<File> = options.open("/dev/null");
-    let file =
-        file.map_err(|e| Error::io(stdio_step(n), &e).with("/dev/null"))?;
-    Ok(file.into())
 }

@@ -1,6 +1,7 @@
-//! Ends: the descriptors of one spawn, and where they stand in its block.
+//! `StdioPipes`: 0, 1 and 2 of one spawn. `LaunchFds`: the other descriptors
+//! of one attempt.
 
-use rustix::io::fcntl_getfd;
+use rustix::io::{Errno, fcntl_getfd};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::stdio::{stderr, stdin, stdout};
 
@@ -28,43 +29,36 @@ use crate::sys::Pid;
 /// What becomes 0, 1 and 2.
 #[derive(Default)]
 pub(super) struct StdioPipes {
-    /// What the child gets, where it is made for this spawn.
+    /// The child's, if made for this spawn.
     theirs: [Option<ReservedFd>; 3],
-    /// Our side of the pipes.
-    pub(super) ours: [Option<OwnedFd>; 3],
-    /// The numbers, and the first number above all that steps read from.
+    /// The parent's ends of the pipes.
+    ours: [Option<OwnedFd>; 3],
+    /// The numbers that steps read from; and the first number above those and
+    /// all other source descriptors.
     numbers: [u32; 3],
-    pub(super) source_end: i32,
-    /// The first number above all that stays open, and above what is lent.
+    source_end: i32,
+    /// As in [`SourceFds`].
     kept_end: i32,
     helper_end: i32,
-    /// Whether one of them has a number that is not the lowest that was
-    /// free: what is made next may be below it.
+    /// Whether a descriptor has a number other than the lowest that was free,
+    /// so that the next one may be below it.
     pub(super) moved: bool,
 }
 
 impl StdioPipes {
-    /// Makes or looks up each of them.
+    /// Makes the pipes and opens the files.
     pub(super) fn new(
         plan: &Plan,
         source_fds: &SourceFds,
     ) -> Result<StdioPipes, Error> {
-        let signed = |n| i32::try_from(n).unwrap_or(i32::MAX);
-        let [source_end, kept_end, helper_end] = [
-            source_fds.source_end,
-            source_fds.kept_end,
-            source_fds.helper_end,
-        ]
-        .map(signed);
-        let moved = source_fds.source_end > 3;
         let mut pipes = StdioPipes {
-            source_end,
-            kept_end,
-            helper_end,
-            moved,
+            source_end: signed(source_fds.source_end),
+            kept_end: signed(source_fds.kept_end),
+            helper_end: signed(source_fds.helper_end),
+            moved: source_fds.source_end > 3,
             ..StdioPipes::default()
         };
-        same_as_what_is_open(plan)?;
+        check_same_as(plan)?;
         for n in 0..3u8 {
             let i = usize::from(n);
             let theirs = match plan.stdio.get(i) {
@@ -85,21 +79,21 @@ impl StdioPipes {
                     continue;
                 }
             };
-            let made = theirs.as_raw_fd().unsigned_abs();
+            let lowest = theirs.as_raw_fd().unsigned_abs();
             let theirs = source_fds
                 .move_off_targets(theirs)
                 .map_err(|e| Error::os(stdio_step(n), e.raw_os_error()))?;
             let number = theirs.number();
-            pipes.moved |= number != made;
+            pipes.moved |= number != lowest;
             pipes.theirs[i] = Some(theirs);
             pipes.numbers[i] = number;
-            pipes.source_end =
-                pipes.source_end.max(signed(number.saturating_add(1)));
+            let end = signed(number.saturating_add(1));
+            pipes.source_end = pipes.source_end.max(end);
         }
         Ok(pipes)
     }
 
-    /// The child, with our side of its pipes.
+    /// Makes the `Child`, which gets the parent's ends.
     pub(super) fn into_child(
         self,
         (pid, pidfd, launch): (Pid, Option<PidFd>, Launch),
@@ -112,47 +106,46 @@ impl StdioPipes {
         child
     }
 
-    /// What becomes one of 0 to 2, where it is made for this spawn or held.
+    /// Returns the number that steps read one of 0 to 2 from.
     pub(super) fn number(&self, n: u32) -> u32 {
         self.numbers.get(n as usize).copied().unwrap_or_default()
     }
 
-    /// The slots of one try; `extra` is what its shape needs beside.
-    pub(super) fn block(&self, launch_fds: &LaunchFds) -> Block {
+    /// Returns a block whose slots have the descriptors of one attempt.
+    pub(super) fn block(&self, fds: &LaunchFds) -> Block {
         let mut block = Block::new();
         let number = |fd: i32| u64::from(fd.unsigned_abs());
         for (n, fd) in (slot::STDIO..).zip(self.numbers) {
             block.set(n, fd.into());
         }
-        if let Some(procs) = &launch_fds.procs {
+        if let Some(procs) = &fds.procs {
             block.set(slot::CGROUP_PROCS, number(procs.as_raw_fd()));
         }
-        if let (Some(page), Some(image)) = (&launch_fds.page, launch_fds.image)
-        {
+        if let (Some(page), Some(image)) = (&fds.page, fds.image) {
             block.set(slot::STATUS_PAGE, page.number().into());
             block.set(slot::HELPER, image.into());
         }
-        block.set(slot::SOURCE_END, number(launch_fds.source_end));
-        block.set(slot::LAST_SOURCE, number(launch_fds.last));
+        block.set(slot::SOURCE_END, number(fds.source_end));
+        block.set(slot::LAST_SOURCE, number(fds.last_source));
         block
     }
 }
 
-/// What one shape needs beside 0 to 2.
+/// The descriptors that a strategy needs beside 0 to 2.
 #[derive(Default)]
 pub(super) struct LaunchFds {
-    /// The file by which the child joins its control group.
-    pub(super) procs: Option<File>,
-    /// The pipe whose end tells of exec: ours, theirs. Theirs is above
-    /// everything else, so that one range below it can be closed.
+    /// `cgroup.procs`, which the child writes to.
+    procs: Option<File>,
+    /// The pipe that exec closes: the parent's end and the child's, which is
+    /// above all others, so that the range below it can be closed.
     pub(super) pipe: Option<(OwnedFd, OwnedFd)>,
-    /// The page that an image reports through, and the image's number.
+    /// The helper's status page, and the number of its image.
     pub(super) page: Option<StatusPage>,
     image: Option<u32>,
-    /// The first descriptor that no step needs, and the last that is closed
-    /// below it.
+    /// The first number above all that steps read from; and the last that a
+    /// step closes before exec, or 0 for none.
     pub(super) source_end: i32,
-    last: i32,
+    last_source: i32,
 }
 
 impl LaunchFds {
@@ -162,52 +155,49 @@ impl LaunchFds {
         pipes: &StdioPipes,
         page: Option<(StatusPage, u32)>,
     ) -> Result<LaunchFds, Error> {
-        let mut launch_fds =
+        let mut fds =
             LaunchFds { source_end: pipes.source_end, ..LaunchFds::default() };
         if let (Some(group), true) = (group, strategy.joins_cgroup) {
             let procs = group.procs()?;
-            let above = procs.as_raw_fd().saturating_add(1);
-            launch_fds.source_end = launch_fds.source_end.max(above);
-            launch_fds.procs = Some(procs);
+            let end = procs.as_raw_fd().saturating_add(1);
+            fds.source_end = fds.source_end.max(end);
+            fds.procs = Some(procs);
         }
         if let Some((page, image)) = page {
-            for number in [page.number(), image] {
-                let above = number.saturating_add(1);
-                let above = i32::try_from(above).unwrap_or(i32::MAX);
-                launch_fds.source_end = launch_fds.source_end.max(above);
-            }
-            (launch_fds.page, launch_fds.image) = (Some(page), Some(image));
+            let end = signed(page.number().max(image).saturating_add(1));
+            fds.source_end = fds.source_end.max(end);
+            (fds.page, fds.image) = (Some(page), Some(image));
         }
         // The last range that is closed begins above all that stays open.
         let isolated = strategy.engine == Engine::Isolated;
-        let lent = if isolated { pipes.helper_end } else { 3 };
-        let above = pipes.kept_end.max(lent);
-        launch_fds.last = if launch_fds.source_end > above {
-            launch_fds.source_end - 1
-        } else {
-            0
-        };
+        let helper_end = if isolated { pipes.helper_end } else { 3 };
+        if fds.source_end > pipes.kept_end.max(helper_end) {
+            fds.last_source = fds.source_end - 1;
+        }
         if strategy.engine == Engine::Pipe && !strategy.in_place {
-            let fail = |e: rustix::io::Errno| {
+            let fail = |e: Errno| {
                 Error::os(Step::Clone, e.raw_os_error()).with("pipe")
             };
             let (ours, theirs) =
                 pipe_with(PipeFlags::CLOEXEC).map_err(fail)?;
             // One number is left out, so that there is a range to close.
-            let above =
-                launch_fds.source_end.max(pipes.kept_end).saturating_add(1);
-            let theirs = dup_above(theirs, above).map_err(fail)?;
-            launch_fds.last = theirs.as_raw_fd() - 1;
-            launch_fds.source_end = theirs.as_raw_fd().saturating_add(1);
-            launch_fds.pipe = Some((ours, theirs));
+            let end = fds.source_end.max(pipes.kept_end).saturating_add(1);
+            let theirs = dup_above(theirs, end).map_err(fail)?;
+            fds.last_source = theirs.as_raw_fd() - 1;
+            fds.source_end = theirs.as_raw_fd().saturating_add(1);
+            fds.pipe = Some((ours, theirs));
         }
-        Ok(launch_fds)
+        Ok(fds)
     }
 }
 
-/// One of 0 to 2 that is the same as an inherited one: where that is closed,
-/// its number is the first that the kernel gives to what we make.
-fn same_as_what_is_open(plan: &Plan) -> Result<(), Error> {
+fn signed(number: u32) -> i32 {
+    i32::try_from(number).unwrap_or(i32::MAX)
+}
+
+/// Checks that a descriptor is open which another of 0 to 2 is the same as.
+/// Otherwise a file opened for this spawn could get its number.
+fn check_same_as(plan: &Plan) -> Result<(), Error> {
     for n in 0..3u8 {
         let Some(StdioSource::SameAs(from)) = plan.stdio.get(usize::from(n))
         else {
@@ -228,11 +218,11 @@ fn same_as_what_is_open(plan: &Plan) -> Result<(), Error> {
     Ok(())
 }
 
-/// A pipe for number `n`: our end, theirs. Ours is above 2: where 0 to 2 are
-/// closed the kernel hands those out, and what is there the child inherits.
+/// Makes a pipe for number `n`: the parent's end, the child's. The parent's
+/// is moved above 2: while one of 0 to 2 is closed the kernel uses its
+/// number, and the child would inherit it.
 fn pipe(n: u8) -> Result<(OwnedFd, OwnedFd), Error> {
-    let fail =
-        |e: rustix::io::Errno| Error::os(stdio_step(n), e.raw_os_error());
+    let fail = |e: Errno| Error::os(stdio_step(n), e.raw_os_error());
     let (read, write) = pipe_with(PipeFlags::CLOEXEC).map_err(fail)?;
     let (ours, theirs) = if n == 0 { (write, read) } else { (read, write) };
     if ours.as_raw_fd() > 2 {

@@ -1,10 +1,12 @@
 //! Undo: what the steps of an exec in place change of this process's
-//! descriptors, and how it is put back after one that failed.
+//! descriptors and signals, and how that is restored if they fail.
 //!
 //! Other threads open and close files meanwhile. A number that steps write
-//! over has a backup at a number of its own; where nothing was open it is
-//! taken first, so that no other thread is given it. Afterwards only what
-//! the steps have put there is replaced.
+//! over is backed up at another; if no file is open there, it is taken first,
+//! so that no other thread gets it. Afterwards a number is restored only if
+//! it still has the file that the steps put there.
+
+use core::mem;
 
 use rustix::io::Errno;
 
@@ -19,141 +21,140 @@ use crate::parent::reserve;
 use crate::parent::std::{
     fs,
     os::fd::{AsFd, AsRawFd, OwnedFd},
-    string::{String, ToString},
+    string::ToString,
     vec::Vec,
 };
 use crate::sys::abi::Limit;
 use crate::sys::call::{Action, limit, set_signal_mask, signal_mask};
 use crate::sys::fds::{Inode, close, copy, is_cloexec, put, set_cloexec};
 
-/// What a process was, before steps ran in it. Puts it back when dropped.
+/// The state before the steps, which is restored on drop.
 pub(super) struct Undo {
-    places: Vec<Place>,
-    marks: Vec<Mark>,
+    overwritten: Vec<Overwritten>,
+    flags: Vec<FdFlag>,
     mask: u64,
-    pipe: Option<Action>,
-    /// No other thread uses a number that is reserved or kept, which steps
-    /// may write over, until all is as it was.
+    sigpipe: Option<Action>,
+    /// Until the state is restored no other thread uses a reserved or cached
+    /// descriptor, which steps may write over.
     _reserved: reserve::Lock,
     _page: status_page::CacheLock,
     _image: helper_image::CacheLock,
 }
 
 /// A number that steps write over.
-struct Place {
+struct Overwritten {
     number: u32,
-    /// What is open there, and whether exec closes it; `None`: nothing is.
-    was: Option<(OwnedFd, bool)>,
-    /// The file that is there before the steps, and the one they put there.
+    /// A copy of what is open there, and its close-on-exec flag.
+    backup: Option<(OwnedFd, bool)>,
+    /// The file before the steps, and the one they put there.
     files: [Option<Inode>; 2],
 }
 
-/// A number that stays open on the same file.
-struct Mark {
+/// A number whose file stays; steps may change the flag.
+struct FdFlag {
     number: u32,
     cloexec: bool,
     file: Option<Inode>,
 }
 
-/// How often a number is looked at that another thread opens and closes.
-const LOOKS: u32 = 100;
+/// How often a number is tried that other threads open and close.
+const MAX_TRIES: u32 = 100;
 
 impl Undo {
-    /// Looks at all that steps will write over, and makes the backups.
+    /// Makes the backups.
     ///
     /// # Errors
     ///
-    /// EMFILE, of the option that names the number: nothing is changed.
+    /// EMFILE, with the step of the option that names the number. Nothing is
+    /// changed then.
     pub(super) fn new(
         prepared: &Prepared,
         pipes: &StdioPipes,
     ) -> Result<Undo, Error> {
         let plan = &prepared.plan;
         let mut undo = Undo {
-            places: Vec::new(),
-            marks: Vec::new(),
+            overwritten: Vec::new(),
+            flags: Vec::new(),
             mask: signal_mask(),
-            pipe: Action::of(libc::SIGPIPE),
-            _reserved: reserve::lock_caches(),
+            sigpipe: Action::of(libc::SIGPIPE),
+            _reserved: reserve::lock(),
             _page: status_page::lock_cache(),
             _image: helper_image::lock_cache(),
         };
         let targets = plan.targets();
         for op in plan.ops() {
-            let done = match op {
-                Op::Close { to } => {
-                    undo.mark(to.into());
-                    Ok(())
-                }
+            match op {
+                Op::Close { to } => undo.save_flag(to.into()),
                 Op::Dup { to, role } => {
                     let from = match role {
                         Role::SourceFd(place) => plan.number(place),
                         Role::SameAs(from) => from.into(),
                         _ => pipes.number(to),
                     };
-                    undo.place(to, from, &targets)
+                    undo.save(to, from, &targets)
+                        .map_err(|e| prepared.backup_error(to, role, e))?;
                 }
-                _ => Ok(()),
-            };
-            done.map_err(|e| prepared.no_room(op, e))?;
+                _ => {}
+            }
         }
         if plan.has(Op::MarkRange) {
-            undo.inherited();
+            undo.save_inherited_flags();
         }
         Ok(undo)
     }
 
-    fn mark(&mut self, number: u32) {
+    fn save_flag(&mut self, number: u32) {
         if let Ok(cloexec) = is_cloexec(number) {
             let file = Inode::at(number);
-            self.marks.push(Mark { number, cloexec, file });
+            self.flags.push(FdFlag { number, cloexec, file });
         }
     }
 
-    /// Makes the backup of one number, or takes it where it is free.
-    fn place(
+    /// Backs up one number, or takes it if no file is open there.
+    fn save(
         &mut self,
         to: u32,
         from: u32,
         targets: &[u32],
     ) -> Result<(), Errno> {
         if to == from {
-            self.mark(to);
+            self.save_flag(to);
             return Ok(());
         }
-        // The same as another of 0 to 2, which is made before.
-        let made = self.places.iter().find(|place| place.number == from);
-        let gets = match made {
-            Some(place) => place.files[1],
+        // The same as another of 0 to 2, which is made before it.
+        let earlier = self.overwritten.iter().find(|it| it.number == from);
+        let after = match earlier {
+            Some(earlier) => earlier.files[1],
             None => Inode::at(from),
         };
-        for _ in 0..LOOKS {
-            let was = match is_cloexec(to) {
+        for _ in 0..MAX_TRIES {
+            let backup = match is_cloexec(to) {
                 Ok(cloexec) => Some((backup(to, targets)?, cloexec)),
                 Err(_) => {
                     let taken = copy(from, to)?;
                     if taken.as_raw_fd().unsigned_abs() != to {
-                        // Another thread was first.
+                        // Another thread has opened a file at the number.
                         continue;
                     }
-                    // Until the steps replace it, or it is put back.
-                    core::mem::forget(taken);
+                    // It stays open until the steps replace it, or until it
+                    // is restored.
+                    mem::forget(taken);
                     None
                 }
             };
-            let files = [Inode::at(to), gets];
-            self.places.push(Place { number: to, was, files });
+            let files = [Inode::at(to), after];
+            self.overwritten.push(Overwritten { number: to, backup, files });
             return Ok(());
         }
         Err(Errno::BUSY)
     }
 
-    /// Notes what exec would leave open above 2, which steps mark.
-    fn inherited(&mut self) {
-        let all = listed().unwrap_or_else(asked);
-        for number in all.into_iter().filter(|number| *number > 2) {
+    /// Saves the flags of what exec would leave open above 2.
+    fn save_inherited_flags(&mut self) {
+        let numbers = open_numbers().unwrap_or_else(possible_numbers);
+        for number in numbers.into_iter().filter(|number| *number > 2) {
             if is_cloexec(number) == Ok(false) {
-                self.mark(number);
+                self.save_flag(number);
             }
         }
     }
@@ -161,37 +162,37 @@ impl Undo {
 
 impl Drop for Undo {
     fn drop(&mut self) {
-        self.places.iter().for_each(Place::put_back);
-        for Mark { number, cloexec, file } in &self.marks {
-            let other = self.places.iter().any(|p| p.number == *number);
+        self.overwritten.iter().for_each(Overwritten::restore);
+        for FdFlag { number, cloexec, file } in &self.flags {
+            let other = self.overwritten.iter().any(|it| it.number == *number);
             if !other && Inode::at(*number) == *file {
                 let _ = set_cloexec(*number, *cloexec);
             }
         }
         let now = Action::of(libc::SIGPIPE);
-        if let (Some(was), true) =
-            (self.pipe, now.is_some_and(Action::is_default))
+        if let (Some(before), true) =
+            (self.sigpipe, now.is_some_and(Action::is_default))
         {
-            was.set(libc::SIGPIPE);
+            before.set(libc::SIGPIPE);
         }
         set_signal_mask(self.mask);
     }
 }
 
-impl Place {
-    /// Another thread may have closed it meanwhile, or closed it and opened
-    /// something else: then it is that thread's.
-    fn put_back(&self) {
+impl Overwritten {
+    /// Restores the number, unless another thread has closed it or opened
+    /// another file there.
+    fn restore(&self) {
         let open = is_cloexec(self.number).is_ok();
         if !open || !self.files.contains(&Inode::at(self.number)) {
             return;
         }
-        match &self.was {
-            Some((was, cloexec)) => {
-                let put = put(was.as_fd(), self.number, *cloexec);
-                // Where dup3 is refused it was to the steps too.
-                let flag = || set_cloexec(self.number, *cloexec);
-                let _ = put.or_else(|_| flag());
+        match &self.backup {
+            Some((backup, cloexec)) => {
+                // If a filter rejects dup3, the steps could not use it either.
+                let flag = |_| set_cloexec(self.number, *cloexec);
+                let put = put(backup.as_fd(), self.number, *cloexec);
+                let _ = put.or_else(flag);
             }
             None => close(self.number),
         }
@@ -200,50 +201,50 @@ impl Place {
 
 impl Prepared {
     /// No descriptor is free for a backup.
-    fn no_room(&self, op: Op, e: Errno) -> Error {
-        let (by, shown) = match op {
-            Op::Dup { role: Role::SourceFd(place), .. } => {
-                let given = self.plan.source_fds.get(usize::from(place));
-                let by = given.map_or(Step::Dup, |given| given.by);
-                (by, given.map(|given| given.shown()).unwrap_or_default())
+    fn backup_error(&self, to: u32, role: Role, e: Errno) -> Error {
+        let (by, shown) = match role {
+            Role::SourceFd(place) => {
+                let source = self.plan.source_fds.get(usize::from(place));
+                let by = source.map_or(Step::Dup, |source| source.by);
+                let shown = source.map(|source| source.shown());
+                (by, shown.unwrap_or_default())
             }
-            Op::Dup { to, .. } => {
+            _ => {
                 let n = u8::try_from(to).unwrap_or_default();
                 (stdio_step(n), to.to_string())
             }
-            _ => (Step::Dup, String::new()),
         };
-        let why = "what exec writes over is kept until it has succeeded";
+        let why = "no descriptor is free for a copy of what is open there";
         Error::explained(by, e.raw_os_error(), why).with(shown)
     }
 }
 
-/// A copy at a number that no step writes over.
+/// Copies a descriptor to a number that no step writes over.
 fn backup(number: u32, targets: &[u32]) -> Result<OwnedFd, Errno> {
     let mut least = 3;
     loop {
         least = outside(targets, least);
-        let made = copy(number, least)?;
-        let at = made.as_raw_fd().unsigned_abs();
+        let copy = copy(number, least)?;
+        let at = copy.as_raw_fd().unsigned_abs();
         if targets.binary_search(&at).is_err() {
-            return Ok(made);
+            return Ok(copy);
         }
         least = at + 1;
     }
 }
 
-/// What this thread has open. `/proc/self` is the first thread's table,
-/// which may be another one.
-fn listed() -> Option<Vec<u32>> {
+/// The descriptors of this thread's table: `/proc/self` has the table of the
+/// process's first thread.
+fn open_numbers() -> Option<Vec<u32>> {
     let all = fs::read_dir("/proc/thread-self/fd").ok()?;
     let number =
         |entry: fs::DirEntry| entry.file_name().to_str()?.parse().ok();
     Some(all.filter_map(|entry| number(entry.ok()?)).collect())
 }
 
-/// Without `/proc`, or without a descriptor for it: as many numbers as are
-/// asked for one by one in some milliseconds.
-fn asked() -> Vec<u32> {
+/// Without `/proc`, or a free descriptor to list it: all numbers there can
+/// be, as far as they can be checked in some milliseconds.
+fn possible_numbers() -> Vec<u32> {
     const MOST: u64 = 65_536;
     let limit = limit(Limit::Descriptors).unwrap_or(MOST).min(MOST);
     let limit = u32::try_from(limit).unwrap_or(u32::MAX);

@@ -1,4 +1,4 @@
-//! User: who may execute a file, as its mode says. Asked after a failure.
+//! User: whether a user may execute a file, by its mode. Used after a failure.
 
 use rustix::fs::{StatVfsMountFlags, fstatvfs};
 use rustix::io::Errno;
@@ -18,7 +18,7 @@ pub(crate) struct User {
 }
 
 impl User {
-    /// Whoever this process is.
+    /// This process's own ids.
     pub(crate) fn own() -> User {
         let groups = getgroups().unwrap_or_default();
         User {
@@ -28,37 +28,38 @@ impl User {
         }
     }
 
-    /// Whether this user may execute a file. Access lists are not looked at.
-    fn may_run(&self, file: &File) -> bool {
-        let Ok(about) = file.metadata() else { return true };
-        let barred = fstatvfs(file)
+    /// Whether this user may execute a file. Does not read access control
+    /// lists.
+    fn may_execute(&self, file: &File) -> bool {
+        let Ok(metadata) = file.metadata() else { return true };
+        let noexec = fstatvfs(file)
             .is_ok_and(|at| at.f_flag.contains(StatVfsMountFlags::NOEXEC));
-        let group = about.gid();
+        let group = metadata.gid();
         let bits = match () {
             () if self.uid == 0 => 0o111,
-            () if self.uid == about.uid() => 0o100,
+            () if self.uid == metadata.uid() => 0o100,
             () if self.gid == group || self.groups.contains(&group) => 0o010,
             () => 0o001,
         };
-        about.is_file() && !barred && about.mode() & bits != 0
+        metadata.is_file() && !noexec && metadata.mode() & bits != 0
     }
 }
 
-/// The interpreter of a program that its user may execute, where that is what
-/// may not be executed: exec gives EACCES for both.
-pub(crate) fn shut_interpreter(
+/// Returns the interpreter that the user may not execute, of a program that it
+/// may: exec fails with EACCES in both cases.
+pub(crate) fn denied_interpreter(
     program: File,
     view: &View,
     user: &User,
 ) -> Option<PathBuf> {
     let mut file = program;
     for _ in 0..DEPTH {
-        if !user.may_run(&file) {
+        if !user.may_execute(&file) {
             return None;
         }
         let found = interpreter(&file)?;
         match view.file(&found) {
-            Ok(next) if user.may_run(&next) => file = next,
+            Ok(next) if user.may_execute(&next) => file = next,
             Ok(_) | Err(Errno::ACCESS) => return Some(found),
             Err(_) => return None,
         }
