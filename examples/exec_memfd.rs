@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     // creates it once for many spawns.
     let mut script = Command::from_bytes(
         "#!/bin/sh\n\
-         echo \"$0 says $1\"\n\
+         echo \"$0 got $1\"\n\
          echo more 2>/dev/null >>$0 || echo and so it stays\n",
     );
     // The interpreter has to open the script, so it needs a descriptor.
@@ -35,7 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     assert_eq!(refused.step(), Step::FromBytes);
     let output = script.script_fd(9).arg("hi").output()?;
     print!("{}", String::from_utf8_lossy(&output.stdout));
-    assert_eq!(output.stdout, b"/dev/fd/9 says hi\nand so it stays\n");
+    assert_eq!(output.stdout, b"/dev/fd/9 got hi\nand so it stays\n");
 
     // The file that was opened and checked is the one that runs, even if its
     // path has been replaced meanwhile.

@@ -47,9 +47,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     here.read_to_string(&mut text)?;
     let lines: Vec<_> = text.lines().collect();
     println!("{lines:?}");
-    let (open, said) = lines.split_at(7);
+    let (open, output) = lines.split_at(7);
     assert_eq!(open, ["0", "1", &number, "2", "3", "5", "7"]);
     let want = ["Linux", "Linux", "into the pipe", "back: by socket"];
-    assert_eq!(said, want);
+    assert_eq!(output, want);
     Ok(())
 }

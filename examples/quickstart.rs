@@ -12,7 +12,7 @@ use offshoot::{Command, Stdio};
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Run a program and read its output.
     let output = Command::new("uname").arg("-sm").output()?;
-    print!("uname says: {}", String::from_utf8_lossy(&output.stdout));
+    print!("uname prints: {}", String::from_utf8_lossy(&output.stdout));
 
     // Write to the standard input of a program and read its output.
     let mut sort = Command::new("sort")
@@ -24,7 +24,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     drop(stdin);
     let sorted = sort.wait_with_output()?;
     let sorted = String::from_utf8_lossy(&sorted.stdout).replace('\n', " ");
-    println!("sort gives: {sorted}");
+    println!("sort prints: {sorted}");
 
     // A spawn that fails: the error names the step and its operand.
     let failed = Command::new("uname").current_dir("/no/such/dir").spawn();

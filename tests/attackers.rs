@@ -152,12 +152,12 @@ fn the_helper_has_no_parent_memory_even_when_it_is_dumpable() {
     }
     assert!(copy.is("found") >= 2, "{copy:?}");
     copy.assert_allowed();
-    let image = attack_at_chdir(&tool, Engine::Isolated, &secret);
-    image.assert_allowed();
-    assert_eq!(image.is("found"), 0, "{image:?}");
+    let helper = attack_at_chdir(&tool, Engine::Isolated, &secret);
+    helper.assert_allowed();
+    assert_eq!(helper.is("found"), 0, "{helper:?}");
     // Nor does the helper hold a file of the parent.
-    assert_eq!(image.all("link"), ["/dev/null"; 3]);
-    let files = image.all("file");
+    assert_eq!(helper.all("link"), ["/dev/null"; 3]);
+    let files = helper.all("file");
     assert!(!files.is_empty() && files.iter().all(|file| *file == HELPER_EXE));
     // Control: the helper's memory was read.
     let plan = attack_at_chdir(&tool, Engine::Isolated, "/bin/true");
@@ -369,7 +369,7 @@ fn the_helpers_exe_is_sealed_and_never_the_hosts_program() {
             command.chroot(&jail);
         }
         let prepared = command.prepare().unwrap();
-        let kept = at_chdir(
+        let file = at_chdir(
             || prepared.spawn(),
             |call| {
                 let exe = call.of("exe");
@@ -388,10 +388,10 @@ fn the_helpers_exe_is_sealed_and_never_the_hosts_program() {
             },
         );
         // It no longer runs; only its seals protect it.
-        let kept = format!("/proc/self/fd/{}", kept.as_raw_fd());
-        cannot_be_written(&kept, &[libc::EPERM]);
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        cannot_be_written(&path, &[libc::EPERM]);
         let again = at_chdir(|| prepared.spawn(), |call| id(call.of("exe")));
-        assert_eq!(again, id(&kept));
+        assert_eq!(again, id(&path));
     }
     // Control: without a helper the program is the host's.
     for engine in [Engine::Suspended, Engine::Copied] {

@@ -8,7 +8,7 @@ use std::io;
 use std::path::Path;
 
 use offshoot::{Command, Engine, PathSearch, Stdio, Step};
-use util::clean::{clean, is, refused, spawn};
+use util::clean::{assert_error, clean, refused, spawn};
 use util::filter::{self, Action};
 use util::fork::forked;
 use util::search::{X, fixture, tried};
@@ -89,7 +89,7 @@ fn when_no_candidate_runs_the_first_existing_one_is_reported() {
             }
             let want = first.or(errnos.last()).unwrap();
             let at = errnos.iter().position(|n| Some(n) == first).unwrap_or(0);
-            is(&error, Step::Exec, Some(&files[at]), *want);
+            assert_error(&error, Step::Exec, Some(&files[at]), *want);
             let none = error.to_string().contains("none of the candidates");
             assert_eq!(none, first.is_none() && names.len() > 1, "{error}");
         }
@@ -158,7 +158,7 @@ fn a_candidate_has_the_name_it_was_found_by_as_arg0() {
         assert_eq!(status.code(), Some(9), "{engine}");
         searched.path_search(PathSearch::Dirs(vec!["/nope".into()]));
         let error = clean(spawn(searched));
-        is(&error, Step::Exec, Some("no-such-x"), libc::ENOENT);
+        assert_error(&error, Step::Exec, Some("no-such-x"), libc::ENOENT);
         let all = error.candidates().iter().map(|file| file.path());
         assert!(
             all.eq(["/nope/no-such-x", "/nope/offshoot-x"].map(Path::new))
@@ -174,7 +174,7 @@ fn candidates_work_with_chroot_and_exec_in_place() {
         below.engine(engine).chroot("/srv/jail");
         let nr = libc::SYS_chroot;
         let error = clean(|| filter::with(nr, Action::Errno(0), spawn(below)));
-        is(&error, Step::Exec, Some("/no/such"), libc::ENOENT);
+        assert_error(&error, Step::Exec, Some("/no/such"), libc::ENOENT);
         assert_eq!(error.root(), Some(Path::new("/srv/jail")));
         let text = "execve \"/no/such\" in the root \"/srv/jail\": No such \
                     file or directory (os error 2): none of the candidates \

@@ -13,7 +13,7 @@ use offshoot::{
     Cgroup, CgroupEntry, CloneFlags, Command, Engine, Memory, Method, Stdio,
     Step,
 };
-use util::clean::{clean, is, spawn};
+use util::clean::{assert_error, clean, spawn};
 use util::filter::{self, Action};
 use util::reporter::Report;
 use util::{alone, each_engine, is_root, reporter, run};
@@ -31,15 +31,15 @@ struct Group(PathBuf);
 impl Group {
     fn new(test: &str) -> Option<Group> {
         let name = format!("offshoot-{test}-{}", std::process::id());
-        let made = root().map(|root| root.join(name));
-        let made = made.filter(|path| fs::create_dir(path).is_ok());
-        if made.is_none() {
+        let created = root().map(|root| root.join(name));
+        let created = created.filter(|path| fs::create_dir(path).is_ok());
+        if created.is_none() {
             util::skip(
                 test,
                 "no cgroup2 in which this user may create groups",
             );
         }
-        made.map(Group)
+        created.map(Group)
     }
 
     fn write(&self, file: &str, text: &str) {
@@ -117,7 +117,7 @@ fn a_child_is_in_the_group_that_it_was_asked_for() {
         let mut strict = Command::new("/bin/true");
         strict.cgroup(group.0.as_path()).method(Method::Clone3);
         let error = strict.spawn().map(drop).unwrap_err();
-        is(&error, Step::Clone, None, libc::E2BIG);
+        assert_error(&error, Step::Clone, None, libc::E2BIG);
     });
     // Blocked.
     for (errno, call) in [(libc::ENOSYS, "clone"), (libc::EPERM, "clone")] {
@@ -173,7 +173,7 @@ fn a_group_that_cannot_be_entered_says_why() {
         let mut command = Command::new("/bin/true");
         command.cgroup(group);
         let error = clean(spawn(command));
-        is(&error, Step::Cgroup, group.to_str(), errno);
+        assert_error(&error, Step::Cgroup, group.to_str(), errno);
         assert!(error.to_string().ends_with(why), "{error}");
     };
     let text = |errno| std::io::Error::from_raw_os_error(errno).to_string();
@@ -236,7 +236,7 @@ fn a_cgroup_with_controllers_or_at_its_limit_says_so() {
     let mut full = Command::new("/bin/true");
     full.cgroup(group.0.as_path());
     let error = clean(spawn(full));
-    is(&error, Step::Cgroup, group.0.to_str(), libc::EAGAIN);
+    assert_error(&error, Step::Cgroup, group.0.to_str(), libc::EAGAIN);
     assert!(error.to_string().contains("pids.max"), "{error}");
     group.write("pids.max", "max");
     // A domain controller; a threaded one (pids) would not prevent joining.
@@ -244,7 +244,7 @@ fn a_cgroup_with_controllers_or_at_its_limit_says_so() {
     let mut busy = Command::new("/bin/true");
     busy.cgroup(group.0.as_path());
     let error = clean(spawn(busy));
-    is(&error, Step::Cgroup, group.0.to_str(), libc::EBUSY);
+    assert_error(&error, Step::Cgroup, group.0.to_str(), libc::EBUSY);
 }
 
 /// An unprivileged user joins a group of root's.
@@ -260,7 +260,7 @@ fn a_cgroup_that_is_not_delegated_says_so() {
         let mut command = Command::new("/bin/true");
         command.cgroup(root);
         let error = command.spawn().map(drop).unwrap_err();
-        is(&error, Step::Cgroup, root.to_str(), libc::EACCES);
+        assert_error(&error, Step::Cgroup, root.to_str(), libc::EACCES);
         assert!(error.to_string().contains("delegated"), "{error}");
     };
     if user {
@@ -313,7 +313,7 @@ fn set_tid_gives_the_child_the_chosen_pid() {
     if !is_root() {
         let mut command = Command::new("/bin/true");
         let error = command.set_tid([30_001]).spawn().unwrap_err();
-        is(&error, Step::SetTid, Some("[30001]"), libc::EPERM);
+        assert_error(&error, Step::SetTid, Some("[30001]"), libc::EPERM);
         return;
     }
     if !util::inside(name, &["unshare", "--pid", "--fork", "--mount-proc"]) {
@@ -325,10 +325,15 @@ fn set_tid_gives_the_child_the_chosen_pid() {
         let mut child = command.spawn().unwrap();
         assert_eq!(child.id(), 4711);
         let error = command.spawn().map(drop).unwrap_err();
-        is(&error, Step::SetTid, Some("[4711]"), libc::EEXIST);
+        assert_error(&error, Step::SetTid, Some("[4711]"), libc::EEXIST);
         assert!(child.wait().unwrap().success());
     }
     let mut deep = Command::new("/bin/true");
     let error = deep.set_tid([4711; 32]).spawn().unwrap_err();
-    is(&error, Step::SetTid, error.operand().unwrap().to_str(), libc::EINVAL);
+    assert_error(
+        &error,
+        Step::SetTid,
+        error.operand().unwrap().to_str(),
+        libc::EINVAL,
+    );
 }

@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use std::io;
 
 use offshoot::{Command, Step};
-use util::clean::{clean, is};
+use util::clean::{assert_error, clean};
 use util::{each_engine, elf, is_root, scratch};
 
 #[test]
@@ -40,7 +40,7 @@ fn a_new_root_is_entered_and_its_outside_is_gone() {
         let mut outside = Command::new("/bin/true");
         outside.engine(engine).chroot(&jail);
         let error = clean(|| outside.spawn().map(drop));
-        is(&error, Step::Exec, Some("/bin/true"), libc::ENOENT);
+        assert_error(&error, Step::Exec, Some("/bin/true"), libc::ENOENT);
     });
 }
 
@@ -52,11 +52,11 @@ fn a_root_that_cannot_be_entered_is_named() {
         let error = clean(|| command.spawn().map(drop));
         // Without CAP_SYS_CHROOT an existing directory is EPERM, and a missing
         // one ENOENT.
-        is(&error, Step::Chroot, Some("/nope"), libc::ENOENT);
+        assert_error(&error, Step::Chroot, Some("/nope"), libc::ENOENT);
         command.chroot("/");
         if !is_root() {
             let error = clean(|| command.spawn().map(drop));
-            is(&error, Step::Chroot, Some("/"), libc::EPERM);
+            assert_error(&error, Step::Chroot, Some("/"), libc::EPERM);
         }
     });
     let dir = File::open("/").unwrap();

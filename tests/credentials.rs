@@ -153,7 +153,7 @@ fn memory_is_copied_for_a_parent_with_file_capabilities() {
     const INSIDE: &str = "OFFSHOOT_FILE_CAPABILITIES";
     let name = "memory_is_copied_for_a_parent_with_file_capabilities";
     if env::var_os(INSIDE).is_some() {
-        assert_eq!(permitted(), 1, "as the file says");
+        assert_eq!(permitted(), 1, "as in the file");
         assert_eq!(engine_after(|| ()), Engine::Copied);
         return;
     }
@@ -192,9 +192,9 @@ fn memory_is_copied_in_a_user_namespace_without_id_maps() {
     }
     let status = forked(|| {
         // SAFETY: changes the child, which has one thread.
-        let made = unsafe { libc::unshare(libc::CLONE_NEWUSER) } == 0;
+        let unshared = unsafe { libc::unshare(libc::CLONE_NEWUSER) } == 0;
         let engine = || std::panic::catch_unwind(|| engine_after(|| ()));
-        match made {
+        match unshared {
             true if engine().is_ok_and(|it| it == Engine::Copied) => 0,
             true => 1,
             false => 77,

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::process;
 
 use offshoot::{Command, Engine, Launch, Memory, Method, Stdio, Step};
-use util::clean::is;
+use util::clean::assert_error;
 use util::reporter::descriptors;
 use util::{ENGINES, alone, fallbacks, outside, scratch, skip};
 
@@ -29,7 +29,7 @@ fn launched(mut command: Command) -> Launch {
     assert_eq!(output.stdout, b"hi\n", "{launch}");
     let mut lost = command.current_dir("/nope").clone();
     let error = lost.spawn().unwrap_err();
-    is(&error, Step::Chdir, Some("/nope"), libc::ENOENT);
+    assert_error(&error, Step::Chdir, Some("/nope"), libc::ENOENT);
     launch
 }
 
@@ -62,10 +62,10 @@ fn under_a_tracer() {
     assert_eq!(fallbacks, ["copied"]);
 }
 
-fn there(tool: &str, args: &[&str], says: &str) -> bool {
+fn there(tool: &str, args: &[&str], expected: &str) -> bool {
     let output = process::Command::new(tool).args(args).output();
     output.is_ok_and(|output| {
-        String::from_utf8_lossy(&output.stdout).contains(says)
+        String::from_utf8_lossy(&output.stdout).contains(expected)
     })
 }
 
@@ -137,7 +137,7 @@ fn under_valgrind_the_pipe_engine_runs_and_others_are_refused() {
         }
         for mut command in refused {
             let error = command.spawn().unwrap_err();
-            is(&error, Step::Clone, None, libc::ENOSYS);
+            assert_error(&error, Step::Clone, None, libc::ENOSYS);
         }
         return;
     }
@@ -175,7 +175,7 @@ fn when_memfds_may_not_be_executed_private_memory_is_copied() {
     assert_eq!(fallbacks(&launch), [("memfd_create", Some(libc::EACCES))]);
     let mut named = echo();
     let error = named.engine(Engine::Isolated).spawn().unwrap_err();
-    is(&error, Step::Image, None, libc::EACCES);
+    assert_error(&error, Step::Image, None, libc::EACCES);
     // An existing helper image is used again.
     for prepared in earlier {
         let child = prepared.spawn().unwrap();

@@ -8,7 +8,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 
 use offshoot::{Command, Engine, Error, Groups, HookContext, Step};
-use util::clean::{clean, command, is, spawn};
+use util::clean::{assert_error, clean, command, spawn};
 use util::filter::{self, Action};
 use util::search::X;
 use util::{PRIVATE, alone, each_engine, each_of, is_root, program, scratch};
@@ -29,7 +29,7 @@ fn a_program_found_nowhere_is_reported_in_one_phrase() {
         let mut nowhere = command(X, engine);
         nowhere.env("PATH", &path);
         let error = clean(spawn(nowhere));
-        is(&error, Step::Exec, Some(X), libc::ENOENT);
+        assert_error(&error, Step::Exec, Some(X), libc::ENOENT);
         assert_eq!(
             error.to_string(),
             "execve \"offshoot-x\": No such file or directory (os error 2): \
@@ -43,7 +43,7 @@ fn a_program_found_nowhere_is_reported_in_one_phrase() {
         let mut plain = command("passwd", engine);
         plain.env("PATH", "/no/such:/etc:/nope");
         let error = clean(spawn(plain));
-        is(&error, Step::Exec, Some("passwd"), libc::EACCES);
+        assert_error(&error, Step::Exec, Some("passwd"), libc::EACCES);
         mentions(&error, &["; tried", "\"/etc/passwd\""]);
         // A path is not searched.
         let error = clean(spawn(command("/no/such", engine)));
@@ -61,8 +61,18 @@ fn a_missing_capability_is_named_with_the_option_that_needs_it() {
         (libc::SYS_setgroups, Step::Setgroups, |c| c.uid(77), UID),
         (libc::SYS_setgroups, Step::Setgroups, |c| c.gid(77), GID),
         (libc::SYS_setgroups, Step::Setgroups, |c| c.groups([7]), LIST),
-        (libc::SYS_setresgid, Step::Setresgid, |c| kept(c).gid(77), GID),
-        (libc::SYS_setresuid, Step::Setresuid, |c| kept(c).uid(77), USER),
+        (
+            libc::SYS_setresgid,
+            Step::Setresgid,
+            |c| keep_groups(c).gid(77),
+            GID,
+        ),
+        (
+            libc::SYS_setresuid,
+            Step::Setresuid,
+            |c| keep_groups(c).uid(77),
+            USER,
+        ),
         (libc::SYS_chroot, Step::Chroot, |c| c.chroot("/"), ROOT),
         (libc::SYS_setpgid, Step::Setpgid, |c| c.process_group(0), GROUP),
     ];
@@ -72,7 +82,7 @@ fn a_missing_capability_is_named_with_the_option_that_needs_it() {
     const USER: [&str; 2] = ["uid", "CAP_SETUID"];
     const ROOT: [&str; 2] = ["chroot", "CAP_SYS_CHROOT"];
     const GROUP: [&str; 2] = ["process group", "session"];
-    fn kept(command: &mut Command) -> &mut Command {
+    fn keep_groups(command: &mut Command) -> &mut Command {
         command.groups(Groups::keep())
     }
     let may_not = Action::errno(libc::EPERM);
@@ -106,12 +116,12 @@ fn a_missing_capability_is_named_with_the_option_that_needs_it() {
 #[test]
 fn enoexec_suggests_shell_fallback() {
     let _alone = alone();
-    let dir = scratch("format-said");
+    let dir = scratch("format-text");
     let at = dir.join(X);
     program(&at, b"exit 3\n");
     each_engine(|engine| {
         let error = clean(spawn(command(&at, engine)));
-        is(&error, Step::Exec, at.to_str(), libc::ENOEXEC);
+        assert_error(&error, Step::Exec, at.to_str(), libc::ENOEXEC);
         mentions(&error, &["shell_fallback", "/bin/sh"]);
         let mut bytes = Command::from_bytes("exit 3\n");
         bytes.engine(engine);
@@ -134,14 +144,14 @@ fn an_error_after_chroot_names_the_root() {
             clean(|| filter::with(nr, Action::Errno(0), spawn(command)))
         };
         let error = below(|c| c);
-        is(&error, Step::Exec, Some("/no/such"), libc::ENOENT);
+        assert_error(&error, Step::Exec, Some("/no/such"), libc::ENOENT);
         let root = Some(std::path::Path::new("/srv/jail"));
         assert_eq!(error.root(), root);
         let want =
             "execve \"/no/such\" in the root \"/srv/jail\": No such file";
         assert!(error.to_string().starts_with(want), "{error}");
         let error = below(|c| c.current_dir("/no/dir"));
-        is(&error, Step::Chdir, Some("/no/dir"), libc::ENOENT);
+        assert_error(&error, Step::Chdir, Some("/no/dir"), libc::ENOENT);
         assert_eq!(error.root(), root);
         mentions(&error, &["chdir \"/no/dir\" in the root \"/srv/jail\": "]);
         let mut ours = command("/no/such", engine);
@@ -173,22 +183,27 @@ fn an_interpreter_that_may_not_be_executed_is_named() {
         {
             let error = clean(spawn(command(file, engine)));
             let by = at(interpreter);
-            is(&error, Step::Interpreter, Some(&by), libc::EACCES);
+            assert_error(&error, Step::Interpreter, Some(&by), libc::EACCES);
             let mut found = command(file.rsplit('/').next().unwrap(), engine);
             found.env("PATH", format!("/nope:{}:/no", dir.display()));
             let error = clean(spawn(found));
-            is(&error, Step::Interpreter, Some(&by), libc::EACCES);
+            assert_error(&error, Step::Interpreter, Some(&by), libc::EACCES);
             assert_eq!(error.candidates().len(), 3);
             mentions(&error, &["Permission denied", &by, file]);
         }
         // A script that is not executable itself is the program's error.
         let error = clean(spawn(command(&own, engine)));
-        is(&error, Step::Exec, Some(&own), libc::EACCES);
+        assert_error(&error, Step::Exec, Some(&own), libc::EACCES);
         let error = clean(|| {
             let mut open = Command::from_fd(File::open(&shut).unwrap());
             open.script_fd(7).engine(engine).spawn().map(drop)
         });
-        is(&error, Step::Interpreter, Some(&at("plain")), libc::EACCES);
+        assert_error(
+            &error,
+            Step::Interpreter,
+            Some(&at("plain")),
+            libc::EACCES,
+        );
     });
 }
 
@@ -210,7 +225,7 @@ fn an_interpreter_that_only_root_may_execute_is_named() {
         let mut theirs = command(&script, engine);
         theirs.uid(65534).gid(65534);
         let error = clean(spawn(theirs));
-        is(&error, Step::Interpreter, at.to_str(), libc::EACCES);
+        assert_error(&error, Step::Interpreter, at.to_str(), libc::EACCES);
         let mut roots = command(&script, engine);
         assert!(roots.status().unwrap().success());
     });

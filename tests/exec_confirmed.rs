@@ -13,7 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use offshoot::{Command, Step};
-use util::clean::{is, isolated};
+use util::clean::{assert_error, isolated};
 use util::filter::{self, Action};
 use util::{alone, fallbacks};
 
@@ -38,7 +38,7 @@ fn assert_both() {
         assert!(child.wait().unwrap().success());
     }
     let error = isolated("/nope").spawn().unwrap_err();
-    is(&error, Step::Exec, Some("/nope"), libc::ENOENT);
+    assert_error(&error, Step::Exec, Some("/nope"), libc::ENOENT);
     assert!(!util::has_children());
 }
 

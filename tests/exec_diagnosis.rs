@@ -12,7 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use offshoot::{Child, Command, Engine, Error, PathSearch, Stdio, Step};
-use util::clean::is;
+use util::clean::assert_error;
 use util::fork::{exit, fork, reap};
 use util::{
     alone, each_engine, each_of, is_root, limit, program, scratch, skip,
@@ -61,20 +61,20 @@ fn diagnosis_reads_nothing_outside_the_childs_root() {
             command.chroot(&jail).current_dir(cwd).engine(engine);
             fails_soon(command)
         };
-        is(&run("/a", "/"), Step::Exec, Some("/a"), libc::ENOENT);
-        is(&run("/b", "/"), Step::Exec, Some("/b"), libc::ENOENT);
+        assert_error(&run("/a", "/"), Step::Exec, Some("/a"), libc::ENOENT);
+        assert_error(&run("/b", "/"), Step::Exec, Some("/b"), libc::ENOENT);
         for (program, cwd) in
             [("/tmp/c", "/"), ("./c", "/tmp"), ("./c", "tmp")]
         {
             let error = run(program, cwd);
             let missing = Some("/no/such/inside");
-            is(&error, Step::Interpreter, missing, libc::ENOENT);
+            assert_error(&error, Step::Interpreter, missing, libc::ENOENT);
         }
         let mut shell = Command::new("/plain");
         program_without_format(&jail.join("plain"));
         shell.shell_fallback(true).chroot(&jail).engine(engine);
         let error = fails_soon(shell);
-        is(&error, Step::Interpreter, Some("/bin/sh"), libc::ENOENT);
+        assert_error(&error, Step::Interpreter, Some("/bin/sh"), libc::ENOENT);
         let tried = error.candidates();
         assert_eq!(tried[0].raw_os_error(), Some(libc::ENOEXEC), "{tried:?}");
     });
@@ -101,7 +101,7 @@ fn diagnosis_does_not_open_a_fifo() {
         command.engine(engine);
         let error = fails_soon(command);
         let shown = path.to_str();
-        is(&error, Step::Exec, shown, libc::EACCES);
+        assert_error(&error, Step::Exec, shown, libc::EACCES);
     });
 }
 
@@ -147,7 +147,7 @@ fn same_as_a_closed_descriptor_is_ebadf() {
         let mut command = Command::new("/bin/true");
         command.stdout(Stdio::same_as(0)).engine(engine);
         let error = command.spawn().unwrap_err();
-        is(&error, Step::Stdout, Some("0"), libc::EBADF);
+        assert_error(&error, Step::Stdout, Some("0"), libc::EBADF);
         command.stdin(Stdio::null());
         assert!(command.status().unwrap().success(), "{engine}");
     });
@@ -269,7 +269,7 @@ fn a_search_of_no_directory_or_too_many_says_so() {
     let error = many(70_000);
     assert_eq!(error.step(), Step::Program, "{error}");
     let error = many(20_000);
-    is(&error, Step::Exec, Some("prog"), libc::ENOENT);
+    assert_error(&error, Step::Exec, Some("prog"), libc::ENOENT);
     assert_eq!(error.candidates().len(), 20_000);
     let first = error.candidates().first().unwrap();
     assert_eq!(first.raw_os_error(), Some(libc::ENOENT));

@@ -300,7 +300,12 @@ fn a_failed_exec_leaves_all_threads_with_the_same_ids() {
     assert!(all.iter().all(|one| one == want), "{all:?}");
     // A refusal is reported as in a child.
     let error = no_such().uid(0).exec();
-    util::clean::is(&error, Step::Setgroups, Some("[]"), libc::EPERM);
+    util::clean::assert_error(
+        &error,
+        Step::Setgroups,
+        Some("[]"),
+        libc::EPERM,
+    );
     send.send(()).unwrap();
     assert_eq!(other.join().unwrap(), 0);
 }

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use offshoot::{Command, Engine, Error, Stdio, Step};
-use util::clean::{clean, command, is, spawn};
+use util::clean::{assert_error, clean, command, spawn};
 use util::filter::{self, Action};
 use util::{alone, each_engine, program, scratch};
 
@@ -36,7 +36,7 @@ fn a_program_that_cannot_be_run_is_named_with_its_errno() {
     each_engine(|engine| {
         for (path, errno) in &cases {
             let error = clean(spawn(command(path, engine)));
-            is(&error, Step::Exec, Some(path), *errno);
+            assert_error(&error, Step::Exec, Some(path), *errno);
             assert_eq!(error.candidates().len(), 1);
             let tried = &error.candidates()[0];
             assert_eq!(tried.path(), Path::new(path));
@@ -55,7 +55,7 @@ fn a_bare_name_lists_every_file_that_was_tried() {
         let mut missing = command("offshoot-x", engine);
         missing.env("PATH", "/bin:/nope/dir:/dev/null");
         let error = clean(spawn(missing));
-        is(&error, Step::Exec, Some("offshoot-x"), libc::ENOTDIR);
+        assert_error(&error, Step::Exec, Some("offshoot-x"), libc::ENOTDIR);
         let tried: Vec<_> = error
             .candidates()
             .iter()
@@ -73,12 +73,12 @@ fn a_bare_name_lists_every_file_that_was_tried() {
         let mut denied = command("offshoot-x", engine);
         denied.env("PATH", format!("/bin:{}:/nope", dir.display()));
         let error = clean(spawn(denied));
-        is(&error, Step::Exec, Some("offshoot-x"), libc::EACCES);
+        assert_error(&error, Step::Exec, Some("offshoot-x"), libc::EACCES);
 
         let mut nowhere = command("offshoot-x", engine);
         nowhere.env("PATH", "relative::.");
         let error = clean(spawn(nowhere));
-        is(&error, Step::Exec, Some("offshoot-x"), libc::ENOENT);
+        assert_error(&error, Step::Exec, Some("offshoot-x"), libc::ENOENT);
         assert!(error.candidates().is_empty());
     });
     fs::remove_dir_all(dir).unwrap();
@@ -95,10 +95,11 @@ fn a_path_with_over_64_entries_is_searched_to_its_end() {
         let mut denied = command("offshoot-x", engine);
         denied.env("PATH", &path);
         let error = clean(spawn(denied));
-        is(&error, Step::Exec, Some("offshoot-x"), libc::EACCES);
+        assert_error(&error, Step::Exec, Some("offshoot-x"), libc::EACCES);
         assert_eq!(error.candidates().len(), 201);
-        let kept = error.candidates().iter().filter_map(|c| c.raw_os_error());
-        assert_eq!(kept.count(), 64);
+        let with_errno =
+            error.candidates().iter().filter_map(|c| c.raw_os_error());
+        assert_eq!(with_errno.count(), 64);
 
         program(&dir.join("offshoot-y"), b"#!/bin/sh\nexit 4\n");
         let mut found = command("offshoot-y", engine);
@@ -123,13 +124,23 @@ fn a_missing_interpreter_is_not_taken_for_a_missing_program() {
     each_engine(|engine| {
         for path in [&script, &outer] {
             let error = clean(spawn(command(path, engine)));
-            is(&error, Step::Interpreter, Some("/nope/sh"), libc::ENOENT);
+            assert_error(
+                &error,
+                Step::Interpreter,
+                Some("/nope/sh"),
+                libc::ENOENT,
+            );
             assert_eq!(error.candidates()[0].path(), path);
         }
         let mut relative = command("./script", engine);
         relative.current_dir(&dir);
         let error = clean(spawn(relative));
-        is(&error, Step::Interpreter, Some("/nope/sh"), libc::ENOENT);
+        assert_error(
+            &error,
+            Step::Interpreter,
+            Some("/nope/sh"),
+            libc::ENOENT,
+        );
 
         let error = clean(spawn(command(dir.join("elf"), engine)));
         assert_eq!(error.step(), Step::Interpreter);
@@ -148,7 +159,12 @@ fn a_directory_that_cannot_be_entered_is_named() {
         {
             let mut command = command("/bin/true", engine);
             command.current_dir(dir);
-            is(&clean(spawn(command)), Step::Chdir, Some(dir), errno);
+            assert_error(
+                &clean(spawn(command)),
+                Step::Chdir,
+                Some(dir),
+                errno,
+            );
         }
     });
 }
@@ -166,13 +182,13 @@ fn a_path_for_a_standard_descriptor_is_named_with_its_option() {
         let mut case = make();
         case.stdin(open(false)).stdout(Stdio::piped());
         let file = Some("/nope/file");
-        is(&clean(spawn(case)), Step::Stdin, file, libc::ENOENT);
+        assert_error(&clean(spawn(case)), Step::Stdin, file, libc::ENOENT);
         let mut case = make();
         case.stdin(Stdio::piped()).stdout(open(true));
-        is(&clean(spawn(case)), Step::Stdout, file, libc::ENOENT);
+        assert_error(&clean(spawn(case)), Step::Stdout, file, libc::ENOENT);
         let mut case = make();
         case.stdin(Stdio::null()).stderr(open(true));
-        is(&clean(spawn(case)), Step::Stderr, file, libc::ENOENT);
+        assert_error(&clean(spawn(case)), Step::Stderr, file, libc::ENOENT);
         let mut case = make();
         case.stdin(Stdio::open("/dev/null", &OpenOptions::new()));
         let error = clean(spawn(case));
@@ -217,13 +233,13 @@ fn every_call_of_the_child_that_fails_is_named() {
                 }
                 let action = Action::errno(errno);
                 let fail = || filter::with(nr, action, spawn(full(engine)));
-                is(&clean(fail), step, operand, errno);
+                assert_error(&clean(fail), step, operand, errno);
             }
         }
         let nr = libc::SYS_rt_sigprocmask;
         let action = Action::Errno(1);
         let fail = || filter::with(nr, action, spawn(full(engine)));
-        is(&clean(fail), Step::SignalMask, None, libc::EPERM);
+        assert_error(&clean(fail), Step::SignalMask, None, libc::EPERM);
     });
 }
 
@@ -273,7 +289,7 @@ fn a_refused_clone_is_an_error_at_clone() {
         for errno in [libc::EAGAIN, libc::ENOMEM] {
             let action = Action::errno(errno);
             let fail = || filter::with(nr, action, spawn(full(engine)));
-            is(&clean(fail), Step::Clone, None, errno);
+            assert_error(&clean(fail), Step::Clone, None, errno);
         }
     });
 }
@@ -304,7 +320,7 @@ fn etxtbsy_is_retried_and_then_reported() {
     each_engine(|engine| {
         let writer = OpenOptions::new().append(true).open(&path).unwrap();
         let error = clean(spawn(command(&path, engine)));
-        is(&error, Step::Exec, path.to_str(), libc::ETXTBSY);
+        assert_error(&error, Step::Exec, path.to_str(), libc::ETXTBSY);
         drop(writer);
         // On a slow machine the file may be closed before the first try.
         let retried = [8, 12, 16, 20].into_iter().any(|milliseconds| {

@@ -13,7 +13,7 @@ use std::os::fd::OwnedFd;
 use offshoot::{
     CloneFlags, Command, Engine, Launch, Memory, Method, Stdio, Step,
 };
-use util::clean::{clean, is, spawn};
+use util::clean::{assert_error, clean, spawn};
 use util::filter::{self, Action};
 use util::reporter::Report;
 use util::{alone, fallbacks, inheritable, reporter, reporter_with};
@@ -71,7 +71,7 @@ fn a_strict_method_fails_with_the_kernels_errno() {
             let nr = libc::SYS_clone3;
             let fail =
                 || filter::with(nr, Action::errno(errno), spawn(strict));
-            is(&clean(fail), Step::Clone, None, errno);
+            assert_error(&clean(fail), Step::Clone, None, errno);
         }
         let mut ids = Command::new("/bin/true");
         ids.set_tid([99]);
@@ -83,7 +83,7 @@ fn a_strict_method_fails_with_the_kernels_errno() {
         fork.method(Method::Fork);
         let nr = libc::SYS_clone;
         let fail = || filter::with(nr, Action::errno(errno), spawn(fork));
-        is(&clean(fail), Step::Clone, None, errno);
+        assert_error(&clean(fail), Step::Clone, None, errno);
     }
 }
 
@@ -190,7 +190,7 @@ fn without_pidfds_the_pid_is_used() {
             assert!(child.launch().confirmed(), "by wait4");
             assert_eq!(child.wait().unwrap().code(), Some(6));
             let missing = Command::new("/nope").spawn().unwrap_err();
-            is(&missing, Step::Exec, Some("/nope"), libc::ENOENT);
+            assert_error(&missing, Step::Exec, Some("/nope"), libc::ENOENT);
         });
         assert!(!util::has_children());
     }
@@ -229,7 +229,7 @@ fn without_a_robust_list_the_pipe_engine_is_used() {
     named.stdout(Stdio::null());
     let nr = libc::SYS_set_robust_list;
     let fail = || filter::with(nr, Action::errno(libc::ENOSYS), spawn(named));
-    is(&clean(fail), Step::RobustList, None, libc::ENOSYS);
+    assert_error(&clean(fail), Step::RobustList, None, libc::ENOSYS);
 }
 
 /// Under valgrind, which makes vfork a fork, a missing program is an error and
@@ -250,7 +250,7 @@ fn a_missing_program_is_reported_under_valgrind() {
         return;
     }
     let missing = Command::new("/nope").spawn().map(drop).unwrap_err();
-    is(&missing, Step::Exec, Some("/nope"), libc::ENOENT);
+    assert_error(&missing, Step::Exec, Some("/nope"), libc::ENOENT);
     let mut sh = Command::new("/bin/sh");
     let mut child = sh.args(["-c", "exit 6"]).spawn().unwrap();
     assert_eq!(child.launch().engine(), Engine::Pipe);

@@ -26,8 +26,9 @@ fn every_subset_of_0_to_2_may_be_closed_in_the_parent() {
     }
     // Copies to restore 0 to 2 from, above all other descriptors.
     // SAFETY: duplicates open descriptors.
-    let kept = [0, 1, 2].map(|n| unsafe { libc::fcntl(n, libc::F_DUPFD, 90) });
-    assert!(kept.iter().all(|fd| *fd >= 90));
+    let saved =
+        [0, 1, 2].map(|n| unsafe { libc::fcntl(n, libc::F_DUPFD, 90) });
+    assert!(saved.iter().all(|fd| *fd >= 90));
     let path = scratch("closed").join("report");
     each_engine(|engine| {
         for closed in 0..8u32 {
@@ -39,21 +40,21 @@ fn every_subset_of_0_to_2_may_be_closed_in_the_parent() {
                 }
                 let seen = child(&path, piped, engine);
                 let left = open();
-                for (n, fd) in (0..).zip(kept) {
+                for (n, fd) in (0..).zip(saved) {
                     // SAFETY: restores the descriptor.
                     unsafe { libc::dup2(fd, n) };
                 }
                 let want = |n: &u32| !is_closed(*n) || piped & (1 << n) != 0;
                 let want: Vec<u32> = (0..3).filter(want).collect();
                 let case = format!("closed {closed:03b} piped {piped:03b}");
-                let made = seen.as_ref().is_ok_and(|it| it.1);
+                let extra = seen.as_ref().is_ok_and(|it| it.1);
                 let probe_fd = match engine {
                     // The pidfd takes the lowest free number; below 3 it
                     // cannot be the probe, and the spawn opens an extra one.
                     Engine::Suspended if piped == 0 => false,
-                    Engine::Suspended => made,
+                    Engine::Suspended => extra,
                     // It caches one with its helper, if that is high enough.
-                    Engine::Isolated => made,
+                    Engine::Isolated => extra,
                     _ => true,
                 };
                 assert_eq!(seen, Ok((want, probe_fd)), "{engine} {case}");
@@ -284,16 +285,16 @@ fn each_option_that_opens_a_descriptor_is_named_when_none_is_free() {
             }
             assert!(ran, "{engine} {what} never ran: {seen:?}");
             // The helper needs two descriptors, which are checked first.
-            let image =
+            let helper =
                 engine == Engine::Isolated && seen.contains(&Step::Image);
             for step in steps {
-                let named = image || seen.contains(step);
+                let named = helper || seen.contains(step);
                 assert!(named, "{engine} {what}: {seen:?}");
             }
             seen.retain(|step| !steps.contains(step) && *step != Step::Clone);
             // What the engine itself opens.
-            let image = engine == Engine::Isolated;
-            seen.retain(|step| !image || *step != Step::Image);
+            let helper = engine == Engine::Isolated;
+            seen.retain(|step| !helper || *step != Step::Image);
             let limited = [Step::ScriptFd, Step::Fd, Step::ListenFds];
             seen.retain(|step| !limited.contains(step));
             assert_eq!(seen, [], "{engine} {what}");

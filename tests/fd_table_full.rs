@@ -17,9 +17,9 @@ use util::{
 /// Spawns while so many descriptors are free.
 fn with_free(free: usize, command: &mut Command) -> Result<Child, Error> {
     limit(libc::RLIMIT_NOFILE, limit_with(free), 4096);
-    let made = command.spawn();
+    let result = command.spawn();
     limit(libc::RLIMIT_NOFILE, 4096, 4096);
-    made
+    result
 }
 
 #[test]

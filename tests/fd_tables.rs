@@ -119,7 +119,7 @@ fn a_thread_with_its_own_fd_table_keeps_its_files() {
             spawns();
             own.assert_unchanged(&dir);
             if reserves {
-                // A reserve that is made here belongs to this table.
+                // Descriptors that are reserved here belong to this table.
                 reserve_fds(4).unwrap();
                 spawns();
                 own.assert_unchanged(&dir);
@@ -237,7 +237,7 @@ fn a_helper_of_one_fd_table_is_not_run_from_another() {
     if !util::inside(name, &[]) {
         return;
     }
-    let dir = scratch("image");
+    let dir = scratch("helper");
     for reserved in [false, true] {
         if reserved {
             reserve_fds(8).unwrap();

@@ -11,7 +11,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::path::Path;
 
 use offshoot::{Command, Engine, Error, Prepared, Stdio, Step};
-use util::clean::{clean, is};
+use util::clean::{assert_error, clean};
 use util::reporter::{ASK, Report};
 use util::{alone, each_engine, limit, reporter_with, scratch};
 
@@ -158,7 +158,7 @@ fn a_sample_of_fd_maps_is_right_on_a_real_kernel() {
         return;
     }
     let dir = scratch("maps");
-    let kept = [0, 1, 2].map(|n| {
+    let saved = [0, 1, 2].map(|n| {
         // SAFETY: duplicates an open descriptor to a high number.
         unsafe { libc::fcntl(n, libc::F_DUPFD_CLOEXEC, 200) }
     });
@@ -194,7 +194,7 @@ fn a_sample_of_fd_maps_is_right_on_a_real_kernel() {
             }
         }
     }
-    for (n, fd) in (0..).zip(kept) {
+    for (n, fd) in (0..).zip(saved) {
         // SAFETY: restores the descriptor.
         unsafe { libc::dup2(fd, n) };
     }
@@ -208,7 +208,7 @@ fn a_closed_source_is_refused_and_the_pair_is_named() {
         // SAFETY: the number is closed and stays closed.
         unsafe { command.raw_fd(7, 4711) };
         let error = clean(|| command.spawn().map(drop));
-        is(&error, Step::Fd, Some("4711 -> 7"), libc::EBADF);
+        assert_error(&error, Step::Fd, Some("4711 -> 7"), libc::EBADF);
         // The temporary copy for a cycle must not take the closed number.
         // SAFETY: finds the lowest free number.
         let free = unsafe { libc::dup(1) };
@@ -217,12 +217,22 @@ fn a_closed_source_is_refused_and_the_pair_is_named() {
         let mut command = reporter_with(engine);
         util::raw_fds(&mut command, &[(1, 2), (2, 1), (7, free)]);
         let error = clean(|| command.spawn().map(drop));
-        is(&error, Step::Fd, Some(&format!("{free} -> 7")), libc::EBADF);
+        assert_error(
+            &error,
+            Step::Fd,
+            Some(&format!("{free} -> 7")),
+            libc::EBADF,
+        );
         let mut command = reporter_with(engine);
         // SAFETY: as above.
         unsafe { command.inherit_raw_fd(4711) };
         let error = clean(|| command.spawn().map(drop));
-        is(&error, Step::InheritRawFd, Some("4711 -> 4711"), libc::EBADF);
+        assert_error(
+            &error,
+            Step::InheritRawFd,
+            Some("4711 -> 4711"),
+            libc::EBADF,
+        );
     });
 }
 
@@ -382,7 +392,7 @@ fn a_directory_descriptor_that_is_none_is_named() {
         let shown = null.as_raw_fd().to_string();
         command.current_dir_fd(null);
         let error = clean(|| command.spawn().map(drop));
-        is(&error, Step::Fchdir, Some(&shown), libc::ENOTDIR);
+        assert_error(&error, Step::Fchdir, Some(&shown), libc::ENOTDIR);
     });
 }
 

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use std::{env, io, thread};
 
 use offshoot::{Command, Engine, Error, Memory, Method, Stdio, Step};
-use util::clean::{clean, is};
+use util::clean::{assert_error, clean};
 use util::reporter::Report;
 use util::{
     PRIVATE, alone, each_of, inside, is_root, program, reporter_with, scratch,
@@ -95,7 +95,7 @@ fn what_the_function_refuses_is_the_error_and_no_child_is_left() {
             Ok(())
         });
         let error = clean(|| command.spawn().map(drop));
-        is(&error, Step::BeforeExec, None, libc::EDQUOT);
+        assert_error(&error, Step::BeforeExec, None, libc::EDQUOT);
         assert_eq!(calls.count(), 1, "and no other is called");
         let mut command = Command::new("/bin/true");
         command.engine(engine);
@@ -152,7 +152,7 @@ fn a_child_that_fails_before_the_gate_is_not_waited_for() {
             Ok(())
         });
         let error = clean(|| command.spawn().map(drop));
-        is(&error, Step::Chdir, Some("/nope"), libc::ENOENT);
+        assert_error(&error, Step::Chdir, Some("/nope"), libc::ENOENT);
         assert_eq!(calls.count(), 0);
     });
 }

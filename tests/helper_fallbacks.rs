@@ -113,7 +113,7 @@ fn with_few_free_descriptors_memory_is_copied() {
     if !util::inside(name, &[]) {
         return;
     }
-    let mut served = Vec::new();
+    let mut engines = Vec::new();
     for free in 1..10 {
         for pipes in 0..4 {
             let dir = util::scratch("runs-out");
@@ -145,7 +145,7 @@ fn with_few_free_descriptors_memory_is_copied() {
             let what = format!("{free} free, {pipes} pipes: {auto:?}");
             assert_eq!(auto.is_ok(), copied.is_ok(), "{what}");
             match auto {
-                Ok(engine) => served.push(engine),
+                Ok(engine) => engines.push(engine),
                 Err(error) => {
                     let errno = error.raw_os_error();
                     assert_eq!(errno, Some(libc::EMFILE), "{what}");
@@ -154,8 +154,8 @@ fn with_few_free_descriptors_memory_is_copied() {
             assert!(!has_children());
         }
     }
-    assert!(served.contains(&Engine::Copied), "{served:?}");
-    assert!(served.contains(&Engine::Isolated), "{served:?}");
+    assert!(engines.contains(&Engine::Copied), "{engines:?}");
+    assert!(engines.contains(&Engine::Isolated), "{engines:?}");
 }
 
 #[test]

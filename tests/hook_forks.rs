@@ -10,7 +10,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::time::{Duration, Instant};
 
 use offshoot::{Command, Engine, Errno, HookContext, Step};
-use util::clean::is;
+use util::clean::assert_error;
 use util::{WITHOUT_HELPER, alone, each_of, fork, has_children};
 
 type Hook = fn(&mut HookContext<'_>) -> Result<(), Errno>;
@@ -84,11 +84,11 @@ fn run(mut command: Command) -> (Result<i32, offshoot::Error>, String) {
     let (read, write) = rustix::pipe::pipe().unwrap();
     rustix::io::fcntl_setfd(&read, rustix::io::FdFlags::CLOEXEC).unwrap();
     command.args(["-c", "echo ran"]).stdout(write);
-    let made = command.spawn();
+    let result = command.spawn();
     drop(command);
     let mut text = String::new();
     File::from(read).read_to_string(&mut text).unwrap();
-    let code = made.map(|mut child| child.wait().unwrap().code().unwrap());
+    let code = result.map(|mut child| child.wait().unwrap().code().unwrap());
     (code, text)
 }
 
@@ -113,14 +113,14 @@ fn a_hook_may_close_all_descriptors() {
                 let lost = hooked("/no/such/program", engine, hook).spawn();
                 let error = lost.map(drop).unwrap_err();
                 let lost = Some("/no/such/program");
-                is(&error, Step::Exec, lost, libc::ENOENT);
+                assert_error(&error, Step::Exec, lost, libc::ENOENT);
                 assert!(!has_children(), "{engine}");
             }
         }
     });
 }
 
-/// A hook that daemonizes: the child that spawn made has ended, and the
+/// A hook that daemonizes: the child that spawn created has ended, and the
 /// program is another process.
 #[test]
 fn a_hook_may_fork_and_let_the_fork_exec() {
@@ -136,17 +136,22 @@ fn a_hook_may_fork_and_let_the_fork_exec() {
             (wait_for_fork, 7),
         ] {
             for _ in 0..20 {
-                let (made, text) = run(hooked("/bin/sh", engine, hook));
-                assert_eq!(made.unwrap(), code, "{engine}");
+                let (result, text) = run(hooked("/bin/sh", engine, hook));
+                assert_eq!(result.unwrap(), code, "{engine}");
                 assert_eq!(text, "ran\n", "{engine}");
             }
-            let (made, text) = run(hooked("/no/such", engine, hook));
-            is(&made.unwrap_err(), Step::Exec, Some("/no/such"), libc::ENOENT);
+            let (result, text) = run(hooked("/no/such", engine, hook));
+            assert_error(
+                &result.unwrap_err(),
+                Step::Exec,
+                Some("/no/such"),
+                libc::ENOENT,
+            );
             assert_eq!(text, "");
             assert!(!has_children(), "{engine}");
         }
-        let (made, _) = run(hooked("/bin/sh", engine, daemonize_and_fail));
-        is(&made.unwrap_err(), Step::PreExec, None, libc::EXDEV);
+        let (result, _) = run(hooked("/bin/sh", engine, daemonize_and_fail));
+        assert_error(&result.unwrap_err(), Step::PreExec, None, libc::EXDEV);
         assert!(!has_children(), "{engine}");
     });
 }
@@ -163,8 +168,8 @@ fn after_the_error_of_a_forking_hook_no_fork_runs_the_program() {
     let shared = (Engine::Suspended, daemonize as Hook);
     let late = COPIES.map(|engine| (engine, daemonize_late as Hook));
     for (engine, hook) in [shared].into_iter().chain(late) {
-        let (made, text) = run(hooked("/bin/sh", engine, hook));
-        let error = made.unwrap_err();
+        let (result, text) = run(hooked("/bin/sh", engine, hook));
+        let error = result.unwrap_err();
         assert_eq!(error.step(), Step::PreExec, "{engine} {error}");
         assert!(error.to_string().contains("exited with 0"), "{error}");
         assert_eq!(text, "", "{engine}");

@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 use std::{env, fs};
 
 use offshoot::{Command, Engine, Groups, Step};
-use util::clean::{clean, command, is, spawn};
+use util::clean::{assert_error, clean, command, spawn};
 use util::filter::{self, Action};
 use util::fork::{exit, fork, reap};
 use util::{
@@ -180,20 +180,20 @@ fn as_user() {
         let mut other = command("/bin/true", engine);
         other.uid(own + 1);
         let error = clean(spawn(other));
-        is(&error, Step::Setgroups, Some("[]"), libc::EPERM);
+        assert_error(&error, Step::Setgroups, Some("[]"), libc::EPERM);
         let mut kept = command("/bin/true", engine);
         kept.uid(own + 1).groups(Groups::keep());
         let error = clean(spawn(kept));
         let next = (own + 1).to_string();
-        is(&error, Step::Setresuid, Some(&next), libc::EPERM);
+        assert_error(&error, Step::Setresuid, Some(&next), libc::EPERM);
         let mut group = command("/bin/true", engine);
         group.gid(0).groups(Groups::keep());
         let error = clean(spawn(group));
-        is(&error, Step::Setresgid, Some("0"), libc::EPERM);
+        assert_error(&error, Step::Setresgid, Some("0"), libc::EPERM);
         let mut list = command("/bin/true", engine);
         list.groups([5, 6]);
         let error = clean(spawn(list));
-        is(&error, Step::Setgroups, Some("[5, 6]"), libc::EPERM);
+        assert_error(&error, Step::Setgroups, Some("[5, 6]"), libc::EPERM);
     });
 }
 
@@ -293,7 +293,7 @@ fn rlimit_nproc_of_the_new_user_is_an_error_at_exec() {
         let mut first = first.arg("60").uid(4711).spawn().unwrap();
         let mut second = command("/bin/true", engine);
         let error = second.uid(4711).spawn().map(drop).unwrap_err();
-        is(&error, Step::Exec, Some("/bin/true"), libc::EAGAIN);
+        assert_error(&error, Step::Exec, Some("/bin/true"), libc::EAGAIN);
         first.kill().unwrap();
         first.wait().unwrap();
     });

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use offshoot::{Child, Command, Engine, Memory, Stdio, Step};
-use util::clean::is;
+use util::clean::assert_error;
 use util::filter::{self, Action};
 use util::fork::forked;
 use util::reporter::{Report, descriptors};
@@ -139,7 +139,7 @@ fn another_threads_waitpid_takes_the_status_but_not_the_error() {
         for _ in 0..300 {
             let mut command = Command::new("/nope");
             let error = command.engine(Engine::Isolated).spawn().unwrap_err();
-            is(&error, Step::Exec, Some("/nope"), libc::ENOENT);
+            assert_error(&error, Step::Exec, Some("/nope"), libc::ENOENT);
         }
         done.store(true, Ordering::SeqCst);
     });
@@ -228,7 +228,10 @@ fn the_helper_image_is_one_sealed_read_only_segment() {
     assert_eq!((long(72), long(80)), (0, 0x41_0000), "offset and address");
     assert_eq!((long(96), long(104)), (bytes.len() as u64, long(96)));
     assert_eq!(long(112), 0x1_0000, "aligned to the largest page");
-    assert!((0x41_0000..0x41_0400).contains(&long(24)), "begins in its code");
+    assert!(
+        (0x41_0000..0x41_0400).contains(&long(24)),
+        "the entry point is in its code"
+    );
     drop(prepared);
     assert_eq!(descriptors(), before);
 }
@@ -340,7 +343,7 @@ fn a_status_page_is_cached_and_used_by_one_launch_at_a_time() {
     if !util::inside(name, &[]) {
         return;
     }
-    let pages = || memfds()[0].clone();
+    let status_pages = || memfds()[0].clone();
     assert_eq!(run(&mut private()).1.engine(), Engine::Isolated);
     assert_eq!(memfds(), [[], []], "nothing is cached by default");
     offshoot::reserve_fds(2).unwrap();
@@ -370,7 +373,7 @@ fn a_status_page_is_cached_and_used_by_one_launch_at_a_time() {
     });
     // One of them is cached, the first that was released.
     run(&mut private());
-    assert_eq!(pages().len(), 1);
+    assert_eq!(status_pages().len(), 1);
 }
 
 /// After a fork the status page of a prepared plan belongs to the parent.
@@ -381,22 +384,23 @@ fn a_fork_without_exec_does_not_use_its_parents_status_page() {
     if !util::inside(name, &[]) {
         return;
     }
-    let pages =
+    let status_pages =
         || -> Vec<u64> { memfds()[0].iter().map(|page| page.1).collect() };
     let prepared = Command::new("/bin/true").memory(Memory::Private).prepare();
     let prepared = prepared.unwrap();
     assert!(prepared.spawn().unwrap().wait().unwrap().success());
-    let own = pages();
+    let own = status_pages();
     assert_eq!(own.len(), 1, "cached for the next spawn");
     assert!(prepared.spawn().unwrap().wait().unwrap().success());
-    assert_eq!(pages(), own, "and used by it");
+    assert_eq!(status_pages(), own, "and used by it");
     let status = forked(|| {
         let ran = prepared.spawn().unwrap().wait().unwrap().success();
         // The fork has a new one; the inherited one is unchanged.
-        let two = pages().len() == 2 && pages().contains(&own[0]);
+        let two =
+            status_pages().len() == 2 && status_pages().contains(&own[0]);
         i32::from(!ran || !two)
     });
     assert_eq!(status, 0);
     assert!(prepared.spawn().unwrap().wait().unwrap().success());
-    assert_eq!(pages(), own);
+    assert_eq!(status_pages(), own);
 }

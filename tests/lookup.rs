@@ -11,7 +11,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use offshoot::{Command, Engine, Error, PathSearch, Stdio, Step};
-use util::clean::{clean, command, is, spawn};
+use util::clean::{assert_error, clean, command, spawn};
 use util::search::{X, fixture, path, tried};
 use util::{
     ENGINES, PRIVATE, alone, each_engine, each_of, is_root, program, scratch,
@@ -42,7 +42,7 @@ fn the_search_skips_enoent_remembers_eacces_and_stops_at_the_rest() {
             let mut search = command(X, engine);
             search.env("PATH", path(&dir, names));
             let error = clean(spawn(search));
-            is(&error, Step::Exec, Some(X), errno);
+            assert_error(&error, Step::Exec, Some(X), errno);
             assert_eq!(tried(&error), answers, "{error}");
             for (tried, name) in error.candidates().iter().zip(names) {
                 assert_eq!(tried.path(), dir.join(name).join(X));
@@ -130,7 +130,7 @@ fn an_unsearchable_directory_is_remembered_as_eacces() {
         };
         let denied = search(X, path(&dir, &["good", "none"]));
         let error = clean(spawn(denied));
-        is(&error, Step::Exec, Some(X), libc::EACCES);
+        assert_error(&error, Step::Exec, Some(X), libc::EACCES);
         assert_eq!(tried(&error)[0], Some(libc::EACCES));
         let mut found =
             search("true", format!("{}:/bin", path(&dir, &["good"])));
@@ -166,7 +166,7 @@ fn empty_and_relative_path_entries_are_not_searched() {
             in_dir.current_dir(&dir);
             for nowhere in [search(nowhere), in_dir, listed] {
                 let error = clean(spawn(nowhere));
-                is(&error, Step::Exec, Some(X), libc::ENOENT);
+                assert_error(&error, Step::Exec, Some(X), libc::ENOENT);
                 assert!(error.candidates().is_empty(), "{error}");
             }
         }
@@ -181,7 +181,7 @@ fn empty_and_relative_path_entries_are_not_searched() {
 
 #[track_caller]
 fn seeks_default(error: &Error) {
-    is(error, Step::Exec, Some(X), libc::ENOENT);
+    assert_error(error, Step::Exec, Some(X), libc::ENOENT);
     let all = error.candidates().iter().map(|c| c.path());
     let want = ["/bin/offshoot-x", "/usr/bin/offshoot-x"];
     assert!(all.eq(want.map(Path::new)), "{error}");
@@ -274,7 +274,12 @@ fn a_file_without_a_format_is_run_by_a_shell_only_on_request() {
         for n in 0..3 {
             let called = ["./offshoot-x", at][usize::from(n < 2)];
             let name = Some([at, X, called][n]);
-            is(&clean(spawn(make(n))), Step::Exec, name, libc::ENOEXEC);
+            assert_error(
+                &clean(spawn(make(n))),
+                Step::Exec,
+                name,
+                libc::ENOEXEC,
+            );
             let mut shell = make(n);
             shell.shell_fallback(true).arg0("lost").stdout(Stdio::piped());
             let shell = shell.prepare().unwrap();
@@ -303,7 +308,7 @@ fn a_file_without_a_format_is_run_by_a_shell_only_on_request() {
         let mut denied = command(&plain, engine);
         denied.shell_fallback(true);
         let error = clean(spawn(denied));
-        is(&error, Step::Exec, plain.to_str(), libc::EACCES);
+        assert_error(&error, Step::Exec, plain.to_str(), libc::EACCES);
         let mut by_fd = Command::from_fd(File::open(at).unwrap());
         by_fd.engine(engine).shell_fallback(true);
         let error = clean(|| by_fd.spawn().map(drop));
@@ -351,7 +356,7 @@ fn a_relative_program_is_resolved_in_the_childs_directory() {
             command.env("PATH", path(&dir, &["format"]));
             if command.get_program() == X {
                 let error = clean(|| command.spawn().map(drop));
-                is(&error, Step::Exec, Some(X), libc::ENOEXEC);
+                assert_error(&error, Step::Exec, Some(X), libc::ENOEXEC);
             } else {
                 assert_eq!(command.status().unwrap().code(), Some(9));
             }

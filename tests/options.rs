@@ -70,7 +70,12 @@ fn a_group_that_is_not_there_is_named() {
         lost.process_group(i32::MAX);
         let error = clean(spawn(lost));
         let max = i32::MAX.to_string();
-        util::clean::is(&error, Step::Setpgid, Some(&max), libc::EPERM);
+        util::clean::assert_error(
+            &error,
+            Step::Setpgid,
+            Some(&max),
+            libc::EPERM,
+        );
     });
 }
 
@@ -333,9 +338,19 @@ fn a_failed_exec_names_the_step_and_the_process_goes_on() {
         return;
     }
     let error = Command::new("/nope/x").exec();
-    util::clean::is(&error, Step::Exec, Some("/nope/x"), libc::ENOENT);
+    util::clean::assert_error(
+        &error,
+        Step::Exec,
+        Some("/nope/x"),
+        libc::ENOENT,
+    );
     let error = Command::new("/bin/true").current_dir("/nope").exec();
-    util::clean::is(&error, Step::Chdir, Some("/nope"), libc::ENOENT);
+    util::clean::assert_error(
+        &error,
+        Step::Chdir,
+        Some("/nope"),
+        libc::ENOENT,
+    );
     let error = Command::new("nope").env("PATH", "/bin:/usr/bin").exec();
     assert_eq!(error.candidates().len(), 2);
     let error = Command::new("/bin/true").set_tid([7]).exec();

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use offshoot::{Engine, PathSearch, Step};
-use util::clean::{clean, command, is, spawn};
+use util::clean::{assert_error, clean, command, spawn};
 use util::filter::{self, Action};
 use util::search::{X, fixture, path, tried};
 use util::{alone, each_engine, scratch};
@@ -68,12 +68,12 @@ fn a_path_entry_that_is_too_long_is_skipped_as_std_does() {
         let mut nowhere = command(X, engine);
         nowhere.env("PATH", &long);
         let error = clean(spawn(nowhere));
-        is(&error, Step::Exec, Some(X), libc::ENAMETOOLONG);
+        assert_error(&error, Step::Exec, Some(X), libc::ENAMETOOLONG);
         assert_eq!(tried(&error), [Some(libc::ENAMETOOLONG)]);
         let mut last = command(X, engine);
         last.env("PATH", format!("{}:{long}", one("none")));
         let error = clean(spawn(last));
-        is(&error, Step::Exec, Some(X), libc::ENOENT);
+        assert_error(&error, Step::Exec, Some(X), libc::ENOENT);
         let both = [Some(libc::ENOENT), Some(libc::ENAMETOOLONG)];
         assert_eq!(tried(&error), both);
     });
@@ -117,7 +117,7 @@ fn a_program_name_that_is_too_long_fails_as_with_std() {
                 search.env("PATH", &list);
                 search
             }));
-            is(&error, Step::Exec, Some(&name), theirs);
+            assert_error(&error, Step::Exec, Some(&name), theirs);
             let count = if len == 255 { 2 } else { 0 };
             assert_eq!(error.candidates().len(), count);
         });

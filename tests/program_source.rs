@@ -12,7 +12,7 @@ use std::{env, process};
 
 use offshoot::self_exe_is_sealed;
 use offshoot::{Child, Command, Engine, Error, Launch, Stdio, Step};
-use util::clean::{clean, is, refused, spawn};
+use util::clean::{assert_error, clean, refused, spawn};
 use util::filter::{self, Action};
 use util::reporter::{ASK, Report};
 use util::{
@@ -151,7 +151,7 @@ fn a_program_by_descriptor_that_cannot_run_says_why() {
                 let file = open(&dir.join(name));
                 let shown = format!("/dev/fd/{}", file.as_raw_fd());
                 let error = fail(from(file));
-                is(&error, Step::Exec, Some(&shown), errno);
+                assert_error(&error, Step::Exec, Some(&shown), errno);
                 assert!(error.candidates().is_empty());
             }
         }
@@ -161,7 +161,12 @@ fn a_program_by_descriptor_that_cannot_run_says_why() {
             let mut script = from(open(&dir.join("script")));
             script.script_fd(7);
             let error = fail(script);
-            is(&error, Step::Interpreter, Some("/nope/sh"), libc::ENOENT);
+            assert_error(
+                &error,
+                Step::Interpreter,
+                Some("/nope/sh"),
+                libc::ENOENT,
+            );
         }
     });
     fs::remove_dir_all(dir).unwrap();
@@ -276,7 +281,7 @@ fn a_program_from_bytes_is_sealed() {
             let mut command = Command::from_bytes(garbage);
             let error = fail(command.engine(engine).clone());
             let name = Some("/memfd:offshoot");
-            is(&error, Step::Exec, name, libc::ENOEXEC);
+            assert_error(&error, Step::Exec, name, libc::ENOEXEC);
         }
         let mut command = Command::from_bytes(broken.clone());
         command.engine(engine);
@@ -383,7 +388,12 @@ fn without_execveat_the_path_in_proc_is_used() {
             let mut garbage = Command::from_bytes("neither");
             garbage.engine(engine);
             let error = clean(|| filter::with(nr, action, spawn(garbage)));
-            is(&error, Step::Exec, Some("/memfd:offshoot"), libc::ENOEXEC);
+            assert_error(
+                &error,
+                Step::Exec,
+                Some("/memfd:offshoot"),
+                libc::ENOEXEC,
+            );
         }
     });
 }
@@ -421,7 +431,7 @@ fn a_memfd_that_may_not_be_executed_is_an_error_of_its_option() {
         ];
         for (mut command, step) in cases {
             let error = fail(command.engine(engine).clone());
-            is(&error, step, None, libc::EACCES);
+            assert_error(&error, step, None, libc::EACCES);
         }
     });
 }

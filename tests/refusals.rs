@@ -7,7 +7,7 @@ use std::fs::OpenOptions;
 use std::io;
 
 use offshoot::{Command, Error, Stdio, Step};
-use util::clean::{clean, command, is, spawn};
+use util::clean::{assert_error, clean, command, spawn};
 use util::filter::{self, Action};
 use util::{alone, each_engine};
 
@@ -21,7 +21,7 @@ fn one_argument_may_have_131071_bytes_and_no_more() {
         let mut long = command("/bin/true", engine);
         long.arg("x".repeat(131_072));
         let error = clean(spawn(long));
-        is(&error, Step::Exec, Some("/bin/true"), libc::E2BIG);
+        assert_error(&error, Step::Exec, Some("/bin/true"), libc::E2BIG);
     });
 }
 
@@ -49,7 +49,7 @@ fn all_arguments_together_are_e2big_at_the_kernels_limit_only() {
         }
         assert!(low >= 10, "{low}");
         let error = clean(|| run(high).map(drop));
-        is(&error, Step::Exec, Some("/bin/true"), libc::E2BIG);
+        assert_error(&error, Step::Exec, Some("/bin/true"), libc::E2BIG);
     });
 }
 

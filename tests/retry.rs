@@ -13,7 +13,7 @@ use std::thread;
 use std::time::Duration;
 
 use offshoot::{Child, Command, Engine, Error, Memory, Stdio, Step};
-use util::clean::{clean, is};
+use util::clean::{assert_error, clean};
 use util::filter::{self, Action};
 use util::{alone, elf, is_root, limit, program, scratch, skip};
 
@@ -96,21 +96,22 @@ fn an_init_is_cloned_once_whichever_of_0_to_2_are_closed() {
         return;
     }
     // SAFETY: duplicates open descriptors.
-    let kept = [0, 1, 2].map(|n| unsafe { libc::fcntl(n, libc::F_DUPFD, 90) });
+    let saved =
+        [0, 1, 2].map(|n| unsafe { libc::fcntl(n, libc::F_DUPFD, 90) });
     for engine in engines() {
         for closed in 1..8 {
             for n in (0..3).filter(|n| closed & (1 << n) != 0) {
                 // SAFETY: closes a descriptor that is restored below.
                 unsafe { libc::close(n) };
             }
-            let made = as_init(|| {
+            let result = as_init(|| {
                 shell(engine).spawn().and_then(Child::wait_with_output)
             });
-            for (n, fd) in (0..).zip(kept) {
+            for (n, fd) in (0..).zip(saved) {
                 // SAFETY: restores the descriptor.
                 unsafe { libc::dup2(fd, n) };
             }
-            let output = made.unwrap();
+            let output = result.unwrap();
             assert_eq!(output.stdout, b"1\n", "{engine:?} {closed:03b}");
         }
     }
@@ -134,7 +135,7 @@ fn the_error_is_the_first_inits_not_the_second_clones() {
             engine.map(|engine| command.engine(engine));
             command.spawn().map(drop).unwrap_err()
         });
-        is(&error, Step::Exec, path.to_str(), libc::ETXTBSY);
+        assert_error(&error, Step::Exec, path.to_str(), libc::ETXTBSY);
     }
 }
 
@@ -161,8 +162,8 @@ fn an_init_is_cloned_once_under_a_filter() {
                 let sh = || sh.spawn().and_then(Child::wait_with_output);
                 as_init(sh)
             };
-            let made = filter::with(nr, Action::errno(libc::ENOSYS), test);
-            let output = made.unwrap();
+            let result = filter::with(nr, Action::errno(libc::ENOSYS), test);
+            let output = result.unwrap();
             assert_eq!(output.stdout, b"1\n", "{nr} {memory:?}");
         }
     }
@@ -183,8 +184,8 @@ fn an_init_is_cloned_once_when_only_its_thread_is_filtered() {
         let sh = || sh.spawn().and_then(Child::wait_with_output);
         let test = || as_init(sh);
         let missing = Action::errno(libc::ENOSYS);
-        let made = filter::with(libc::SYS_close_range, missing, test);
-        assert_eq!(made.unwrap().stdout, b"1\n", "{memory:?}");
+        let result = filter::with(libc::SYS_close_range, missing, test);
+        assert_eq!(result.unwrap().stdout, b"1\n", "{memory:?}");
     }
 }
 
@@ -203,9 +204,9 @@ fn an_init_is_cloned_once_when_no_descriptor_is_free() {
     let mut child = as_init(|| {
         let mut command = Command::new(&path);
         limit_to(0);
-        let made = command.spawn();
+        let result = command.spawn();
         limit_to(4096);
-        made.unwrap()
+        result.unwrap()
     });
     assert!(child.pidfd().is_none());
     assert_eq!(child.wait().unwrap().code(), Some(7));

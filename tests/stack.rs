@@ -44,7 +44,7 @@ fn depth(mut work: Work) -> usize {
     let done =
         unsafe { libc::pthread_create(&raw mut thread, &attr, run, at) };
     assert_eq!(done, 0);
-    // SAFETY: the thread was made and is joined once.
+    // SAFETY: the thread is joined once.
     let done = unsafe { libc::pthread_join(thread, ptr::null_mut()) };
     assert_eq!(done, 0);
     // SAFETY: as above.

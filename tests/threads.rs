@@ -121,6 +121,6 @@ fn open_and_close() {
     let leaky = unsafe { libc::dup(file.as_raw_fd()) };
     drop(file);
     thread::yield_now();
-    // SAFETY: closes the number just made.
+    // SAFETY: closes the new descriptor.
     unsafe { libc::close(leaky) };
 }

@@ -1,4 +1,4 @@
-//! Corpus: plans that together hold every step, for the harness to break.
+//! Corpus: plans that together have every step, for fault injection.
 
 use std::fs::{File, OpenOptions};
 
@@ -6,22 +6,22 @@ use offshoot::{Command, Engine, Groups, Method, Stdio};
 
 use crate::util::{ENGINES, PRIVATE, is_root};
 
-/// A plan, by its name, and the engines that may run it.
+/// A command, its name, and the engines that can run it.
 pub(crate) struct Case {
     pub(crate) name: &'static str,
     pub(crate) engines: &'static [Engine],
-    pub(crate) wish: fn(&mut Command) -> &mut Command,
+    pub(crate) options: fn(&mut Command) -> &mut Command,
 }
 
 const SHARED: [Engine; 1] = [Engine::Suspended];
 
-/// Every step of `Op` stands in one of these; a test sees to it.
+/// Every step is in one of these plans, which a test checks.
 pub(crate) const CASES: &[Case] = &[
-    Case { name: "least", engines: &ENGINES, wish: |c| c },
+    Case { name: "least", engines: &ENGINES, options: |c| c },
     Case {
         name: "descriptors",
         engines: &ENGINES,
-        wish: |c| {
+        options: |c| {
             let mut write = OpenOptions::new();
             write.write(true);
             c.stdin(Stdio::piped()).stdout(Stdio::open("/dev/null", &write));
@@ -31,19 +31,19 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         name: "closed",
         engines: &ENGINES,
-        wish: |c| c.stdin(Stdio::closed()).stderr(Stdio::null()),
+        options: |c| c.stdin(Stdio::closed()).stderr(Stdio::null()),
     },
     Case {
         name: "session",
         engines: &ENGINES,
-        wish: |c| c.setsid(true).umask(0o22).current_dir("/"),
+        options: |c| c.setsid(true).umask(0o22).current_dir("/"),
     },
-    Case { name: "group", engines: &ENGINES, wish: |c| c.process_group(0) },
-    Case { name: "nice", engines: &ENGINES, wish: |c| c.nice(19) },
+    Case { name: "group", engines: &ENGINES, options: |c| c.process_group(0) },
+    Case { name: "nice", engines: &ENGINES, options: |c| c.nice(19) },
     Case {
         name: "ids",
         engines: &PRIVATE,
-        wish: |c| {
+        options: |c| {
             // SAFETY: returns a number and writes no memory.
             let uid = unsafe { libc::geteuid() };
             // SAFETY: as above.
@@ -55,7 +55,7 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         name: "groups",
         engines: &PRIVATE,
-        wish: |c| {
+        options: |c| {
             let root = is_root();
             c.groups(if root { Groups::from([3, 5]) } else { Groups::keep() })
         },
@@ -63,17 +63,17 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         name: "chroot",
         engines: &ENGINES,
-        wish: |c| {
-            // Without the right to it there is nothing to see.
+        options: |c| {
+            // chroot needs root.
             let root = is_root();
             if root { c.chroot("/").current_dir("tmp") } else { c }
         },
     },
     Case {
-        // Entered from the old root: there is no step between.
+        // Without a call between them: chdir is relative to the old root.
         name: "root and directory",
         engines: &ENGINES,
-        wish: |c| {
+        options: |c| {
             let root = is_root();
             if root { c.chroot("/").current_dir("/tmp") } else { c }
         },
@@ -81,12 +81,12 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         name: "gate",
         engines: &PRIVATE,
-        wish: |c| c.umask(0o22).before_exec(|_, _| Ok(())),
+        options: |c| c.umask(0o22).before_exec(|_, _| Ok(())),
     },
     Case {
         name: "hook",
         engines: &[Engine::Copied, Engine::Pipe],
-        wish: |c| {
+        options: |c| {
             // SAFETY: the hook makes one call through its context.
             unsafe { c.pre_exec(|context| context.chdir(c"/tmp")) }
         },
@@ -94,7 +94,7 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         name: "shared hook",
         engines: &SHARED,
-        wish: |c| {
+        options: |c| {
             // SAFETY: the hook makes one call through its context.
             unsafe { c.pre_exec_shared(|context| context.chdir(c"/tmp")) }
         },
@@ -102,17 +102,17 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         name: "vfork",
         engines: &SHARED,
-        wish: |c| c.method(Method::Vfork),
+        options: |c| c.method(Method::Vfork),
     },
     Case {
         name: "fork",
         engines: &[Engine::Copied],
-        wish: |c| c.method(Method::Fork),
+        options: |c| c.method(Method::Fork),
     },
     Case {
         name: "fds",
         engines: &ENGINES,
-        wish: |c| {
+        options: |c| {
             let null = || File::open("/dev/null").unwrap();
             c.fd(7, null()).fd(40, null()).inherit_fd(null())
         },
@@ -120,12 +120,12 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         name: "directory fd",
         engines: &ENGINES,
-        wish: |c| c.current_dir_fd(File::open("/tmp").unwrap()),
+        options: |c| c.current_dir_fd(File::open("/tmp").unwrap()),
     },
     Case {
         name: "from fd",
         engines: &ENGINES,
-        wish: |c| {
+        options: |c| {
             *c = Command::from_fd(File::open("/bin/true").unwrap());
             c
         },
@@ -133,12 +133,12 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         name: "listen",
         engines: &ENGINES,
-        wish: |c| c.listen_fds([File::open("/dev/null").unwrap()]),
+        options: |c| c.listen_fds([File::open("/dev/null").unwrap()]),
     },
     Case {
         name: "search",
         engines: &ENGINES,
-        wish: |c| {
+        options: |c| {
             let mut search = Command::new("true");
             search.env("PATH", "/nope:/dev/null:/usr/bin:/bin");
             *c = search;

@@ -1,6 +1,6 @@
-//! Injection: every call that a child makes before exec, in every plan of
-//! the corpus and every engine, fails, is killed or is held up; each time
-//! the parent knows exactly what happened, and nothing is left behind.
+//! Fault injection: each call that a child makes before exec, in each plan of
+//! the corpus and each engine, fails, is killed or is delayed. Each time the
+//! parent reports the right step, and nothing is left behind.
 #![allow(unsafe_code, reason = "the tests make calls that std does not offer")]
 
 mod corpus;
@@ -25,28 +25,28 @@ const ERRNOS: [i32; 6] = [
     libc::EINVAL,
 ];
 
-/// What a failing call leads to.
+/// The expected result of a fault.
 #[derive(Debug, PartialEq, Eq)]
 enum Want {
-    /// The program runs all the same: the documented tolerance.
+    /// The program runs: a documented fallback.
     Runs,
     /// An error of this step.
     Fails(Step),
 }
 
-/// One call of a child: its place, counted from 1.
+/// One call of a child, and its position, counted from 1.
 #[derive(Clone, Copy, Debug)]
 struct Call {
     n: usize,
     nr: libc::c_long,
-    /// Whether it is the child's first of this number, or its last.
+    /// Whether it is the child's first call of this number, or its last.
     first: bool,
     last: bool,
-    /// Whether it is there for the image only.
-    image: bool,
-    /// Whether the image does without it.
-    spare: bool,
-    /// Whether it is there to tell who has come through the hooks.
+    /// Whether only the helper needs it.
+    helper: bool,
+    /// Whether the helper works without it.
+    optional: bool,
+    /// Whether it detects which process returns from the hooks.
     hook: bool,
 }
 
@@ -56,11 +56,11 @@ impl Call {
         let first = !calls[..n - 1].contains(&nr);
         let last = !calls[n..].contains(&nr);
         let exec = |nr: &libc::c_long| *nr == libc::SYS_execveat;
-        let enter = calls.iter().position(exec).unwrap_or(calls.len());
-        // Page and image are the last that are brought to their places.
+        let exec_helper = calls.iter().position(exec).unwrap_or(calls.len());
+        // The status page and the helper are the last to be duplicated.
         let dup = |(_, nr): &(usize, &libc::c_long)| **nr == libc::SYS_dup3;
-        let dups = calls[..enter].iter().enumerate().filter(dup);
-        let lent = dups.rev().nth(1).map_or(enter, |(at, _)| at);
+        let dups = calls[..exec_helper].iter().enumerate().filter(dup);
+        let passed = dups.rev().nth(1).map_or(exec_helper, |(at, _)| at);
         let own = [
             libc::SYS_mmap,
             libc::SYS_set_robust_list,
@@ -70,22 +70,22 @@ impl Call {
             libc::SYS_fcntl,
             libc::SYS_capget,
         ];
-        let spare = nr == libc::SYS_process_mrelease;
-        let lends = [libc::SYS_dup3, libc::SYS_fcntl];
-        let image = match n - 1 {
-            at if at == enter => true,
-            // Others are the gate's.
-            at if at > enter && nr == libc::SYS_prctl => {
+        let optional = nr == libc::SYS_process_mrelease;
+        let passes = [libc::SYS_dup3, libc::SYS_fcntl];
+        let helper = match n - 1 {
+            at if at == exec_helper => true,
+            // Other calls belong to the gate.
+            at if at > exec_helper && nr == libc::SYS_prctl => {
                 calls[n..].iter().filter(|one| **one == nr).count() < 2
             }
-            at if at > enter => own.contains(&nr),
-            at => at >= lent && lends.contains(&nr),
+            at if at > exec_helper => own.contains(&nr),
+            at => at >= passed && passes.contains(&nr),
         };
-        let image = image && engine == Engine::Isolated;
+        let helper = helper && engine == Engine::Isolated;
         let who = [libc::SYS_set_robust_list, libc::SYS_gettid];
         let watch = first && engine == Engine::Copied;
-        let hook = who.contains(&nr) && !image && !watch;
-        Call { n, nr, first, last, image, spare, hook }
+        let hook = who.contains(&nr) && !helper && !watch;
+        Call { n, nr, first, last, helper, optional, hook }
     }
 }
 
@@ -95,11 +95,11 @@ fn step(call: Call, case: &Case) -> Step {
     let hooked = case.name.contains("hook");
     let chroot = case.name == "chroot";
     match nr {
-        _ if call.image => Step::Image,
+        _ if call.helper => Step::Image,
         _ if call.hook => Step::PreExec,
         libc::SYS_set_robust_list | libc::SYS_gettid => Step::RobustList,
         libc::SYS_close_range => Step::CloseRange,
-        // The first is the proof that the table is the child's own.
+        // The first probes whether the table is the child's own.
         libc::SYS_fcntl if first => Step::CloseRange,
         libc::SYS_fcntl => Step::Fcntl,
         libc::SYS_write => Step::Cgroup,
@@ -116,7 +116,7 @@ fn step(call: Call, case: &Case) -> Step {
         libc::SYS_setresgid | libc::SYS_getresgid => Step::Setresgid,
         libc::SYS_setresuid | libc::SYS_getresuid => Step::Setresuid,
         libc::SYS_chroot => Step::Chroot,
-        // The second half of it.
+        // The second call of the chroot step.
         libc::SYS_chdir if chroot && first => Step::Chroot,
         libc::SYS_chdir if hooked => Step::PreExec,
         libc::SYS_chdir => Step::Chdir,
@@ -134,40 +134,40 @@ fn step(call: Call, case: &Case) -> Step {
     }
 }
 
-/// What is to become of a call that fails with `errno`.
+/// The expected result of a call that fails with `errno`.
 fn wanted(call: Call, errno: i32, case: &Case, root: bool) -> Want {
     let Call { nr, first, last, .. } = call;
     let missing = [libc::ENOSYS, libc::EPERM, libc::EINVAL].contains(&errno);
     match nr {
-        _ if call.spare => Want::Runs,
-        _ if call.image => Want::Fails(Step::Image),
-        // It waits again.
+        _ if call.optional => Want::Runs,
+        _ if call.helper => Want::Fails(Step::Image),
+        // The child waits again.
         libc::SYS_futex if last && errno == libc::EINTR => Want::Runs,
-        // Closing what may be closed already, and taking a stop.
+        // Closing a descriptor that may be closed, and stop signals.
         libc::SYS_close | libc::SYS_rt_sigtimedwait | libc::SYS_faccessat => {
             Want::Runs
         }
-        // The list of descriptors serves.
+        // The fallback is the list of descriptors.
         libc::SYS_close_range if missing && first => Want::Runs,
-        // So does the path in /proc.
+        // The fallback is the path in /proc.
         libc::SYS_execveat if missing && errno != libc::EINVAL => Want::Runs,
-        // Who stays the same user need not be able to drop groups.
+        // Without a change of user, groups need not be dropped.
         libc::SYS_setgroups if !root => Want::Runs,
         _ => Want::Fails(step(call, case)),
     }
 }
 
-struct Bench<'a> {
+struct Harness<'a> {
     case: &'a Case,
     engine: Engine,
     group: Option<PathBuf>,
     root: bool,
 }
 
-impl Bench<'_> {
+impl Harness<'_> {
     fn command(&self) -> Command {
         let mut command = Command::new("/bin/true");
-        (self.case.wish)(&mut command);
+        (self.case.options)(&mut command);
         if let Some(group) = &self.group {
             command.cgroup(group.as_path());
         }
@@ -175,7 +175,7 @@ impl Bench<'_> {
         command
     }
 
-    /// Spawns once with that fault, and looks for what is left behind.
+    /// Spawns once with this fault, and checks that nothing is left behind.
     fn spawn(
         &self,
         supervisor: &Supervisor,
@@ -197,13 +197,14 @@ impl Bench<'_> {
         running
     }
 
-    /// Each call with each fault. A refusal that a thread remembers is had
-    /// in a thread of its own.
+    /// Injects each fault into each call. A refusal that a thread remembers is
+    /// injected in a new thread.
     fn run(&self) -> usize {
-        let mut apart = Vec::new();
-        let calls =
-            watch(|supervisor| self.every_call(supervisor, &mut apart));
-        for (call, errno) in apart {
+        let mut in_new_thread = Vec::new();
+        let calls = watch(|supervisor| {
+            self.every_call(supervisor, &mut in_new_thread)
+        });
+        for (call, errno) in in_new_thread {
             watch(|supervisor| self.fails(supervisor, call, errno));
         }
         calls
@@ -212,7 +213,7 @@ impl Bench<'_> {
     fn every_call(
         &self,
         supervisor: &Supervisor,
-        apart: &mut Vec<(Call, i32)>,
+        in_new_thread: &mut Vec<(Call, i32)>,
     ) -> usize {
         let ran = self.spawn(supervisor, None);
         let calls = supervisor.calls();
@@ -223,11 +224,11 @@ impl Bench<'_> {
             let call = Call::of(&calls, n, self.engine);
             let before = &calls[..n - 1];
             let times = before.iter().filter(|one| **one == nr).count();
-            // A legacy clone asks after 62 signals, one like the other.
+            // A legacy clone resets 62 signals by the same two calls.
             let thin = nr == libc::SYS_rt_sigaction && times > 2;
             for errno in ERRNOS {
                 if nr == libc::SYS_close_range && times == 0 {
-                    apart.push((call, errno));
+                    in_new_thread.push((call, errno));
                 } else if !thin || errno == libc::EPERM {
                     self.fails(supervisor, call, errno);
                 }
@@ -251,7 +252,7 @@ impl Bench<'_> {
             (Ok(true), Want::Runs) => {}
             (Err(error), Want::Fails(step)) => {
                 assert_eq!(error.step(), step, "{name:?}: {error}");
-                // An image without its page has nowhere to say why.
+                // Without its status page the helper cannot report errno.
                 let mapped = call.nr != libc::SYS_mmap;
                 let errno = Some(errno).filter(|_| mapped);
                 let seen = error.raw_os_error();
@@ -266,7 +267,7 @@ impl Bench<'_> {
         let ran = self.spawn(supervisor, Some((call.n, Fault::Kill)));
         let name = (self.case.name, self.engine, call);
         match ran {
-            // What the end of a pipe cannot tell; `confirmed` says so.
+            // The end of a pipe does not distinguish this; `confirmed` is false.
             Ok(false) => {
                 assert_eq!(self.engine, Engine::Pipe, "{name:?}");
                 let exec = [libc::SYS_execve, libc::SYS_execveat];
@@ -283,7 +284,7 @@ impl Bench<'_> {
     }
 }
 
-/// A control group for the engines that join one by a write.
+/// A control group for the engines that join it by a write.
 fn group() -> Option<PathBuf> {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
     let line = mounts.lines().find(|l| l.contains(" cgroup2 "))?;
@@ -338,8 +339,8 @@ fn every_call(own: &str) -> usize {
             assert!(util::ENGINES.contains(&engine));
             if engine.to_string() == own {
                 let group = None;
-                let bench = Bench { case, engine, group, root: is_root() };
-                calls += bench.run();
+                let harness = Harness { case, engine, group, root: is_root() };
+                calls += harness.run();
             }
         }
     }
@@ -353,17 +354,17 @@ fn joining_a_cgroup_fails_by_name_too() {
     let Some(path) = group() else {
         return util::skip(
             name,
-            "no cgroup2 that this user may make groups in",
+            "no cgroup2 in which this user may create groups",
         );
     };
     for case in CASES.iter().filter(|case| case.name == "vfork") {
         let engine = Engine::Suspended;
         let group = Some(path.clone());
-        let bench = Bench { case, engine, group, root: is_root() };
-        let plan = bench.command().plan().unwrap();
+        let harness = Harness { case, engine, group, root: is_root() };
+        let plan = harness.command().plan().unwrap();
         let joins = plan.step_names().any(|step| step == "join_cgroup");
         assert!(joins, "{plan}");
-        bench.run();
+        harness.run();
     }
     fs::remove_dir(path).unwrap();
 }
@@ -399,7 +400,7 @@ fn every_step_is_in_the_corpus_in_every_engine_that_may_run_it() {
             let holds = |case: &&Case| {
                 case.engines.contains(engine) && {
                     let mut command = Command::new("/bin/true");
-                    (case.wish)(&mut command);
+                    (case.options)(&mut command);
                     let plan = command.engine(*engine).plan().unwrap();
                     let optional =
                         ["setgroups", "chroot"].contains(&step) && !is_root();

@@ -1,6 +1,6 @@
-//! Supervisor: sees every system call of one thread and its children, by
-//! seccomp user notification, and decides what becomes of the Nth that a
-//! child makes. Needs no privilege.
+//! Supervisor: receives every system call of one thread and its children by
+//! seccomp user notification, and injects a fault into the Nth call of a
+//! child. Needs no privilege.
 
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::Mutex;
@@ -8,63 +8,63 @@ use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use std::time::Duration;
 use std::{io, mem, thread};
 
-/// What becomes of the call.
+/// A fault of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// It is not made and fails with this errno.
+    /// The call is not made and fails with this errno.
     Errno(i32),
-    /// It is not made and the child is killed.
+    /// The call is not made and the child is killed.
     Kill,
-    /// It is made a little later.
+    /// The call is delayed.
     Pause,
 }
 
 /// One spawn under supervision.
 #[derive(Debug, Default)]
 struct Watch {
-    /// Which call of the first child, counted from 1, and its action.
+    /// The call of the first child, counted from 1, and its fault.
     target: Option<(usize, Fault)>,
     child: Option<u32>,
-    /// The numbers of the calls it made, until its program ran.
+    /// The numbers of its calls before the program ran.
     calls: Vec<libc::c_long>,
-    /// It waits at the gate, and may wake there more than once.
+    /// Whether it waits at the gate, where it may wake more than once.
     waits: bool,
     running: bool,
 }
 
-/// The thread that is watched talks to this.
+/// The state that the watched thread and the supervisor share.
 #[derive(Debug, Default)]
 pub(crate) struct Supervisor {
     watch: Mutex<Watch>,
 }
 
 impl Supervisor {
-    /// Begins anew: the next child is the first.
+    /// Resets the state: the next child is the first.
     pub(crate) fn aim(&self, target: Option<(usize, Fault)>) {
         *self.watch.lock().unwrap() = Watch { target, ..Watch::default() };
     }
 
-    /// What the first child called before its program ran.
+    /// The calls of the first child before its program ran.
     pub(crate) fn calls(&self) -> Vec<libc::c_long> {
         self.watch.lock().unwrap().calls.clone()
     }
 
-    /// Takes note of a child's call; what becomes of it.
-    fn judge(&self, notice: &Notice) -> Option<Fault> {
+    /// Records a child's call, and returns the fault for it.
+    fn record(&self, notice: &Notice) -> Option<Fault> {
         let mut watch = self.watch.lock().unwrap();
         let child = *watch.child.get_or_insert(notice.pid);
         if child != notice.pid || watch.running {
             return None;
         }
         // After an exec that was let through: another candidate, the exit
-        // of a child that failed, or the program itself.
+        // of a child that failed, or the program.
         let nr = libc::c_long::from(notice.nr);
         let execs = [libc::SYS_execve, libc::SYS_execveat];
         let after = watch.calls.last().is_some_and(|nr| execs.contains(nr));
-        // The first call of an image: it maps its page.
-        let image = nr == libc::SYS_mmap && notice.args[0] == 0x40_0000;
+        // The first call of the helper maps the status page.
+        let helper = nr == libc::SYS_mmap && notice.args[0] == 0x40_0000;
         if after
-            && !image
+            && !helper
             && nr != libc::SYS_exit_group
             && !execs.contains(&nr)
         {
@@ -114,10 +114,10 @@ const NEW_LISTENER: libc::c_ulong = 1 << 3;
 const WAIT_KILLABLE: libc::c_ulong = 1 << 5;
 const USER_NOTIF: u32 = 0x7FC0_0000;
 
-/// A call that says that the watched thread is done.
+/// The argument of a call that ends the supervision.
 const DONE: i32 = -4711;
 
-/// Runs `test` in a thread of its own under supervision.
+/// Runs `test` in a new thread under supervision.
 pub(crate) fn watch<T: Send>(test: impl FnOnce(&Supervisor) -> T + Send) -> T {
     let supervisor = Supervisor::default();
     let (listener, own) = (AtomicI32::new(-1), AtomicU32::new(0));
@@ -128,11 +128,11 @@ pub(crate) fn watch<T: Send>(test: impl FnOnce(&Supervisor) -> T + Send) -> T {
             // SAFETY: returns a number and writes no memory.
             let id = unsafe { libc::gettid() }.unsigned_abs();
             own.store(id, Ordering::SeqCst);
-            // No call from here until somebody answers it.
+            // From here on each call blocks until it is answered.
             listener.store(install(), Ordering::SeqCst);
             let done = std::panic::AssertUnwindSafe(|| test(supervisor));
             let done = std::panic::catch_unwind(done);
-            // SAFETY: fails, and tells the other thread to stop.
+            // SAFETY: fails, and ends the loop of the other thread.
             unsafe { libc::getpgid(DONE) };
             done
         });
@@ -144,7 +144,7 @@ pub(crate) fn watch<T: Send>(test: impl FnOnce(&Supervisor) -> T + Send) -> T {
         let listener =
             unsafe { OwnedFd::from_raw_fd(listener.load(Ordering::SeqCst)) };
         serve(&listener, own, supervisor);
-        // Whatever the thread still calls as it ends is let through.
+        // Calls that the thread makes while it ends are let through.
         scope.spawn(move || serve_rest(&listener));
         match watched.join().unwrap() {
             Ok(value) => value,
@@ -179,7 +179,7 @@ fn serve(listener: &OwnedFd, own: u32, supervisor: &Supervisor) {
     while let Some(notice) = receive(listener) {
         let mut fault = None;
         if notice.pid != own {
-            fault = supervisor.judge(&notice);
+            fault = supervisor.record(&notice);
         } else if i64::from(notice.nr) == libc::SYS_getpgid {
             answer(listener, &notice, None);
             return;
@@ -198,7 +198,7 @@ fn serve(listener: &OwnedFd, own: u32, supervisor: &Supervisor) {
     }
 }
 
-/// Until nobody is left who has the filter.
+/// Answers until no thread with the filter is left.
 fn serve_rest(listener: &OwnedFd) {
     loop {
         let mut poll =
@@ -216,7 +216,7 @@ fn serve_rest(listener: &OwnedFd) {
 
 fn receive(listener: &OwnedFd) -> Option<Notice> {
     loop {
-        // SAFETY: all zeros is a notice, and what the kernel wants.
+        // SAFETY: all zeros is a valid notice, as the kernel requires.
         let mut notice: Notice = unsafe { mem::zeroed() };
         let fd = listener.as_raw_fd();
         // SAFETY: the request writes one notice.
@@ -224,7 +224,7 @@ fn receive(listener: &OwnedFd) -> Option<Notice> {
             return Some(notice);
         }
         let errno = io::Error::last_os_error().raw_os_error();
-        // ENOENT: killed before we could look.
+        // ENOENT: killed before the notice was read.
         if errno != Some(libc::EINTR) && errno != Some(libc::ENOENT) {
             return None;
         }
@@ -236,15 +236,15 @@ fn answer(listener: &OwnedFd, notice: &Notice, errno: Option<i32>) {
     let error = -errno.unwrap_or(0);
     let answer = Answer { id: notice.id, value: 0, error, flags };
     let fd = listener.as_raw_fd();
-    // SAFETY: the request reads one answer. It fails if the caller has been
-    // killed meanwhile, which is fine.
+    // SAFETY: the request reads one answer. It fails if the caller was killed
+    // meanwhile, which is no error.
     unsafe { libc::ioctl(fd, SEND, &raw const answer) };
 }
 
 fn kill(pid: u32) {
     let pid = i32::try_from(pid).unwrap();
     assert!(pid > 1, "never a group, never init");
-    // SAFETY: a child that is stopped in the call that we hold.
+    // SAFETY: a child that is stopped in an unanswered call.
     let done = unsafe { libc::kill(pid, libc::SIGKILL) };
     assert_eq!(done, 0);
 }

@@ -51,7 +51,12 @@ pub fn isolated(program: &str) -> Command {
 
 /// Asserts the step, its operand and the errno, exactly.
 #[track_caller]
-pub fn is(error: &Error, step: Step, operand: Option<&str>, errno: i32) {
+pub fn assert_error(
+    error: &Error,
+    step: Step,
+    operand: Option<&str>,
+    errno: i32,
+) {
     assert_eq!(error.step(), step, "{error}");
     let seen = error.operand().map(|word| word.to_str().unwrap());
     assert_eq!(seen, operand, "{error}");
@@ -61,7 +66,7 @@ pub fn is(error: &Error, step: Step, operand: Option<&str>, errno: i32) {
     assert_eq!(error.kind(), kind);
 }
 
-/// Refused before anything was made: the step, its operand and a part of the
+/// A refusal before the clone: the step, its operand and a part of the
 /// reason.
 #[track_caller]
 pub fn refused(error: &Error, step: Step, operand: Option<&str>, why: &str) {

@@ -107,7 +107,7 @@ pub fn inheritable(file: &fs::File, least: RawFd) -> OwnedFd {
     // SAFETY: duplicates an open descriptor.
     let fd = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_DUPFD, least) };
     assert!(fd >= least);
-    // SAFETY: the number was just made, for this owner.
+    // SAFETY: the descriptor is new and has no other owner.
     unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
