@@ -72,9 +72,9 @@ fn report(command: &mut Command) -> (Report, Option<CgroupEntry>) {
 }
 
 #[test]
-fn a_child_is_in_the_group_that_it_was_asked_for() {
+fn a_child_is_in_the_requested_cgroup() {
     let _alone = alone();
-    let name = "a_child_is_in_the_group_that_it_was_asked_for";
+    let name = "a_child_is_in_the_requested_cgroup";
     let Some(group) = Group::new(name) else { return };
     let ends = |report: &Report| report.one("cgroup").ends_with(group.name());
     assert!(!ends(&report(&mut reporter()).0));
@@ -167,7 +167,7 @@ fn exec_in_place_joins_its_cgroup() {
 }
 
 #[test]
-fn a_group_that_cannot_be_entered_says_why() {
+fn a_cgroup_that_cannot_be_joined_says_why() {
     let _alone = alone();
     let refused = |group: &Path, errno, why: &str| {
         let mut command = Command::new("/bin/true");
@@ -187,7 +187,7 @@ fn a_group_that_cannot_be_entered_says_why() {
         let why = "version 1 cannot be entered so";
         refused(one, libc::EBADF, why);
     }
-    let name = "a_group_that_cannot_be_entered_says_why";
+    let name = "a_cgroup_that_cannot_be_joined_says_why";
     let Some(group) = Group::new(name) else { return };
     // A group that is removed after it was opened.
     let path = group.0.join("removed");

@@ -11,8 +11,8 @@ use util::clean::{assert_error, clean};
 use util::{each_engine, elf, is_root, scratch};
 
 #[test]
-fn a_new_root_is_entered_and_its_outside_is_gone() {
-    let name = "a_new_root_is_entered_and_its_outside_is_gone";
+fn chroot_hides_everything_outside_the_new_root() {
+    let name = "chroot_hides_everything_outside_the_new_root";
     if !is_root() {
         return util::skip(name, "chroot needs CAP_SYS_CHROOT");
     }

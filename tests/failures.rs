@@ -297,7 +297,7 @@ fn a_refused_clone_is_an_error_at_clone() {
 /// A filter makes close_range a call without effect: the probe that follows
 /// it keeps the child from changing the parent's descriptors.
 #[test]
-fn a_close_range_without_effect_is_found_out() {
+fn a_close_range_without_effect_is_detected() {
     let _alone = alone();
     each_engine(|engine| {
         let nr = libc::SYS_close_range;

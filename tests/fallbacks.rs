@@ -124,7 +124,7 @@ fn each_method_uses_its_clone_call() {
 }
 
 #[test]
-fn no_handler_of_the_parents_is_left_by_a_legacy_clone() {
+fn a_legacy_clone_leaves_no_signal_handler_of_the_parent() {
     let _alone = alone();
     extern "C" fn handler(_: libc::c_int) {}
     let handler = handler as extern "C" fn(libc::c_int);

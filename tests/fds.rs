@@ -385,7 +385,7 @@ fn the_child_starts_in_the_directory_that_was_opened() {
 }
 
 #[test]
-fn a_directory_descriptor_that_is_none_is_named() {
+fn current_dir_fd_of_a_non_directory_is_named() {
     each_engine(|engine| {
         let mut command = reporter_with(engine);
         let null = File::open("/dev/null").unwrap();

@@ -45,7 +45,7 @@ fn status(pid: u32, key: &str) -> String {
 /// The functions run in the order they were added, while the child has done
 /// all other steps and has not called exec; the pidfd is the child's.
 #[test]
-fn the_parent_does_its_part_before_the_program_runs() {
+fn before_exec_runs_in_the_parent_before_the_program() {
     each_of(&PRIVATE, |engine| {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let mut command = reporter_with(engine);
@@ -80,7 +80,7 @@ fn the_parent_does_its_part_before_the_program_runs() {
 }
 
 #[test]
-fn what_the_function_refuses_is_the_error_and_no_child_is_left() {
+fn an_error_from_before_exec_fails_the_spawn_and_leaves_no_child() {
     each_of(&PRIVATE, |engine| {
         let calls = Calls::default();
         let mut command = Command::new("/bin/true");

@@ -147,7 +147,7 @@ fn hook_context_refuses_requests_with_an_address() {
 
 /// Each way to fail, and the error of spawn.
 #[test]
-fn a_hook_that_fails_is_an_error_of_its_own_step() {
+fn a_hook_that_fails_is_an_error_at_pre_exec() {
     let _alone = alone();
     let raise: Hook = |_| {
         // SAFETY: kills this child.

@@ -45,10 +45,9 @@ fn reporter_for_all(engine: Engine) -> Command {
 }
 
 #[test]
-fn user_group_and_groups_are_the_childs_and_the_parent_stays_dumpable() {
+fn ids_and_groups_are_set_and_the_parent_stays_dumpable() {
     let _alone = alone();
-    let name =
-        "user_group_and_groups_are_the_childs_and_the_parent_stays_dumpable";
+    let name = "ids_and_groups_are_set_and_the_parent_stays_dumpable";
     if !may_change_ids(name) {
         return;
     }
@@ -198,9 +197,9 @@ fn as_user() {
 }
 
 #[test]
-fn an_ordinary_user_may_stay_and_nothing_else() {
+fn an_unprivileged_user_may_set_only_its_own_ids() {
     let _alone = alone();
-    let name = "an_ordinary_user_may_stay_and_nothing_else";
+    let name = "an_unprivileged_user_may_set_only_its_own_ids";
     if !is_root() {
         return as_user();
     }
@@ -226,9 +225,9 @@ fn an_ordinary_user_may_stay_and_nothing_else() {
 
 /// A filter gives each call no effect.
 #[test]
-fn a_change_of_ids_without_effect_is_found_out() {
+fn a_change_of_ids_without_effect_is_detected() {
     let _alone = alone();
-    if !may_change_ids("a_change_of_ids_without_effect_is_found_out") {
+    if !may_change_ids("a_change_of_ids_without_effect_is_detected") {
         return;
     }
     let calls = [

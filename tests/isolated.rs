@@ -28,7 +28,7 @@ fn private() -> Command {
 }
 
 #[test]
-fn without_images_the_memory_is_copied_and_launch_says_so() {
+fn without_a_helper_memory_is_copied_and_launch_says_so() {
     let _alone = alone();
     for (nr, feature) in [
         (libc::SYS_memfd_create, "memfd_create"),

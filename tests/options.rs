@@ -33,7 +33,7 @@ fn arg0_is_what_the_program_sees_as_its_name() {
 }
 
 #[test]
-fn a_session_of_its_own_has_the_child_as_leader() {
+fn setsid_makes_the_child_a_session_leader() {
     each_engine(|engine| {
         let seen = report(reporter_with(engine).setsid(true));
         assert_eq!((seen.one("session"), seen.one("group")), ("own", "own"));
@@ -45,7 +45,7 @@ fn a_session_of_its_own_has_the_child_as_leader() {
 }
 
 #[test]
-fn a_process_group_is_its_own_or_the_one_named() {
+fn process_group_is_new_or_the_one_given() {
     each_engine(|engine| {
         // SAFETY: returns a number and writes no memory.
         let session = own(unsafe { libc::getsid(0) });
@@ -63,7 +63,7 @@ fn a_process_group_is_its_own_or_the_one_named() {
 }
 
 #[test]
-fn a_group_that_is_not_there_is_named() {
+fn a_missing_process_group_is_named() {
     let _alone = alone();
     each_engine(|engine| {
         let mut lost = command("/bin/true", engine);
@@ -80,7 +80,7 @@ fn a_group_that_is_not_there_is_named() {
 }
 
 #[test]
-fn the_umask_is_the_childs_alone() {
+fn umask_applies_to_the_child_only() {
     each_engine(|engine| {
         let before =
             report(&mut reporter_with(engine)).one("Umask").to_string();
@@ -92,7 +92,7 @@ fn the_umask_is_the_childs_alone() {
 
 /// In shared memory too: the value belongs to a thread, not to memory.
 #[test]
-fn the_nice_value_is_the_childs_alone() {
+fn nice_applies_to_the_child_only() {
     // SAFETY: reads the nice value of this thread.
     let own = || unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) };
     let before = own();
@@ -178,7 +178,7 @@ type Set = fn(&mut Command) -> &mut Command;
 /// Each error names the option, and the value or the conflicting option.
 #[allow(clippy::too_many_lines, reason = "a table of cases")]
 #[test]
-fn contradictions_and_impossible_numbers_are_refused_by_name() {
+fn contradictions_and_invalid_numbers_are_refused_by_name() {
     let _alone = alone();
     let cases: [(Step, &str, Set); 26] = [
         (Step::Setsid, "process_group", |c| c.setsid(true).process_group(0)),

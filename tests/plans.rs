@@ -1,7 +1,8 @@
-//! Golden plans: wishes in, the text of the plan out, no process made.
+//! Golden plans: the text of the plan of each set of options. No process is
+//! created.
 //!
-//! `OFFSHOOT_BLESS=1 cargo test --test plans` writes the files anew; the
-//! difference is then read in review.
+//! `OFFSHOOT_BLESS=1 cargo test --test plans` rewrites the files; the
+//! difference is then reviewed.
 
 mod util;
 
@@ -29,12 +30,12 @@ fn command(program: &str) -> Command {
 }
 
 #[test]
-fn the_least_there_is() {
+fn a_command_without_options() {
     golden("least", &command("/bin/true"));
 }
 
 #[test]
-fn a_copied_child_asks_to_be_watched() {
+fn a_copied_child_registers_a_robust_list() {
     let mut least = command("/bin/true");
     golden("copied", least.engine(Engine::Copied));
 }
@@ -57,14 +58,14 @@ fn a_directory_comes_after_descriptors_and_before_exec() {
 }
 
 #[test]
-fn descriptors_stand_by_their_role() {
+fn descriptors_are_shown_by_their_role() {
     let mut all = command("/bin/cat");
     all.stdin(Stdio::piped()).stdout(Stdio::null());
     all.stderr(File::open("/dev/null").unwrap());
     golden("descriptors", &all);
     let mut write = OpenOptions::new();
     write.write(true).create(true);
-    // The file is not made: a plan opens nothing.
+    // The file is not created: a plan opens nothing.
     let log = Stdio::open("/nope/log \"file\"", &write);
     golden("files", command("/bin/cat").stdout(log));
     assert!(!Path::new("/nope").exists());
@@ -117,10 +118,10 @@ fn sessions_groups_and_masks_are_set_in_shared_memory() {
     golden("nice", nice.env_clear().nice(-5));
 }
 
-/// Never in the parent's memory: a change of ids there would make the
-/// parent undumpable for life.
+/// Never in shared memory: a change of ids there would clear the parent's
+/// dumpable flag.
 #[test]
-fn ids_are_changed_in_memory_of_the_childs_own_and_read_back() {
+fn ids_are_changed_in_private_memory_and_read_back() {
     let mut command = Command::new("/bin/true");
     command.env_clear().uid(1000).gid(1001).current_dir("/srv");
     golden("ids", &command);
@@ -148,13 +149,13 @@ fn ids_are_changed_in_memory_of_the_childs_own_and_read_back() {
     shared.env_clear().chroot("/srv/jail").current_dir("/tmp");
     golden("chroot-shared", &shared);
     let null = File::open("/dev/null").unwrap();
-    let mut held = Command::new("/bin/true");
-    held.env_clear().memory(Memory::Private).current_dir_fd(null);
-    golden("isolated", &held);
+    let mut with_fd = Command::new("/bin/true");
+    with_fd.env_clear().memory(Memory::Private).current_dir_fd(null);
+    golden("isolated", &with_fd);
 }
 
 #[test]
-fn a_child_waits_for_its_parent_when_its_ids_are_what_they_will_be() {
+fn a_child_waits_at_the_gate_after_its_ids_are_set() {
     let mut command = Command::new("/bin/true");
     command.env_clear().uid(1000).before_exec(|_, _| Ok(()));
     golden("gate", &command);
@@ -176,7 +177,7 @@ fn hooks_keep_descriptors_open_until_exec() {
 }
 
 #[test]
-fn a_control_group_is_born_in_or_joined() {
+fn a_cgroup_is_entered_by_clone3_or_joined() {
     let mut command = Command::new("/bin/true");
     command.env_clear().cgroup("/sys/fs/cgroup/x").set_tid([7]);
     golden("cgroup", &command);
@@ -185,7 +186,7 @@ fn a_control_group_is_born_in_or_joined() {
 }
 
 #[test]
-fn descriptors_are_made_in_an_order_that_loses_none() {
+fn descriptors_are_moved_in_an_order_that_overwrites_none() {
     let mut command = Command::new("/bin/true");
     command.env_clear();
     let map = [(1, 2), (2, 1), (0, 0), (9, 1), (5, 5)];
@@ -210,7 +211,7 @@ fn a_directory_or_a_program_may_be_a_descriptor() {
 fn a_socket_is_passed_with_the_childs_own_id() {
     let mut command = Command::new("/bin/true");
     let null = File::open("/dev/null").unwrap();
-    // 3 itself would stay what it is.
+    // Descriptor 3 would not be moved.
     let null = rustix::io::fcntl_dupfd_cloexec(null, 20).unwrap();
     golden("listen", command.env_clear().listen_fds_named([("a", null)]));
 }

@@ -76,8 +76,8 @@ fn trapped<T: Send>(
 }
 
 #[test]
-fn a_sandbox_that_answers_for_trapped_calls_loses_no_spawn() {
-    let name = "a_sandbox_that_answers_for_trapped_calls_loses_no_spawn";
+fn a_sandbox_that_emulates_trapped_calls_fails_no_spawn() {
+    let name = "a_sandbox_that_emulates_trapped_calls_fails_no_spawn";
     let _alone = alone();
     if !util::inside(name, &[]) {
         return;

@@ -14,7 +14,7 @@ use util::reporter::Report;
 use util::{each_engine, inheritable, report, reporter_with, scratch};
 
 #[test]
-fn the_engine_that_was_asked_for_ran() {
+fn the_requested_engine_runs() {
     each_engine(|engine| {
         let mut child =
             reporter_with(engine).stdout(Stdio::null()).spawn().unwrap();
@@ -256,7 +256,7 @@ fn sigpipe_is_at_its_default_and_handlers_are_gone() {
 }
 
 #[test]
-fn the_mask_is_the_calling_threads() {
+fn the_signal_mask_is_the_calling_threads() {
     each_engine(|engine| {
         let run = move || {
             // SAFETY: all zeros is a signal set.
