@@ -73,6 +73,8 @@ compile_error!(
 
 mod call;
 mod child;
+#[cfg(any(test, fuzzing))]
+mod fd_model;
 mod launch;
 #[cfg(test)]
 mod model;
@@ -108,10 +110,10 @@ pub use sys::{CloneFlags, Errno};
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing {
-    use crate::parent;
+    use crate::fd_model;
 
     /// Compares the descriptor planner with its model.
     pub fn fds(data: &[u8]) {
-        parent::plan::fds::model::bytes::fuzz(data);
+        fd_model::bytes::fuzz(data);
     }
 }

@@ -22,78 +22,14 @@ const EXEC: &str = r#"bash -pc 'exec -a "$0" -- "$@"' "#;
 /// Words that a shell does not look up as programs: bash's, sorted. What is
 /// the same as the program of that name (`echo`, `true`, `test`) is not among
 /// them, nor what is quoted anyway.
-const OWN: [&str; 70] = [
-    ".",
-    ":",
-    "alias",
-    "bg",
-    "bind",
-    "break",
-    "builtin",
-    "caller",
-    "case",
-    "cd",
-    "command",
-    "compgen",
-    "complete",
-    "compopt",
-    "continue",
-    "coproc",
-    "declare",
-    "dirs",
-    "disown",
-    "do",
-    "done",
-    "elif",
-    "else",
-    "enable",
-    "esac",
-    "eval",
-    "exec",
-    "exit",
-    "export",
-    "fc",
-    "fg",
-    "fi",
-    "for",
-    "function",
-    "getopts",
-    "hash",
-    "help",
-    "history",
-    "if",
-    "in",
-    "jobs",
-    "let",
-    "local",
-    "logout",
-    "mapfile",
-    "popd",
-    "pushd",
-    "read",
-    "readarray",
-    "readonly",
-    "return",
-    "select",
-    "set",
-    "shift",
-    "shopt",
-    "source",
-    "suspend",
-    "then",
-    "time",
-    "times",
-    "trap",
-    "type",
-    "typeset",
-    "ulimit",
-    "umask",
-    "unalias",
-    "unset",
-    "until",
-    "wait",
-    "while",
-];
+const OWN: &str = "\
+    . : alias bg bind break builtin caller case cd command compgen \
+    complete compopt continue coproc declare dirs disown do done elif else \
+    enable esac eval exec exit export fc fg fi for function getopts hash \
+    help history if in jobs let local logout mapfile popd pushd read \
+    readarray readonly return select set shift shopt source suspend then \
+    time times trap type typeset ulimit umask unalias unset until wait \
+    while";
 
 impl fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -232,7 +168,7 @@ fn is_name(name: &str) -> bool {
 fn is_own(program: &[u8]) -> bool {
     let word = core::str::from_utf8(program).unwrap_or_default();
     let job = word.starts_with('%') && !word.contains('/');
-    job || OWN.binary_search(&word).is_ok()
+    job || OWN.split(' ').any(|own| own == word)
 }
 
 /// `cd` looks for a relative name in CDPATH, and takes one that begins with

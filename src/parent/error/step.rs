@@ -2,221 +2,173 @@
 
 use crate::parent::std::fmt;
 
-/// The step that failed: an option that was refused, a call that the parent
-/// made before there was a child, a call that the child made before exec, or
-/// one on the running child.
-///
-/// Displays as the option's or the system call's name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Step {
+/// Declares the steps, each with the name that an error prints.
+macro_rules! steps {
+    ($($(#[$doc:meta])* $step:ident => $name:literal,)*) => {
+        /// The step that failed: an option that was refused, a call that the
+        /// parent made before there was a child, a call that the child made
+        /// before exec, or one on the running child.
+        ///
+        /// Displays as the name of the option or system call.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum Step {
+            $($(#[$doc])* $step,)*
+        }
+
+        impl fmt::Display for Step {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(match self {
+                    $(Step::$step => $name,)*
+                })
+            }
+        }
+    };
+}
+
+steps! {
     /// The program's name, refused before anything is made.
-    Program,
+    Program => "program",
     /// An argument, refused before anything is made.
-    Arg,
+    Arg => "arg",
     /// `candidates`, refused before anything is made.
-    Candidates,
+    Candidates => "candidates",
     /// `env_exact`, refused before anything is made.
-    EnvExact,
+    EnvExact => "env_exact",
     /// A variable of the environment, refused before anything is made.
-    Env,
+    Env => "env",
     /// The directory's name, refused before anything is made.
-    CurrentDir,
+    CurrentDir => "current_dir",
     /// Standard input: the descriptor for it could not be made.
-    Stdin,
+    Stdin => "stdin",
     /// Standard output: the descriptor for it could not be made.
-    Stdout,
+    Stdout => "stdout",
     /// Standard error: the descriptor for it could not be made.
-    Stderr,
+    Stderr => "stderr",
     /// `arg0`, refused before anything is made.
-    Arg0,
+    Arg0 => "arg0",
     /// `path_search`, refused before anything is made.
-    PathSearch,
+    PathSearch => "path_search",
     /// `method`, refused before anything is made.
-    Method,
+    Method => "method",
     /// `memory`, refused before anything is made.
-    Memory,
+    Memory => "memory",
     /// `process_group`, refused before anything is made.
-    ProcessGroup,
+    ProcessGroup => "process_group",
     /// `umask`, refused before anything is made.
-    Umask,
+    Umask => "umask",
     /// `nice`: setpriority.
-    Nice,
+    Nice => "nice",
     /// `uid`, refused before anything is made.
-    Uid,
+    Uid => "uid",
     /// `gid`, refused before anything is made.
-    Gid,
+    Gid => "gid",
     /// `groups`, refused before anything is made.
-    Groups,
+    Groups => "groups",
     /// `fd`: refused, or its source is closed.
-    Fd,
+    Fd => "fd",
     /// `inherit_fd`: refused.
-    InheritFd,
+    InheritFd => "inherit_fd",
     /// `inherit_raw_fd`: refused, or that descriptor is closed.
-    InheritRawFd,
+    InheritRawFd => "inherit_raw_fd",
     /// `inherit_jobserver`: another option names its descriptors, or they
     /// were closed after the plan was made.
-    InheritJobserver,
+    InheritJobserver => "inherit_jobserver",
     /// `listen_fds`: refused, or a descriptor of it is closed.
-    ListenFds,
+    ListenFds => "listen_fds",
     /// `current_dir_fd`: refused, or its descriptor is closed.
-    CurrentDirFd,
+    CurrentDirFd => "current_dir_fd",
     /// `script_fd`: refused.
-    ScriptFd,
+    ScriptFd => "script_fd",
     /// `shell_fallback`: refused.
-    ShellFallback,
+    ShellFallback => "shell_fallback",
     /// `reserve_fds`: the descriptors could not be made.
-    ReserveFds,
+    ReserveFds => "reserve_fds",
     /// `from_fd`: its descriptor is closed, or is one of a `#!` script.
-    FromFd,
+    FromFd => "from_fd",
     /// `from_bytes`: the sealed memory file could not be made.
-    FromBytes,
+    FromBytes => "from_bytes",
     /// `self_exe`: the sealed copy of this program could not be made.
-    SelfExe,
+    SelfExe => "self_exe",
     /// `chroot`: refused, or
     /// [`chroot(2)`](https://man7.org/linux/man-pages/man2/chroot.2.html)
     /// in the child.
-    Chroot,
+    Chroot => "chroot",
     /// The memory files of the isolated engine, or the first steps in them:
     /// see [`Engine::Isolated`](crate::Engine::Isolated).
-    Image,
+    Image => "image",
     /// `set_tid`: refused, or the kernel does not give those ids.
-    SetTid,
+    SetTid => "set_tid",
     /// `cgroup`: the group cannot be opened or entered.
-    Cgroup,
+    Cgroup => "cgroup",
     /// Compiling the plan; the text says what is wrong.
-    Plan,
+    Plan => "plan",
     /// [`clone(2)`](https://man7.org/linux/man-pages/man2/clone.2.html) or
     /// clone3: no child was made.
-    Clone,
+    Clone => "clone",
     /// [`set_robust_list(2)`](https://man7.org/linux/man-pages/man2/get_robust_list.2.html)
     /// in the child.
-    RobustList,
+    RobustList => "set_robust_list",
     /// [`close_range(2)`](https://man7.org/linux/man-pages/man2/close_range.2.html)
     /// in the child, or it had no effect.
-    CloseRange,
+    CloseRange => "close_range",
     /// [`dup3(2)`](https://man7.org/linux/man-pages/man2/dup.2.html) in the
     /// child.
-    Dup,
+    Dup => "dup3",
     /// [`fcntl(2)`](https://man7.org/linux/man-pages/man2/F_SETFD.2const.html)
     /// in the child: a descriptor that is to stay is not open.
-    Fcntl,
+    Fcntl => "fcntl",
     /// [`close(2)`](https://man7.org/linux/man-pages/man2/close.2.html) in
     /// the child.
-    Close,
+    Close => "close",
     /// `setsid`: refused, or
     /// [`setsid(2)`](https://man7.org/linux/man-pages/man2/setsid.2.html) in
     /// the child.
-    Setsid,
+    Setsid => "setsid",
     /// [`setpgid(2)`](https://man7.org/linux/man-pages/man2/setpgid.2.html)
     /// in the child.
-    Setpgid,
+    Setpgid => "setpgid",
     /// [`setgroups(2)`](https://man7.org/linux/man-pages/man2/setgroups.2.html)
     /// in the child, or it had no effect.
-    Setgroups,
+    Setgroups => "setgroups",
     /// [`setresgid(2)`](https://man7.org/linux/man-pages/man2/setresuid.2.html)
     /// in the child, or it had no effect.
-    Setresgid,
+    Setresgid => "setresgid",
     /// [`setresuid(2)`](https://man7.org/linux/man-pages/man2/setresuid.2.html)
     /// in the child, or it had no effect.
-    Setresuid,
+    Setresuid => "setresuid",
     /// [`chdir(2)`](https://man7.org/linux/man-pages/man2/chdir.2.html) in
     /// the child.
-    Chdir,
+    Chdir => "chdir",
     /// [`fchdir(2)`](https://man7.org/linux/man-pages/man2/chdir.2.html) in
     /// the child.
-    Fchdir,
+    Fchdir => "fchdir",
     /// `before_exec`: refused, a function given to it failed, or the child
     /// could not wait for it
     /// ([`futex(2)`](https://man7.org/linux/man-pages/man2/futex.2.html)).
-    BeforeExec,
+    BeforeExec => "before_exec",
     /// A function given to `pre_exec` or `pre_exec_shared`.
-    PreExec,
+    PreExec => "pre_exec",
     /// [`sigaction(2)`](https://man7.org/linux/man-pages/man2/sigaction.2.html)
     /// in the child.
-    SignalAction,
+    SignalAction => "sigaction",
     /// [`sigprocmask(2)`](https://man7.org/linux/man-pages/man2/sigprocmask.2.html)
     /// in the child.
-    SignalMask,
+    SignalMask => "sigprocmask",
     /// [`execve(2)`](https://man7.org/linux/man-pages/man2/execve.2.html), or
     /// [`execveat(2)`](https://man7.org/linux/man-pages/man2/execveat.2.html)
     /// of a descriptor.
-    Exec,
+    Exec => "execve",
     /// The program is there, but the interpreter that it names (`#!`, or the
     /// dynamic loader of an ELF file) is not (ENOENT), or may not be executed
     /// (EACCES). The operand is the interpreter.
-    Interpreter,
+    Interpreter => "interpreter",
     /// [`waitid(2)`](https://man7.org/linux/man-pages/man2/waitid.2.html) for
     /// the child.
-    Wait,
+    Wait => "waitid",
     /// [`pidfd_send_signal(2)`](https://man7.org/linux/man-pages/man2/pidfd_send_signal.2.html)
     /// to the child.
-    Kill,
+    Kill => "kill",
     /// Reading what the child writes.
-    Read,
-}
-
-impl fmt::Display for Step {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Step::Program => "program",
-            Step::Arg => "arg",
-            Step::Candidates => "candidates",
-            Step::EnvExact => "env_exact",
-            Step::Env => "env",
-            Step::CurrentDir => "current_dir",
-            Step::Stdin => "stdin",
-            Step::Stdout => "stdout",
-            Step::Stderr => "stderr",
-            Step::Arg0 => "arg0",
-            Step::PathSearch => "path_search",
-            Step::Method => "method",
-            Step::Memory => "memory",
-            Step::ProcessGroup => "process_group",
-            Step::Umask => "umask",
-            Step::Nice => "nice",
-            Step::Uid => "uid",
-            Step::Gid => "gid",
-            Step::Groups => "groups",
-            Step::Fd => "fd",
-            Step::InheritFd => "inherit_fd",
-            Step::InheritRawFd => "inherit_raw_fd",
-            Step::InheritJobserver => "inherit_jobserver",
-            Step::ListenFds => "listen_fds",
-            Step::CurrentDirFd => "current_dir_fd",
-            Step::ScriptFd => "script_fd",
-            Step::ShellFallback => "shell_fallback",
-            Step::ReserveFds => "reserve_fds",
-            Step::FromFd => "from_fd",
-            Step::FromBytes => "from_bytes",
-            Step::SelfExe => "self_exe",
-            Step::Chroot => "chroot",
-            Step::Image => "image",
-            Step::SetTid => "set_tid",
-            Step::Cgroup => "cgroup",
-            Step::Plan => "plan",
-            Step::Clone => "clone",
-            Step::RobustList => "set_robust_list",
-            Step::CloseRange => "close_range",
-            Step::Dup => "dup3",
-            Step::Fcntl => "fcntl",
-            Step::Close => "close",
-            Step::Setsid => "setsid",
-            Step::Setpgid => "setpgid",
-            Step::Setgroups => "setgroups",
-            Step::Setresgid => "setresgid",
-            Step::Setresuid => "setresuid",
-            Step::Chdir => "chdir",
-            Step::Fchdir => "fchdir",
-            Step::BeforeExec => "before_exec",
-            Step::PreExec => "pre_exec",
-            Step::SignalAction => "sigaction",
-            Step::SignalMask => "sigprocmask",
-            Step::Exec => "execve",
-            Step::Interpreter => "interpreter",
-            Step::Wait => "waitid",
-            Step::Kill => "kill",
-            Step::Read => "read",
-        })
-    }
+    Read => "read",
 }

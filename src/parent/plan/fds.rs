@@ -5,9 +5,6 @@
 //! right: then one source of each cycle is read from a copy that the parent
 //! makes before, at a number that is no target.
 
-#[cfg(any(test, fuzzing))]
-pub(crate) mod model;
-
 use crate::parent::std::{
     collections::{BTreeMap, BTreeSet},
     vec::Vec,

@@ -1,31 +1,32 @@
-//! Bytes: any of them as a case for the model, for the fuzzer.
+//! Bytes: arbitrary bytes as a case for the descriptor model.
 
-use super::super::{gaps, outside};
-use super::{Case, Origin, Rest};
-use crate::parent::std::{
+use super::std::{
     collections::{BTreeMap, BTreeSet},
     vec::Vec,
 };
+use super::{Case, Origin, Rest};
+use crate::parent::plan::fds::{gaps, outside};
 
 /// The highest number that a descriptor can have.
 const LAST: u32 = i32::MAX.unsigned_abs();
 
-/// Reads any bytes as a case, and plays it. The first byte is what becomes
-/// of the rest and of 0 to 2; then three bytes each, a kind and two numbers.
+/// Decodes bytes as a case, and runs it. The first byte selects what happens to
+/// unlisted descriptors and to 0 to 2; then three bytes each: a kind and two
+/// numbers.
 pub(crate) fn fuzz(data: &[u8]) {
     let case = decode(data);
-    // What is refused was not played; it is enough that it is told.
+    // A case with a closed source is refused, which is right.
     let refused = case.run().is_err();
     let number = |from: &Origin| match from {
         Origin::Number(from) => Some(*from),
         Origin::Early(_) | Origin::Late(_) => None,
     };
     let sources = case.mappings.iter().filter_map(|(_, from)| number(from));
-    let mut read = sources.chain(case.held.iter().copied());
+    let mut read = sources.chain(case.kept.iter().copied());
     let closed = read.any(|from| !case.open.contains_key(&from));
     assert_eq!(refused, closed, "{case:?}");
     let named = case.mappings.iter().map(|(to, _)| *to);
-    let named: BTreeSet<u32> = named.chain(case.held.clone()).collect();
+    let named: BTreeSet<u32> = named.chain(case.kept.clone()).collect();
     let named: Vec<u32> = named.into_iter().collect();
     for least in [0, 3, 5, named.first().copied().unwrap_or_default()] {
         sets(&named, least);
@@ -39,7 +40,7 @@ fn decode(data: &[u8]) -> Case {
     let mut case = Case {
         open: BTreeMap::new(),
         mappings: Vec::new(),
-        held: Vec::new(),
+        kept: Vec::new(),
         shut: BTreeSet::new(),
         rest: match first % 4 {
             0 | 1 => Rest::Closed,
@@ -57,8 +58,8 @@ fn decode(data: &[u8]) -> Case {
             3 => Origin::Early(b),
             4 => Origin::Late(b),
             5 => {
-                if case.held.len() < HELD {
-                    case.held.push(a);
+                if case.kept.len() < HELD {
+                    case.kept.push(a);
                     case.open.entry(a).or_insert(marked);
                 }
                 continue;
@@ -84,8 +85,8 @@ fn decode(data: &[u8]) -> Case {
     case
 }
 
-/// Low numbers, so that there are circles; some of the next hundreds; the
-/// last that there are.
+/// Low numbers, so that there are cycles, some of the next hundreds, and the
+/// highest ones.
 fn wide(how: u8, n: u8) -> u32 {
     let n = u32::from(n);
     match how & 3 {
@@ -96,12 +97,12 @@ fn wide(how: u8, n: u8) -> u32 {
     }
 }
 
-/// `outside` and `gaps`, against what they promise. Takes what is sorted.
+/// Checks `outside` and `gaps` for a sorted list.
 fn sets(taken: &[u32], least: u32) {
     let free = (least..).find(|n| !taken.contains(n));
     assert_eq!(free, Some(outside(taken, least)), "{least} {taken:?}");
     let gaps = gaps(taken);
-    // Between them and behind them there is what is kept, and nothing else.
+    // Between the ranges there are the kept numbers only.
     let mut next = 3;
     let mut between = Vec::new();
     for (n, (from, to)) in gaps.iter().enumerate() {
@@ -120,10 +121,10 @@ fn sets(taken: &[u32], least: u32) {
 #[cfg(test)]
 mod tests {
     use super::{Vec, fuzz, sets};
-    use crate::parent::std::{eprintln, fs, path::Path};
+    use crate::fd_model::std::{eprintln, fs, path::Path};
 
     #[test]
-    fn outside_and_gaps_keep_their_promises_for_every_set_of_ten_numbers() {
+    fn outside_and_gaps_are_right_for_every_set_of_ten_numbers() {
         for set in 0..1u32 << 10 {
             let taken: Vec<u32> =
                 (0..10).filter(|n| set >> n & 1 != 0).collect();

@@ -1,23 +1,25 @@
-//! Model: a descriptor table in plain Rust, on which orders are played.
+//! Model of a descriptor table, for the planner of descriptors.
 //!
-//! Parent and child do to it what they do to the kernel's; what the program
-//! would have at the end is held against what was asked, which is written
-//! down here a second time and without the planner. Tests and fuzzing only.
+//! Parent and child change it as they change the kernel's table. What the
+//! program has at the end is compared with what was asked for, which is
+//! computed here without the planner. Compiled for tests and fuzzing only.
+
+extern crate std;
 
 pub(crate) mod bytes;
 
-use super::{FdMapping, Order, gaps, order, outside};
-use crate::parent::std::{
+use crate::parent::plan::fds::{FdMapping, Order, gaps, order, outside};
+use std::{
     collections::{BTreeMap, BTreeSet},
     vec::Vec,
 };
 
-/// Which file a number stands for.
+/// The file that is open at a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Id {
-    /// The one that the caller had at that number.
+    /// The one that the caller had at this number.
     Caller(u32),
-    /// The one that was made for the mapping at that place in the list.
+    /// The one that was made for the mapping with this index.
     Made(usize),
     /// The parent's end of a pipe.
     Ours,
@@ -29,18 +31,18 @@ struct File {
     cloexec: bool,
 }
 
-/// What a mapping is made from.
+/// The source of a mapping.
 #[derive(Clone, Copy, Debug)]
 enum Origin {
     Number(u32),
-    /// Opened before the copies are made, as `/dev/null` is; the search for
-    /// a number begins at the one given.
+    /// Opened before the copies are made, as `/dev/null` is; the kernel
+    /// gives it the first free number from this one on.
     Early(u32),
-    /// Opened after them, with an end of ours beside it, as a pipe is.
+    /// Opened after them, with an end for the parent, as a pipe is.
     Late(u32),
 }
 
-/// What becomes of descriptors that nobody listed.
+/// What happens to descriptors that no option lists.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Rest {
     Closed,
@@ -48,26 +50,26 @@ enum Rest {
     Kept,
 }
 
-/// A caller's table, and what a child of its shall have.
+/// The table of a caller, and what its child should have.
 #[derive(Debug)]
 struct Case {
-    /// The caller's descriptors; whether they are closed at exec.
+    /// The caller's descriptors, and whether exec closes them.
     open: BTreeMap<u32, bool>,
-    /// Targets, which differ, and their sources.
+    /// Targets, which all differ, and their sources.
     mappings: Vec<(u32, Origin)>,
-    /// What is needed up to exec, and is not there after it.
-    held: Vec<u32>,
-    /// Those of 0 to 2 that shall be closed; no targets.
+    /// Descriptors that are open until exec and closed by it.
+    kept: Vec<u32>,
+    /// Those of 0 to 2 that should be closed; they are no targets.
     shut: BTreeSet<u32>,
     rest: Rest,
 }
 
-/// The source that was asked for and is not open.
+/// A source that is not open.
 #[derive(Debug, PartialEq)]
 struct Refused(u32);
 
 impl Case {
-    /// What is asked for, in the planner's words.
+    /// The mappings as the planner takes them.
     fn mappings(&self) -> Vec<FdMapping> {
         let mapping = |&(to, from): &(u32, Origin)| match from {
             Origin::Number(from) => FdMapping { to, from: Some(from) },
@@ -76,7 +78,7 @@ impl Case {
         self.mappings.iter().map(mapping).collect()
     }
 
-    /// The file that a mapping shall lead to.
+    /// The file that a mapping should give.
     fn wanted(&self, n: usize) -> Id {
         match self.mappings[n].1 {
             Origin::Number(from) => Id::Caller(from),
@@ -84,7 +86,7 @@ impl Case {
         }
     }
 
-    /// What the program shall have. Does not ask the planner.
+    /// What the program should have, computed without the planner.
     fn specified(&self) -> BTreeMap<u32, Id> {
         let mut all = BTreeMap::new();
         for (n, cloexec) in &self.open {
@@ -101,8 +103,8 @@ impl Case {
         all
     }
 
-    /// How many circles there are of targets that are each other's sources:
-    /// counts the lowest number of each. Does not ask the planner.
+    /// The number of cycles of targets that are each other's sources: counts
+    /// the lowest number of each. Computed without the planner.
     fn circles(&self) -> usize {
         let mut reads = BTreeMap::new();
         for mapping in self.mappings() {
@@ -122,7 +124,7 @@ impl Case {
         reads.keys().filter(lowest).count()
     }
 
-    /// Does all that a spawn does, and checks what comes of it.
+    /// Does what a spawn does, and checks the result.
     fn run(&self) -> Result<(), Refused> {
         self.play(&order(&self.mappings()))
     }
@@ -131,8 +133,8 @@ impl Case {
         let mut places = order.places.clone();
         places.sort_unstable();
         assert!(places.into_iter().eq(0..self.mappings.len()), "{self:?}");
-        let (mut table, numbers, held) = Table::of(self).prepare(order)?;
-        table.child(order, &numbers, &held);
+        let (mut table, numbers, kept) = Table::of(self).prepare(order)?;
+        table.child(order, &numbers, &kept);
         let circles = self.circles();
         assert_eq!(order.copies.len(), circles, "{order:?} {self:?}");
         assert_eq!(order.copied.len(), circles, "{order:?} {self:?}");
@@ -144,12 +146,12 @@ impl Case {
 struct Table<'a> {
     case: &'a Case,
     files: BTreeMap<u32, File>,
-    /// 0 to 2 and all that are made, in ascending order.
+    /// 0 to 2 and all targets, in ascending order.
     targets: Vec<u32>,
 }
 
-/// A table that has all that steps read; the number that each mapping is read
-/// from; those of what is held, with what was at which number.
+/// A table with all sources; the number that each mapping is read from; the
+/// numbers of descriptors kept until exec, with their files.
 type Ready<'a> = (Table<'a>, Vec<u32>, Vec<(u32, u32)>);
 
 impl<'a> Table<'a> {
@@ -163,7 +165,7 @@ impl<'a> Table<'a> {
         Table { case, files, targets: targets.into_iter().collect() }
     }
 
-    /// The number that the kernel would give.
+    /// The lowest free number, which the kernel gives.
     fn free(&self, least: u32) -> u32 {
         let free = (least..).find(|n| !self.files.contains_key(n));
         free.expect("a free number")
@@ -175,8 +177,8 @@ impl<'a> Table<'a> {
         at
     }
 
-    /// `Held::settle`: a new descriptor, which the kernel puts anywhere,
-    /// moves to a number that is no target.
+    /// `SourceFds::move_off_targets`: a new descriptor moves to a number that is
+    /// no target.
     fn move_off_targets(&mut self, begin: u32, id: Id) -> u32 {
         let mut at = self.open(begin, id);
         let mut least = 3;
@@ -191,7 +193,7 @@ impl<'a> Table<'a> {
         at
     }
 
-    /// The parent's part, up to the clone.
+    /// What the parent does before the clone.
     fn prepare(mut self, order: &Order) -> Result<Ready<'a>, Refused> {
         let case = self.case;
         let mut numbers = Vec::new();
@@ -214,25 +216,25 @@ impl<'a> Table<'a> {
                 numbers[n] = self.move_off_targets(3, Id::Caller(*from));
             }
         }
-        let mut held = Vec::new();
-        for from in &case.held {
+        let mut kept = Vec::new();
+        for from in &case.kept {
             let cloexec = *case.open.get(from).ok_or(Refused(*from))?;
             let lost = self.targets.contains(from);
             let id = Id::Caller(*from);
             let copy = lost || !cloexec;
             let at = if copy { self.move_off_targets(3, id) } else { *from };
-            held.push((at, *from));
+            kept.push((at, *from));
         }
         for (n, (_, from)) in case.mappings.iter().enumerate() {
             let Origin::Late(begin) = from else { continue };
             self.open(3, Id::Ours);
             numbers[n] = self.move_off_targets(*begin, Id::Made(n));
         }
-        Ok((self, numbers, held))
+        Ok((self, numbers, kept))
     }
 
-    /// The child's part, up to and with the exec.
-    fn child(&mut self, order: &Order, numbers: &[u32], held: &[(u32, u32)]) {
+    /// What the child does, exec included.
+    fn child(&mut self, order: &Order, numbers: &[u32], kept: &[(u32, u32)]) {
         let case = self.case;
         if case.rest == Rest::Marked {
             for (_, file) in self.files.range_mut(3..) {
@@ -240,7 +242,7 @@ impl<'a> Table<'a> {
             }
         }
         for n in &order.places {
-            // `dup3`, or where both are the same, `F_SETFD`.
+            // `dup3`, or `F_SETFD` if both numbers are the same.
             let (to, _) = case.mappings[*n];
             let read = self.files.get(&numbers[*n]).map(|file| file.id);
             let id = case.wanted(*n);
@@ -251,7 +253,7 @@ impl<'a> Table<'a> {
             self.files.remove(n);
         }
         if case.rest == Rest::Closed {
-            let places = held.iter().map(|(at, _)| *at);
+            let places = kept.iter().map(|(at, _)| *at);
             let mut kept: Vec<u32> = self.targets.clone();
             kept.extend(places);
             kept.sort_unstable();
@@ -262,7 +264,7 @@ impl<'a> Table<'a> {
                 self.files.retain(|n, _| *n < from || *n > to);
             }
         }
-        for (at, from) in held {
+        for (at, from) in kept {
             let read = self.files.get(at).map(|file| file.id);
             assert_eq!(read, Some(Id::Caller(*from)), "{at}: {case:?}");
         }
@@ -275,8 +277,8 @@ impl<'a> Table<'a> {
 
 #[cfg(test)]
 mod tests {
+    use super::std::vec;
     use super::{BTreeSet, Case, Origin, Refused, Rest, Vec, order};
-    use crate::parent::std::vec;
 
     const ALL: u32 = 5;
 
@@ -296,7 +298,7 @@ mod tests {
         Case {
             open: open.map(|n| (n, marked >> n & 1 != 0)).collect(),
             mappings: map.iter().map(mapping).collect(),
-            held: Vec::new(),
+            kept: Vec::new(),
             shut: BTreeSet::new(),
             rest: Rest::Closed,
         }
@@ -324,7 +326,7 @@ mod tests {
         assert_eq!(played, 36_232);
     }
 
-    /// Numbers that look random and are the same each time (xorshift).
+    /// Pseudo-random numbers, the same in each run (xorshift).
     struct Dice(u32);
 
     impl Dice {
@@ -337,12 +339,12 @@ mod tests {
     }
 
     #[test]
-    fn every_map_with_one_or_two_wires_made_later_is_right() {
+    fn every_map_with_one_or_two_sources_made_later_is_right() {
         let mut dice = Dice(1);
         let mut refused = 0;
         for map in maps() {
             let mut case = case(&map, 0, 0);
-            // One in eight is closed: most of these are played.
+            // One in eight is closed, so most cases are not refused.
             for n in (0..10).filter(|_| dice.roll(8) != 0).collect::<Vec<_>>()
             {
                 case.open.insert(n, dice.roll(2) == 0);
@@ -361,7 +363,7 @@ mod tests {
                 case.mappings.swap(n, other);
             }
             if dice.roll(4) == 0 {
-                case.held.push(dice.roll(10));
+                case.kept.push(dice.roll(10));
             }
             let free =
                 |n: &u32| case.mappings.iter().all(|mapping| mapping.0 != *n);
@@ -377,19 +379,19 @@ mod tests {
         assert!(refused < 3000, "{refused} of 7776 were not played");
     }
 
-    /// Each number of a circle from the next, and the first from the last.
+    /// Each number of a cycle from the next, and the first from the last.
     fn circle(numbers: &[u32]) -> Vec<(u32, u32)> {
         let next = numbers.iter().cycle().skip(1);
         numbers.iter().copied().zip(next.copied()).collect()
     }
 
     #[test]
-    fn circles_cost_one_copy_each() {
+    fn each_cycle_needs_one_copy() {
         let swap = circle(&[0, 1]);
         let whole = circle(&[0, 1, 2, 3, 4]);
         let back = circle(&[4, 3, 2, 1, 0]);
         let two = [circle(&[0, 3]), circle(&[1, 4, 2])].concat();
-        // Others read from the circle, and from those who do.
+        // Others read from the cycle, and from those that do.
         let crowd = [circle(&[3, 1]), vec![(0, 3), (2, 3), (4, 2)]].concat();
         let line = vec![(0, 1), (1, 2), (2, 3), (3, 4)];
         let stay = vec![(0, 0), (1, 0), (2, 2), (3, 2)];
