@@ -1,9 +1,8 @@
-//! Table: which descriptors are those of the calling thread's table, where
-//! threads may have tables of their own (`unshare(CLONE_FILES)`).
+//! Descriptor tables: whether the calling thread's table has a descriptor,
+//! where a thread may have its own (`unshare(CLONE_FILES)`).
 //!
-//! A number means nothing without its table. Where a thread uses what it has
-//! made itself nothing is asked; where another thread does, or one that does
-//! not know of it, the number has to be open on the file that was made.
+//! A thread that made a descriptor uses it without a check. For any other
+//! thread the number must be open on the recorded file.
 
 use core::cell::Cell;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -15,7 +14,7 @@ use super::std::{
 };
 use crate::sys::fds::Inode;
 
-/// A number that no other thread of this process has, or had.
+/// Returns a number that no other thread of this process has or had.
 pub(crate) fn thread_id() -> u64 {
     static LAST: AtomicU64 = AtomicU64::new(0);
     thread_local! {
@@ -31,11 +30,10 @@ pub(crate) fn thread_id() -> u64 {
     }
 }
 
-/// Where a descriptor was made.
+/// The thread that made a descriptor, and the file.
 #[derive(Debug)]
 pub(crate) struct TableOwner {
     thread: u64,
-    /// What it is open on, once it has been noted.
     file: OnceLock<Option<Inode>>,
 }
 
@@ -44,32 +42,32 @@ impl TableOwner {
         TableOwner { thread: thread_id(), file: OnceLock::new() }
     }
 
-    /// Notes the file, so that another thread can know it: one system call.
+    /// Records the file, by which other threads identify it: one system call.
     pub(crate) fn record_file(&self, fd: &OwnedFd) {
         self.file.get_or_init(|| Inode::of(fd));
     }
 
-    /// As `note`, where it is known from another of its descriptors.
+    /// As `record_file`, from another descriptor of the same file.
     pub(crate) fn record_file_of(&self, other: &TableOwner) {
         let file = other.file.get().copied().flatten();
         self.file.get_or_init(|| file);
     }
 
-    /// Whether the calling thread has made it.
+    /// Whether the calling thread made it.
     pub(crate) fn is_this_thread(&self) -> bool {
         self.thread == thread_id()
     }
 
-    /// Whether this thread's table has it: one system call. What was not
-    /// noted is nowhere known.
+    /// Whether this thread's table has it: one system call. False if the file
+    /// was not recorded.
     pub(crate) fn contains(&self, fd: &OwnedFd) -> bool {
         let number = fd.as_raw_fd().unsigned_abs();
         let file = self.file.get().copied().flatten();
         file.is_some_and(|file| file.is_at(number))
     }
 
-    /// Whether it may be closed: what was noted may be another thread's to
-    /// close, anything else is closed by whoever has made it.
+    /// Whether this thread may close it: if the file was recorded, any thread
+    /// whose table has it, else only the one that made it.
     pub(crate) fn may_close(&self, fd: &OwnedFd) -> bool {
         match self.file.get() {
             Some(Some(_)) => self.contains(fd),

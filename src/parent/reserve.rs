@@ -1,8 +1,10 @@
-//! Reserve: low numbers kept for the descriptors that children are given.
+//! Reserve: low descriptor numbers that are kept free for children's
+//! descriptors.
 //!
-//! A child's own table holds all below the highest descriptor that it needs.
-//! In a parent with thousands of them a fresh pipe is the highest of all; on
-//! a reserved number it is low, and the rest is never copied.
+//! The kernel copies a child's descriptor table up to the highest number that
+//! the child needs. In a parent with thousands of descriptors a new pipe has
+//! the highest of all. Moved to a reserved number it is low, and the rest of
+//! the table is not copied.
 
 use core::mem;
 use core::time::Duration;
@@ -32,73 +34,73 @@ use crate::sys::fork_detection::Owner;
 const WORD: u32 = 64;
 
 struct Reserve {
-    /// What stands at the numbers that nobody has taken: the last of these.
-    /// Its own number is above theirs, so that a table without it is not the
-    /// parent's. Earlier ones stay, as a spawn may be looking at them.
-    idle: Vec<OwnedFd>,
-    /// The file that all of them are.
+    /// Descriptors above all reserved numbers, so that a table without the
+    /// last is not the parent's. Earlier ones stay open, as a spawn may use
+    /// one as its probe descriptor.
+    top_fds: Vec<OwnedFd>,
+    /// The file that these and all free numbers are open on.
     file: Option<Inode>,
     free: Vec<OwnedFd>,
-    /// All there are, taken or not.
-    all: usize,
+    /// How many numbers are reserved, free or not.
+    total: usize,
 }
 
 static RESERVE: Mutex<Reserve> = Mutex::new(Reserve {
-    idle: Vec::new(),
+    top_fds: Vec::new(),
     file: None,
     free: Vec::new(),
-    all: 0,
+    total: 0,
 });
 
-/// What an image and its page take for good, from the first that are
-/// reserved on.
-const KEPT: usize = 2;
+/// For the cached status page and helper image, in addition to what the first
+/// call of `reserve_fds` asks for.
+const HELPER_FDS: usize = 2;
 
-/// The number of `idle`; 0 if there is none.
+/// The number of the last of `top_fds`; 0 if there is none.
 static TOP_FD: AtomicI32 = AtomicI32::new(0);
 
 /// Its file: device, inode.
 static FILE: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
 
-/// The process that has reserved them; a fork may have closed them, and its
-/// own files may have their numbers.
+/// The process that reserved the numbers: a fork may have closed them and use
+/// them for its own files.
 static OWNER: AtomicU64 = AtomicU64::new(0);
 
-/// A descriptor above all that are reserved, which stays open, if this
+/// Returns a descriptor above all reserved numbers, which stays open, if this
 /// process has reserved any.
 pub(crate) fn top_fd() -> Option<RawFd> {
-    let above = TOP_FD.load(Ordering::Acquire);
-    let own = above > 0 && is_own();
-    own.then_some(above)
+    let fd = TOP_FD.load(Ordering::Acquire);
+    (fd > 0 && is_own()).then_some(fd)
 }
 
-/// As `above`, if this thread's table has it: one system call, where this
-/// process has reserved any.
+/// As `top_fd`, if this thread's descriptor table has it: one system call, if
+/// this process has reserved any.
 pub(crate) fn checked_top_fd() -> Option<RawFd> {
-    let above = top_fd()?;
+    let fd = top_fd()?;
     let [device, number] =
         [0, 1].map(|n: usize| FILE[n].load(Ordering::Acquire));
     let file = Inode { device, number };
-    file.is_at(above.unsigned_abs()).then_some(above)
+    file.is_at(fd.unsigned_abs()).then_some(fd)
 }
 
 fn is_own() -> bool {
     Owner::of(OWNER.load(Ordering::Acquire)).is_this()
 }
 
-/// Nobody is waited for here who may be a thread of another process: whoever
-/// asks has looked at `above`.
+/// Only called if `is_own`: then no thread of another process can have locked
+/// it.
 fn reserve() -> MutexGuard<'static, Reserve> {
     RESERVE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// How often a fork asks for what a thread of its parent may hold for ever:
-/// a millisecond apart, so that another thread of the fork's own can let go
-/// of it, whatever its priority.
+/// How often a fork tries a lock that a thread of its parent may have held: a
+/// millisecond apart, so that another thread of the fork's own can release
+/// it, whatever its priority.
 const TRIES: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// The reserve of whoever has reserved, emptied if that was not this process.
+/// Locks the reserve for this process. If another process has filled it, it is
+/// emptied, without closing descriptors.
 fn own_reserve() -> Option<MutexGuard<'static, Reserve>> {
     if is_own() {
         return Some(reserve());
@@ -113,7 +115,6 @@ fn own_reserve() -> Option<MutexGuard<'static, Reserve>> {
             }
         };
         if !is_own() {
-            // Whatever has their numbers now is not ours to close.
             reserve.forget();
             OWNER.store(Owner::this().number(), Ordering::Release);
         }
@@ -122,8 +123,7 @@ fn own_reserve() -> Option<MutexGuard<'static, Reserve>> {
     None
 }
 
-/// No other thread takes a number or gives one back while this lives: one
-/// that does waits for it.
+/// While it lives, other threads wait before they take or release a number.
 pub(crate) struct Lock {
     _reserve: Option<MutexGuard<'static, Reserve>>,
 }
@@ -132,42 +132,46 @@ pub(crate) fn lock() -> Lock {
     Lock { _reserve: top_fd().map(|_| reserve()) }
 }
 
-/// Keeps `count` more descriptor numbers for what children are given: the
-/// child's ends of pipes, `/dev/null`, opened files, and copies of high
-/// descriptors. Call it early, while low numbers are free.
+/// Reserves `count` more descriptor numbers for what spawns pass to children:
+/// ends of pipes, `/dev/null`, opened files, and copies of high descriptors.
+/// Call it early, while low numbers are free.
 ///
-/// In a parent with thousands of descriptors a spawn that gives the child a
-/// pipe then takes as long as in one with a few. A spawn needs one for each
-/// descriptor of the child's that is not inherited, for as long as the spawn
-/// takes; a [`Prepared`](crate::Prepared) keeps those that it gives each
-/// time. Where none is left, a high number serves, at the price of the copy.
+/// Afterwards a spawn that passes a pipe takes as long in a process with
+/// thousands of descriptors as in one with a few. A spawn takes one number for
+/// each descriptor of the child that is not inherited, until it returns; a
+/// [`Prepared`](crate::Prepared) keeps some. Without a free number it uses a
+/// high one, and the kernel copies more of the descriptor table.
 ///
-/// From then on the process also keeps what an
-/// [`Engine::Isolated`](crate::Engine::Isolated) child needs, instead of
-/// making it for each [`Command`]: the page of shared memory that it reports
-/// through, and the last image, for the next spawn of the same program with
-/// the same arguments, environment and options. They have descriptors of
-/// their own, two of them at numbers that are reserved beside `count`.
+/// The process then also caches what [`Engine::Isolated`] needs: the page of
+/// shared memory that the child reports through, and the last helper image,
+/// for the next spawn of the same program with the same arguments, environment
+/// and options. They take two more numbers, reserved in addition to `count`.
 ///
-/// They are this table's of descriptors: a thread that has called
-/// `unshare(CLONE_FILES)` uses those that it still has, and no number that
-/// it has given to another file; where it reserves some itself, they are the
-/// process's from then on, and other tables' are left as they are.
+/// Threads may spawn and reserve at the same time. When a spawn returns, what
+/// was open at its numbers is closed, so a pipe reaches end of file as early
+/// as without a reserve. After a failed [`Command::exec`] the numbers are
+/// still reserved; a thread that needs one meanwhile waits.
 ///
-/// They are this process's: a fork without exec has none, and may close what it
-/// finds open and reserve again. Over a [`Command::exec`] that fails they are
-/// kept; a thread that needs one waits for it.
+/// # Descriptor tables and forks
 ///
-/// Threads may spawn and reserve at once. A number goes back to the reserve
-/// as the spawn ends, and what stood there is closed, so that no reader of a
-/// pipe waits for its end any longer than without.
+/// The numbers belong to the descriptor table of the calling thread. A thread
+/// that has called `unshare(CLONE_FILES)` uses those that its own table still
+/// has. If it reserves some itself, these replace the process's, and those of
+/// other tables are left open.
+///
+/// A fork without exec has no reserve. It may close the descriptors and call
+/// this function again.
 ///
 /// # Errors
 ///
-/// [`Step::ReserveFds`](crate::Step::ReserveFds) with EMFILE or ENFILE; what
-/// this call has made is closed again. EMFILE before anything is made, if
-/// RLIMIT_NOFILE is lower than what there would be, or that is over 1,048,576. EDEADLK, in a fork without exec of a
-/// process of which another thread was at its reserve.
+/// [`Step::ReserveFds`](crate::Step::ReserveFds):
+///
+/// - EMFILE or ENFILE: no more descriptors can be opened. Those of this call
+///   are closed again.
+/// - EMFILE, before any is opened: the total is above RLIMIT_NOFILE or
+///   1,048,576.
+/// - EDEADLK: in a fork without exec, another thread of the parent was using
+///   its reserve during the fork.
 ///
 /// # Examples
 ///
@@ -178,106 +182,110 @@ pub(crate) fn lock() -> Lock {
 /// # Ok::<(), offshoot::Error>(())
 /// ```
 ///
-/// [`Command`]: crate::Command
 /// [`Command::exec`]: crate::Command::exec
+/// [`Engine::Isolated`]: crate::Engine::Isolated
 pub fn reserve_fds(count: usize) -> Result<(), Error> {
     let Some(mut reserve) = own_reserve() else {
         return Err(Error::os(Step::ReserveFds, libc::EDEADLK));
     };
-    if !reserve.is_here() {
+    if !reserve.is_in_table() {
         reserve.forget();
     }
-    let refused = |why| {
+    let fail = |why| {
         let error = Error::explained(Step::ReserveFds, libc::EMFILE, why);
         Err(error.with(count.to_string()))
     };
-    match reserve.wants(count) {
-        None => return refused("over 1,048,576 descriptors serve no spawn"),
-        Some(all) if limit(Limit::Descriptors).is_ok_and(|n| all > n) => {
-            return refused("with what is reserved, RLIMIT_NOFILE is lower");
+    match reserve.total_with(count) {
+        None => return fail("the total is above 1,048,576"),
+        Some(total) if limit(Limit::Descriptors).is_ok_and(|n| total > n) => {
+            return fail("the total is above RLIMIT_NOFILE");
         }
         Some(_) => {}
     }
     reserve
-        .more(count)
+        .add(count)
         .map_err(|e| Error::os(Step::ReserveFds, e.raw_os_error()))
 }
 
-/// The kernel's own limit on descriptors, unless it was raised: to make so
-/// many takes a third of a second.
-const MOST: usize = 1 << 20;
+/// The kernel's default limit on descriptors. Opening as many takes a third of
+/// a second.
+const MAX_FDS: usize = 1 << 20;
 
 impl Reserve {
-    /// How many descriptors there would be with `count` more, if that can be.
-    fn wants(&self, count: usize) -> Option<u64> {
-        let extra = if self.idle.is_empty() { KEPT + 1 } else { 1 };
-        let all = count.checked_add(self.all + self.idle.len() + extra)?;
-        (all <= MOST).then_some(all as u64)
+    /// Returns how many descriptors `count` more would make, if possible.
+    fn total_with(&self, count: usize) -> Option<u64> {
+        let extra = if self.top_fds.is_empty() { HELPER_FDS + 1 } else { 1 };
+        let total = count.checked_add(self.total + self.top_fds.len())?;
+        let total = total.checked_add(extra)?;
+        (total <= MAX_FDS).then_some(total as u64)
     }
 
-    /// Whether this thread's table has it. Asked where it matters: before a
-    /// number is taken, as it stays there then.
-    fn is_here(&self) -> bool {
-        let (Some(file), Some(idle)) = (self.file, self.idle.last()) else {
+    /// Whether this thread's descriptor table has it.
+    fn is_in_table(&self) -> bool {
+        let (Some(file), Some(top)) = (self.file, self.top_fds.last()) else {
             return false;
         };
-        file.is_at(number(idle))
+        file.is_at(number(top))
     }
 
-    /// Forgets all numbers, without closing any.
+    /// Empties it without closing descriptors: their numbers may have other
+    /// files by now.
     fn forget(&mut self) {
-        let Reserve { idle, file, free, all } = self;
-        idle.drain(..).chain(free.drain(..)).for_each(mem::forget);
-        (*file, *all) = (None, 0);
+        let Reserve { top_fds, file, free, total } = self;
+        top_fds.drain(..).chain(free.drain(..)).for_each(mem::forget);
+        (*file, *total) = (None, 0);
     }
 
-    fn more(&mut self, count: usize) -> Result<(), Errno> {
-        let idle = match self.idle.last() {
-            Some(idle) => fcntl_dupfd_cloexec(idle, 3)?,
-            // It has an inode of its own, by which it is known.
+    fn add(&mut self, count: usize) -> Result<(), Errno> {
+        let fd = match self.top_fds.last() {
+            Some(top) => fcntl_dupfd_cloexec(top, 3)?,
+            // A pipe has an inode of its own, which identifies it.
             None => pipe_with(PipeFlags::CLOEXEC)?.0,
         };
-        let copy = |_| fcntl_dupfd_cloexec(&idle, 3);
-        let count = if self.idle.is_empty() { count + KEPT } else { count };
-        let mut made = (0..count).map(copy).collect::<Result<Vec<_>, _>>()?;
-        let highest = made.iter().chain(&self.idle).map(AsRawFd::as_raw_fd);
+        let copy = |_| fcntl_dupfd_cloexec(&fd, 3);
+        let count =
+            if self.top_fds.is_empty() { count + HELPER_FDS } else { count };
+        let mut new = (0..count).map(copy).collect::<Result<Vec<_>, _>>()?;
+        let highest = new.iter().chain(&self.top_fds).map(AsRawFd::as_raw_fd);
         let highest = highest.max().unwrap_or(3);
-        let idle = dup_above(&idle, highest.saturating_add(1))?;
-        self.file = Inode::of(&idle);
+        let top = dup_above(&fd, highest.saturating_add(1))?;
+        self.file = Inode::of(&top);
         let file = self.file.map_or([0; 2], |f| [f.device, f.number]);
         for (to, from) in FILE.iter().zip(file) {
             to.store(from, Ordering::Release);
         }
-        TOP_FD.store(idle.as_raw_fd(), Ordering::Release);
-        self.idle.push(idle);
-        self.all += count;
-        // Room for all, so that giving one back does not allocate.
-        self.free.reserve(self.all - self.free.len());
-        self.free.append(&mut made);
+        TOP_FD.store(top.as_raw_fd(), Ordering::Release);
+        self.top_fds.push(top);
+        self.total += count;
+        // Capacity for all, so that releasing one does not allocate.
+        self.free.reserve(self.total - self.free.len());
+        self.free.append(&mut new);
         Ok(())
     }
 }
 
 /// A descriptor for a child, at a reserved number if that is lower.
 ///
-/// Dropped in a thread whose table does not have it, it is left as it is.
+/// Not closed if it is dropped by a thread whose table does not have it.
 #[derive(Debug)]
 pub(crate) struct ReservedFd {
     fd: Option<OwnedFd>,
-    /// The file that stood at the number, if that is reserved.
-    leased: Option<Inode>,
+    /// The file that was open at the number, if that is reserved.
+    reserved: Option<Inode>,
     table: TableOwner,
 }
 
 impl From<OwnedFd> for ReservedFd {
     fn from(fd: OwnedFd) -> ReservedFd {
-        ReservedFd { fd: Some(fd), leased: None, table: TableOwner::current() }
+        let table = TableOwner::current();
+        ReservedFd { fd: Some(fd), reserved: None, table }
     }
 }
 
 impl ReservedFd {
-    /// A copy of a descriptor at a reserved number that is none of `taken`,
-    /// which is sorted; `None` if the number it has is as good.
+    /// Copies a descriptor to a reserved number that is none of `taken`, which
+    /// is sorted. Returns `None` if there is none that lets the kernel copy
+    /// less.
     pub(crate) fn acquire(
         fd: BorrowedFd<'_>,
         taken: &[u32],
@@ -291,36 +299,34 @@ impl ReservedFd {
         let fits = |(_, free): &(usize, &OwnedFd)| {
             taken.binary_search(&number(*free)).is_err()
         };
-        let all = reserve.free.iter().enumerate().filter(fits);
-        let (place, least) = all.min_by_key(|(_, free)| number(*free))?;
-        if number(least) >= own {
+        let free = reserve.free.iter().enumerate().filter(fits);
+        let (place, lowest) = free.min_by_key(|(_, free)| number(*free))?;
+        if number(lowest) >= own {
             return None;
         }
-        // In another table it may be any file.
-        let leased = reserve.file.filter(|file| file.is_at(number(least)));
-        if leased.is_none() || !reserve.is_here() {
+        // In another table the number may have any file.
+        let reserved = reserve.file.filter(|file| file.is_at(number(lowest)));
+        if reserved.is_none() || !reserve.is_in_table() {
             return None;
         }
         let mut free = reserve.free.swap_remove(place);
         drop(reserve);
         let moved = replace(fd, &mut free);
-        // From here on the number goes back as this is dropped.
-        let low = ReservedFd {
-            fd: Some(free),
-            leased,
-            table: TableOwner::current(),
-        };
-        moved.is_ok().then_some(low)
+        // If that failed, dropping it releases the number.
+        let mut fd = ReservedFd::from(free);
+        fd.reserved = reserved;
+        moved.is_ok().then_some(fd)
     }
 
-    /// Lets other threads use it, and drop it: one system call.
+    /// Records its file, so that other threads can use it and drop it: one
+    /// system call.
     pub(crate) fn record_file(&self) {
         if let Some(fd) = &self.fd {
             self.table.record_file(fd);
         }
     }
 
-    /// As `note`, of another descriptor of the same file.
+    /// As `record_file`, from another descriptor of the same file.
     pub(crate) fn record_file_of(&self, other: &ReservedFd) {
         self.table.record_file_of(&other.table);
     }
@@ -337,7 +343,7 @@ impl ReservedFd {
         (!strict && self.table.is_this_thread()) || self.is_in_table()
     }
 
-    /// Never closes it.
+    /// Gives up ownership without closing it.
     pub(crate) fn forget(&mut self) {
         mem::forget(self.fd.take());
     }
@@ -357,20 +363,18 @@ impl Drop for ReservedFd {
         if !self.table.may_close(&fd) {
             return mem::forget(fd);
         }
-        if self.leased.is_none() || top_fd().is_none() {
+        if self.reserved.is_none() || top_fd().is_none() {
             return;
         }
         let mut reserve = reserve();
-        let idle = reserve.idle.last();
-        let same = reserve.file == self.leased;
-        let idle = idle.filter(|_| {
-            same && (self.table.is_this_thread() || reserve.is_here())
+        let same = reserve.file == self.reserved;
+        let top = reserve.top_fds.last().filter(|_| {
+            same && (self.table.is_this_thread() || reserve.is_in_table())
         });
-        let put = idle.map(|idle| replace(idle.as_fd(), &mut fd));
-        match put {
+        match top.map(|top| replace(top.as_fd(), &mut fd)) {
             Some(Ok(())) => reserve.free.push(fd),
-            // Rather a smaller reserve than a pipe that stays open.
-            _ if same => reserve.all = reserve.all.saturating_sub(1),
+            // Closing the file is worth more than the number.
+            _ if same => reserve.total = reserve.total.saturating_sub(1),
             _ => {}
         }
     }
@@ -380,7 +384,7 @@ fn number(fd: &impl AsRawFd) -> u32 {
     fd.as_raw_fd().unsigned_abs()
 }
 
-/// Makes `to` a copy of `fd`, at its own number, in one step.
+/// Replaces `to` by a copy of `fd`, at the same number, atomically.
 fn replace(fd: BorrowedFd<'_>, to: &mut OwnedFd) -> Result<(), Errno> {
     put_over(fd, to, DupFlags::CLOEXEC)
 }

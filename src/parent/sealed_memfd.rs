@@ -1,4 +1,4 @@
-//! Image: programs in sealed memory files, which nobody can write to.
+//! Sealed memfds: memory files with a program, to which no process can write.
 
 use core::time::Duration;
 
@@ -18,38 +18,36 @@ use super::std::{
 use crate::sys::abi::Limit;
 use crate::sys::call::limit;
 
-/// What makes a memory file the same for ever.
 const SEALS: SealFlags = SealFlags::SEAL
     .union(SealFlags::SHRINK)
     .union(SealFlags::GROW)
     .union(SealFlags::WRITE);
 
-/// The memory file's name, as `/proc/PID/exe` shows it: `/memfd:offshoot`.
+/// `/proc/PID/exe` shows it as `/memfd:offshoot`.
 const NAME: &str = "offshoot";
 
-/// This process's own program, whatever is at its path by now.
+/// This process's own program, even if another file has its path by now.
 const OWN: &str = "/proc/self/exe";
 
-/// A sealed memory file of these bytes.
+/// Makes a sealed memfd of these bytes.
 pub(crate) fn memfd_of_bytes(bytes: &[u8]) -> io::Result<OwnedFd> {
-    fits(bytes.len() as u64)?;
+    check_known_file_size(bytes.len() as u64)?;
     sealed_memfd(|file| file.write_all(bytes))
 }
 
-/// A sealed memory file of this process's own program: a copy, or the file
-/// itself where that is sealed already.
+/// Makes a sealed memfd of this process's own program, or opens that, if it is
+/// sealed already.
 pub(crate) fn memfd_of_self_exe() -> io::Result<OwnedFd> {
     let mut own = File::open(OWN)?;
     if is_sealed(own.as_fd()) {
         return Ok(own.into());
     }
-    fits(own.metadata()?.len())?;
+    check_known_file_size(own.metadata()?.len())?;
     sealed_memfd(|file| io::copy(&mut own, file).map(drop))
 }
 
-/// Whether RLIMIT_FSIZE leaves room for so many bytes: EFBIG, where the
-/// kernel would end this process by SIGXFSZ. Any other errno is that of
-/// asking.
+/// Checks RLIMIT_FSIZE: EFBIG, where a write would raise SIGXFSZ. Any other
+/// errno is that of prlimit.
 pub(crate) fn check_file_size(len: u64) -> Result<(), Errno> {
     match limit(Limit::FileSize) {
         Ok(limit) if limit < len => Err(Errno::FBIG),
@@ -58,15 +56,15 @@ pub(crate) fn check_file_size(len: u64) -> Result<(), Errno> {
     }
 }
 
-/// As `room`, and there is some where nobody may ask.
-fn fits(len: u64) -> Result<(), Errno> {
+/// As `check_file_size`; passes if a filter rejects prlimit.
+fn check_known_file_size(len: u64) -> Result<(), Errno> {
     match check_file_size(len) {
         Err(Errno::FBIG) => Err(Errno::FBIG),
         _ => Ok(()),
     }
 }
 
-/// A sealed memory file; whoever fills it has asked whether there is room.
+/// Makes a sealed memfd. The caller has checked RLIMIT_FSIZE.
 pub(crate) fn sealed_memfd(
     fill: impl FnOnce(&mut File) -> io::Result<()>,
 ) -> io::Result<OwnedFd> {
@@ -76,25 +74,24 @@ pub(crate) fn sealed_memfd(
     Ok(file.into())
 }
 
-/// How often sealing is tried while the kernel uses a page of the file.
-const SEALINGS: u32 = 10;
+/// How often sealing is tried while a page of the file is in use.
+const SEAL_TRIES: u32 = 10;
 const SEAL_PAUSE: Duration = Duration::from_millis(20);
 
-/// EBUSY: somebody else uses a page, which may be the kernel, as it frees
-/// memory or moves it together. It waits 150 ms for that by itself.
+/// EBUSY: a page is in use, for example by the kernel's memory compaction. The
+/// kernel itself waits 150 ms for that.
 fn seal(file: &File) -> Result<(), Errno> {
     for n in 1.. {
         match fcntl_add_seals(file, SEALS) {
-            Err(Errno::BUSY) if n < SEALINGS => thread::sleep(SEAL_PAUSE),
+            Err(Errno::BUSY) if n < SEAL_TRIES => thread::sleep(SEAL_PAUSE),
             done => return done,
         }
     }
     Err(Errno::BUSY)
 }
 
-/// A memory file with `MFD_EXEC` or `MFD_NOEXEC_SEAL`. Kernels before 6.3
-/// have neither and answer EINVAL; there every such file may be executed.
-/// EACCES: `vm.memfd_noexec` is 2.
+/// Makes a memfd with `MFD_EXEC` or `MFD_NOEXEC_SEAL`. Before Linux 6.3 both
+/// are EINVAL, and every memfd is executable. EACCES: `vm.memfd_noexec` is 2.
 pub(crate) fn memfd(exec: MemfdFlags) -> Result<OwnedFd, Errno> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     match memfd_create(NAME, flags | exec) {
@@ -107,13 +104,13 @@ fn is_sealed(file: BorrowedFd<'_>) -> bool {
     fcntl_get_seals(file).is_ok_and(|seals| seals.contains(SEALS))
 }
 
-/// Whether this process runs from a sealed memory file, as after
-/// [`Command::self_exe`] and [`Command::exec`]: then nobody can write to its
-/// program through `/proc/PID/exe`.
+/// Returns whether this process runs from a sealed memory file, as after
+/// [`Command::self_exe`] and [`Command::exec`], so that no process can write
+/// to its program through `/proc/PID/exe`.
 ///
 /// # Errors
 ///
-/// What opening `/proc/self/exe` gives: ENOENT without `/proc`.
+/// Those of opening `/proc/self/exe`: ENOENT without `/proc`.
 ///
 /// # Examples
 ///
@@ -129,7 +126,7 @@ pub fn self_exe_is_sealed() -> io::Result<bool> {
     Ok(is_sealed(File::open(OWN)?.as_fd()))
 }
 
-/// Whether a file begins with `#!`, if it can be read.
+/// Whether a file is readable and begins with `#!`.
 pub(crate) fn is_script(fd: BorrowedFd<'_>) -> bool {
     let mut head = [0; 2];
     let file = fd.try_clone_to_owned().map(File::from).ok();
@@ -138,9 +135,9 @@ pub(crate) fn is_script(fd: BorrowedFd<'_>) -> bool {
     read == Some(2) && begins_a_script(&head)
 }
 
-/// A regular file, to be read: opened anew through `/proc` where it was
-/// opened without reading (`O_PATH`). Opening anything else could wait for
-/// ever (a FIFO) or do something (a device).
+/// Returns a regular file open for reading: opened again through `/proc`, if it
+/// was opened without (`O_PATH`). Opening a FIFO could block, opening a device
+/// could have effects.
 pub(crate) fn readable(file: &File) -> Option<File> {
     if !file.metadata().ok()?.is_file() {
         return None;

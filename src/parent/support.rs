@@ -1,4 +1,5 @@
-//! What this system says of itself, asked only where the answer decides.
+//! Support: what this kernel is known to lack, and facts about the system
+//! that are looked up only where a decision depends on them.
 
 use core::cell::Cell;
 use core::ffi::CStr;
@@ -11,21 +12,32 @@ use rustix::io::Errno;
 use super::std::{env, fs::File, io::Read, thread_local};
 use crate::sys::call::clone3_probe;
 
-/// What the kernel, or a filter, is known to refuse, by the errno it gave.
+/// The errnos of system calls that the kernel lacks or a filter rejects.
 ///
-/// A seccomp filter belongs to a thread and the threads it makes, and is
-/// never taken back: so the knowledge is a thread's too, and lasts.
+/// A seccomp filter belongs to a thread and those that it creates, and is
+/// never removed. So this is known for a thread, for good.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct KnownMissing {
     pub(crate) clone3: Option<i32>,
     pub(crate) close_range: Option<i32>,
-    /// Whether a filter kills whoever calls `process_mrelease`.
+    /// Whether a filter kills a process that calls `process_mrelease`.
     pub(crate) mrelease: bool,
+}
+
+/// What has worked in this thread, which needs no further check.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct KnownWorking {
+    pub(crate) close_range: bool,
+    /// With `CLOSE_RANGE_CLOEXEC`.
+    pub(crate) mark_range: bool,
+    pub(crate) execveat: bool,
+    pub(crate) helper: bool,
 }
 
 thread_local! {
     static MISSING: Cell<KnownMissing> = const {
-        Cell::new(KnownMissing { clone3: None, close_range: None, mrelease: false })
+        let (clone3, close_range, mrelease) = (None, None, false);
+        Cell::new(KnownMissing { clone3, close_range, mrelease })
     };
     static WORKING: Cell<KnownWorking> = const {
         Cell::new(KnownWorking {
@@ -41,29 +53,16 @@ pub(crate) fn known_missing() -> KnownMissing {
     MISSING.get()
 }
 
-/// Takes note of a definite refusal.
 pub(crate) fn record_missing(change: impl FnOnce(&mut KnownMissing)) {
-    let mut refused = MISSING.get();
-    change(&mut refused);
-    MISSING.set(refused);
-}
-
-/// What has worked in this thread, so that it need not be asked whether it
-/// may be tried: as with what is refused, filters are a thread's.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct KnownWorking {
-    pub(crate) close_range: bool,
-    /// With `CLOSE_RANGE_CLOEXEC`.
-    pub(crate) mark_range: bool,
-    pub(crate) execveat: bool,
-    pub(crate) helper: bool,
+    let mut missing = MISSING.get();
+    change(&mut missing);
+    MISSING.set(missing);
 }
 
 pub(crate) fn known_working() -> KnownWorking {
     WORKING.get()
 }
 
-/// Takes note of what a launch has proven.
 pub(crate) fn record_working(works: KnownWorking) {
     let known = WORKING.get();
     WORKING.set(KnownWorking {
@@ -74,10 +73,9 @@ pub(crate) fn record_working(works: KnownWorking) {
     });
 }
 
-/// Whether the next child of this thread is the first process of a PID
-/// namespace, after `unshare(CLONE_NEWPID)` or `setns`: then the link to the
-/// namespace cannot be read yet ([`pid_namespaces(7)`], Linux 4.12). Without
-/// /proc the answer is no.
+/// Whether the next child of this thread is the init of a PID namespace, after
+/// `unshare(CLONE_NEWPID)` or `setns`: then the link to that namespace cannot
+/// be read yet ([`pid_namespaces(7)`], Linux 4.12). False without /proc.
 ///
 /// [`pid_namespaces(7)`]: https://man7.org/linux/man-pages/man7/pid_namespaces.7.html
 pub(crate) fn next_is_init() -> bool {
@@ -89,46 +87,46 @@ pub(crate) fn next_is_init() -> bool {
         && !missing(c"/proc/thread-self/ns/pid")
 }
 
-/// Whether clone3 itself is missing or blocked, where a clone3 with these
-/// arguments gave `errno`: ENOSYS and EPERM have other causes too.
+/// Whether clone3 is missing or a filter rejects it, where a clone3 failed with
+/// `errno`: ENOSYS and EPERM have other causes too.
 pub(crate) fn clone3_is_blocked(errno: i32) -> bool {
     clone3_probe().raw_os_error() == errno && errno != libc::EINVAL
 }
 
-/// An answer that stays the same. Whoever asks first does not make others
-/// wait: a fork may have none of the threads that ask.
-struct Asked(AtomicU8);
+/// A value that is computed once. No thread waits for another to do so, which
+/// a fork may not have.
+struct CachedBool(AtomicU8);
 
-impl Asked {
-    fn or_ask(&self, ask: impl FnOnce() -> bool) -> bool {
+impl CachedBool {
+    fn get_or_init(&self, init: impl FnOnce() -> bool) -> bool {
         match self.0.load(Ordering::Relaxed) {
             0 => {
-                let yes = ask();
-                self.0.store(1 + u8::from(yes), Ordering::Relaxed);
-                yes
+                let value = init();
+                self.0.store(1 + u8::from(value), Ordering::Relaxed);
+                value
             }
             known => known == 2,
         }
     }
 }
 
-/// Whether valgrind runs us: it ends a program that makes a clone of a shape
-/// that it does not know, so it is not tried. Asked once.
+/// Whether this process runs under valgrind, which ends a process that makes a
+/// clone with flags it does not know.
 pub(crate) fn is_under_valgrind() -> bool {
-    static VALGRIND: Asked = Asked(AtomicU8::new(0));
-    VALGRIND.or_ask(|| {
+    static VALGRIND: CachedBool = CachedBool(AtomicU8::new(0));
+    VALGRIND.get_or_init(|| {
         let preload = env::var_os("LD_PRELOAD").unwrap_or_default();
         memmem::find(preload.as_encoded_bytes(), b"vgpreload").is_some()
     })
 }
 
-/// Whether a debugger traces us (`TracerPid` of `/proc/self/status`).
+/// Whether a debugger traces this process (`TracerPid` of
+/// `/proc/self/status`); false without /proc.
 ///
-/// gdb takes a child with exit signal 0 that it does not see vfork for a new
-/// thread of ours and loses its session, so the copied engine asks. Without
-/// /proc the answer is no.
+/// gdb takes a child with exit signal 0, if it sees no vfork, for a new thread
+/// of this process, and its session ends. The copied engine avoids that.
 pub(crate) fn is_traced() -> bool {
-    // The line is the eighth: it stands in the first 200 bytes.
+    // The eighth line, in the first 200 bytes.
     let mut status = [0u8; 512];
     let read = File::open("/proc/self/status")
         .and_then(|mut file| file.read(&mut status));
@@ -144,19 +142,17 @@ fn traced_in(status: &[u8]) -> bool {
     first.is_some_and(|digit| (b'1'..=b'9').contains(digit))
 }
 
-/// Whether this thread has asked its security module for a label that the
-/// next exec takes on (`setexeccon(3)`, `aa_change_onexec(2)`).
-///
-/// Where there is no module with labels, which is asked once, it costs
-/// nothing, else a read from /proc.
+/// Whether this thread has set a security label for its next exec
+/// (`setexeccon(3)`, `aa_change_onexec(2)`). Costs a read from /proc, or
+/// nothing if no security module has labels.
 pub(crate) fn has_exec_label() -> bool {
-    static LABELS: Asked = Asked(AtomicU8::new(0));
+    static LABELS: CachedBool = CachedBool(AtomicU8::new(0));
     let some = |path| {
         let mut label = [0u8; 64];
         let read = File::open(path).and_then(|mut file| file.read(&mut label));
         read.is_ok_and(|len| is_label(label.get(..len).unwrap_or_default()))
     };
-    let labels = LABELS.or_ask(|| some("/proc/thread-self/attr/current"));
+    let labels = LABELS.get_or_init(|| some("/proc/thread-self/attr/current"));
     labels && some("/proc/thread-self/attr/exec")
 }
 

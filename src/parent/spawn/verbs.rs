@@ -13,14 +13,14 @@ use crate::parent::std::boxed::Box;
 use crate::parent::std::process::{ExitStatus, Output};
 
 impl Command {
-    /// Compiles the wishes and makes nothing: what the child would do can be
-    /// read (it displays), and mistakes show.
+    /// Validates the options and compiles the plan, which displays as the
+    /// list of the child's steps. Opens no file and creates no process.
     ///
     /// # Errors
     ///
-    /// What was refused, naming the option: a NUL byte, an empty name, a
-    /// variable's name with `=`; [`Step::Exec`](crate::Step::Exec) if a bare
-    /// name has no directory to be looked for in.
+    /// The step of the option that is not valid: a NUL byte, an empty name, a
+    /// variable's name with `=`. [`Step::Exec`] if the program's name has no
+    /// slash and PATH no directory to search.
     ///
     /// # Examples
     ///
@@ -34,12 +34,13 @@ impl Command {
         self.compile(|_| StdioSource::Inherit, false).map(|plan| *plan)
     }
 
-    /// Compiles the wishes for many spawns. The environment, PATH and all
-    /// that was wished are taken as they are now.
+    /// Compiles the command for many spawns. Later changes of the command,
+    /// the environment or PATH have no effect on it.
     ///
     /// # Errors
     ///
-    /// As [`Command::plan`]; EMFILE, if `/dev/null` cannot be opened.
+    /// As [`Command::plan`]; EMFILE, if no descriptor is free for
+    /// `/dev/null`; EBADF, if a descriptor that an option names is not open.
     ///
     /// # Examples
     ///
@@ -56,23 +57,22 @@ impl Command {
         Prepared::new(self.compile(|_| StdioSource::Inherit, false)?)
     }
 
-    /// Starts the program. Returns once it runs: an error means that no
-    /// child is left.
+    /// Starts the program and returns once it runs. After an error no child
+    /// is left.
     ///
-    /// The caller sleeps until exec, in a state in which only a signal that
-    /// ends the process wakes it; a child that is stopped (SIGSTOP) in that
-    /// gap holds it until SIGCONT. Of the stops that a terminal sends
-    /// (SIGTSTP, SIGTTIN, SIGTTOU) only one in the last instant does; an
-    /// earlier one comes to the program, if it stops the caller as well, and
-    /// the caller has one thread, or is dropped.
+    /// With the engines suspended and isolated the kernel suspends the caller
+    /// until exec; only a fatal signal wakes it. If SIGSTOP stops the child
+    /// before exec, the caller waits for SIGCONT. A SIGTSTP, SIGTTIN or
+    /// SIGTTOU before exec is delivered to the program if it stops the caller
+    /// as well and the caller has one thread, and is discarded otherwise;
+    /// just before exec it has the effect of SIGSTOP.
     ///
     /// # Errors
     ///
-    /// As [`Command::plan`], then what failed in the parent
-    /// ([`Step::Stdin`](crate::Step::Stdin) and its like,
-    /// [`Step::Clone`](crate::Step::Clone)) or in the child, with the exact
-    /// step. A program that is open for writing (ETXTBSY) is tried again for
-    /// about 30 ms first.
+    /// As [`Command::prepare`]; and the step that failed, in the parent
+    /// ([`Step::Stdin`], [`Step::Clone`]) or in the child ([`Step::Chdir`],
+    /// [`Step::Exec`]). While the program is open for writing (ETXTBSY), exec
+    /// is repeated for about 30 ms.
     ///
     /// # Examples
     ///
@@ -85,8 +85,9 @@ impl Command {
         self.start(|_| StdioSource::Inherit)
     }
 
-    /// Starts the program, waits for it and collects what it writes.
-    /// Standard input is `/dev/null` unless wished otherwise.
+    /// Starts the program, waits for it and collects what it writes to
+    /// standard output and standard error, unless these are set to something
+    /// else. Standard input is `/dev/null` by default.
     ///
     /// # Errors
     ///
@@ -123,41 +124,40 @@ impl Command {
         self.spawn()?.wait()
     }
 
-    /// Becomes the program: the steps run in this process, which does not
-    /// return unless one of them fails. The signal mask is the thread's own,
-    /// as hooks have changed it.
+    /// Replaces this process by the program, as [`execve(2)`]: the steps run
+    /// in this process. Returns only if one of them fails. The program gets
+    /// this thread's signal mask, as hooks left it.
     ///
-    /// After an error every descriptor of this process is as it was, its
-    /// number, its file and its close-on-exec flag, and so are the signal
-    /// mask and what becomes of SIGPIPE. What else was done before the
-    /// failing step stays: directory, root, umask, session, process group,
-    /// control group and ids, and what hooks did. A record lock
-    /// ([`fcntl(2)`], `F_SETLK`) on a file whose number was written over is
-    /// lost.
+    /// After an error every descriptor of this process is restored, with its
+    /// number, file and close-on-exec flag; so are the signal mask and the
+    /// action of SIGPIPE. Other effects of the steps before the failed one
+    /// remain: directory, root, umask, session, process group, control group,
+    /// ids, and those of hooks. A record lock ([`fcntl(2)`], `F_SETLK`) on a
+    /// file whose number was overwritten is lost.
     ///
     /// # Threads
     ///
-    /// Exec ends all other threads. Until then they run on, and see what the
-    /// steps do: a number that is given another file ([`Command::fd`],
-    /// [`Command::stdin`]) has that for them too, until exec fails and it is
-    /// put back; a spawn by another thread that uses such a number meanwhile
-    /// uses that file. So give nothing a number that other threads use. What
-    /// another thread closes or opens at such a number after the step is left
-    /// as it is, but not what it closes or opens between the backup and the
-    /// step, a few microseconds before: there its file is lost. A descriptor
-    /// that it opens meanwhile may stay marked close-on-exec.
+    /// Exec ends all other threads. Until then they run, and the steps affect
+    /// them: a number that an option assigns ([`Command::fd`],
+    /// [`Command::stdin`]) has its new file for them too, until exec fails.
+    /// Do not assign numbers that other threads use. If another thread closes
+    /// or opens a file at such a number after the step, that remains; if it
+    /// does so in the few microseconds between the backup and the step, its
+    /// file is lost. A descriptor that it opens meanwhile may keep the
+    /// close-on-exec flag.
     ///
-    /// Ids and groups change for all threads, by libc's [`setresuid(2)`] and
-    /// its fellows, as in std. Each of these is done for all threads or for
-    /// none, unless a thread was not made by libc.
+    /// Ids and groups change for all threads, as in std: by libc's
+    /// [`setresuid(2)`], `setresgid` and `setgroups`, each of which affects
+    /// all threads or none, except threads that libc did not create.
     ///
     /// # Errors
     ///
-    /// As [`Command::spawn`], but for the making of a child.
-    /// [`Command::set_tid`] is refused: no process is made. EMFILE of the
-    /// option that names a number, if there is no descriptor free to keep
-    /// what is open there: nothing has been done then.
+    /// As [`Command::spawn`], without the errors of creating a process.
+    /// [`Command::set_tid`] is an error. EMFILE, with the step of the option
+    /// that assigns a number, if no descriptor is free for a copy of what is
+    /// open there; no step has run then.
     ///
+    /// [`execve(2)`]: https://man7.org/linux/man-pages/man2/execve.2.html
     /// [`fcntl(2)`]: https://man7.org/linux/man-pages/man2/fcntl_locking.2.html
     /// [`setresuid(2)`]: https://man7.org/linux/man-pages/man2/setresuid.2.html
     ///
@@ -177,7 +177,6 @@ impl Command {
         }
     }
 
-    /// One launch.
     fn start(
         &self,
         default: impl Fn(usize) -> StdioSource,
