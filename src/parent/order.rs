@@ -90,19 +90,17 @@ const ORDER: &[Row] = &[
     Row {
         name: "setsid",
         record: session::setsid,
-        why: "It depends on no other step, and hooks run in the new session.",
+        why: "It depends on no other step; hooks run in the new session.",
     },
     Row {
         name: "setpgid",
         record: session::setpgid,
-        why: "It takes the place of setsid: a session leader cannot change \
-              its process group.",
+        why: "It takes the place of setsid: a leader cannot change its group.",
     },
     Row {
         name: "umask",
         record: session::umask,
-        why: "The mask applies to every file that a later step or a hook \
-              creates.",
+        why: "The mask applies to files that a later step or a hook creates.",
     },
     Row {
         name: "nice",
@@ -112,32 +110,27 @@ const ORDER: &[Row] = &[
     Row {
         name: "chroot",
         record: directory::chroot,
-        why: "It takes CAP_SYS_CHROOT, which the child loses when its user \
-              changes.",
+        why: "It needs CAP_SYS_CHROOT, which a change of user removes.",
     },
     Row {
         name: "clear_groups",
         record: identity::clear_groups,
-        why: "It takes CAP_SETGID, which the child loses when its user \
-              changes.",
+        why: "It needs CAP_SETGID, which a change of user removes.",
     },
     Row {
         name: "setgroups",
         record: identity::setgroups,
-        why: "It takes the place of clear_groups and needs the same \
-              capability.",
+        why: "It takes the place of clear_groups and needs CAP_SETGID too.",
     },
     Row {
         name: "setgid",
         record: identity::setgid,
-        why: "It takes CAP_SETGID, which the child loses when its user \
-              changes.",
+        why: "It needs CAP_SETGID, which a change of user removes.",
     },
     Row {
         name: "setuid",
         record: identity::setuid,
-        why: "The child loses its capabilities here, so every step that needs \
-              one comes before.",
+        why: "It removes capabilities, so it follows the steps that need one.",
     },
     Row {
         name: "chdir",
@@ -160,8 +153,7 @@ const ORDER: &[Row] = &[
     Row {
         name: "default_sigpipe",
         record: signals::default_sigpipe,
-        why: "Signals are still blocked, so the new action cannot end the \
-              child before exec.",
+        why: "Signals are still blocked, so SIGPIPE cannot end the child.",
     },
     Row {
         name: "gate",
@@ -172,8 +164,7 @@ const ORDER: &[Row] = &[
     Row {
         name: "hooks",
         record: hooks::hooks,
-        why: "As in std, a hook sees the effect of every option and may \
-              override it.",
+        why: "As in std, a hook may override the effect of every option.",
     },
     Row {
         name: "mark_helper",
@@ -190,8 +181,7 @@ const ORDER: &[Row] = &[
     Row {
         name: "listen_pid",
         record: listen::listen_pid,
-        why: "It cannot fail, and the child's process id never changes, so any \
-              place before exec would serve.",
+        why: "It cannot fail, and the process id of the child is constant.",
     },
     Row {
         name: "exec",

@@ -1,4 +1,4 @@
-//! `Cgroup`: the control group that a child is born in.
+//! `Cgroup`: the control group in which a child is created.
 
 use core::fmt;
 
@@ -15,9 +15,7 @@ use crate::parent::std::{
     sync::Arc,
 };
 
-/// A control group (version 2), by its directory ([`cgroups(7)`]).
-///
-/// [`cgroups(7)`]: https://man7.org/linux/man-pages/man7/cgroups.7.html
+/// A control group (version 2), given as its directory ([`cgroups(7)`]).
 ///
 /// # Examples
 ///
@@ -28,6 +26,8 @@ use crate::parent::std::{
 /// Command::new("make").cgroup(group).spawn()?;
 /// # Ok::<(), offshoot::Error>(())
 /// ```
+///
+/// [`cgroups(7)`]: https://man7.org/linux/man-pages/man7/cgroups.7.html
 #[derive(Clone)]
 pub struct Cgroup(CgroupSource);
 
@@ -65,7 +65,7 @@ impl From<&str> for Cgroup {
 }
 
 impl From<OwnedFd> for Cgroup {
-    /// An open directory of a control group, `O_PATH` or not.
+    /// Uses the open directory of a control group; `O_PATH` is enough.
     fn from(fd: OwnedFd) -> Cgroup {
         Cgroup(CgroupSource::Open(Arc::new(fd)))
     }
@@ -77,11 +77,11 @@ impl From<File> for Cgroup {
     }
 }
 
-/// The magic numbers of the two versions' file systems, from `statfs(2)`.
+/// `f_type` of `statfs(2)` for the file systems of version 2 and 1.
 const CGROUP2: i64 = 0x6367_7270;
 const CGROUP1: i64 = 0x0027_E0EB;
 
-/// A control group that is open for one spawn, and was looked at.
+/// A control group that is open for one spawn and was verified to be one.
 pub(crate) struct Group {
     directory: Directory,
     name: PathBuf,
@@ -93,7 +93,7 @@ enum Directory {
 }
 
 impl Cgroup {
-    /// What plans and errors call it.
+    /// Returns the directory that errors name.
     pub(crate) fn name(&self) -> PathBuf {
         match &self.0 {
             CgroupSource::Path(path) => path.to_path_buf(),
@@ -106,7 +106,7 @@ impl Cgroup {
         }
     }
 
-    /// What a plan shows, asking the system nothing.
+    /// Returns the directory that a plan shows, without a system call.
     pub(crate) fn shown(&self) -> Option<&Path> {
         match &self.0 {
             CgroupSource::Path(path) => Some(path),
@@ -114,7 +114,7 @@ impl Cgroup {
         }
     }
 
-    /// Opens the directory and makes sure that it is a version 2 group.
+    /// Opens the directory and verifies that it is a version 2 group.
     pub(crate) fn open(&self) -> Result<Group, Error> {
         let name = self.name();
         let fail =
@@ -166,13 +166,13 @@ impl Group {
         fs::read_to_string(self.path(file)).ok()
     }
 
-    /// Whether what enters it stops at once. The root has no such file.
+    /// Whether processes in the group are frozen. The root has no such file.
     pub(crate) fn frozen(&self) -> bool {
         let events = self.read("cgroup.events").unwrap_or_default();
         events.lines().any(|line| line == "frozen 1")
     }
 
-    /// The file that a process enters by, open for writing.
+    /// Opens `cgroup.procs`, the file by which a process enters, for writing.
     pub(crate) fn procs(&self) -> Result<File, Error> {
         let file =
             OpenOptions::new().write(true).open(self.path("cgroup.procs"));
@@ -182,7 +182,7 @@ impl Group {
         })
     }
 
-    /// The error that a clone or a write into this group was refused with.
+    /// Returns the error for a clone or a write that failed with `errno`.
     pub(crate) fn refused(&self, errno: i32) -> Error {
         let why = match errno {
             libc::ENOENT | libc::ENODEV => "it was removed",
@@ -195,8 +195,8 @@ impl Group {
         Error::explained(Step::Cgroup, errno, why).with(&self.name)
     }
 
-    /// Whether a refused clone is this group's doing, as far as its files
-    /// tell: most errors of a clone have other causes too.
+    /// Whether the group is the cause of a failed clone, as far as its files
+    /// show: most errors of clone have other causes too.
     pub(crate) fn is_cause_of(&self, errno: i32) -> bool {
         match errno {
             libc::EBADF

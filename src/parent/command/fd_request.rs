@@ -1,21 +1,20 @@
-//! `FdRequest`: a descriptor that an option gives the child, by its number
-//! there.
+//! `FdRequest`: a descriptor that an option passes to the child.
 
 use super::stdio::FdArg;
 use crate::parent::error::Step;
 use crate::parent::std::{format, os::fd::RawFd, string::String};
 
-/// A descriptor that was asked for by its number in the child.
+/// A descriptor that an option passes to the child, and its number there.
 #[derive(Clone, Debug)]
 pub(crate) struct FdRequest {
     pub(crate) target: RawFd,
     pub(crate) from: FdArg,
-    /// The option that asked.
+    /// The option.
     pub(crate) by: Step,
 }
 
 impl FdRequest {
-    /// Source and target, as an error names them.
+    /// Returns source and target, as an error names them.
     pub(crate) fn pair(&self) -> String {
         pair(Some(self.from.number()), self.target)
     }

@@ -1,5 +1,4 @@
-//! What a command was told: std's getters, and its fields as `{:#?}` shows
-//! them.
+//! Getters of a command, and its `Debug`.
 
 use core::{iter::FusedIterator, slice};
 
@@ -18,7 +17,7 @@ use crate::parent::std::{
 };
 
 impl Command {
-    /// The program.
+    /// Returns the program that [`Command::new`] was given.
     ///
     /// # Examples
     ///
@@ -30,8 +29,8 @@ impl Command {
         &self.options.program.name
     }
 
-    /// What [`Command::candidates`] was given, of which the program is the
-    /// first; nothing for any other command.
+    /// Returns the programs that [`Command::candidates`] was given, the first
+    /// of which is the program. For other commands the iterator is empty.
     ///
     /// # Examples
     ///
@@ -51,7 +50,7 @@ impl Command {
         )
     }
 
-    /// The whole environment, if [`Command::env_exact`] was given one.
+    /// Returns the environment that [`Command::env_exact`] was given.
     ///
     /// # Examples
     ///
@@ -68,7 +67,7 @@ impl Command {
         Some(all.iter().map(OsString::as_os_str))
     }
 
-    /// The arguments, without the program's name.
+    /// Returns the arguments, without argument 0.
     ///
     /// # Examples
     ///
@@ -80,8 +79,8 @@ impl Command {
         CommandArgs(self.options.program.args.iter())
     }
 
-    /// The variables that were set, and those that were removed (`None`), by
-    /// name. What is inherited is not among them.
+    /// Returns the variables that were set or removed (`None`), by name.
+    /// Inherited variables are not included.
     ///
     /// # Examples
     ///
@@ -96,7 +95,7 @@ impl Command {
         CommandEnvs(self.options.environment.vars.iter())
     }
 
-    /// Whether the environment begins empty.
+    /// Returns whether [`Command::env_clear`] was called.
     ///
     /// # Examples
     ///
@@ -109,7 +108,7 @@ impl Command {
         self.options.environment.clear
     }
 
-    /// The directory, if one was given.
+    /// Returns the working directory, if it was set.
     ///
     /// # Examples
     ///
@@ -123,11 +122,12 @@ impl Command {
         self.options.directory.current_dir.as_deref()
     }
 
-    /// The line that `{:?}` prints, with the values of variables in it: for
-    /// whoever runs it again, not for a log.
+    /// Returns the line that `{:?}` prints, but with the values of variables:
+    /// to run it again, not to log it.
     ///
-    /// Directory, environment, argument 0, program and arguments, for bash:
-    /// see [`Command`'s `Debug`](Command#impl-Debug-for-Command).
+    /// The line is for bash and has the directory, the environment, argument
+    /// 0, the program and the arguments: see [`Command`'s
+    /// `Debug`](Command#impl-Debug-for-Command).
     ///
     /// # Examples
     ///
@@ -143,7 +143,7 @@ impl Command {
     }
 }
 
-/// The arguments of a command: see [`Command::get_args`].
+/// An iterator over the arguments of a command: see [`Command::get_args`].
 #[derive(Clone)]
 #[must_use = "iterators are lazy"]
 pub struct CommandArgs<'a>(slice::Iter<'a, OsString>);
@@ -175,14 +175,15 @@ impl fmt::Debug for CommandArgs<'_> {
     }
 }
 
-/// The variables that a command sets and removes: see [`Command::get_envs`].
+/// An iterator over the variables that a command sets and removes: see
+/// [`Command::get_envs`].
 ///
-/// `{:?}` shows their names, and no value.
+/// `{:?}` shows their names without the values.
 #[derive(Clone)]
 #[must_use = "iterators are lazy"]
 pub struct CommandEnvs<'a>(btree_map::Iter<'a, OsString, Option<OsString>>);
 
-/// One of them.
+/// A name, and the value unless the variable is removed.
 type Variable<'a> = (&'a OsStr, Option<&'a OsStr>);
 
 fn variable<'a>(
@@ -221,7 +222,7 @@ impl fmt::Debug for CommandEnvs<'_> {
     }
 }
 
-/// In the place of a value.
+/// Printed in place of a value.
 struct Hidden;
 
 impl fmt::Debug for Hidden {
@@ -230,24 +231,23 @@ impl fmt::Debug for Hidden {
     }
 }
 
-/// A line for a shell: directory, environment, argument 0, program and
-/// arguments, and nothing of the other options. Words are quoted where a
-/// shell would change them; bytes that are not text, and control characters,
-/// come as `$'\033'`, which bash, ksh and zsh read (POSIX has it since 2024).
-/// bash takes it whatever was set; another shell unless there is an
+/// Prints a line for a shell: directory, environment, argument 0, program and
+/// arguments, and none of the other options. Words are quoted where a shell
+/// would change them. Control characters and bytes that are not UTF-8 are
+/// printed as `$'\033'`, which bash, ksh and zsh read (in POSIX since 2024).
+/// bash accepts every line, other shells those without an
 /// [`arg0`](Command::arg0).
 ///
-/// The value of a variable is not in it, as the line may end in a log:
-/// `A="$A"` takes it from the shell that runs the line, and a name that no
-/// shell variable can have gets `...`. [`Command::to_shell_line`] has the
-/// values.
+/// Values of variables are left out, as the line may be logged: `A="$A"` takes
+/// the value from the shell that runs the line, and a name that no shell
+/// variable can have gets `...`. [`Command::to_shell_line`] prints the values.
 ///
 /// bash itself sets PWD, OLDPWD, SHLVL and `_` for what it runs, and with an
-/// `arg0` the variables that are its own (IFS, PS4, BASH_VERSION). Programs that
-/// are a descriptor or bytes have no name that a shell could run.
+/// `arg0` its own variables (IFS, PS4, BASH_VERSION). A program that is a
+/// descriptor or bytes has no name that a shell could run.
 ///
-/// `{:#?}` shows the fields that were set, a line each, as std's does; the
-/// values of variables are not among them.
+/// `{:#?}` prints the fields that are set, one a line, as std's does, without
+/// the values of variables.
 ///
 /// # Examples
 ///
@@ -266,7 +266,7 @@ impl fmt::Debug for Command {
     }
 }
 
-/// The names of a verbatim environment, in its order.
+/// The names of an exact environment, in its order.
 struct Exact(Vec<OsString>);
 
 impl Exact {
@@ -294,8 +294,8 @@ impl fmt::Debug for CommandEnv<'_> {
 }
 
 impl Command {
-    /// std's names first, in its order, then ours; what was not set is left
-    /// out.
+    /// std's names first, in its order, then ours. Fields that are not set are
+    /// left out.
     fn fields(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Options { program, directory, descriptors, .. } = &self.options;
         let Options { identity, session, hooks, launch, .. } = &self.options;
@@ -309,8 +309,8 @@ impl Command {
         if clear || self.get_envs().len() > 0 {
             all.field("env", &CommandEnv(clear, self.get_envs()));
         }
-        let mut set = |name: &str, said: bool, value: &dyn fmt::Debug| {
-            if said {
+        let mut set = |name: &str, is_set: bool, value: &dyn fmt::Debug| {
+            if is_set {
                 all.field(name, value);
             }
         };
@@ -328,7 +328,7 @@ impl Command {
         set("stdout", stdout.is_some(), stdout);
         set("stderr", stderr.is_some(), stderr);
         set("pgroup", session.process_group.is_some(), &session.process_group);
-        set("image", program.source.is_some(), &program.source);
+        set("program_source", program.source.is_some(), &program.source);
         let dir = &directory.current_dir_fd;
         set("cwd_fd", dir.is_some(), dir);
         set("chroot", directory.chroot.is_some(), &directory.chroot);

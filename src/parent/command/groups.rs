@@ -1,11 +1,11 @@
-//! `Groups`: what becomes of the supplementary groups.
+//! `Groups`: the supplementary groups of a child.
 
 use crate::parent::std::vec::Vec;
 
-/// The child's supplementary groups.
+/// The supplementary groups of a child.
 ///
-/// They give access like the user and the group do, so a child that gets
-/// another user or group loses them unless told otherwise.
+/// Groups grant access as the user and the group do, so a child that gets
+/// another user or group drops them unless this option is set.
 ///
 /// # Examples
 ///
@@ -22,7 +22,7 @@ pub struct Groups(pub(crate) GroupsSetting);
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum GroupsSetting {
-    /// None, if user or group change; else as they are.
+    /// Dropped if the user or the group changes, else kept.
     #[default]
     Unset,
     Keep,
@@ -30,19 +30,19 @@ pub(crate) enum GroupsSetting {
 }
 
 impl Groups {
-    /// The parent's.
+    /// Keeps the parent's groups.
     #[must_use]
     pub fn keep() -> Groups {
         Groups(GroupsSetting::Keep)
     }
 
-    /// None at all.
+    /// Drops all groups.
     #[must_use]
     pub fn clear() -> Groups {
         Groups(GroupsSetting::List(Vec::new()))
     }
 
-    /// Whether anything was said of them.
+    /// Whether the option is set.
     pub(crate) fn is_set(&self) -> bool {
         self.0 != GroupsSetting::Unset
     }

@@ -1,8 +1,8 @@
-//! `Engine`, `Method` and `Memory`: the ways of making a child, by name.
+//! `Engine`, `Method` and `Memory`: how a child is created.
 
 use crate::parent::std::fmt;
 
-/// The way in which a child was made.
+/// How a child was created.
 ///
 /// # Examples
 ///
@@ -17,27 +17,28 @@ use crate::parent::std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Engine {
-    /// The child runs in the caller's memory while the caller sleeps, until
-    /// exec or death. The time it takes does not depend on how much memory
-    /// the caller has.
+    /// vfork-like: the child runs in the caller's memory while the calling
+    /// thread is suspended, until exec or death. The cost does not depend on
+    /// the size of that memory.
     Suspended,
-    /// As suspended, up to a first exec: of a small program in memory that
-    /// holds the rest of the steps and makes them in memory of its own. For
-    /// ids and whatever else must not run in the caller's memory; the time
-    /// does not depend on how much of that there is. The caller's wait takes
-    /// signals from that exec on.
+    /// As suspended, but the child first executes a small helper program from
+    /// a memory file, which performs the remaining steps in memory of its own.
+    /// For ids and other steps that must not run in the caller's memory. The
+    /// cost does not depend on the size of that memory. Signal handlers run in
+    /// the caller once the helper has started.
     ///
     /// A spawn that fails after that exec raises SIGCHLD, as the child is an
-    /// ordinary one then; what failed is known whoever waits for it.
+    /// ordinary one by then. The error is reported even if another thread
+    /// reaps the child.
     Isolated,
-    /// The child runs in a copy of the caller's memory. The time it takes
-    /// grows with that memory: about 40 ms a GiB. The caller's wait takes
-    /// signals.
+    /// fork-like: the child runs in a copy of the caller's memory. The cost
+    /// grows with the size of that memory, about 40 ms a GiB. Signal handlers
+    /// run in the caller meanwhile.
     Copied,
-    /// As copied, but by a plain clone whose exec is told by the end of a
-    /// pipe: for emulators that honour nothing else. A thread that forks
-    /// without exec meanwhile delays it, a failed child raises SIGCHLD, and
-    /// [`Launch::confirmed`] is false.
+    /// As copied, but with a plain clone and an error pipe whose end of file
+    /// means exec: for emulators that support nothing else. A thread that
+    /// forks without exec meanwhile delays the spawn, a failed child raises
+    /// SIGCHLD, and [`Launch::confirmed`] is false.
     ///
     /// [`Launch::confirmed`]: crate::Launch::confirmed
     Pipe,
@@ -60,12 +61,10 @@ impl fmt::Display for Engine {
     }
 }
 
-/// Which system call makes the child. `Auto` takes whatever works, the best
-/// first; the others work or say why not.
+/// The system call that creates the child ([`clone(2)`]).
 ///
-/// See [`clone(2)`].
-///
-/// [`clone(2)`]: https://man7.org/linux/man-pages/man2/clone.2.html
+/// `Auto` uses the best call that works. With any other method the spawn uses
+/// that call or fails.
 ///
 /// # Examples
 ///
@@ -78,17 +77,19 @@ impl fmt::Display for Engine {
 /// child.wait()?;
 /// # Ok::<(), offshoot::Error>(())
 /// ```
+///
+/// [`clone(2)`]: https://man7.org/linux/man-pages/man2/clone.2.html
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Method {
-    /// clone3, else clone, in shared memory wherever the options allow it.
+    /// clone3, else clone; with shared memory if the options allow it.
     #[default]
     Auto,
-    /// clone as fork makes it: a copy of the memory.
+    /// clone as fork makes it, with a copy of the memory.
     Fork,
-    /// clone as vfork makes it: shared memory, the caller asleep.
+    /// clone as vfork makes it, with shared memory and the caller suspended.
     Vfork,
-    /// clone3 (Linux 5.3), with either memory.
+    /// clone3 (Linux 5.3), with shared or private memory.
     Clone3,
 }
 
@@ -108,12 +109,12 @@ pub enum Method {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Memory {
-    /// Shared where the options allow it, else private.
+    /// Shared if the options allow it, else private.
     #[default]
     Auto,
-    /// Shared: the cost does not depend on the parent's size.
+    /// Shared: the cost does not depend on the size of the parent.
     Shared,
-    /// Private: nothing that the child does before exec reaches the parent,
-    /// and signals reach the caller meanwhile.
+    /// Private: no step of the child changes the parent's memory, and signal
+    /// handlers run in the caller during the spawn.
     Private,
 }

@@ -1,4 +1,4 @@
-//! `Command`: the wishes. Setters never fail and make no system call.
+//! `Command`: the options of a program to start.
 
 pub(crate) mod cgroup;
 pub(crate) mod fd_request;
@@ -19,15 +19,15 @@ use options::{Options, ProgramOptions};
 
 use super::std::ffi::OsStr;
 
-/// A program to start, and how.
+/// A builder for a process: the program to start, and how.
 ///
-/// The names are those of [`std::process::Command`]. Setters take note and
-/// never fail; what they were told is checked, once, by [`Command::plan`],
-/// [`Command::prepare`] or [`Command::spawn`], before any process is made.
+/// Methods have the names of [`std::process::Command`]. Setters record an
+/// option and never fail. [`Command::plan`], [`Command::prepare`] and
+/// [`Command::spawn`] validate all options before a process is created.
 ///
-/// A child has the descriptors 0, 1 and 2, and no other. It has the
-/// process's environment at the time of the call, the caller's signal mask,
-/// no signal handlers, and SIGPIPE at its default.
+/// By default the child inherits descriptors 0, 1 and 2 and no other, this
+/// process's environment at the time of the call, and the caller's signal
+/// mask. It has no signal handlers, and SIGPIPE has its default action.
 ///
 /// # Examples
 ///
@@ -47,13 +47,17 @@ pub struct Command {
 }
 
 impl Command {
-    /// A command for a program. A name with a slash is a path; a bare name
-    /// is looked for in the directories of the child's `PATH`, leaving out
-    /// entries that are empty or not absolute. A relative path is looked up
-    /// by the child, after [`Command::current_dir`].
+    /// Creates a command for a program.
     ///
-    /// An empty name and a NUL byte are errors of
-    /// [`Step::Program`](crate::Step::Program).
+    /// A name that contains a slash is a path. A relative path is resolved by
+    /// the child, after [`Command::current_dir`]. A name without a slash is
+    /// searched for in the directories of the child's `PATH`, skipping entries
+    /// that are empty or not absolute: see [`Command::path_search`].
+    ///
+    /// # Errors
+    ///
+    /// [`Step::Program`](crate::Step::Program) if the name is empty or
+    /// contains a NUL byte.
     ///
     /// # Examples
     ///

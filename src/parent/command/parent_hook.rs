@@ -1,4 +1,4 @@
-//! What the parent does with a child that waits for it, before exec.
+//! `ParentHooks`: functions that the parent calls while the child waits.
 
 use crate::parent::error::{Cause, Error, Step};
 use crate::parent::std::{
@@ -15,7 +15,7 @@ use crate::sys::Pid;
 type Function =
     dyn Fn(u32, Option<BorrowedFd<'_>>) -> io::Result<()> + Send + Sync;
 
-/// A function that was given to a command.
+/// A function that was passed to `before_exec`.
 #[derive(Clone)]
 pub(crate) struct ParentHook(Arc<Function>);
 
@@ -41,7 +41,7 @@ enum Refusal {
     Panic(Box<dyn Any + Send>),
 }
 
-/// The functions of one spawn, and why they would not let its child go on.
+/// The functions of one spawn, and the failure of one of them.
 pub(crate) struct ParentHooks<'a> {
     functions: &'a [ParentHook],
     refusal: RefCell<Option<Refusal>>,
@@ -52,8 +52,8 @@ impl<'a> ParentHooks<'a> {
         ParentHooks { functions, refusal: RefCell::new(None) }
     }
 
-    /// Calls them in their order, up to the first that refuses. A panic is
-    /// kept for later: the child must not be left waiting.
+    /// Calls the functions in order until one fails, and returns whether none
+    /// did. A panic is caught and kept, as the child still waits.
     pub(crate) fn run(&self, pid: Pid, pidfd: Option<BorrowedFd<'_>>) -> bool {
         for ParentHook(function) in self.functions {
             let call = AssertUnwindSafe(|| function(pid.get(), pidfd));
@@ -68,7 +68,7 @@ impl<'a> ParentHooks<'a> {
         true
     }
 
-    /// Why it was refused. A panic goes on here, in the caller.
+    /// Returns the error of the function that failed, or resumes its panic.
     pub(crate) fn refused(&self) -> Option<Error> {
         match self.refusal.borrow_mut().take()? {
             Refusal::Error(error) => {

@@ -1,20 +1,19 @@
-//! `PathSearch`: where a bare program name is looked for.
+//! `PathSearch`: where a bare program name is searched for.
 
 use crate::parent::std::{path::PathBuf, vec::Vec};
 
-/// Where a program whose name has no slash is looked for. Without a PATH it
-/// is `/bin` and `/usr/bin`. Entries that are empty or not absolute are not
-/// searched: they mean whatever directory the child happens to be in.
+/// Where a program whose name contains no slash is searched for.
 ///
-/// The child tries the files in order. It goes on after ENOENT, ENOTDIR,
-/// ENAMETOOLONG, and what a file system that is gone gives (ENODEV, ESTALE,
-/// ETIMEDOUT); it remembers EACCES and goes on; any other error ends the
-/// search and is reported (ELOOP, ENOEXEC, E2BIG). Where none could be run,
-/// EACCES is reported if there was one, else the last that was not
-/// ENAMETOOLONG. A name of over 255 bytes is not looked for: ENAMETOOLONG.
-/// [`Error::candidates`] has the files that were tried.
+/// If PATH is not set, `/bin` and `/usr/bin` are searched. Entries that are
+/// empty or not absolute are skipped, as they depend on the working directory.
 ///
-/// [`Error::candidates`]: crate::Error::candidates
+/// The child tries the files in order. It continues after ENOENT, ENOTDIR,
+/// ENAMETOOLONG and the errors of a file system that is gone (ENODEV, ESTALE,
+/// ETIMEDOUT), and after EACCES, which it records. Any other error (ELOOP,
+/// ENOEXEC, E2BIG) ends the search and is reported. If no file can be
+/// executed, EACCES is reported if it was recorded, else the last error other
+/// than ENAMETOOLONG. A name over 255 bytes is not searched for: ENAMETOOLONG.
+/// [`Error::candidates`] lists the files that were tried.
 ///
 /// # Examples
 ///
@@ -26,17 +25,19 @@ use crate::parent::std::{path::PathBuf, vec::Vec};
 /// assert_eq!(ls.output()?.stdout, b"/dev/null\n");
 /// # Ok::<(), offshoot::Error>(())
 /// ```
+///
+/// [`Error::candidates`]: crate::Error::candidates
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PathSearch {
-    /// In the PATH of the child's environment, as std has it: the parent's,
-    /// unless set or removed on the builder.
+    /// The PATH of the child's environment, as in std: that of the parent
+    /// unless the command sets or removes it.
     #[default]
     Child,
-    /// In the parent's PATH, whatever the child's is.
+    /// The PATH of the parent, even if the child's differs.
     Parent,
-    /// In these directories.
+    /// These directories.
     Dirs(Vec<PathBuf>),
-    /// Nowhere: the name is a path, from the child's directory.
+    /// No search: the name is a path relative to the child's directory.
     Never,
 }

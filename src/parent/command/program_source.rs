@@ -1,4 +1,4 @@
-//! `ProgramSource`: what a program is executed from, where that is no path.
+//! `ProgramSource`: the source of a program that is not a path.
 
 use crate::parent::error::Step;
 use crate::parent::std::{
@@ -7,14 +7,14 @@ use crate::parent::std::{
     sync::Arc,
 };
 
-/// What a program is run from, where it is no path.
+/// The source of a program that is not a path.
 #[derive(Clone)]
 pub(crate) enum ProgramSource {
-    /// A descriptor of the caller's.
+    /// A descriptor of the caller.
     Fd(Arc<OwnedFd>),
-    /// Bytes, in a sealed memory file.
+    /// Bytes, copied into a sealed memory file.
     Bytes(Arc<[u8]>),
-    /// This program itself, in a sealed memory file.
+    /// This program, copied into a sealed memory file.
     SelfExe,
 }
 

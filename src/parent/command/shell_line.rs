@@ -1,4 +1,4 @@
-//! Shell: a command as a line that bash takes, whatever was set.
+//! A command as a line that bash accepts.
 
 use core::fmt::{self, Write};
 
@@ -7,21 +7,21 @@ use crate::parent::std::{
     ffi::OsStr, os::unix::ffi::OsStrExt, path::Component, path::Path,
 };
 
-/// The line.
+/// A command, displayed as a line.
 pub(super) struct Line<'a> {
     pub(super) options: &'a Options,
-    /// Whether the values of variables are in it.
+    /// Whether the values of variables are printed.
     pub(super) values: bool,
 }
 
-/// What runs a program under another name, after `env`: `$0` is that name.
-/// With `-p` bash reads no file that a variable names, and imports no
-/// function from one.
+/// Runs a program with another argument 0, after `env`: `$0` is that name.
+/// With `-p` bash reads no file that a variable names and imports no function
+/// from the environment.
 const EXEC: &str = r#"bash -pc 'exec -a "$0" -- "$@"' "#;
 
-/// Words that a shell does not look up as programs: bash's, sorted. What is
-/// the same as the program of that name (`echo`, `true`, `test`) is not among
-/// them, nor what is quoted anyway.
+/// Words that bash does not look up as programs. Words whose program does the
+/// same (`echo`, `true`, `test`) are left out, as are those that are quoted
+/// anyway.
 const OWN: &str = "\
     . : alias bg bind break builtin caller case cd command compgen \
     complete compopt continue coproc declare dirs disown do done elif else \
@@ -38,7 +38,7 @@ impl fmt::Display for Line<'_> {
             directory(f, dir)?;
         }
         let program = options.program.name.as_bytes();
-        // env takes these for a variable, and for -i.
+        // env takes these for a variable or for -i.
         let odd = program.contains(&b'=') || program == b"-";
         let exact = options.environment.exact.is_some();
         let changed = options.environment.clear
@@ -61,7 +61,7 @@ impl fmt::Display for Line<'_> {
                 quote(f, arg0)?;
                 f.write_char(' ')?;
             }
-            // In a shell of its own, as exec ends the one that runs it.
+            // In a subshell, as exec replaces the shell that runs it.
             Some(arg0) => {
                 f.write_str("(exec -a ")?;
                 quote(f, arg0)?;
@@ -87,8 +87,8 @@ impl Line<'_> {
         self.set().next().is_some()
     }
 
-    /// What env can set: of a verbatim environment the entries that have a
-    /// name, of two of one name the first, as getenv has it.
+    /// The variables that `env` can set. Of an exact environment these are the
+    /// entries with a name, the first of several with one name, as in getenv.
     fn set(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
         let all = self.options.environment.vars.iter();
         let set = all.filter_map(|(key, value)| {
@@ -106,7 +106,7 @@ impl Line<'_> {
         set.chain(exact)
     }
 
-    /// What no line of a shell's can say, behind its end.
+    /// Prints, as a comment, the candidates that a line cannot express.
     fn rest(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let others =
             self.options.program.candidates.as_deref().unwrap_or_default();
@@ -118,8 +118,8 @@ impl Line<'_> {
         Ok(())
     }
 
-    /// By env, which takes any name: an assignment of the shell's takes only
-    /// those that its own variables may have, and none that is read-only.
+    /// Prints an `env` command: it takes any name, while an assignment of the
+    /// shell takes only names of shell variables that are not read-only.
     fn environment(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let all = &self.options.environment.vars;
         let empty = self.options.environment.clear
@@ -149,31 +149,32 @@ impl Line<'_> {
     }
 }
 
-/// What stands before the first `=` of an entry of an environment.
+/// Returns the part of an environment entry before the first `=`.
 pub(super) fn name_of(entry: &OsStr) -> &OsStr {
     let bytes = entry.as_bytes();
     let end = memchr::memchr(b'=', bytes).unwrap_or(bytes.len());
     OsStr::from_bytes(bytes.get(..end).unwrap_or_default())
 }
 
-/// Whether a shell's variable may have that name.
+/// Whether a shell variable may have that name.
 fn is_name(name: &str) -> bool {
     let letter = |c: char| c.is_ascii_alphabetic() || c == '_';
     name.starts_with(letter)
         && name.chars().all(|c| letter(c) || c.is_ascii_digit())
 }
 
-/// Whether the shell would not look for a program of that name. `%` begins
-/// the number of a job.
+/// Whether the shell does not look the name up as a program. `%` begins the
+/// number of a job.
 fn is_own(program: &[u8]) -> bool {
     let word = core::str::from_utf8(program).unwrap_or_default();
     let job = word.starts_with('%') && !word.contains('/');
     job || OWN.split(' ').any(|own| own == word)
 }
 
-/// `cd` looks for a relative name in CDPATH, and takes one that begins with
-/// `-` for an option or the last directory, unless it begins with a dot; and
-/// it goes up by the name, where the kernel goes up from where a link led.
+/// Prints a `cd` command. `cd` searches CDPATH for a relative name that does
+/// not begin with a dot, and takes a leading `-` for an option or the previous
+/// directory. Without `-P` it resolves `..` by name, and the kernel by
+/// directory.
 fn directory(f: &mut fmt::Formatter<'_>, dir: &Path) -> fmt::Result {
     let up = dir.components().any(|part| part == Component::ParentDir);
     f.write_str(if up { "cd -P " } else { "cd " })?;
@@ -189,7 +190,7 @@ fn directory(f: &mut fmt::Formatter<'_>, dir: &Path) -> fmt::Result {
     f.write_str(" && ")
 }
 
-/// One word, quoted only where a shell would change it.
+/// Prints a word, quoted only where a shell would change it.
 fn quote(f: &mut fmt::Formatter<'_>, word: &OsStr) -> fmt::Result {
     let plain = |byte: &u8| {
         byte.is_ascii_alphanumeric() || b"%+,-./:@_".contains(byte)
@@ -212,8 +213,8 @@ fn quote(f: &mut fmt::Formatter<'_>, word: &OsStr) -> fmt::Result {
                 match byte {
                     b'\\' | b'\'' => write!(f, "\\{}", char::from(*byte))?,
                     b' '..=b'~' => f.write_char(char::from(*byte))?,
-                    // Three octal digits end by themselves; hex digits
-                    // would take the next character with them.
+                    // An octal escape ends after three digits; a hex escape
+                    // would include a hex digit that follows.
                     _ => write!(f, "\\{byte:03o}")?,
                 }
             }

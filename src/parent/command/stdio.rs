@@ -1,5 +1,5 @@
-//! `Stdio`: what becomes of a child's standard descriptor.
-#![allow(unsafe_code, reason = "a number that the caller vouches for")]
+//! `Stdio`: the source of a standard descriptor.
+#![allow(unsafe_code, reason = "the caller owns a raw descriptor")]
 
 use crate::parent::std::{
     fmt,
@@ -10,13 +10,11 @@ use crate::parent::std::{
     sync::Arc,
 };
 
-/// What a child's standard input, output or error is connected to.
+/// The source of a standard descriptor of the child: input, output or error.
 ///
-/// A descriptor given by value is kept by the [`Command`] until that is
-/// dropped, as it may spawn again: a reader of a pipe whose writing end was
-/// given away sees its end only after that.
-///
-/// [`Command`]: crate::Command
+/// A descriptor that is passed by value stays open until the [`Command`] is
+/// dropped, as that may spawn again: the reader of a pipe whose write end was
+/// passed sees end of file only after that.
 ///
 /// # Examples
 ///
@@ -31,10 +29,12 @@ use crate::parent::std::{
 /// assert_eq!(output.stdout, b"");
 /// # Ok::<(), offshoot::Error>(())
 /// ```
+///
+/// [`Command`]: crate::Command
 #[derive(Clone, Debug)]
 pub struct Stdio(pub(crate) StdioSource);
 
-/// The same, as the plan reads it.
+/// The source that a [`Stdio`] holds.
 #[derive(Clone, Debug)]
 pub(crate) enum StdioSource {
     Inherit,
@@ -46,12 +46,12 @@ pub(crate) enum StdioSource {
     SameAs(i32),
 }
 
-/// A descriptor that the caller has given, or only named.
+/// A descriptor that an option takes, by value or by number.
 #[derive(Clone)]
 pub(crate) enum FdArg {
-    /// What owns it, whole: `Stdout` does not give its own up.
+    /// The handle that owns it, as a whole: `Stdout` does not give up its own.
     Owned(Arc<dyn AsFd + Send + Sync>),
-    /// Open until the spawn by the caller's promise.
+    /// A number that the caller keeps open until the spawn.
     Raw(RawFd),
 }
 
@@ -75,19 +75,19 @@ impl fmt::Debug for FdArg {
 }
 
 impl Stdio {
-    /// The child has the parent's descriptor, closed if that is closed.
+    /// The child inherits the parent's descriptor; it is closed if that is.
     #[must_use]
     pub fn inherit() -> Stdio {
         Stdio(StdioSource::Inherit)
     }
 
-    /// The child reads nothing from, or writes nothing to, `/dev/null`.
+    /// The descriptor is open on `/dev/null`.
     #[must_use]
     pub fn null() -> Stdio {
         Stdio(StdioSource::Null)
     }
 
-    /// A fresh pipe each spawn; the parent's end is in the [`Child`].
+    /// Each spawn creates a pipe; the parent's end is in the [`Child`].
     ///
     /// [`Child`]: crate::Child
     #[must_use]
@@ -95,9 +95,11 @@ impl Stdio {
         Stdio(StdioSource::Piped)
     }
 
-    /// The child has nothing open at this number. A program that opens a file
-    /// gets the number for it, and its messages then go there: `null` is the
-    /// safer choice for all but programs that ask for this.
+    /// The descriptor is closed in the child.
+    ///
+    /// The number is then taken by the next file that the program opens, which
+    /// gets what the program writes to this descriptor. `null` is safer,
+    /// except for programs that require a closed descriptor.
     ///
     /// # Examples
     ///
@@ -114,14 +116,14 @@ impl Stdio {
         Stdio(StdioSource::Closed)
     }
 
-    /// The same as another of the child's standard descriptors, 0 to 2, as
-    /// the shell's `2>&1`: both share one file, so what is written to the two
-    /// keeps its order.
+    /// The descriptor is a copy of another standard descriptor of the child, 0
+    /// to 2, as by the shell's `2>&1`. Both refer to one open file, so the
+    /// order of what is written to the two is kept.
     ///
     /// # Errors
     ///
-    /// Refused, naming the option: a number that is not 0, 1 or 2, itself,
-    /// one that is closed, or two that are the same as each other.
+    /// The spawn fails, naming the option, for a number that is not 0, 1 or 2,
+    /// for the descriptor itself or a closed one, and for a cycle.
     ///
     /// # Examples
     ///
@@ -138,9 +140,11 @@ impl Stdio {
         Stdio(StdioSource::SameAs(number))
     }
 
-    /// A file that is opened each spawn, in the parent, before the child is
-    /// made: a missing file is an error of this option with its path, and a
-    /// slow one delays the caller, not a child that shares its memory.
+    /// The descriptor is open on a file that each spawn opens in the parent,
+    /// before the child is created.
+    ///
+    /// A missing file is an error of the option, with the path. A slow open
+    /// delays the caller, and not a child that shares its memory.
     ///
     /// # Examples
     ///
@@ -165,10 +169,10 @@ impl Stdio {
     }
 }
 
-/// Whatever has a descriptor: a file, a socket, an end of a pipe, of this
-/// crate's, std's or another's; [`Stdout`] and [`Stderr`], for those of this
-/// process. What is given is kept as it is, and its descriptor passed as it
-/// is: one that a runtime has made non-blocking is that for the program too.
+/// Uses the descriptor of a value of this crate, std or another crate: a file,
+/// a socket, an end of a pipe, or [`Stdout`] and [`Stderr`] for those of this
+/// process. The value is kept and its descriptor is passed unchanged: if it is
+/// non-blocking, it is so for the program too.
 ///
 /// [`Stdout`]: https://doc.rust-lang.org/std/io/struct.Stdout.html
 /// [`Stderr`]: https://doc.rust-lang.org/std/io/struct.Stderr.html
@@ -187,7 +191,7 @@ impl Stdio {
 /// assert!(ls.status()?.success());
 /// # Ok::<(), io::Error>(())
 /// ```
-// As std's is: what is asked of the handle that it keeps is its number.
+// As in std: of the handle only the number is used.
 impl UnwindSafe for Stdio {}
 impl RefUnwindSafe for Stdio {}
 
@@ -197,12 +201,12 @@ impl<T: AsFd + Send + Sync + 'static> From<T> for Stdio {
     }
 }
 
-/// Clause 1: whoever gives the number owns it, and gives it up: it is open,
-/// and nobody else closes it. It is closed as the last command that has it is
+/// Clause 1: the number is open, the caller owns it and passes ownership:
+/// nothing else closes it. It is closed when the last command that has it is
 /// dropped.
 impl FromRawFd for Stdio {
     unsafe fn from_raw_fd(fd: RawFd) -> Stdio {
-        // SAFETY: clause 1 of this function, which the caller keeps.
+        // SAFETY: the caller fulfils clause 1 of this function.
         unsafe { OwnedFd::from_raw_fd(fd) }.into()
     }
 }

@@ -1,4 +1,4 @@
-//! Arguments: what the program is called and told.
+//! Arguments of the program, argument 0 included.
 
 use crate::parent::command::Command;
 use crate::parent::command::method::Engine;
@@ -12,12 +12,17 @@ use crate::parent::std::{
 };
 
 impl Command {
-    /// Adds one argument, passed as it is: nothing is split or expanded.
+    /// Adds an argument to pass to the program.
     ///
-    /// One argument may have 131,071 bytes; all of them, with the
-    /// environment, about a quarter of `RLIMIT_STACK`. More is an error of
-    /// [`Step::Exec`](crate::Step::Exec) with E2BIG ([`execve(2)`]). A NUL
-    /// byte is an error of [`Step::Arg`](crate::Step::Arg).
+    /// The argument is passed unchanged: it is not split, expanded or
+    /// interpreted by a shell.
+    ///
+    /// # Errors
+    ///
+    /// [`Step::Arg`] if the argument contains a NUL byte. [`Step::Exec`] with
+    /// E2BIG if it is longer than 131,071 bytes, or if all arguments and
+    /// variables together take more than about a quarter of `RLIMIT_STACK`
+    /// ([`execve(2)`]).
     ///
     /// # Examples
     ///
@@ -33,7 +38,7 @@ impl Command {
         self
     }
 
-    /// Adds arguments, as [`Command::arg`] does one.
+    /// Adds several arguments, as [`Command::arg`] adds one.
     ///
     /// # Examples
     ///
@@ -52,10 +57,13 @@ impl Command {
         self
     }
 
-    /// The name that the program sees as its own, its argument 0, in place
-    /// of the one that it was found by.
+    /// Sets argument 0, the name that the program sees as its own.
     ///
-    /// A NUL byte is an error of [`Step::Arg0`](crate::Step::Arg0).
+    /// By default it is the name that the command was created with.
+    ///
+    /// # Errors
+    ///
+    /// [`Step::Arg0`] if it contains a NUL byte.
     ///
     /// # Examples
     ///
@@ -70,7 +78,7 @@ impl Command {
         self
     }
 
-    /// Which engine is to be used, for tests and measurements.
+    /// Selects the engine, for tests and measurements.
     #[doc(hidden)]
     pub fn engine(&mut self, engine: Engine) -> &mut Command {
         self.options.launch.engine = Some(engine);

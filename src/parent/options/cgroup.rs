@@ -1,4 +1,4 @@
-//! The control group of the child.
+//! The option `cgroup`, and the step by which a child enters its group.
 
 use crate::call::slot;
 use crate::parent::command::Command;
@@ -9,31 +9,31 @@ use crate::parent::plan::fixed_strings;
 use crate::parent::plan::step::Operand;
 
 impl Command {
-    /// The control group (version 2) that the child is born in, from its
-    /// first instruction. Where the kernel cannot do that (before Linux
-    /// 5.7, or clone3 is blocked) the child enters it by itself before exec;
-    /// [`Launch::cgroup`](crate::Launch::cgroup) says which.
+    /// Places the child in a control group (version 2).
     ///
-    /// A child of a frozen group is made with memory of its own, so that
-    /// signals reach the caller; it runs, and the call returns, when the
-    /// group is thawed.
+    /// The child is created in the group (`CLONE_INTO_CGROUP`, Linux 5.7). If
+    /// the kernel cannot do that, or clone3 is blocked, the child enters the
+    /// group itself before exec; [`Launch::cgroup`](crate::Launch::cgroup)
+    /// returns which of the two happened.
+    ///
+    /// The child of a frozen group has memory of its own, so that signal
+    /// handlers still run in the caller. It runs, and the call returns, when
+    /// the group is thawed.
     ///
     /// # Errors
     ///
-    /// [`Step::Cgroup`](crate::Step::Cgroup) with the directory and:
+    /// [`Step::Cgroup`] with the directory and:
     ///
-    /// | errno | why |
+    /// | errno | cause |
     /// | --- | --- |
-    /// | ENOENT, ENODEV | there is no such directory, or it was removed |
-    /// | EBADF | it is no control group, or of version 1 |
-    /// | EBUSY | it has controllers enabled for groups below it |
-    /// | EOPNOTSUPP | it is threaded, or in an invalid domain |
-    /// | EACCES | it is not delegated to the caller |
-    /// | EAGAIN | it has as many processes as its pids.max allows |
+    /// | ENOENT, ENODEV | the directory does not exist, or the group was removed |
+    /// | EBADF | it is not a control group, or is one of version 1 |
+    /// | EBUSY | the group has controllers enabled for its child groups |
+    /// | EOPNOTSUPP | the group is threaded, or in an invalid domain |
+    /// | EACCES | the group is not delegated to the caller |
+    /// | EAGAIN | the group has as many processes as its pids.max allows |
     ///
     /// See [`cgroups(7)`].
-    ///
-    /// [`cgroups(7)`]: https://man7.org/linux/man-pages/man7/cgroups.7.html
     ///
     /// # Examples
     ///
@@ -44,14 +44,16 @@ impl Command {
     /// assert_eq!(error.step(), Step::Cgroup);
     /// assert_eq!(error.operand().unwrap(), "/tmp");
     /// ```
+    ///
+    /// [`cgroups(7)`]: https://man7.org/linux/man-pages/man7/cgroups.7.html
     pub fn cgroup(&mut self, group: impl Into<Cgroup>) -> &mut Command {
         self.options.launch.cgroup = Some(group.into());
         self
     }
 }
 
-/// `write(cgroup.procs, "0")`: the child enters the group, where no clone
-/// could place it there. "0" stands for the writer.
+/// `write(cgroup.procs, "0")`: the child enters the group if clone could not
+/// place it there. "0" means the writing process.
 pub(crate) fn join_cgroup(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     if plan.options().launch.cgroup.is_none() {
         return Ok(());

@@ -11,17 +11,17 @@ use crate::parent::std::{
 };
 
 impl Command {
-    /// The directory that the child starts in. It goes there before exec, so
-    /// a relative program and a relative interpreter are looked up from
-    /// there.
+    /// Sets the working directory of the child.
+    ///
+    /// The child changes to it before exec, so a relative program path and a
+    /// relative interpreter are resolved from there.
     ///
     /// # Errors
     ///
-    /// Spawning fails at [`Step::Chdir`] with the reason that [`chdir(2)`]
-    /// gives (ENOENT, ENOTDIR, EACCES, ELOOP), naming the directory.
-    ///
-    /// [`Step::Chdir`]: crate::Step::Chdir
-    /// [`chdir(2)`]: https://man7.org/linux/man-pages/man2/chdir.2.html
+    /// [`Step::Chdir`] with the directory and the error of [`chdir(2)`]:
+    /// ENOENT, ENOTDIR, EACCES, ELOOP. [`Step::CurrentDir`] if the path is
+    /// empty or contains a NUL byte, or if [`Command::current_dir_fd`] is set
+    /// too.
     ///
     /// # Examples
     ///
@@ -30,25 +30,24 @@ impl Command {
     /// assert_eq!(output.stdout, b"/\n");
     /// # Ok::<(), offshoot::Error>(())
     /// ```
+    ///
+    /// [`chdir(2)`]: https://man7.org/linux/man-pages/man2/chdir.2.html
     pub fn current_dir<P: AsRef<Path>>(&mut self, dir: P) -> &mut Command {
         self.options.directory.current_dir = Some(dir.as_ref().to_path_buf());
         self
     }
 
-    /// The directory that the child starts in, as a descriptor: the one that
-    /// was opened, whatever its path leads to by now. `O_PATH` is enough.
-    /// The program does not have the descriptor.
+    /// Sets the working directory of the child to an open directory.
+    ///
+    /// The child starts in the directory that was opened, even if its path
+    /// refers to another one by then. `O_PATH` is enough. The program does not
+    /// inherit the descriptor.
     ///
     /// # Errors
     ///
-    /// [`Step::CurrentDir`], if [`Command::current_dir`] is told as well;
-    /// [`Step::CurrentDirFd`] with EBADF; [`Step::Fchdir`] with ENOTDIR or
-    /// EACCES ([`fchdir(2)`]).
-    ///
-    /// [`Step::CurrentDir`]: crate::Step::CurrentDir
-    /// [`Step::CurrentDirFd`]: crate::Step::CurrentDirFd
-    /// [`Step::Fchdir`]: crate::Step::Fchdir
-    /// [`fchdir(2)`]: https://man7.org/linux/man-pages/man2/chdir.2.html
+    /// [`Step::CurrentDir`] if [`Command::current_dir`] is set too;
+    /// [`Step::CurrentDirFd`] with EBADF if the descriptor is closed;
+    /// [`Step::Fchdir`] with ENOTDIR or EACCES ([`fchdir(2)`]).
     ///
     /// # Examples
     ///
@@ -60,27 +59,28 @@ impl Command {
     /// assert_eq!(output.stdout, b"/\n");
     /// # Ok::<(), std::io::Error>(())
     /// ```
+    ///
+    /// [`fchdir(2)`]: https://man7.org/linux/man-pages/man2/chdir.2.html
     pub fn current_dir_fd(&mut self, dir: impl Into<OwnedFd>) -> &mut Command {
         self.options.directory.current_dir_fd = Some(Arc::new(dir.into()));
         self
     }
 
-    /// The directory that becomes the child's root ([`chroot(2)`]), always
-    /// followed by a directory inside it: [`Command::current_dir`], seen
-    /// from there, else `/`. The program, its interpreter and its libraries
-    /// are looked up inside.
+    /// Sets the root directory of the child ([`chroot(2)`]).
     ///
-    /// It completes a drop of privileges ([`Command::uid`]); by itself it
-    /// holds nobody who is or becomes root.
+    /// The child then changes to a directory inside it: to
+    /// [`Command::current_dir`], resolved from the new root, or to `/`. The
+    /// program, its interpreter and its libraries are looked up inside too.
+    ///
+    /// The option completes a drop of privileges ([`Command::uid`]). Alone it
+    /// does not confine a program that is root or can become root.
     ///
     /// # Errors
     ///
-    /// [`Step::Chroot`] with EPERM, without CAP_SYS_CHROOT; ENOENT, ENOTDIR,
-    /// EACCES; refused with [`Command::current_dir_fd`], which could lead
-    /// outside, and for an empty name or a NUL byte.
-    ///
-    /// [`Step::Chroot`]: crate::Step::Chroot
-    /// [`chroot(2)`]: https://man7.org/linux/man-pages/man2/chroot.2.html
+    /// [`Step::Chroot`] with EPERM without CAP_SYS_CHROOT, or with ENOENT,
+    /// ENOTDIR or EACCES. Refused if the path is empty or contains a NUL byte,
+    /// and with [`Command::current_dir_fd`], which could refer to a directory
+    /// outside.
     ///
     /// # Examples
     ///
@@ -92,6 +92,8 @@ impl Command {
     /// server.gid(65534).spawn()?;
     /// # Ok::<(), offshoot::Error>(())
     /// ```
+    ///
+    /// [`chroot(2)`]: https://man7.org/linux/man-pages/man2/chroot.2.html
     pub fn chroot<P: AsRef<Path>>(&mut self, dir: P) -> &mut Command {
         self.options.directory.chroot = Some(dir.as_ref().to_path_buf());
         self
@@ -99,9 +101,9 @@ impl Command {
 }
 
 /// `chroot(dir)`, then `chdir("/")`: a process that may call chroot can leave
-/// a root whose outside is still its directory. An absolute directory of the
-/// child's is entered next, with only changes of ids in between; in place
-/// the process may go on after a step that fails, so "/" is entered first.
+/// its root while its working directory is outside. If `current_dir` is
+/// absolute, `chdir` follows with only changes of ids in between, and "/" is
+/// left out; not in place, where the process continues if a step fails.
 pub(crate) fn chroot(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     let options = plan.options();
     let Some(dir) = &options.directory.chroot else { return Ok(()) };
@@ -153,7 +155,7 @@ pub(crate) fn chdir(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// `fchdir` to a source descriptor.
+/// `fchdir(fd)`.
 pub(crate) fn fchdir(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     let Some(dir) = &plan.options().directory.current_dir_fd else {
         return Ok(());

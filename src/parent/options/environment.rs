@@ -14,15 +14,15 @@ use crate::parent::std::{
 };
 
 impl Command {
-    /// Sets a variable. Later calls win.
+    /// Sets an environment variable, replacing an earlier value.
     ///
-    /// Entries of the parent's own environment that have no `=` are not
-    /// passed on: std does not list them.
+    /// The value may be empty. Entries of the parent's environment that
+    /// contain no `=` are not inherited, because std does not list them.
     ///
-    /// The value may be empty; a name that is empty or contains `=`, and a
-    /// NUL byte in either, is an error of [`Step::Env`] that names it.
+    /// # Errors
     ///
-    /// [`Step::Env`]: crate::Step::Env
+    /// [`Step::Env`], naming the variable, if the name is empty or contains
+    /// `=`, or if the name or the value contains a NUL byte.
     ///
     /// # Examples
     ///
@@ -49,7 +49,7 @@ impl Command {
         self
     }
 
-    /// Sets variables, as [`Command::env`] does one.
+    /// Sets several environment variables, as [`Command::env`] sets one.
     ///
     /// # Examples
     ///
@@ -71,11 +71,11 @@ impl Command {
         self
     }
 
-    /// Leaves a variable out, whether it was inherited or set before.
+    /// Removes an environment variable, inherited or set before.
     ///
     /// # Errors
     ///
-    /// A name that cannot be one is refused as by [`Command::env`].
+    /// [`Step::Env`] for a name that [`Command::env`] refuses.
     ///
     /// # Examples
     ///
@@ -87,7 +87,7 @@ impl Command {
     /// ```
     pub fn env_remove<K: AsRef<OsStr>>(&mut self, key: K) -> &mut Command {
         let key = key.as_ref();
-        // With nothing inherited there is nothing to leave out.
+        // Nothing is inherited, so there is nothing else to remove.
         if self.options.environment.clear {
             self.options.environment.vars.remove(key);
         } else {
@@ -96,9 +96,11 @@ impl Command {
         self
     }
 
-    /// Leaves out everything inherited, and forgets what was set before.
+    /// Clears the environment: nothing is inherited, and variables that were
+    /// set before are removed.
     ///
-    /// With no PATH left a bare name is looked for in `/bin` and `/usr/bin`.
+    /// Without a PATH a bare program name is searched for in `/bin` and
+    /// `/usr/bin`.
     ///
     /// # Examples
     ///
@@ -114,21 +116,22 @@ impl Command {
         self
     }
 
-    /// The whole environment, entry by entry and as it is: in this order,
-    /// twice what is there twice, and without `=` what has none. Nothing is
-    /// inherited; a later call takes the place of an earlier one, and
-    /// [`Command::env_clear`] takes it back.
+    /// Sets the whole environment, entry by entry.
     ///
-    /// For what passes on another process's environment, or tests what a
-    /// program makes of an odd one. A bare program name is looked for in the
+    /// The entries are passed unchanged and in this order, including
+    /// duplicates and entries without `=`, which programs may or may not find
+    /// ([`environ(7)`]). Nothing is inherited. A later call replaces the
+    /// entries, and [`Command::env_clear`] removes them.
+    ///
+    /// This passes on another process's environment, or tests how a program
+    /// handles an unusual one. A bare program name is searched for in the
     /// first entry that begins with `PATH=`.
     ///
     /// # Errors
     ///
-    /// [`Step::EnvExact`](crate::Step::EnvExact), if [`Command::env`],
-    /// [`Command::env_remove`] or [`Command::listen_fds`] speak of variables
-    /// too, or an entry has a NUL byte. What has no `=` programs may or may
-    /// not find ([`environ(7)`]).
+    /// [`Step::EnvExact`] if an entry contains a NUL byte, or if
+    /// [`Command::env`], [`Command::env_remove`] or [`Command::listen_fds`] is
+    /// used too.
     ///
     /// # Examples
     ///
@@ -152,8 +155,8 @@ impl Command {
     }
 }
 
-/// Puts the environment into the string table: `own`, that of the process,
-/// but for what was changed.
+/// Puts the environment into the string table: `own`, that of this process,
+/// with the changes of the command.
 pub(crate) fn environment(
     strings: &mut StringTable,
     options: &Options,
@@ -169,7 +172,7 @@ pub(crate) fn environment(
         let changed = !options.environment.vars.is_empty()
             && options.environment.vars.contains_key(&key);
         let ours =
-            options.descriptors.listen.is_some() && listen::is_ours(&key);
+            options.descriptors.listen.is_some() && listen::is_variable(&key);
         if !changed && !ours {
             let put = strings.inherited(key.as_bytes(), value.as_bytes());
             put.map_err(|why| why.of(Step::Env, key))?;
@@ -182,7 +185,7 @@ pub(crate) fn environment(
     Ok(())
 }
 
-/// A variable that is set, or removed.
+/// Adds a variable, unless it is removed.
 fn variable(
     strings: &mut StringTable,
     key: &OsStr,
@@ -202,7 +205,7 @@ fn variable(
     Err(Error::refused(Step::Env, why).with(key))
 }
 
-/// The environment, entry by entry.
+/// Adds the entries of an exact environment.
 fn exact(
     strings: &mut StringTable,
     options: &Options,
@@ -221,7 +224,7 @@ fn exact(
     }
     for entry in entries {
         let put = strings.entry(entry.as_bytes());
-        // An error has the name only: the value may be a secret.
+        // An error names the variable only: its value may be a secret.
         let name = entry.as_bytes().split(|byte| *byte == b'=').next();
         let name = OsStr::from_bytes(name.unwrap_or_default());
         put.map_err(|why| why.of(Step::EnvExact, name))?;

@@ -1,6 +1,6 @@
 //! Hooks: functions that run in the child before exec, or in the parent
 //! while the child waits.
-#![allow(unsafe_code, reason = "the contract of hooks is the caller's")]
+#![allow(unsafe_code, reason = "the caller fulfils the contract of hooks")]
 
 use crate::parent::command::Command;
 use crate::parent::command::hook::{Hook, HookContext};
@@ -13,41 +13,38 @@ use crate::parent::std::{io, os::fd::BorrowedFd};
 use crate::sys::Errno;
 
 impl Command {
-    /// Calls `function` in this process, on the thread that spawns, once the
-    /// child is there and has done all else, and has not become the program
-    /// yet: to write its id maps, to note its id before it can do anything,
-    /// to put it where only its parent can. It is given the child's process
-    /// id and, from Linux 5.3 on, a descriptor for it ([`pidfd_open(2)`]).
+    /// Calls `function` in this process while the child waits, just before
+    /// exec.
     ///
-    /// The child waits, with its ids, directory and descriptors as they will
-    /// be, all signals blocked, and its memory its own
+    /// The function runs on the thread that spawns, after all other steps of
+    /// the child. It can write the child's id maps, record its process id, or
+    /// move it where only the parent can. Its arguments are the child's
+    /// process id and, from Linux 5.3 on, a pidfd ([`pidfd_open(2)`]).
+    ///
+    /// The waiting child has its final ids, directory and descriptors, blocks
+    /// all signals, and has memory of its own
     /// ([`Engine::Isolated`](crate::Engine::Isolated), else copied). It runs
-    /// nothing of this process, so unlike [`Command::pre_exec`] the function
-    /// may take locks, allocate and spawn. It must come to an end, as the
-    /// spawn waits for it: a wait for any child (`waitpid(-1)`) does not
-    /// return while this one is the only one; and it must not end its
-    /// thread behind Rust's back (`pthread_exit`). Should the thread end all
-    /// the same, so does the child (`PR_SET_PDEATHSIG`, cleared again before
-    /// the program).
+    /// no code of this process, so unlike a [`Command::pre_exec`] hook the
+    /// function may take locks, allocate and spawn. The spawn waits until it
+    /// returns. It must not wait for any child (`waitpid(-1)`), which blocks
+    /// while the waiting child is the only one, nor end its thread
+    /// (`pthread_exit`): if the thread ends, the child ends too
+    /// (`PR_SET_PDEATHSIG`, cleared before exec).
     ///
-    /// Functions add up, and are called in the order they were added, before
-    /// any of [`Command::pre_exec`]. They are called once for each child: a
-    /// spawn that begins anew, as its program was still open for writing, or
-    /// in a lesser way, calls them again, with another child.
+    /// Functions are called in the order in which they were added, before any
+    /// [`Command::pre_exec`] hook. They are called once for each child: a
+    /// spawn that starts over, because its program was open for writing or
+    /// with a fallback, calls them again with another child.
     ///
     /// # Errors
     ///
-    /// The spawn gives [`Step::BeforeExec`](crate::Step::BeforeExec) with
-    /// what the function gave, and the child is ended by SIGKILL and waited
-    /// for, as it is if the function panics. Refused beside
-    /// [`Memory::Shared`](crate::Memory::Shared) and what asks for it, as
-    /// the caller sleeps there; and by [`Command::exec`], which makes no
-    /// process.
+    /// [`Step::BeforeExec`] with the error that the function returned. The
+    /// child is then killed (SIGKILL) and reaped, as it is if the function
+    /// panics. Refused with [`Memory::Shared`](crate::Memory::Shared) and
+    /// options that need it, because the caller is suspended there, and by
+    /// [`Command::exec`], which creates no process.
     ///
     /// See [`PR_SET_PDEATHSIG(2const)`].
-    ///
-    /// [`pidfd_open(2)`]: https://man7.org/linux/man-pages/man2/pidfd_open.2.html
-    /// [`PR_SET_PDEATHSIG(2const)`]: https://man7.org/linux/man-pages/man2/PR_SET_PDEATHSIG.2const.html
     ///
     /// # Examples
     ///
@@ -63,6 +60,9 @@ impl Command {
     /// assert_eq!(sh.output()?.stdout, b"500\n");
     /// # Ok::<(), offshoot::Error>(())
     /// ```
+    ///
+    /// [`pidfd_open(2)`]: https://man7.org/linux/man-pages/man2/pidfd_open.2.html
+    /// [`PR_SET_PDEATHSIG(2const)`]: https://man7.org/linux/man-pages/man2/PR_SET_PDEATHSIG.2const.html
     pub fn before_exec(
         &mut self,
         function: impl Fn(u32, Option<BorrowedFd<'_>>) -> io::Result<()>
@@ -74,38 +74,39 @@ impl Command {
         self
     }
 
-    /// A function that the child calls last before exec, in a private copy
-    /// of this process's memory; what it writes is gone with the exec. Those
-    /// given first are called first. The child has the descriptors of this
-    /// process until exec then, so that the function can use them; 0, 1 and
-    /// 2 are the child's own already.
+    /// Calls `function` in the child as the last step before exec, in a
+    /// private copy of this process's memory.
     ///
-    /// The copy makes a spawn cost about 40 ms for each GiB that this
-    /// process uses. Almost everything that hooks are written for is an
-    /// option of [`Command`], at no such cost.
+    /// Functions are called in the order in which they were added. What they
+    /// write to memory is discarded at exec. Descriptors 0, 1 and 2 are the
+    /// child's own by then, and the other descriptors of this process stay
+    /// open until exec, so that a function can use them.
+    ///
+    /// The copy costs about 40 ms for each GiB that this process uses. Most of
+    /// what hooks are written for is an option of [`Command`], without that
+    /// cost.
     ///
     /// A function may fork and let the parent half call `_exit(0)`, as
-    /// `daemon(3)` does: the program then runs in the fork, if that returns
-    /// from its function within a second, and the [`Child`](crate::Child) is
-    /// the parent half. [`Launch::confirmed`](crate::Launch::confirmed) is
-    /// false then.
+    /// `daemon(3)` does. The program then runs in the new process, if that
+    /// returns from the function within a second, and the
+    /// [`Child`](crate::Child) is the process that exited.
+    /// [`Launch::confirmed`](crate::Launch::confirmed) is false in this case.
     ///
     /// # Errors
     ///
-    /// [`Step::PreExec`](crate::Step::PreExec): with the function's errno; if
-    /// it panics; if it ends the child, by `_exit(0)` as well as by a signal
-    /// (after a second, in which a fork of it may come).
+    /// [`Step::PreExec`] with the errno that the function returned, if it
+    /// panics, or if it ends the child, by `_exit(0)` or by a signal (reported
+    /// after a second, in which a fork could still return).
     ///
     /// # Safety
     ///
     /// The function runs in a copy of a process that may have had other
-    /// threads, whose locks stay locked for ever and whose work is half done.
-    /// So it must be async-signal-safe ([`signal-safety(7)`]): no allocation
-    /// and no freeing, no locks of libc or std, no pthread calls (no atfork
-    /// handlers have run). [`HookContext`] has calls that are. A panic
-    /// prints and allocates: it is caught, but may hang first.
-    ///
-    /// [`signal-safety(7)`]: https://man7.org/linux/man-pages/man7/signal-safety.7.html
+    /// threads: locks that they held stay locked, and data that they were
+    /// changing may be inconsistent. So it must be async-signal-safe
+    /// ([`signal-safety(7)`]): it must not allocate or free memory, take locks
+    /// of libc or std, or call pthread functions (no atfork handlers have
+    /// run). The methods of [`HookContext`] are async-signal-safe. A panic is
+    /// caught, but prints and allocates first, and may deadlock.
     ///
     /// # Examples
     ///
@@ -124,6 +125,8 @@ impl Command {
     /// assert_eq!(sh.output()?.stdout, b"99\n");
     /// # Ok::<(), offshoot::Error>(())
     /// ```
+    ///
+    /// [`signal-safety(7)`]: https://man7.org/linux/man-pages/man7/signal-safety.7.html
     pub unsafe fn pre_exec(
         &mut self,
         function: impl Fn(&mut HookContext<'_>) -> Result<(), Errno>
@@ -135,29 +138,31 @@ impl Command {
         self
     }
 
-    /// As [`Command::pre_exec`], but in this process's own memory, while the
-    /// calling thread sleeps: it costs nothing that grows with the process.
-    /// A fork that returns from the function ends at once.
+    /// Calls `function` as [`Command::pre_exec`] does, but in this process's
+    /// own memory, while the calling thread is suspended.
+    ///
+    /// The cost does not depend on the size of this process. A fork that
+    /// returns from the function exits at once.
     ///
     /// # Errors
     ///
-    /// As [`Command::pre_exec`]; and [`Step::Memory`](crate::Step::Memory),
-    /// naming the option, beside one that must not share memory.
+    /// As [`Command::pre_exec`]; and [`Step::Memory`], naming the option, with
+    /// one that must not share memory.
     ///
     /// # Safety
     ///
-    /// Beside what [`Command::pre_exec`] asks for:
+    /// In addition to the requirements of [`Command::pre_exec`]:
     ///
-    /// - The function must not panic. The count of panics, and what a panic
-    ///   prints and allocates, are the calling thread's own here, and other
-    ///   threads may hold the locks it takes. (If it panics all the same, it
-    ///   is caught in the child, so that the count is right again.)
-    /// - What it writes to memory stays, and races with other threads.
-    /// - It must not change what belongs to memory: the dumpable flag, any
+    /// - The function must not panic. The panic count, and what a panic prints
+    ///   and allocates, belong to the calling thread, and other threads may
+    ///   hold the locks that it takes. (A panic is caught in the child all the
+    ///   same, which restores the count.)
+    /// - Its writes to memory persist, and race with other threads.
+    /// - It must not change attributes of the memory: the dumpable flag, any
     ///   id or capability (which changes that flag), mappings.
     /// - It must not block: the calling thread cannot be woken.
-    /// - Thread-locals are those of the calling thread; libc must not be
-    ///   called, as it may keep process ids and `errno` there.
+    /// - Thread-locals are those of the calling thread. The function must not
+    ///   call libc, which may keep process ids and `errno` there.
     ///
     /// # Examples
     ///
@@ -186,7 +191,7 @@ impl Command {
     }
 }
 
-/// The child waits until the parent has run its functions.
+/// The child waits until the parent has called its functions.
 pub(crate) fn gate(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     if plan.options().hooks.parent.is_empty() {
         return Ok(());
@@ -205,7 +210,7 @@ pub(crate) fn gate(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// The child calls the functions of the user.
+/// The child calls its hooks.
 pub(crate) fn hooks(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     let hooks = &plan.options().hooks.child;
     let count = u16::try_from(hooks.len());

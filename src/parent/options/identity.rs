@@ -1,5 +1,4 @@
-//! Who the child is: user, group, supplementary groups
-//! ([`credentials(7)`]).
+//! Identity: user, group and supplementary groups ([`credentials(7)`]).
 //!
 //! [`credentials(7)`]: https://man7.org/linux/man-pages/man7/credentials.7.html
 
@@ -13,21 +12,23 @@ use crate::parent::plan::builder::{
 use crate::parent::plan::step::{Effect, Operand, Reasons};
 
 impl Command {
-    /// The child's user: real, effective and saved id, set and read back.
+    /// Sets the real, effective and saved user id of the child, and reads them
+    /// back.
     ///
-    /// Supplementary groups are given up as well, unless
-    /// [`Command::groups`] says what becomes of them; a parent that may not
-    /// do that keeps them only if the user stays the same.
+    /// Supplementary groups are dropped too, unless [`Command::groups`] is
+    /// set. Without the privilege to drop them, they are kept if the user
+    /// stays the same.
     ///
-    /// The child has memory of its own then: in shared memory a change of
-    /// user would make the *parent* undumpable for the rest of its life.
+    /// The child has memory of its own: in shared memory a change of user
+    /// would make the *parent* undumpable for the rest of its life.
     ///
     /// # Errors
     ///
     /// [`Step::Uid`] for 4294967295, which the kernel takes for "no change";
-    /// [`Step::Setgroups`] and [`Step::Setresuid`] with EPERM, without
-    /// CAP_SETGID and CAP_SETUID. EAGAIN of [`Step::Exec`]: the user has as
-    /// many processes as RLIMIT_NPROC allows ([`setresuid(2)`]).
+    /// [`Step::Setgroups`] with EPERM without CAP_SETGID, and
+    /// [`Step::Setresuid`] with EPERM without CAP_SETUID; [`Step::Exec`] with
+    /// EAGAIN if the user has as many processes as RLIMIT_NPROC allows
+    /// ([`setresuid(2)`]).
     ///
     /// # Examples
     ///
@@ -38,27 +39,21 @@ impl Command {
     /// # Ok::<(), offshoot::Error>(())
     /// ```
     ///
-    /// [`Step::Uid`]: crate::Step::Uid
-    /// [`Step::Setgroups`]: crate::Step::Setgroups
-    /// [`Step::Setresuid`]: crate::Step::Setresuid
-    /// [`Step::Exec`]: crate::Step::Exec
     /// [`setresuid(2)`]: https://man7.org/linux/man-pages/man2/setresuid.2.html
     pub fn uid(&mut self, id: u32) -> &mut Command {
         self.options.identity.uid = Some(id);
         self
     }
 
-    /// The child's group: real, effective and saved id, set and read back.
-    /// Supplementary groups and memory are as with [`Command::uid`].
+    /// Sets the real, effective and saved group id of the child, and reads
+    /// them back.
+    ///
+    /// Supplementary groups and memory are treated as by [`Command::uid`].
     ///
     /// # Errors
     ///
-    /// [`Step::Gid`](crate::Step::Gid) for 4294967295;
-    /// [`Step::Setgroups`](crate::Step::Setgroups) and
-    /// [`Step::Setresgid`](crate::Step::Setresgid) with EPERM, without
-    /// CAP_SETGID ([`setresgid(2)`]).
-    ///
-    /// [`setresgid(2)`]: https://man7.org/linux/man-pages/man2/setresuid.2.html
+    /// [`Step::Gid`] for 4294967295; [`Step::Setgroups`] and
+    /// [`Step::Setresgid`] with EPERM without CAP_SETGID ([`setresgid(2)`]).
     ///
     /// # Examples
     ///
@@ -68,28 +63,26 @@ impl Command {
     /// let output = Command::new("id").gid(65534).output()?;
     /// # Ok::<(), offshoot::Error>(())
     /// ```
+    ///
+    /// [`setresgid(2)`]: https://man7.org/linux/man-pages/man2/setresuid.2.html
     pub fn gid(&mut self, id: u32) -> &mut Command {
         self.options.identity.gid = Some(id);
         self
     }
 
-    /// The child's supplementary groups: a list, [`Groups::clear`] or
-    /// [`Groups::keep`].
+    /// Sets the supplementary groups of the child: a list, [`Groups::clear`]
+    /// or [`Groups::keep`].
     ///
-    /// The child gives up its groups first and then takes those of the list,
-    /// and asks after each call how many it has: where a filter makes one of
-    /// them a call without effect, the count is another. The kernel keeps a
-    /// group that is listed twice, and sorts them by what their ids are
-    /// outside every user namespace.
+    /// The child drops its groups, sets those of the list, and after each call
+    /// reads back how many it has, which detects a filter that makes a call
+    /// without effect. The kernel keeps duplicates, and sorts groups by their
+    /// ids in the initial user namespace.
     ///
     /// # Errors
     ///
-    /// [`Step::Groups`](crate::Step::Groups) for 4294967295 in the list or
-    /// over 65,536 groups; [`Step::Setgroups`](crate::Step::Setgroups) with
-    /// EPERM, without CAP_SETGID or in a user namespace that denies it
-    /// ([`setgroups(2)`]).
-    ///
-    /// [`setgroups(2)`]: https://man7.org/linux/man-pages/man2/getgroups.2.html
+    /// [`Step::Groups`] for 4294967295 in the list or more than 65,536 groups;
+    /// [`Step::Setgroups`] with EPERM without CAP_SETGID or in a user
+    /// namespace that denies setgroups ([`setgroups(2)`]).
     ///
     /// # Examples
     ///
@@ -99,14 +92,16 @@ impl Command {
     /// Command::new("server").uid(1000).gid(1000).groups([27, 1000]).spawn()?;
     /// # Ok::<(), offshoot::Error>(())
     /// ```
+    ///
+    /// [`setgroups(2)`]: https://man7.org/linux/man-pages/man2/getgroups.2.html
     pub fn groups(&mut self, groups: impl Into<Groups>) -> &mut Command {
         self.options.identity.groups = groups.into();
         self
     }
 }
 
-/// Why the helper image or a copy makes these calls: the kernel marks memory
-/// undumpable where credentials change, and that would be the parent's.
+/// A change of credentials marks the memory undumpable, and shared memory is
+/// the parent's.
 const PRIVATE: &str = "it must not run in the parent's memory";
 
 const UID_CLEARS: Reasons =
@@ -124,7 +119,7 @@ const FULL: &str = "that user has as many processes as RLIMIT_NPROC allows";
 /// `NGROUPS_MAX`.
 const MOST_GROUPS: usize = 65536;
 
-/// The kernel takes -1 for "no change".
+/// Validates an id: the kernel takes -1 for "no change".
 fn id(step: Step, id: Option<u32>) -> Result<Option<u32>, Error> {
     if id == Some(u32::MAX) {
         let why = "the kernel takes 4294967295 (-1) for \"no change\"";
@@ -133,9 +128,8 @@ fn id(step: Step, id: Option<u32>) -> Result<Option<u32>, Error> {
     Ok(id)
 }
 
-/// `setgroups([])`, because ids change. A child that stays the same user
-/// does not need the right to drop groups, as in std; one that becomes
-/// another user does.
+/// `setgroups([])`, as ids change. As in std, the child needs the privilege
+/// to drop groups only if it becomes another user.
 pub(crate) fn clear_groups(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     let options = plan.options();
     let uid = id(Step::Uid, options.identity.uid)?;
@@ -163,20 +157,17 @@ pub(crate) fn clear_groups(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// `setgroups(list)`, counted. The kernel returns groups in the order of its
-/// own ids, which in a user namespace is any order, so they are not compared.
-/// A filter can make the call one without effect, which leaves the groups
-/// that were there: so all are dropped first, and then there must be as many
-/// as the list has.
-///
-/// In place none are dropped first: should the list be refused, this process
-/// keeps the groups it has.
+/// `setgroups(list)`, verified by the number of groups. They cannot be
+/// compared: in a user namespace the kernel returns them in the order of ids
+/// that the namespace does not show. A filter can make the call without
+/// effect and leave as many groups as before, so all groups are dropped
+/// first; not in place, where the process keeps them if the call fails.
 pub(crate) fn setgroups(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     let GroupsSetting::List(list) = &plan.options().identity.groups.0 else {
         return Ok(());
     };
     let mut list = list.clone();
-    // As the kernel keeps them, each as often as it is listed.
+    // The order in which the kernel keeps them, duplicates included.
     list.sort_unstable();
     id(Step::Groups, list.last().copied())?;
     if list.len() > MOST_GROUPS {
@@ -209,7 +200,7 @@ fn count_groups(count: u32) -> Call {
     Call { check: Check::Equal, want: count.into(), ..row }
 }
 
-/// `setresgid`, all three, read back.
+/// `setresgid` with three equal ids, read back.
 pub(crate) fn setgid(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     if let Some(gid) = plan.options().identity.gid {
         let step = plan
@@ -227,7 +218,7 @@ pub(crate) fn setgid(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// `setresuid`, all three, read back.
+/// `setresuid` with three equal ids, read back.
 pub(crate) fn setuid(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     if let Some(uid) = plan.options().identity.uid {
         let step = plan
@@ -246,8 +237,8 @@ pub(crate) fn setuid(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Real, effective and saved id must all be `id`, as a filter can make the
-/// change a call without effect.
+/// Verifies that real, effective and saved id are `id`: a filter can make the
+/// change without effect.
 fn read_back(
     step: StepBuilder<'_>,
     nr: libc::c_long,

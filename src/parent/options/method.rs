@@ -1,4 +1,4 @@
-//! How the child is made: call, memory, lookup, control group, process ids.
+//! Launch: how the child is created, where its program is searched for.
 
 use crate::parent::command::Command;
 use crate::parent::command::method::{Memory, Method};
@@ -6,14 +6,15 @@ use crate::parent::command::path_search::PathSearch;
 use crate::parent::std::vec::Vec;
 
 impl Command {
-    /// Which system call makes the child. A named method works or says why
-    /// not; [`Method::Auto`] falls back, and [`Launch`](crate::Launch) says
-    /// so.
+    /// Sets the system call that creates the child.
+    ///
+    /// A named method is used or the spawn fails. [`Method::Auto`] falls back,
+    /// and [`Launch`](crate::Launch) reports it.
     ///
     /// # Errors
     ///
     /// [`Step::Method`](crate::Step::Method), naming the option that the
-    /// method cannot serve; [`Step::Clone`](crate::Step::Clone) with the
+    /// method does not support; [`Step::Clone`](crate::Step::Clone) with the
     /// kernel's errno (ENOSYS: no clone3).
     ///
     /// # Examples
@@ -31,12 +32,12 @@ impl Command {
         self
     }
 
-    /// Whether the child may run in this process's memory until exec.
+    /// Sets whether the child may run in this process's memory until exec.
     ///
     /// # Errors
     ///
-    /// [`Step::Memory`](crate::Step::Memory), naming the option or method
-    /// that needs the other kind.
+    /// [`Step::Memory`](crate::Step::Memory), naming the option or method that
+    /// needs the other kind of memory.
     ///
     /// # Examples
     ///
@@ -52,12 +53,12 @@ impl Command {
         self
     }
 
-    /// Where a program whose name has no slash is looked for.
+    /// Sets where a program whose name contains no slash is searched for.
     ///
     /// # Errors
     ///
-    /// [`Step::PathSearch`](crate::Step::PathSearch) for a directory with a
-    /// colon or a NUL byte.
+    /// [`Step::PathSearch`](crate::Step::PathSearch) for a directory that
+    /// contains a colon or a NUL byte.
     ///
     /// # Examples
     ///
@@ -74,18 +75,15 @@ impl Command {
         self
     }
 
-    /// The child's process id, in each PID namespace that it is in, the
-    /// innermost first (Linux 5.5).
+    /// Sets the process id of the child in each PID namespace that it is in,
+    /// the innermost first (Linux 5.5).
     ///
     /// # Errors
     ///
-    /// [`Step::SetTid`](crate::Step::SetTid): refused for a number that is
-    /// not above 0, more than 32 of them, and a method that has no clone3;
-    /// else EEXIST, if a process has that id; EPERM, without
-    /// CAP_CHECKPOINT_RESTORE; EINVAL, if there are fewer namespaces
-    /// ([`clone(2)`]).
-    ///
-    /// [`clone(2)`]: https://man7.org/linux/man-pages/man2/clone.2.html
+    /// [`Step::SetTid`](crate::Step::SetTid): refused for an id that is not
+    /// above 0, for more than 32 ids, and for a method without clone3; EEXIST
+    /// if a process has that id; EPERM without CAP_CHECKPOINT_RESTORE; EINVAL
+    /// for more ids than PID namespaces ([`clone(2)`]).
     ///
     /// # Examples
     ///
@@ -94,6 +92,8 @@ impl Command {
     /// assert_eq!(child.id(), 4711);
     /// # Ok::<(), offshoot::Error>(())
     /// ```
+    ///
+    /// [`clone(2)`]: https://man7.org/linux/man-pages/man2/clone.2.html
     pub fn set_tid(&mut self, ids: impl Into<Vec<i32>>) -> &mut Command {
         self.options.launch.set_tid = ids.into();
         self

@@ -1,5 +1,5 @@
-//! Options: the setters of a command and the steps they become, a family a
-//! file.
+//! Families of options: the setters of a command and the steps that they
+//! record.
 
 pub(super) mod arguments;
 pub(super) mod cgroup;

@@ -1,17 +1,16 @@
-//! PATH: a bare name becomes the list of files that exec tries. Pure, but
-//! for the parent's own PATH where that is asked for.
+//! PATH: a bare name becomes the list of files that exec tries. Reads nothing
+//! but the parent's PATH, if that is searched.
 
 use crate::parent::command::path_search::PathSearch;
 use crate::parent::error::{Error, Step};
 use crate::parent::plan::strings::NUL;
 use crate::parent::std::{env, os::unix::ffi::OsStrExt, vec::Vec};
 
-/// Where a program is looked for when there is no PATH: what
-/// `confstr(_CS_PATH)` says and std uses.
+/// The default PATH, as in `confstr(_CS_PATH)` and std.
 const DEFAULT: &[u8] = b"/bin:/usr/bin";
 
 impl PathSearch {
-    /// The PATH to search, or `None` for no search; `child` is the child's.
+    /// Returns the PATH to search, or `None`; `child` is the child's.
     pub(super) fn path(
         &self,
         child: Option<Vec<u8>>,
@@ -48,8 +47,8 @@ impl PathSearch {
     }
 }
 
-/// The parts of each candidate, in order. A name with a slash is itself the
-/// only one; so is any, where nothing is searched.
+/// Returns the parts of each file to try, in order. A name that contains a
+/// slash is the only one, as is any name if no PATH is searched.
 pub(super) fn files<'a>(
     program: &'a [u8],
     path: Option<&'a [u8]>,
@@ -58,8 +57,8 @@ pub(super) fn files<'a>(
         Some(path) if memchr::memchr(b'/', program).is_none() => path,
         _ => return Vec::from([[program, b"", b""]]),
     };
-    let callbacks = path.split(|byte| *byte == b':');
-    let absolute = callbacks.filter(|callback| callback.starts_with(b"/"));
+    let entries = path.split(|byte| *byte == b':');
+    let absolute = entries.filter(|entry| entry.starts_with(b"/"));
     absolute
         .map(|dir| {
             let slash: &[u8] = if dir.ends_with(b"/") { b"" } else { b"/" };

@@ -1,4 +1,5 @@
-//! Programs that are no path: a descriptor, bytes, this program itself.
+//! Constructors for programs that are a descriptor, bytes, this program or
+//! one of several candidates.
 
 use crate::parent::command::Command;
 use crate::parent::command::program_source::ProgramSource;
@@ -11,29 +12,31 @@ use crate::parent::std::{
     vec::Vec,
 };
 
-/// What a program of bytes is called, as its memory file is.
+/// Argument 0 of a program given as bytes: the name of its memory file.
 const MEMORY: &str = "/memfd:offshoot";
 
-/// What this program is called where it has no name.
+/// Argument 0 of `self_exe` if this process has none.
 const OWN: &str = "/proc/self/exe";
 
 impl Command {
-    /// A command for the program that a descriptor is open on: what was
-    /// opened, checked and perhaps hashed is what runs, whatever is at its
-    /// path by then ([`execveat(2)`] with `AT_EMPTY_PATH`; where that is
-    /// missing or refused, `/proc/self/fd/N`). `O_PATH` is enough.
+    /// Creates a command for the program that a descriptor refers to.
     ///
-    /// Its argument 0 is `/dev/fd/N` unless [`Command::arg0`] says
-    /// otherwise. The program does not have the descriptor. A script (`#!`)
-    /// needs it, for its interpreter: see [`Command::script_fd`].
+    /// The file that was opened (and perhaps verified) is the one that runs,
+    /// even if its path refers to another file by then. The child calls
+    /// [`execveat(2)`] with `AT_EMPTY_PATH`, or, if that is missing or
+    /// refused, runs `/proc/self/fd/N`. `O_PATH` is enough.
+    ///
+    /// Argument 0 is `/dev/fd/N` unless [`Command::arg0`] is set. The program
+    /// does not inherit the descriptor. A script (`#!`) needs it for its
+    /// interpreter: see [`Command::script_fd`].
     ///
     /// # Errors
     ///
-    /// [`Step::FromFd`](crate::Step::FromFd), if the descriptor is closed or
-    /// is a script's; [`Step::Exec`](crate::Step::Exec) with EACCES, if it
-    /// may not be executed or is on a `noexec` mount, ETXTBSY, if it is open
-    /// for writing, ENOENT, if it is a script or another file that needs an
-    /// interpreter, and could not be read here to see that.
+    /// [`Step::FromFd`](crate::Step::FromFd) if the descriptor is closed or
+    /// refers to a script; [`Step::Exec`](crate::Step::Exec) with EACCES if
+    /// the file is not executable or on a `noexec` mount, with ETXTBSY if it
+    /// is open for writing, and with ENOENT if it needs an interpreter, as a
+    /// script does, and could not be read here to detect that.
     ///
     /// # Examples
     ///
@@ -57,21 +60,24 @@ impl Command {
         Command::of(name.into(), ProgramSource::Fd(Arc::new(fd)))
     }
 
-    /// A command for a program that is these bytes, in a memory file that is
-    /// sealed: nobody can write, shrink or grow it, or take the seals off.
-    /// It is made by [`Command::prepare`], or by each spawn.
+    /// Creates a command for a program that is given as bytes.
     ///
-    /// It has no place: set-user-ID bits and file capabilities of the file
-    /// that the bytes came from are gone, and libraries that it looks for
-    /// beside itself (`$ORIGIN`) are not found.
+    /// They are copied into a memory file that is sealed: it cannot be
+    /// written, shrunk, grown or unsealed. [`Command::prepare`] or each spawn
+    /// creates it.
+    ///
+    /// The file has no path: set-user-ID bits and file capabilities of the
+    /// file that the bytes came from have no effect, and libraries that are
+    /// looked up relative to the program (`$ORIGIN`) are not found.
     ///
     /// # Errors
     ///
-    /// [`Step::FromBytes`](crate::Step::FromBytes) with EMFILE or ENOMEM;
-    /// EFBIG, if it is longer than RLIMIT_FSIZE allows;
-    /// EACCES, if `vm.memfd_noexec` is 2 ([`memfd_create(2)`]); refused, if
-    /// it is a script and [`Command::script_fd`] is not told.
-    /// [`Step::Exec`](crate::Step::Exec) with ENOEXEC, if it is no program.
+    /// [`Step::FromBytes`](crate::Step::FromBytes) with EMFILE or ENOMEM, with
+    /// EFBIG if the program is longer than RLIMIT_FSIZE allows, with EACCES if
+    /// `vm.memfd_noexec` is 2 ([`memfd_create(2)`]); refused if it is a script
+    /// and [`Command::script_fd`] is not set.
+    /// [`Step::Exec`](crate::Step::Exec) with ENOEXEC if the bytes are not a
+    /// program.
     ///
     /// # Examples
     ///
@@ -90,22 +96,23 @@ impl Command {
         Command::of(MEMORY.into(), ProgramSource::Bytes(bytes))
     }
 
-    /// A command for this program itself, from a sealed copy in memory, with
-    /// argument 0 as this process has it. `/proc/self/exe` cannot be swapped
-    /// for another file meanwhile, and who can write to `/proc/PID/exe` of
-    /// the child (a container that it is about to enter, CVE-2019-5736)
-    /// changes nothing: neither the copy nor the file it was made from.
+    /// Creates a command for this program itself, from a sealed copy in
+    /// memory.
     ///
-    /// A copy has no place: see [`Command::from_bytes`].
+    /// Argument 0 is that of this process. `/proc/self/exe` cannot be replaced
+    /// by another file meanwhile. A process that can write to `/proc/PID/exe`
+    /// of the child, as one in a container that the child enters
+    /// (CVE-2019-5736), can change neither the copy nor the original file.
     ///
-    /// With [`Command::exec`] a program begins anew from such a copy;
-    /// [`self_exe_is_sealed`](crate::self_exe_is_sealed) tells whether it
+    /// The copy has no path: see [`Command::from_bytes`]. With
+    /// [`Command::exec`] a program restarts from such a copy, and
+    /// [`self_exe_is_sealed`](crate::self_exe_is_sealed) returns whether it
     /// runs from one.
     ///
     /// # Errors
     ///
-    /// [`Step::SelfExe`](crate::Step::SelfExe) with ENOENT, without `/proc`;
-    /// else as [`Command::from_bytes`].
+    /// [`Step::SelfExe`](crate::Step::SelfExe) with ENOENT without `/proc`;
+    /// otherwise as [`Command::from_bytes`].
     ///
     /// # Examples
     ///
@@ -124,25 +131,28 @@ impl Command {
         Command::of(name.unwrap_or_else(|| OWN.into()), ProgramSource::SelfExe)
     }
 
-    /// A command for the first of several programs that can be run. Each is
-    /// as [`Command::new`] has it: a path, or a name that is looked for in the
-    /// directories of [`Command::path_search`], all of which come before the
-    /// next candidate. A program sees the name that it was found by as its
-    /// own, unless [`Command::arg0`] says otherwise.
+    /// Creates a command for the first of several programs that can be
+    /// executed.
     ///
-    /// After any error the next file is tried. Where none could be run, the
-    /// first error that is neither ENOENT nor ENOTDIR is reported, with its
-    /// file as the operand, else the last: as CPython's `subprocess` has it. So
-    /// a file that is open for writing (ETXTBSY) is waited for only if it is
-    /// the last. With [`Command::shell_fallback`] the first that the kernel
-    /// has no format for ends it: `/bin/sh` runs that.
-    /// [`Error::candidates`](crate::Error::candidates) has all that were
-    /// tried.
+    /// Each is a path or a name, as for [`Command::new`]. A name is searched
+    /// for in all directories of [`Command::path_search`] before the next
+    /// candidate is tried. Argument 0 is the candidate that was found, unless
+    /// [`Command::arg0`] is set.
+    ///
+    /// After any error the next file is tried. If none can be executed, the
+    /// first error other than ENOENT and ENOTDIR is reported with its file as
+    /// the operand, else the last error, as in CPython's `subprocess`. A file
+    /// that is open for writing (ETXTBSY) is thus retried only if it is the
+    /// last. With [`Command::shell_fallback`] the search ends at the first
+    /// file of unknown format (ENOEXEC), which `/bin/sh` runs.
+    /// [`Error::candidates`](crate::Error::candidates) lists the files that
+    /// were tried.
     ///
     /// # Errors
     ///
-    /// [`Step::Candidates`](crate::Step::Candidates): there is none, one is
-    /// empty or has a NUL byte, or there are over 30,000 files to try.
+    /// [`Step::Candidates`](crate::Step::Candidates) if there are no
+    /// candidates, if one is empty or contains a NUL byte, or if there are
+    /// more than 30,000 files to try.
     ///
     /// # Examples
     ///
@@ -174,14 +184,16 @@ impl Command {
         command
     }
 
-    /// The number, 3 or above, at which a script that is run by descriptor
-    /// has that open: its interpreter reads it from `/dev/fd/N`. The
-    /// interpreter's own children inherit it, unless it closes it.
+    /// Keeps a script that is run from a descriptor open at the number
+    /// `target`, 3 or above, for its interpreter.
+    ///
+    /// The interpreter reads the script from `/dev/fd/N`. Programs that it
+    /// starts inherit the descriptor unless it closes it.
     ///
     /// # Errors
     ///
-    /// [`Step::ScriptFd`](crate::Step::ScriptFd), if the program is a path,
-    /// the number is below 3, or another option names it too.
+    /// [`Step::ScriptFd`](crate::Step::ScriptFd) if the program is a path, the
+    /// number is below 3, or another option assigns it too.
     ///
     /// # Examples
     ///
@@ -191,15 +203,15 @@ impl Command {
         self
     }
 
-    /// Whether `/bin/sh` runs a file that is executable but that the kernel
-    /// has no format for (ENOEXEC: a script without `#!`), as
-    /// [`execvp(3)`] and shells have it. By default that is an error: what
-    /// is not a program is not guessed at.
+    /// Sets whether `/bin/sh` runs an executable file of unknown format
+    /// (ENOEXEC: a script without `#!`), as [`execvp(3)`] and shells do.
+    ///
+    /// By default such a file is an error.
     ///
     /// # Errors
     ///
-    /// [`Step::ShellFallback`](crate::Step::ShellFallback), if the program
-    /// is not a path.
+    /// [`Step::ShellFallback`](crate::Step::ShellFallback) if the program is
+    /// not a path.
     ///
     /// # Examples
     ///

@@ -1,4 +1,4 @@
-//! Program files: what exec is tried on, in order.
+//! Program files: the files that exec tries, in order.
 
 use super::path_search;
 use crate::parent::command::path_search::PathSearch;
@@ -14,14 +14,14 @@ use crate::parent::std::{
     vec::Vec,
 };
 
-/// How many files are tried: each is a row, and all have to be counted in 16
+/// The most files that are tried: each is a row, and rows are counted in 16
 /// bits.
 const MOST: usize = 30_000;
 
-/// `NAME_MAX`: libc looks for no longer name either.
+/// `NAME_MAX`: as in libc, no longer name is searched for.
 const LONGEST_NAME: usize = 255;
 
-/// `execve` of each file that the program may be.
+/// `execve` of each file to try.
 pub(crate) fn exec(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     let options = plan.options();
     if plan.plan.program_fd.is_some() {
@@ -44,7 +44,7 @@ pub(crate) fn exec(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Each of several names; a program sees the one that it was found by.
+/// The files of several names; argument 0 is the name that was found.
 fn candidates(
     plan: &mut PlanBuilder<'_>,
     all: &[OsString],
@@ -82,7 +82,7 @@ fn too_many(by: Step, name: &OsStr) -> Error {
     Error::refused_as(by, libc::E2BIG, why).with(name)
 }
 
-/// The files that a name may be: itself, or one in each directory.
+/// Records the files for a name: itself, or one in each directory.
 fn search(
     plan: &mut PlanBuilder<'_>,
     name: &OsStr,
@@ -92,7 +92,7 @@ fn search(
     let slash = memchr::memchr(b'/', name.as_bytes()).is_some();
     let first = name == plan.options().program.name;
     if slash && first && !matches!(search, PathSearch::Dirs(_)) {
-        // Nothing is searched, and the string table has the name already.
+        // No search, and the string table contains the name already.
         return file(plan, &[], name, by);
     }
     let path = plan.plan.strings.path();
@@ -110,7 +110,7 @@ fn search(
     files.iter().try_for_each(|parts| file(plan, parts, name, by))
 }
 
-/// One of them, made of parts; of none where it is the program's name.
+/// Records one file, given as parts; without parts the program's name.
 fn file(
     plan: &mut PlanBuilder<'_>,
     parts: &[&[u8]],
@@ -124,7 +124,7 @@ fn file(
         parts => strings.put(parts).map_err(|why| why.of(by, name))?,
     };
     if options.program.shell_fallback {
-        // The shell would take a leading dash for an option.
+        // The shell takes a leading dash for an option.
         let dash = strings.bytes(at).starts_with(b"-");
         let dotted = dash.then(|| strings.put(&[b"./", name.as_bytes()]));
         let dotted = dotted.transpose().map_err(|why| why.of(by, name))?;
@@ -137,12 +137,12 @@ fn file(
     Ok(())
 }
 
-/// Whether a program is the one that the process runs already.
+/// Whether a name refers to the program that the calling process runs.
 fn names_itself(name: &OsStr) -> bool {
     ["/proc/self/exe", "/proc/thread-self/exe"].iter().any(|own| name == *own)
 }
 
-/// The descriptor of a program that is no path, recorded before the steps
+/// Records the descriptor of a program that is not a path, before the steps
 /// that must not close it.
 pub(crate) fn program_fd(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     let Some(source) = &plan.options().program.source else {
@@ -159,7 +159,7 @@ pub(crate) fn program_fd(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// `execveat` of a descriptor.
+/// `execveat(fd)`.
 pub(crate) fn exec_fd(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     if let Some(place) = plan.plan.program_fd {
         let program = Operand::Text(plan.plan.program);

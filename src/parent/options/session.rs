@@ -7,16 +7,13 @@ use crate::parent::plan::step::{Effect, Operand};
 use crate::parent::std::format;
 
 impl Command {
-    /// The process group that the child is put into; 0 is one of its own,
-    /// with its own process id as the group's.
+    /// Sets the process group of the child; 0 creates a new group with the
+    /// child's process id.
     ///
     /// # Errors
     ///
-    /// [`Step::ProcessGroup`](crate::Step::ProcessGroup) for a negative
-    /// number; [`Step::Setpgid`](crate::Step::Setpgid) with EPERM, if there is
-    /// no such group in the session ([`setpgid(2)`]).
-    ///
-    /// [`setpgid(2)`]: https://man7.org/linux/man-pages/man2/setpgid.2.html
+    /// [`Step::ProcessGroup`] for a negative number; [`Step::Setpgid`] with
+    /// EPERM if the session has no such group ([`setpgid(2)`]).
     ///
     /// # Examples
     ///
@@ -25,20 +22,22 @@ impl Command {
     /// assert!(child.wait()?.success());
     /// # Ok::<(), offshoot::Error>(())
     /// ```
+    ///
+    /// [`setpgid(2)`]: https://man7.org/linux/man-pages/man2/setpgid.2.html
     pub fn process_group(&mut self, group: i32) -> &mut Command {
         self.options.session.process_group = Some(group);
         self
     }
 
-    /// Whether the child begins a session of its own: it leads it and a new
-    /// process group, and has no terminal ([`setsid(2)`]).
+    /// Sets whether the child creates a session ([`setsid(2)`]).
+    ///
+    /// The child becomes the leader of the session and of a new process group,
+    /// without a controlling terminal.
     ///
     /// # Errors
     ///
-    /// [`Step::Setsid`](crate::Step::Setsid), naming `process_group`, if that
-    /// is asked for as well: the leader of a session cannot change its group.
-    ///
-    /// [`setsid(2)`]: https://man7.org/linux/man-pages/man2/setsid.2.html
+    /// [`Step::Setsid`], naming `process_group`, if that is set too: a session
+    /// leader cannot change its process group.
     ///
     /// # Examples
     ///
@@ -47,19 +46,19 @@ impl Command {
     /// assert!(daemon.setsid(true).status()?.success());
     /// # Ok::<(), offshoot::Error>(())
     /// ```
+    ///
+    /// [`setsid(2)`]: https://man7.org/linux/man-pages/man2/setsid.2.html
     pub fn setsid(&mut self, setsid: bool) -> &mut Command {
         self.options.session.setsid = setsid;
         self
     }
 
-    /// The child's file mode creation mask: these permissions are taken from
-    /// the files that it makes ([`umask(2)`]).
+    /// Sets the file mode creation mask of the child: the permissions that
+    /// files it creates do not get ([`umask(2)`]).
     ///
     /// # Errors
     ///
-    /// [`Step::Umask`](crate::Step::Umask) for a mask above `0o777`.
-    ///
-    /// [`umask(2)`]: https://man7.org/linux/man-pages/man2/umask.2.html
+    /// [`Step::Umask`] for a mask above `0o777`.
     ///
     /// # Examples
     ///
@@ -69,6 +68,8 @@ impl Command {
     /// assert_eq!(sh.output()?.stdout, b"0027\n");
     /// # Ok::<(), offshoot::Error>(())
     /// ```
+    ///
+    /// [`umask(2)`]: https://man7.org/linux/man-pages/man2/umask.2.html
     pub fn umask(&mut self, mask: u32) -> &mut Command {
         self.options.session.umask = Some(mask);
         self

@@ -1,4 +1,4 @@
-//! Signals: what the child's handlers and its mask become.
+//! Signals: the child's handlers and signal mask.
 
 use crate::parent::command::method::Engine;
 use crate::parent::error::{Error, Step};
@@ -9,8 +9,7 @@ use crate::parent::plan::step::Operand;
 use crate::sys::CloneCall;
 use crate::sys::abi::SIGSET_SIZE;
 
-/// `sigprocmask`: SIGSYS is blocked too, where the parent's handler for it
-/// may still be set.
+/// `sigprocmask` blocks SIGSYS while the parent's handler may still be set.
 pub(crate) fn block_sigsys(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     let how = Arg::Value(libc::SIG_BLOCK.unsigned_abs().into());
     let set = fixed_strings::SIGSYS.into();
@@ -22,9 +21,9 @@ pub(crate) fn block_sigsys(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// `sigaction` of every signal that has a handler: the default. Only for the
-/// legacy clone: clone3 has a flag for it. The isolated engine blocks all
-/// signals until its last exec, which resets handlers.
+/// `sigaction` sets the default for every signal that has a handler. Only
+/// for the legacy clone, as clone3 has a flag for it. The isolated engine
+/// blocks all signals until its last exec, which resets handlers.
 pub(crate) fn clear_handlers(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     let operand = Operand::Label("every signal");
     plan.op(Step::SignalAction, operand, Op::ClearHandlers)
@@ -36,8 +35,8 @@ pub(crate) fn clear_handlers(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// `sigaction(SIGPIPE, SIG_DFL)`. Rust's runtime ignores SIGPIPE, and what is
-/// ignored stays so over exec; std resets it in children, and so do we.
+/// `sigaction(SIGPIPE, SIG_DFL)`, as in std: Rust's runtime ignores SIGPIPE,
+/// and exec does not reset an ignored signal.
 pub(crate) fn default_sigpipe(
     plan: &mut PlanBuilder<'_>,
 ) -> Result<(), Error> {
@@ -50,7 +49,7 @@ pub(crate) fn default_sigpipe(
     Ok(())
 }
 
-/// `sigprocmask`: the mask is the caller's again.
+/// `sigprocmask` restores the caller's mask.
 pub(crate) fn signal_mask(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     let operand = Operand::Label("the caller's");
     plan.op(Step::SignalMask, operand, Op::SignalMask);

@@ -4,14 +4,15 @@ use crate::parent::command::Command;
 use crate::parent::command::stdio::Stdio;
 
 impl Command {
-    /// What becomes of standard input. By default it is inherited by
-    /// [`Command::spawn`] and [`Command::status`], and `/dev/null` for
-    /// [`Command::output`].
+    /// Sets the standard input of the child.
+    ///
+    /// By default it is inherited by [`Command::spawn`] and
+    /// [`Command::status`], and `/dev/null` for [`Command::output`].
     ///
     /// # Errors
     ///
-    /// Spawning fails at [`Step::Stdin`] if the descriptor cannot be made
-    /// (EMFILE, or what opening a path gives), naming the path.
+    /// [`Step::Stdin`] if the descriptor cannot be created, with EMFILE or
+    /// with the path and the error of opening it.
     ///
     /// # Examples
     ///
@@ -29,9 +30,10 @@ impl Command {
         self.stdio(0, stdio.into())
     }
 
-    /// What becomes of standard output. By default it is inherited by
-    /// [`Command::spawn`] and [`Command::status`], and piped for
-    /// [`Command::output`].
+    /// Sets the standard output of the child.
+    ///
+    /// By default it is inherited by [`Command::spawn`] and
+    /// [`Command::status`], and piped for [`Command::output`].
     ///
     /// # Errors
     ///
@@ -50,9 +52,10 @@ impl Command {
         self.stdio(1, stdio.into())
     }
 
-    /// What becomes of standard error. By default it is inherited by
-    /// [`Command::spawn`] and [`Command::status`], and piped for
-    /// [`Command::output`].
+    /// Sets the standard error of the child.
+    ///
+    /// By default it is inherited by [`Command::spawn`] and
+    /// [`Command::status`], and piped for [`Command::output`].
     ///
     /// # Errors
     ///
@@ -73,8 +76,8 @@ impl Command {
     }
 
     fn stdio(&mut self, n: usize, stdio: Stdio) -> &mut Command {
-        if let Some(wish) = self.options.stdio.get_mut(n) {
-            *wish = Some(stdio);
+        if let Some(option) = self.options.stdio.get_mut(n) {
+            *option = Some(stdio);
         }
         self
     }

@@ -1,4 +1,4 @@
-//! Jobserver: the pipe that make's variables name by its two numbers.
+//! Jobserver: the pipe that make's variables name by two numbers.
 
 use crate::parent::command::fd_request::FdRequest;
 use crate::parent::command::stdio::FdArg;
@@ -7,20 +7,20 @@ use crate::parent::plan::strings::StringTable;
 use crate::parent::std::vec::Vec;
 use crate::sys::fds::{Pipe, pipe};
 
-/// Who names a jobserver: cargo, for build scripts; make; makes of old.
+/// Variables that name a jobserver: of cargo, make, and old makes.
 const NAMES: [&[u8]; 3] = [b"CARGO_MAKEFLAGS", b"MAKEFLAGS", b"MFLAGS"];
 
-/// The options that do: the second is what make wrote before 4.2.
+/// The options in them, the second of make before 4.2.
 const OPTIONS: [&[u8]; 2] = [b"--jobserver-auth=", b"--jobserver-fds="];
 
-/// The descriptors of each jobserver that the environment names and that is
-/// there, at their own numbers.
+/// Returns the descriptors of each jobserver that the environment names and
+/// that is open, at their own numbers.
 pub(super) fn found(strings: &StringTable) -> Vec<FdRequest> {
     let mut found: Vec<FdRequest> = Vec::new();
     let values = NAMES.iter().filter_map(|name| strings.value(name));
     for (read, write) in values.filter_map(named).filter(is_there) {
         for number in [read, write] {
-            if found.iter().all(|wanted| wanted.target != number) {
+            if found.iter().all(|fd| fd.target != number) {
                 let (from, by) = (FdArg::Raw(number), Step::InheritJobserver);
                 found.push(FdRequest { target: number, from, by });
             }
@@ -29,10 +29,10 @@ pub(super) fn found(strings: &StringTable) -> Vec<FdRequest> {
     found
 }
 
-/// The numbers in make's flags: of several the last counts, and what stands
-/// behind `--` are variables. `None` too for a named pipe, which the program
-/// opens by itself, and for numbers below zero, which say that a recipe is
-/// not to have the jobserver.
+/// Returns the numbers in make's flags. The last option counts, and words
+/// after `--` are variables. `None` for a named pipe, which the program opens
+/// itself, and for negative numbers, which withhold the jobserver from a
+/// recipe.
 fn named(flags: &[u8]) -> Option<(i32, i32)> {
     let strings = flags.split(|byte| byte.is_ascii_whitespace());
     let strings = strings.take_while(|word| *word != b"--");
@@ -45,9 +45,9 @@ fn named(flags: &[u8]) -> Option<(i32, i32)> {
     Some((number(read)?, number(write)?))
 }
 
-/// Whether the two are the ends of one pipe. Whoever was not to have it may
-/// have the variable all the same, and other files at its numbers: make
-/// before 4.4 closes them for what is no make, and does not say so.
+/// Whether the two are the ends of one pipe. make before 4.4 closes the pipe
+/// for recipes that do not run make, but leaves the variable set, so the
+/// numbers may refer to other files.
 fn is_there(&(read, write): &(i32, i32)) -> bool {
     let pipe =
         |n: i32| u32::try_from(n).ok().filter(|n| *n > 2).and_then(pipe);

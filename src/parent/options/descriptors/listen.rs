@@ -1,4 +1,4 @@
-//! Listen: the variables by which a program finds the sockets it was given.
+//! Listen: the variables by which a program finds its listening sockets.
 
 use crate::call::{Call, Check, local, slot};
 use crate::parent::command::options::Options;
@@ -14,27 +14,27 @@ use crate::parent::std::{
 /// The first descriptor of the protocol (`SD_LISTEN_FDS_START`).
 pub(super) const START: i32 = 3;
 
-/// What `sd_listen_fds_with_names` reports where there is no name.
+/// The name that `sd_listen_fds_with_names` returns for a socket without one.
 const UNKNOWN: &str = "unknown";
 
-/// The variables of the protocol; whoever gives sockets sets all of them.
-const OURS: [&str; 4] =
+/// The variables of the protocol. None of them is inherited.
+const VARIABLES: [&str; 4] =
     ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PIDFDID"];
 
-pub(crate) fn is_ours(key: &OsStr) -> bool {
-    OURS.iter().any(|name| key == *name)
+pub(crate) fn is_variable(key: &OsStr) -> bool {
+    VARIABLES.iter().any(|name| key == *name)
 }
 
-/// Puts the variables first; the child itself fills in the first of them.
+/// Puts the variables first; the child writes the value of LISTEN_PID.
 pub(crate) fn environment(
     strings: &mut StringTable,
     options: &Options,
     names: &[Option<String>],
 ) -> Result<(), Error> {
-    // Whoever removes one has what is wanted: a value of ours.
+    // Removing one is no conflict: the inherited value is not passed on.
     let mut set =
         options.environment.vars.iter().filter(|(_, value)| value.is_some());
-    if let Some((key, _)) = set.find(|(key, _)| is_ours(key)) {
+    if let Some((key, _)) = set.find(|(key, _)| is_variable(key)) {
         let why = "env names that variable too";
         return Err(Error::refused(Step::ListenFds, why).with(key));
     }
@@ -59,7 +59,7 @@ pub(crate) fn environment(
     Ok(())
 }
 
-/// A name as systemd takes it (`fdname_is_valid`).
+/// Validates a name as systemd does (`fdname_is_valid`).
 fn valid(name: &str) -> Result<&str, Error> {
     let plain = |byte: u8| matches!(byte, b' '..=b'~') && byte != b':';
     let why = match name.as_bytes() {
@@ -72,12 +72,12 @@ fn valid(name: &str) -> Result<&str, Error> {
     Err(Error::refused(Step::ListenFds, why).with(name))
 }
 
-/// `getpid`, as decimal digits in the variable LISTEN_PID.
+/// `getpid()`, written as decimal digits into the variable LISTEN_PID.
 pub(crate) fn listen_pid(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     if plan.options().descriptors.listen.is_none() {
         return Ok(());
     }
-    // The number first, then its digits in the same place.
+    // The slot holds the number first, then its digits.
     let store = slot::LISTEN_PID_DIGITS;
     let pid = Call { store, ..row(libc::SYS_getpid, &[]) };
     let digits = local_row(local::DECIMAL, &[Arg::Slot(store)]);

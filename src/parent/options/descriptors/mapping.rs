@@ -1,4 +1,4 @@
-//! Mapping: the steps that make the child's descriptors from others.
+//! Mapping: the steps that create the child's descriptors.
 
 use super::{jobserver, requests};
 use crate::parent::command::stdio::StdioSource;
@@ -10,7 +10,7 @@ use crate::parent::plan::source_fd::stdio_step;
 use crate::parent::plan::step::Operand;
 use crate::parent::std::{string::ToString, vec::Vec};
 
-/// `dup3` of each source to its number.
+/// `dup3(source, target)` for each descriptor of the child.
 pub(crate) fn dup(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     let options = plan.options();
     let jobserver = match options.descriptors.jobserver {
@@ -46,7 +46,7 @@ pub(crate) fn dup(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     same_as(plan)
 }
 
-/// The numbers of the child's descriptors, each with its source.
+/// The targets, each with its source.
 #[derive(Default)]
 struct Mappings {
     fds: Vec<FdMapping>,
@@ -58,8 +58,8 @@ impl Mappings {
         let from = match role {
             Role::SourceFd(place) => {
                 let source = plan.plan.source_fds.get(usize::from(place));
-                let given = source.filter(|source| source.arg.is_some());
-                given.map(|source| source.number)
+                let source = source.filter(|source| source.arg.is_some());
+                source.map(|source| source.number)
             }
             _ => None,
         };
@@ -68,8 +68,8 @@ impl Mappings {
     }
 }
 
-/// Records the steps in an order that reads each source before it is written
-/// over, and which sources need a copy.
+/// Records the steps, in an order in which no source is overwritten before it
+/// is read, and the sources that must be copied first.
 fn record(plan: &mut PlanBuilder<'_>, all: &Mappings) {
     let order = fds::order(&all.fds);
     for n in order.copied {
@@ -89,7 +89,7 @@ fn dup_step(plan: &mut PlanBuilder<'_>, to: u32, role: Role) {
     plan.op(Step::Dup, Operand::None, Op::Dup { to, role });
 }
 
-/// The program of a `#!` script stays open for its interpreter.
+/// `script_fd`: the script stays open for its interpreter.
 fn script(
     plan: &mut PlanBuilder<'_>,
     all: &mut Mappings,
@@ -114,14 +114,14 @@ fn script(
     Ok(())
 }
 
-/// The option that gave a standard descriptor.
+/// The option that sets a standard descriptor.
 fn option_of(plan: &PlanBuilder<'_>, n: u8) -> Step {
     let mut all = plan.options().descriptors.fds.iter();
     let fd = all.find(|fd| fd.target == i32::from(n));
     fd.map_or(stdio_step(n), |fd| fd.by)
 }
 
-/// Those that are the same as another, after that one.
+/// `same_as`: each copy follows the descriptor that it copies.
 fn same_as(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     let mut left = Vec::new();
     for to in 0..3u8 {

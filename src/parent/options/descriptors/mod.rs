@@ -1,5 +1,5 @@
-//! Descriptors beside 0, 1 and 2: any number of any, and nothing unlisted.
-#![allow(unsafe_code, reason = "numbers are the caller's to vouch for")]
+//! Descriptors that the child inherits beyond 0, 1 and 2.
+#![allow(unsafe_code, reason = "the caller keeps raw descriptors open")]
 
 mod jobserver;
 pub(crate) mod listen;
@@ -18,27 +18,24 @@ use crate::parent::std::{
 };
 
 impl Command {
-    /// Gives the child a descriptor, at the number `target`, open over exec.
+    /// Passes a descriptor to the child at the number `target`.
     ///
-    /// Any numbers serve, in any order: descriptors may trade places, and a
-    /// target may be the number of another source. The same file at several
-    /// numbers is [`OwnedFd::try_clone`] for each. 0 to 2 are allowed, if
-    /// `stdin` and its fellows are not told of them.
+    /// Numbers may be assigned in any order: descriptors may trade places, and
+    /// a target may be the number of another source. To pass one file at
+    /// several numbers, use [`OwnedFd::try_clone`] for each. Targets 0 to 2
+    /// are allowed if `stdin`, `stdout` or `stderr` does not set them.
     ///
-    /// The descriptor is kept until this command is dropped, as it may spawn
-    /// again: who reads a pipe whose writing end was given away sees its end
-    /// only after that.
+    /// The descriptor stays open until this command is dropped, as the command
+    /// may spawn again: the reader of a pipe whose write end was passed sees
+    /// end of file only after that.
     ///
     /// # Errors
     ///
-    /// [`Step::Fd`], naming source and target: a negative target, one that
-    /// is asked for from two sources, or one that is not below RLIMIT_NOFILE;
-    /// EBADF, if the source is closed; EMFILE, where a copy is needed and
-    /// there is no room.
+    /// [`Step::Fd`], naming source and target, if the target is negative, is
+    /// assigned twice or is not below RLIMIT_NOFILE; with EBADF if the source
+    /// is closed; with EMFILE if a copy is needed and the table is full.
     ///
     /// See [`dup3(2)`].
-    ///
-    /// [`dup3(2)`]: https://man7.org/linux/man-pages/man2/dup.2.html
     ///
     /// # Examples
     ///
@@ -51,6 +48,8 @@ impl Command {
     /// assert_eq!(cat.output()?.stdout, b"");
     /// # Ok::<(), std::io::Error>(())
     /// ```
+    ///
+    /// [`dup3(2)`]: https://man7.org/linux/man-pages/man2/dup.2.html
     pub fn fd(
         &mut self,
         target: RawFd,
@@ -59,7 +58,7 @@ impl Command {
         self.request(target, source.into(), Step::Fd)
     }
 
-    /// Gives the child a descriptor at the number that it has here.
+    /// Passes a descriptor to the child at the number that it has here.
     ///
     /// # Errors
     ///
@@ -94,10 +93,12 @@ impl Command {
         self
     }
 
-    /// Gives the child a descriptor that is known by its number only, at
-    /// that number: a socket from the service manager, or one that an
-    /// argument names. The same number twice is one option. For make's pipe
-    /// see [`Command::inherit_jobserver`].
+    /// Passes a descriptor that is known only by its number to the child, at
+    /// that number.
+    ///
+    /// It may be a socket from the service manager, or one that an argument
+    /// names. A number may be repeated. For make's pipe see
+    /// [`Command::inherit_jobserver`].
     ///
     /// # Safety
     ///
@@ -105,7 +106,7 @@ impl Command {
     ///
     /// # Errors
     ///
-    /// [`Step::InheritRawFd`] with EBADF, if it is not open here.
+    /// [`Step::InheritRawFd`] with EBADF if it is not open here.
     ///
     /// # Examples
     ///
@@ -113,7 +114,7 @@ impl Command {
     /// use offshoot::{Command, Step};
     ///
     /// let mut make = Command::new("make");
-    /// // SAFETY: nothing is made of it but a number.
+    /// // SAFETY: the number is closed all the time.
     /// let error = unsafe { make.inherit_raw_fd(9999) }.spawn().unwrap_err();
     /// assert_eq!(error.step(), Step::InheritRawFd);
     /// assert_eq!(error.to_string(), "inherit_raw_fd \"9999 -> 9999\": Bad \
@@ -125,34 +126,33 @@ impl Command {
         self
     }
 
-    /// Passes make's jobserver on, if this process has one, so that the
-    /// program takes part in `make -j`: the pipe that MAKEFLAGS names by its
-    /// two numbers (`--jobserver-auth=R,W`, `--jobserver-fds=R,W` before make
-    /// 4.2), which are closed in the program otherwise.
+    /// Passes make's jobserver to the child, so that the program takes part in
+    /// `make -j`.
     ///
-    /// What counts is the environment that the program gets, of this
-    /// process or by [`Command::env`]: CARGO_MAKEFLAGS (which cargo gives to
-    /// build scripts), MAKEFLAGS and MFLAGS; in each the last of these
-    /// options, as make reads them. A named pipe (`fifo:PATH`, make 4.4's
-    /// own choice) is opened by the program itself.
+    /// The jobserver is a pipe that MAKEFLAGS names by two numbers
+    /// (`--jobserver-auth=R,W`, before make 4.2 `--jobserver-fds=R,W`). They
+    /// are read from the environment of the program, inherited or set by
+    /// [`Command::env`]: from CARGO_MAKEFLAGS (which cargo sets for build
+    /// scripts), MAKEFLAGS and MFLAGS. In each the last such option counts, as
+    /// in make. A named pipe (`fifo:PATH`, the default of make 4.4) is opened
+    /// by the program itself.
     ///
-    /// Where there is no jobserver nothing is passed on, and that is no
-    /// error: no such variable, negative numbers, numbers that are closed or
-    /// are not the two ends of one pipe. make leaves the variable to a recipe
-    /// that it does not take for a make of its own (no `+`, no `$(MAKE)`),
-    /// and closes the pipe; what this process has since opened at these
-    /// numbers stays here. As the numbers are looked at when the plan is
-    /// made, what is [prepared](Command::prepare) should be spawned while
-    /// they stand for the same pipe. Numbers below 3 are never passed.
+    /// If there is no jobserver, nothing is passed, which is not an error: no
+    /// such variable, or numbers that are negative, below 3, closed or not the
+    /// two ends of one pipe. make leaves the variable set for a recipe that it
+    /// does not take for a recursive make (no `+`, no `$(MAKE)`), but closes
+    /// the pipe; files that this process opened at these numbers since are not
+    /// passed. The plan looks the numbers up, so a
+    /// [prepared](Command::prepare) command should be spawned while they refer
+    /// to the same pipe.
     ///
-    /// Only one thing needs to be done by the caller: to start no more
-    /// programs at once than it has tokens for.
+    /// The caller must not start more programs at once than it has tokens for.
     ///
     /// # Errors
     ///
-    /// [`Step::InheritJobserver`], if the jobserver is there and another
-    /// option has another descriptor at its number (the same one twice is
-    /// one); EBADF, if it was closed after the plan was made.
+    /// [`Step::InheritJobserver`] if another option assigns another descriptor
+    /// to its numbers, or with EBADF if the jobserver was closed after the
+    /// plan was made.
     ///
     /// # Examples
     ///
@@ -164,21 +164,24 @@ impl Command {
     /// assert!(status.success());
     /// # Ok::<(), offshoot::Error>(())
     /// ```
+    ///
+    /// [`Command::env`]: from CARGO_MAKEFLAGS (which cargo sets for build
     #[doc(alias = "MAKEFLAGS")]
     pub fn inherit_jobserver(&mut self) -> &mut Command {
         self.options.descriptors.jobserver = true;
         self
     }
 
-    /// [`Command::fd`] for a descriptor that is known by its number only.
-    /// Several targets may name one source; the same pair twice is one option.
+    /// Passes a descriptor as [`Command::fd`] does, but by its number only.
+    ///
+    /// One source may have several targets, and a pair may be repeated.
     ///
     /// # Safety
     ///
     /// Clause 1: from the first call that plans or spawns until this command
-    /// and what was prepared from it are dropped, nobody closes the number
-    /// or gives it to another file; or it is closed all the time, which is
-    /// an error of the spawn.
+    /// and everything prepared from it are dropped, the number is not closed
+    /// and does not come to refer to another file; or it is closed all that
+    /// time, and the spawn fails.
     ///
     /// # Errors
     ///
@@ -189,7 +192,7 @@ impl Command {
     /// ```
     /// let mut sh = offshoot::Command::new("sh");
     /// sh.args(["-c", "echo out >&5"]);
-    /// // SAFETY: 1 stays open.
+    /// // SAFETY: descriptor 1 stays open.
     /// unsafe { sh.raw_fd(5, 1) };
     /// assert!(sh.status()?.success());
     /// # Ok::<(), offshoot::Error>(())
@@ -208,16 +211,18 @@ impl Command {
         self
     }
 
-    /// Whether the child also has every descriptor of this process that is
-    /// not close-on-exec, as [`std::process::Command`] has it: whatever any
-    /// library or thread has left open. By default it has none of them.
+    /// Sets whether the child also inherits every descriptor of this process
+    /// that is not close-on-exec, as with [`std::process::Command`].
     ///
-    /// The child's table of descriptors is a copy of the whole of this
-    /// process's then: the time grows with their number. Where memory may
-    /// not be shared (ids, [`Command::before_exec`]) it is copied
-    /// ([`Engine::Copied`](crate::Engine::Copied)), as an image takes two
-    /// numbers of its own; [`Engine::Isolated`](crate::Engine::Isolated) by
-    /// name is refused.
+    /// These include descriptors that a library or another thread left open.
+    /// By default none of them is inherited.
+    ///
+    /// The child then copies this process's whole descriptor table, which
+    /// takes time in proportion to its size. If memory must not be shared
+    /// (ids, [`Command::before_exec`]) the memory is copied
+    /// ([`Engine::Copied`](crate::Engine::Copied)), as the helper program
+    /// needs two descriptors of its own;
+    /// [`Engine::Isolated`](crate::Engine::Isolated) by name is refused.
     ///
     /// # Examples
     ///
@@ -236,18 +241,22 @@ impl Command {
         self
     }
 
-    /// Passes listening sockets, as [`sd_listen_fds(3)`] finds them: from
-    /// descriptor 3 up, in this order, with LISTEN_FDS and with LISTEN_PID,
-    /// which the child fills in by itself. Further calls add to them.
+    /// Passes listening sockets to the child, as [`sd_listen_fds(3)`] expects
+    /// them.
     ///
-    /// The variables of that protocol are not inherited from this process.
-    /// A spawn allocates for its environment.
+    /// They become descriptors 3 and up, in this order. LISTEN_FDS is set to
+    /// their number, and LISTEN_PID to the process id of the child, which
+    /// writes it itself. Further calls add sockets.
+    ///
+    /// The variables of this protocol are not inherited from this process. A
+    /// spawn allocates memory for the environment.
     ///
     /// # Errors
     ///
-    /// [`Step::ListenFds`]: `env` or another descriptor option names the
-    /// same; a name (see [`Command::listen_fds_named`]) that is not
-    /// printable ASCII without colons, or over 255 bytes.
+    /// [`Step::ListenFds`] if `env` sets one of the variables or another
+    /// option assigns one of the descriptors, or for a name (see
+    /// [`Command::listen_fds_named`]) that is over 255 bytes or not printable
+    /// ASCII without colons.
     ///
     /// # Examples
     ///
@@ -270,7 +279,7 @@ impl Command {
         I: IntoIterator,
         I::Item: Into<OwnedFd>,
     {
-        // Even none is an answer: LISTEN_FDS=0.
+        // Without sockets LISTEN_FDS is 0.
         self.options.descriptors.listen.get_or_insert_default();
         for fd in fds {
             self.listen(None, fd.into());
@@ -278,8 +287,8 @@ impl Command {
         self
     }
 
-    /// [`Command::listen_fds`] with a name for each, which the program finds
-    /// in LISTEN_FDNAMES.
+    /// Passes listening sockets as [`Command::listen_fds`] does, each with a
+    /// name for LISTEN_FDNAMES.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! Requests: which descriptors the options give the child, each at most once.
+//! Descriptor requests of all options, each target at most once.
 
 use crate::parent::command::fd_request::FdRequest;
 use crate::parent::command::options::Options;
@@ -7,7 +7,7 @@ use crate::parent::error::{Cause, Error, Step};
 use crate::parent::plan::source_fd::stdio_step;
 use crate::parent::std::vec::Vec;
 
-/// What becomes 0, 1 and 2: what an option gives, else the default.
+/// Returns the sources of 0, 1 and 2: of an option, else the default.
 pub(crate) fn standard(
     options: &Options,
     default: impl Fn(usize) -> StdioSource,
@@ -36,8 +36,8 @@ fn assigned_twice(fd: &FdRequest, by: Option<Step>) -> Error {
     Error::new(fd.by, cause).with(fd.pair())
 }
 
-/// The requests above 2, in the order of the calls, equal ones once. Refuses
-/// negative numbers, and a number that is given two sources.
+/// Returns the requests above 2 in the order of the calls, without
+/// duplicates. Refuses negative numbers and a target with two sources.
 pub(super) fn above_stdio<'a>(
     options: &'a Options,
     jobserver: &'a [FdRequest],
