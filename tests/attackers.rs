@@ -94,7 +94,7 @@ impl Fork {
             // SAFETY: changes the child's user.
             unsafe { libc::syscall(libc::SYS_setresuid, id, id, id) };
             loop {
-                // SAFETY: waits for the end.
+                // SAFETY: waits for a signal.
                 unsafe { libc::pause() };
             }
         }
@@ -115,7 +115,7 @@ impl Drop for Fork {
         assert!(pid > 1, "never a group, never init");
         // SAFETY: our own child, which has not been reaped.
         unsafe { libc::kill(pid, libc::SIGKILL) };
-        // SAFETY: waits for it, and wants no status.
+        // SAFETY: waits for our own child, without a status.
         unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) };
     }
 }
@@ -338,7 +338,7 @@ fn cannot_be_written(path: &str, refused: &[i32]) {
 }
 
 /// CVE-2019-5736: a process that enters a container can be inspected from
-/// with_suid_dumpable it, and through its `/proc/PID/exe` the container's root could
+/// inside it, and through its `/proc/PID/exe` the container's root could
 /// overwrite the host's program once it no longer ran. A future step that
 /// joins namespaces has to run in the helper: in a copy and in shared memory
 /// `exe` and maps are the host's. The attacker here is root outside, who may

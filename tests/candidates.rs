@@ -215,7 +215,7 @@ fn invalid_candidates_are_refused_by_name() {
     }
     let mut script = Command::candidates(["/bin/true"]);
     let error = script.script_fd(5).spawn().unwrap_err();
-    assert_eq!(error.step(), Step::ScriptFd, "they are paths: {error}");
+    assert_eq!(error.step(), Step::ScriptFd, "candidates are paths: {error}");
 }
 
 #[test]

@@ -119,11 +119,7 @@ fn memory_is_copied_when_an_exec_would_change_credentials() {
             unsafe { libc::prctl(libc::PR_CAP_AMBIENT, raise, 0, 0, 0) };
         assert_eq!(done, 0);
     };
-    assert_eq!(
-        engine_after(ambient),
-        Engine::Isolated,
-        "kept by exec as they are"
-    );
+    assert_eq!(engine_after(ambient), Engine::Isolated, "exec keeps them");
     let plain = || setresuid([1000, 1000, 1000]);
     assert_eq!(engine_after(plain), Engine::Isolated, "an ordinary user");
     let noroot = || {

@@ -98,7 +98,7 @@ fn a_real_time_caller_does_not_starve_its_child() {
     // SAFETY: writes one set.
     unsafe { libc::sched_getaffinity(0, size, &mut set) };
     let is_in = |cpu: &usize| {
-        // SAFETY: the set has so many.
+        // SAFETY: the index is below the size of the set.
         unsafe { libc::CPU_ISSET(*cpu, &set) }
     };
     let first = (0..1024).find(is_in).unwrap();

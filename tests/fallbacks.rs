@@ -144,7 +144,7 @@ fn a_legacy_clone_leaves_no_signal_handler_of_the_parent() {
         assert_ne!(hex("SigIgn") & winch, 0, "{method:?}: kept as ignored");
     }
     for signal in [libc::SIGURG, libc::SIGRTMAX(), libc::SIGHUP] {
-        // SAFETY: the default again.
+        // SAFETY: restores the default action.
         unsafe { libc::signal(signal, libc::SIG_DFL) };
     }
 }
@@ -232,8 +232,8 @@ fn without_a_robust_list_the_pipe_engine_is_used() {
     assert_error(&clean(fail), Step::RobustList, None, libc::ENOSYS);
 }
 
-/// Under valgrind, which makes vfork a fork, a missing program is an error and
-/// a real one runs.
+/// Under valgrind, which runs vfork as fork, a missing program is an error and
+/// an existing one runs.
 #[test]
 fn a_missing_program_is_reported_under_valgrind() {
     let _alone = alone();

@@ -66,7 +66,7 @@ fn attributes_set_by_pid_in_before_exec_apply_to_the_program() {
     let size = mem::size_of_val(&set);
     // SAFETY: writes one set.
     unsafe { libc::sched_getaffinity(0, size, &raw mut set) };
-    // SAFETY: the set has so many.
+    // SAFETY: the index is below the size of the set.
     let has = |n: &usize| unsafe { libc::CPU_ISSET(*n, &set) };
     let last = (0..1024).rev().find(has).unwrap();
     let mut command = isolated("/bin/sh");
@@ -78,7 +78,7 @@ fn attributes_set_by_pid_in_before_exec_apply_to_the_program() {
         done(nice.into())?;
         // SAFETY: all zeros is an empty set.
         let mut one: libc::cpu_set_t = unsafe { mem::zeroed() };
-        // SAFETY: the set has so many.
+        // SAFETY: the index is below the size of the set.
         unsafe { libc::CPU_SET(last, &mut one) };
         // SAFETY: reads one set.
         let bound =

@@ -167,7 +167,7 @@ fn check(engine: Engine, what: &str, command: &mut Command) -> bool {
 fn expected(parent: Parent, fork: Fork) -> Option<bool> {
     let returns = matches!(fork, Fork::Returns | Fork::ReturnsLate);
     match (parent, returns) {
-        // The parent waits a second for the fork; each is faster.
+        // The parent waits up to a second for the fork, which is faster.
         (Parent::Exits(0) | Parent::ExitsLate(0), _) => Some(returns),
         (Parent::Stays, _) => Some(returns),
         (Parent::Fails, false) => Some(false),

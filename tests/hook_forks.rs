@@ -43,7 +43,7 @@ fn overwrite_all(context: &mut HookContext<'_>) -> Result<(), Errno> {
 /// As `daemon(3)`.
 fn daemonize(context: &mut HookContext<'_>) -> Result<(), Errno> {
     if fork::raw() != 0 {
-        // SAFETY: ends the parent half.
+        // SAFETY: ends the child, which called fork.
         unsafe { libc::_exit(0) };
     }
     context.setsid()
@@ -72,7 +72,7 @@ fn wait_for_fork(_: &mut HookContext<'_>) -> Result<(), Errno> {
         let mut status = 0;
         // SAFETY: writes one int.
         unsafe { libc::wait(&mut status) };
-        // SAFETY: ends the parent half.
+        // SAFETY: ends the child, which called fork.
         unsafe { libc::_exit(7) };
     }
     Ok(())

@@ -50,8 +50,8 @@ fn without_a_helper_memory_is_copied_and_launch_says_so() {
     }
 }
 
-/// Where a filter refuses the other checks, the parent compares the link
-/// `/proc/PID/exe`, also of a program that only root may read.
+/// Where a filter refuses the other checks, the parent compares the name in
+/// `/proc/PID/comm`, also of a program that only root may read.
 #[test]
 fn a_program_is_confirmed_by_its_name_when_no_call_is_allowed() {
     let _alone = alone();

@@ -89,8 +89,8 @@ fn a_child_never_has_an_fd_table_as_large_as_the_parents() {
     assert_eq!(report.fds(), [0, 1, 2, 9]);
 }
 
-/// The pipe engine copies the whole table, with or without a reserve; the
-/// child's descriptors are right there too.
+/// The pipe engine copies the whole table, with or without a reserve; its
+/// child has the right descriptors too.
 #[test]
 fn reserved_descriptors_work_in_every_engine() {
     let name = "reserved_descriptors_work_in_every_engine";

@@ -40,7 +40,8 @@ fn reserve_fds_refuses_more_descriptors_than_the_limit() {
     assert!(Command::new("/bin/true").status().unwrap().success());
 }
 
-/// With prlimit refused: if RLIMIT_NOFILE is known the plan is refused.
+/// With prlimit refused, as a known RLIMIT_NOFILE would refuse the target
+/// before the clone.
 #[test]
 fn the_highest_fd_number_as_a_target_is_an_error_of_the_kernel() {
     let action = Action::errno(libc::EPERM);

@@ -1,6 +1,6 @@
 //! Retry: spawns that make more than one clone call. Each fallback is taken
-//! once. A PID namespace can have its init cloned only once, so that child
-//! goes on without the fallback, or its error is the spawn's.
+//! once. The init of a PID namespace can be cloned only once: that child
+//! continues without a retry, or its error is the error of spawn.
 #![allow(unsafe_code, reason = "the tests unshare and close descriptors")]
 
 mod util;

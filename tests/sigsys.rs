@@ -134,7 +134,7 @@ fn a_fallback_from_a_trapped_call_is_reported() {
     let want = [("clone3", enosys), ("close_range", enosys)];
     assert_eq!(fallbacks(&launch), want);
     // Without a handler the signal kills the child, with the same result.
-    // SAFETY: the default.
+    // SAFETY: restores the default action.
     unsafe { libc::signal(libc::SIGSYS, libc::SIG_DFL) };
     let launch = trapped(&both[1..], || {
         let mut child = Command::new("/bin/true").spawn().unwrap();

@@ -149,7 +149,7 @@ fn malformed_environ_entries_are_passed_on_as_std_reads_them() {
     // SAFETY: no other thread reads its environment; the list outlives this.
     unsafe { environ = list.as_ptr() };
     let (std, ours) = reports!(|c| &mut c);
-    assert_eq!(std.all("env"), ["A=1", "odd", "A=2"], "environ as it is");
+    assert_eq!(std.all("env"), ["A=1", "odd", "A=2"], "environ, unchanged");
     assert_eq!(ours.all("env"), ["A=1", "A=2"], "what std reads of it");
     // With a change, std builds a map of what it reads.
     let (std, ours) = reports!(|c| c.env("B", "3"));

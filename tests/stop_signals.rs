@@ -19,7 +19,7 @@ use util::{ENGINES, PRIVATE, alone, own_pids};
 /// Signals that stop and can be blocked.
 const STOPS: [i32; 3] = [libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU];
 
-/// The variable that makes this program a caller, and read what it does.
+/// The variable that makes this program a caller, and selects what it does.
 const ROLE: &str = "OFFSHOOT_STOPS";
 
 /// A timeout that is long enough on a busy machine.
@@ -49,7 +49,7 @@ impl Caller {
     }
 
     fn signal_group(&self, signal: i32) {
-        // SAFETY: the number is above 1: one group, whose leader is there.
+        // SAFETY: the number is above 1: one group, whose leader is alive.
         let done = unsafe { libc::kill(-self.group, signal) };
         assert_eq!(done, 0);
     }

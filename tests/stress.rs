@@ -236,7 +236,7 @@ fn a_child_stopped_before_exec_blocks_its_caller_until_sigcont() {
     let hook = |context: &mut offshoot::HookContext<'_>| {
         let own = context.id();
         CHILD.store(own as usize, Ordering::SeqCst);
-        // SAFETY: stops this process, whose number is above 0.
+        // SAFETY: stops this process, whose pid is above 0.
         unsafe { libc::syscall(libc::SYS_kill, own, libc::SIGSTOP) };
         Ok(())
     };

@@ -149,7 +149,7 @@ fn a_program_that_stays_open_for_writing_is_an_error_after_retries() {
         let begun = std::time::Instant::now();
         let error = Command::new(&path).engine(engine).spawn().unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::ETXTBSY), "{error}");
-        assert!(begun.elapsed().as_millis() >= 20, "it was tried again");
+        assert!(begun.elapsed().as_millis() >= 20, "it was retried");
         assert!(begun.elapsed().as_secs() < 10);
     }
     drop(writer);

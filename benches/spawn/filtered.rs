@@ -86,7 +86,7 @@ fn keep_to(cpus: usize) {
     unsafe { libc::sched_getaffinity(0, size, &mut set) };
     let mut left = cpus;
     for cpu in 0..1024 {
-        // SAFETY: the set has so many.
+        // SAFETY: the index is below the size of the set.
         let has = unsafe { libc::CPU_ISSET(cpu, &set) };
         if has && left > 0 {
             left -= 1;
