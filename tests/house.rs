@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use source::{files, root};
+use source::{files, root, steps};
 
 use imports::{circles, imports, paths};
 
@@ -332,14 +332,6 @@ fn unsafe_code_is_in_listed_files_with_specific_reasons() {
     }
 }
 
-/// The names of the order table's rows.
-fn steps() -> Vec<String> {
-    let order = fs::read_to_string(root().join("src/parent/order.rs"));
-    let order = order.unwrap();
-    let names = order.split("name: \"").skip(1);
-    names.map(|rest| rest.split('"').next().unwrap().to_string()).collect()
-}
-
 fn all_text(dir: &str) -> String {
     sources(dir).into_iter().map(|source| source.text).collect()
 }
@@ -357,7 +349,6 @@ fn every_step_has_a_setter_a_golden_plan_a_live_test_and_a_refusal() {
         all_text("src/parent/command") + &all_text("src/parent/options");
     let tests = all_text("tests");
     let steps = steps();
-    assert!(steps.len() >= 30, "{steps:?}");
     for step in &steps {
         let row = rows.get(step.as_str());
         let row = row.unwrap_or_else(|| panic!("{step} is not in steps.txt"));

@@ -20,180 +20,99 @@ struct Row {
     why: &'static str,
 }
 
-/// Every step that a child can run, in the order in which it runs them.
-const ORDER: &[Row] = &[
-    Row {
-        name: "block_sigsys",
-        record: signals::block_sigsys,
-        why: "A seccomp filter may trap any later call with SIGSYS, and the \
-              parent's handler would then run in the child.",
-    },
-    Row {
-        name: "robust_list",
-        record: helper_steps::robust_list,
-        why: "The kernel wakes the parent through this list if the child \
-              dies, so it comes before every other call that can fail.",
-    },
-    Row {
-        name: "close_range",
-        record: fd_steps::close_range,
-        why: "Until this call the descriptor table may be shared with the \
-              parent, so no earlier step may change a descriptor.",
-    },
-    Row {
-        name: "mark_range",
-        record: fd_steps::mark_range,
-        why: "The call marks every descriptor from 3 up close-on-exec, so the \
-              descriptors of the program are made after it.",
-    },
-    Row {
-        name: "join_cgroup",
-        record: cgroup::join_cgroup,
-        why: "It takes the parent's credentials, and the group is charged for \
-              the memory that later steps use.",
-    },
-    Row {
-        name: "dup",
-        record: mapping::dup,
-        why: "The descriptor table is the child's own by now, and the source \
-              descriptors are closed later.",
-    },
-    Row {
-        name: "close",
-        record: mapping::close,
-        why: "The descriptor may be the source of a copy, which is made first.",
-    },
-    Row {
-        name: "pass_helper_fds",
-        record: helper_steps::pass_helper_fds,
-        why: "The helper's descriptors may take the numbers of source \
-              descriptors, which no later step reads.",
-    },
-    Row {
-        name: "close_gaps",
-        record: fd_steps::close_gaps,
-        why: "It closes the source descriptors, so it follows the last step \
-              that reads one.",
-    },
-    Row {
-        name: "exec_helper",
-        record: helper_steps::exec_helper,
-        why: "The steps from here on must not run in the parent's memory, and \
-              the descriptors that the helper needs are in place.",
-    },
-    Row {
-        name: "helper_init",
-        record: helper_steps::helper_init,
-        why: "It registers the robust list in the helper's memory, so that \
-              the parent wakes if a later step fails.",
-    },
-    Row {
-        name: "setsid",
-        record: session::setsid,
-        why: "It depends on no other step; hooks run in the new session.",
-    },
-    Row {
-        name: "setpgid",
-        record: session::setpgid,
-        why: "It takes the place of setsid: a leader cannot change its group.",
-    },
-    Row {
-        name: "umask",
-        record: session::umask,
-        why: "The mask applies to files that a later step or a hook creates.",
-    },
-    Row {
-        name: "nice",
-        record: scheduling::nice,
-        why: "before the user changes: a lower value takes CAP_SYS_NICE",
-    },
-    Row {
-        name: "chroot",
-        record: directory::chroot,
-        why: "It needs CAP_SYS_CHROOT, which a change of user removes.",
-    },
-    Row {
-        name: "clear_groups",
-        record: identity::clear_groups,
-        why: "It needs CAP_SETGID, which a change of user removes.",
-    },
-    Row {
-        name: "setgroups",
-        record: identity::setgroups,
-        why: "It takes the place of clear_groups and needs CAP_SETGID too.",
-    },
-    Row {
-        name: "setgid",
-        record: identity::setgid,
-        why: "It needs CAP_SETGID, which a change of user removes.",
-    },
-    Row {
-        name: "setuid",
-        record: identity::setuid,
-        why: "It removes capabilities, so it follows the steps that need one.",
-    },
-    Row {
-        name: "chdir",
-        record: directory::chdir,
-        why: "The permissions of the program's user decide whether the \
-              directory can be entered, and a relative program path is \
-              resolved from there.",
-    },
-    Row {
-        name: "fchdir",
-        record: directory::fchdir,
-        why: "It takes the place of chdir: a command has one of the two.",
-    },
-    Row {
-        name: "clear_handlers",
-        record: signals::clear_handlers,
-        why: "Signals are still blocked: a handler of the parent would \
-              otherwise run in the child.",
-    },
-    Row {
-        name: "default_sigpipe",
-        record: signals::default_sigpipe,
-        why: "Signals are still blocked, so SIGPIPE cannot end the child.",
-    },
-    Row {
-        name: "gate",
-        record: hooks::gate,
-        why: "A change of ids clears the parent death signal that ends a \
-              waiting child, and a hook may set one of its own.",
-    },
-    Row {
-        name: "hooks",
-        record: hooks::hooks,
-        why: "As in std, a hook may override the effect of every option.",
-    },
-    Row {
-        name: "mark_helper",
-        record: helper_steps::mark_helper,
-        why: "From here on the parent takes the child's death for a successful \
-              exec, so this step comes as late as it can.",
-    },
-    Row {
-        name: "signal_mask",
-        record: signals::signal_mask,
-        why: "Once signals are unblocked one of them can end the child, so \
-              only steps that cannot fail, and exec, follow.",
-    },
-    Row {
-        name: "listen_pid",
-        record: listen::listen_pid,
-        why: "It cannot fail, and the process id of the child is constant.",
-    },
-    Row {
-        name: "exec",
-        record: program_files::exec,
-        why: "After a successful exec no step of this table can run.",
-    },
-    Row {
-        name: "exec_fd",
-        record: program_files::exec_fd,
-        why: "It takes the place of exec where the program is a descriptor.",
-    },
-];
+/// Declares the table. A step has the name of the function that records it.
+macro_rules! order {
+    ($($family:ident::$step:ident: $why:literal,)*) => {
+        /// Every step that a child can run, in the order in which it runs
+        /// them.
+        const ORDER: &[Row] = &[$(Row {
+            name: stringify!($step),
+            record: $family::$step,
+            why: $why,
+        },)*];
+    };
+}
+
+order! {
+    signals::block_sigsys:
+        "A seccomp filter may trap any later call with SIGSYS, and the \
+         parent's handler would then run in the child.",
+    helper_steps::robust_list:
+        "The kernel wakes the parent through this list if the child dies, \
+         so it comes before every other call that can fail.",
+    fd_steps::close_range:
+        "Until this call the descriptor table may be shared with the \
+         parent, so no earlier step may change a descriptor.",
+    fd_steps::mark_range:
+        "The call marks every descriptor from 3 up close-on-exec, so the \
+         descriptors of the program are made after it.",
+    cgroup::join_cgroup:
+        "It takes the parent's credentials, and the group is charged for \
+         the memory that later steps use.",
+    mapping::dup:
+        "The descriptor table is the child's own by now, and the source \
+         descriptors are closed later.",
+    mapping::close:
+        "The descriptor may be the source of a copy, which is made first.",
+    helper_steps::pass_helper_fds:
+        "The helper's descriptors may take the numbers of source \
+         descriptors, which no later step reads.",
+    fd_steps::close_gaps:
+        "It closes the source descriptors, so it follows the last step that \
+         reads one.",
+    helper_steps::exec_helper:
+        "The steps from here on must not run in the parent's memory, and \
+         the descriptors that the helper needs are in place.",
+    helper_steps::helper_init:
+        "It registers the robust list in the helper's memory, so that the \
+         parent wakes if a later step fails.",
+    session::setsid:
+        "It depends on no other step; hooks run in the new session.",
+    session::setpgid:
+        "It takes the place of setsid: a leader cannot change its group.",
+    session::umask:
+        "The mask applies to files that a later step or a hook creates.",
+    scheduling::nice:
+        "before the user changes: a lower value takes CAP_SYS_NICE",
+    directory::chroot:
+        "It needs CAP_SYS_CHROOT, which a change of user removes.",
+    identity::clear_groups:
+        "It needs CAP_SETGID, which a change of user removes.",
+    identity::setgroups:
+        "It takes the place of clear_groups and needs CAP_SETGID too.",
+    identity::setgid:
+        "It needs CAP_SETGID, which a change of user removes.",
+    identity::setuid:
+        "It removes capabilities, so it follows the steps that need one.",
+    directory::chdir:
+        "The permissions of the program's user decide whether the directory \
+         can be entered, and a relative program path is resolved from \
+         there.",
+    directory::fchdir:
+        "It takes the place of chdir: a command has one of the two.",
+    signals::clear_handlers:
+        "Signals are still blocked: a handler of the parent would otherwise \
+         run in the child.",
+    signals::default_sigpipe:
+        "Signals are still blocked, so SIGPIPE cannot end the child.",
+    hooks::gate:
+        "A change of ids clears the parent death signal that ends a waiting \
+         child, and a hook may set one of its own.",
+    hooks::hooks:
+        "As in std, a hook may override the effect of every option.",
+    helper_steps::mark_helper:
+        "From here on the parent takes the child's death for a successful \
+         exec, so this step comes as late as it can.",
+    signals::signal_mask:
+        "Once signals are unblocked one of them can end the child, so only \
+         steps that cannot fail, and exec, follow.",
+    listen::listen_pid:
+        "It cannot fail, and the process id of the child is constant.",
+    program_files::exec:
+        "After a successful exec no step of this table can run.",
+    program_files::exec_fd:
+        "It takes the place of exec where the program is a descriptor.",
+}
 
 /// Compiles options into a plan. `default` returns the source of a standard
 /// descriptor that no option sets; `in_place` compiles steps that run in this

@@ -23,3 +23,17 @@ pub fn files(dir: &str) -> Vec<PathBuf> {
     all.sort();
     all
 }
+
+/// The names of the steps in the order table, src/parent/order.rs.
+pub fn steps() -> Vec<String> {
+    let order = fs::read_to_string(root().join("src/parent/order.rs"));
+    let order = order.unwrap();
+    let table = order.split("\norder! {\n").nth(1).unwrap();
+    let row = |line: &str| {
+        let (_, step) = line.strip_suffix(':')?.rsplit_once("::")?;
+        Some(step.to_string())
+    };
+    let steps: Vec<String> = table.lines().filter_map(row).collect();
+    assert!(steps.len() >= 30, "{steps:?}");
+    steps
+}

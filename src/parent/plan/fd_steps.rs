@@ -33,6 +33,7 @@ fn stays_open(plan: &PlanBuilder<'_>) -> bool {
     plan.in_place() || !plan.options().hooks.child.is_empty()
 }
 
+/// `close_range` from 3 up, or above the descriptors that later steps read.
 pub(crate) fn close_range(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     if plan.options().descriptors.unlisted {
         let why = "the helper image could take the number of one of them";
@@ -43,6 +44,7 @@ pub(crate) fn close_range(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     Ok(())
 }
 
+/// `close_range` from 3 up with `CLOSE_RANGE_CLOEXEC`.
 pub(crate) fn mark_range(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     if stays_open(plan) && !plan.options().descriptors.unlisted {
         let operand = Operand::Label("3.. -> close-on-exec");
@@ -52,6 +54,7 @@ pub(crate) fn mark_range(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     Ok(())
 }
 
+/// `close_range` of each gap between the descriptors that the child keeps.
 pub(crate) fn close_gaps(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     if !stays_open(plan) && !plan.options().descriptors.unlisted {
         let operand = Operand::Label("between kept");

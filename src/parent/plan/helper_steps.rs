@@ -24,6 +24,7 @@ pub(crate) fn robust_list(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     Ok(())
 }
 
+/// `dup3` of the helper image and the status page to fixed numbers.
 pub(crate) fn pass_helper_fds(
     plan: &mut PlanBuilder<'_>,
 ) -> Result<(), Error> {
@@ -34,6 +35,7 @@ pub(crate) fn pass_helper_fds(
     Ok(())
 }
 
+/// `execveat` of the helper image, which runs the rest.
 pub(crate) fn exec_helper(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     helper_step(plan, Operand::Label("helper image"), Op::ExecHelper)
         .shown_as("execveat")
@@ -41,6 +43,8 @@ pub(crate) fn exec_helper(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     Ok(())
 }
 
+/// `set_robust_list` again, as exec has cleared it; then the helper verifies
+/// that its capabilities are those of the parent.
 pub(crate) fn helper_init(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     helper_step(plan, Operand::Label("one word"), Op::HelperInit)
         .shown_as("set_robust_list")
@@ -48,6 +52,7 @@ pub(crate) fn helper_init(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     Ok(())
 }
 
+/// `prctl`: a name and a flag that the exec of the program resets.
 pub(crate) fn mark_helper(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     let operand = Operand::Label("PR_SET_DUMPABLE, NAME");
     helper_step(plan, operand, Op::MarkHelper)
