@@ -1,5 +1,5 @@
-//! Fd tables: threads with their own descriptor table. No descriptor of another
-//! table is overwritten, closed, or passed in place of another.
+//! Fd tables: threads with their own descriptor table. No descriptor of
+//! another table is overwritten, closed, or passed in place of another.
 #![allow(unsafe_code, reason = "threads unshare their descriptor table")]
 
 mod util;

@@ -278,7 +278,7 @@ fn the_init_of_a_pid_namespace_waits_at_the_gate() {
     }
     each_of(&PRIVATE, |engine| {
         let test = || {
-            // SAFETY: changes the PID namespace of this thread's children only.
+            // SAFETY: changes the PID namespace of future children only.
             let done = unsafe { libc::unshare(libc::CLONE_NEWPID) };
             assert_eq!(done, 0, "{}", io::Error::last_os_error());
             let mut sh = Command::new("/bin/sh");

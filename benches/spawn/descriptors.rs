@@ -72,7 +72,7 @@ pub(crate) fn table(peers: &Peers, most: usize, test: bool) -> Vec<Line> {
         for round in 0..rounds {
             for n in 0..ROWS.len() {
                 let at = (round + n) % ROWS.len();
-                // The effect of the previous row on the caches is not measured.
+                // The effect of the previous row on caches is not measured.
                 peers.run("floor");
                 let begun = Instant::now();
                 ROWS[at].1(&rows);

@@ -164,7 +164,7 @@ impl Findings {
         all[0].parse().unwrap()
     }
 
-    /// The errno of each act. A signal is always allowed, as the ids are equal.
+    /// The errno of each act. A signal is always allowed: the ids are equal.
     fn acts(&self) -> Vec<i32> {
         assert_eq!(self.is("signal"), 0, "{self:?}");
         self.all("act").iter().map(|act| last(act)).collect()

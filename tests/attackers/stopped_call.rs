@@ -65,7 +65,7 @@ fn install(nr: libc::c_long) -> OwnedFd {
     ];
     let program = libc::sock_fprog { len: 4, filter: rows.as_mut_ptr() };
     if !is_root() {
-        // SAFETY: sets a flag of this thread, which a filter needs without root.
+        // SAFETY: sets a flag of this thread; without root a filter needs it.
         unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
     }
     let mode = libc::SECCOMP_SET_MODE_FILTER;

@@ -267,7 +267,7 @@ impl Harness<'_> {
         let ran = self.spawn(supervisor, Some((call.n, Fault::Kill)));
         let name = (self.case.name, self.engine, call);
         match ran {
-            // The end of a pipe does not distinguish this; `confirmed` is false.
+            // The end of a pipe does not tell them apart; `confirmed` is false.
             Ok(false) => {
                 assert_eq!(self.engine, Engine::Pipe, "{name:?}");
                 let exec = [libc::SYS_execve, libc::SYS_execveat];

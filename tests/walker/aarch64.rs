@@ -1,4 +1,4 @@
-//! Decodes aarch64 and says what may not stand in a walker.
+//! Decodes aarch64 code and finds instructions that a walker may not have.
 
 use yaxpeax_arch::{Decoder, U8Reader};
 use yaxpeax_arm::armv8::a64::{InstDecoder, Instruction, Opcode, Operand};
@@ -37,7 +37,7 @@ fn branches(opcode: Opcode) -> bool {
     matches!(opcode, B | Bcc(_) | CBZ | CBNZ | TBZ | TBNZ)
 }
 
-/// What a walker may be made of; whatever is not named is a fault.
+/// The instructions that a walker may have; all others are violations.
 fn known(opcode: Opcode) -> bool {
     use Opcode::{
         ADD, ADDS, AND, ANDS, BRK, HINT, LDP, LDR, LDRB, LDRH, LSRV, MADD,
@@ -69,7 +69,7 @@ fn known(opcode: Opcode) -> bool {
 
 fn fault(one: &Instruction) -> Option<&'static str> {
     if !known(one.opcode) {
-        return Some("is not of the kind that walks");
+        return Some("is not an allowed instruction");
     }
     if one.opcode == Opcode::RET {
         return None;
@@ -77,7 +77,7 @@ fn fault(one: &Instruction) -> Option<&'static str> {
     if !branches(one.opcode) {
         let place = |o: &Operand| matches!(o, Operand::PCOffset(_));
         if one.operands.iter().any(place) {
-            return Some("reads at its own place");
+            return Some("reads relative to the program counter");
         }
     }
     one.operands.iter().any(stack).then_some("uses the stack")

@@ -1,5 +1,5 @@
-//! The walker's machine code, decoded from the built object: no call, no
-//! stack, no relocation, no way out but its own end.
+//! Walker: its machine code is decoded from the built object and checked: no
+//! call, no stack access, no relocation, no branch out of it except to its end.
 
 mod aarch64;
 #[path = "../util/skip.rs"]
@@ -16,7 +16,8 @@ use object::{Object, ObjectSection, ObjectSymbol};
 
 use skip::skip;
 
-/// The two parts of the assembly: entered by the parent, walked by the child.
+/// The symbols around the entry, which the parent calls, and the walker, which
+/// runs in the child.
 const PARTS: [&str; 3] =
     ["offshoot_0_1_enter", "offshoot_0_1_walker", "offshoot_0_1_walker_end"];
 
@@ -27,40 +28,40 @@ const HELPER: [&str; 3] = [
     "offshoot_0_1_helper_end",
 ];
 
-/// What a walker may have at most: its table is its program, so it does not
+/// The maximum size of a walker. It interprets a table, so it does not
 /// grow with features.
 const MOST_INSTRUCTIONS: usize = 96;
 
-/// A decoded instruction, as far as the rules ask.
+/// A decoded instruction, with what the rules check.
 struct Seen {
     at: u64,
     text: String,
-    /// Where a branch goes, from the start of the part.
+    /// The target of a branch, from the start of the part.
     target: Option<u64>,
-    /// Why it may not stand in the walker; the entry may have one `ret`.
+    /// Why it is not allowed in the walker; the entry may have one `ret`.
     fault: Option<&'static str>,
     returns: bool,
 }
 
-/// Every fault of a piece of code, with the instruction it stands at.
+/// Every violation of a rule in the code, with its instruction.
 fn faults(seen: &[Seen], len: u64) -> Vec<String> {
     let starts: BTreeSet<u64> = seen.iter().map(|one| one.at).collect();
     let mut faults = Vec::new();
     for one in seen {
-        // Its end is the way to hooks, in the engines that have them.
+        // A branch to the end leads to the hooks.
         let outside = |to: &u64| *to != len && !starts.contains(to);
         if let Some(fault) = one.fault {
             faults.push(format!("{:#x} {}: {fault}", one.at, one.text));
         }
         if one.target.as_ref().is_some_and(outside) {
-            faults.push(format!("{:#x} {}: goes outside", one.at, one.text));
+            faults
+                .push(format!("{:#x} {}: branches outside", one.at, one.text));
         }
     }
     faults
 }
 
-/// The bytes of entry and walker, and the places in them that the linker
-/// would still write.
+/// The bytes of entry and walker, and the number of their relocations.
 struct Code {
     entry: Vec<u8>,
     walker: Vec<u8>,
@@ -96,7 +97,7 @@ fn parts(path: &Path, names: [&str; 3]) -> Code {
     }
 }
 
-/// Assembles one of our files.
+/// Assembles a file of src/child.
 fn assemble(program: &str, flags: &[&str], name: &str) -> Option<PathBuf> {
     let own = Path::new(env!("CARGO_MANIFEST_DIR"));
     let source = own.join("../../src/child");
@@ -112,29 +113,30 @@ fn assemble(program: &str, flags: &[&str], name: &str) -> Option<PathBuf> {
 }
 
 /// The two copies of the walker are equal, byte for byte.
-fn same_in_images(name: &str, path: &Path) {
-    let (own, image) = (code(path), parts(path, HELPER));
-    assert!(own.walker == image.walker, "{name}: another walker");
-    assert_eq!(image.relocations, 0, "{name}");
-    // Between the headers and the page's number, in `call::helper_table`.
+fn assert_same_walker(name: &str, path: &Path) {
+    let (own, helper) = (code(path), parts(path, HELPER));
+    assert!(own.walker == helper.walker, "{name}: another walker");
+    assert_eq!(helper.relocations, 0, "{name}");
+    // Between the ELF headers and the descriptor of the status page, in
+    // `call::helper_table`.
     let room = 0x400 - 4 - (64 + 2 * 56);
-    let size = image.entry.len() + image.walker.len();
+    let size = helper.entry.len() + helper.walker.len();
     assert!(size <= room, "{name}: {size} bytes");
 }
 
-/// Holds one architecture's code against the rules; prints its size.
+/// Checks the rules for one architecture's code; prints its size.
 fn check(name: &str, code: &Code, decode: fn(&[u8]) -> Vec<Seen>) {
     assert_eq!(code.relocations, 0, "{name}");
     let walker = decode(&code.walker);
     let none: [String; 0] = [];
     assert_eq!(faults(&walker, code.walker.len() as u64), none, "{name}");
     assert!(walker.iter().all(|one| !one.returns), "{name} returns");
-    // The entry's branch to the walker leaves it, to the walker's start.
+    // The entry branches to the start of the walker.
     let both = [code.entry.clone(), code.walker.clone()].concat();
     let entry = decode(&both);
     assert_eq!(faults(&entry, both.len() as u64), none, "{name}");
     let returns = entry.iter().filter(|one| one.returns).count();
-    assert_eq!(returns, 1, "{name}: the parent's way back");
+    assert_eq!(returns, 1, "{name}: the return to the parent");
     let (count, bytes) = (walker.len(), code.walker.len());
     println!("{name}: walker of {count} instructions, {bytes} bytes");
     assert!((60..=MOST_INSTRUCTIONS).contains(&count), "{name}: {count}");
@@ -152,7 +154,7 @@ fn the_x86_64_walker_uses_no_call_no_stack_and_no_relocation() {
     match assemble(cc, &flags, "x86_64.s") {
         Some(object) => {
             check("x86-64", &code(&object), x86_64::decode);
-            same_in_images("x86-64", &object);
+            assert_same_walker("x86-64", &object);
             fs::remove_file(object).unwrap();
         }
         None => skip(name, "no assembler for x86-64"),
@@ -171,7 +173,7 @@ fn the_aarch64_walker_uses_no_call_no_stack_and_no_relocation() {
     match object {
         Some(object) => {
             check("aarch64", &code(&object), aarch64::decode);
-            same_in_images("aarch64", &object);
+            assert_same_walker("aarch64", &object);
             if given.is_none() {
                 fs::remove_file(object).unwrap();
             }
@@ -180,13 +182,13 @@ fn the_aarch64_walker_uses_no_call_no_stack_and_no_relocation() {
     }
 }
 
-/// What runs is what was checked: the same bytes stand in this program.
+/// The code in this program has the same bytes as the checked object.
 #[test]
 fn the_linked_walker_is_the_checked_one() {
     let status = offshoot::Command::new("/bin/true").status();
-    assert!(status.unwrap().success(), "and it is linked");
+    assert!(status.unwrap().success(), "the walker is linked");
     let linked = code(&env::current_exe().unwrap());
-    same_in_images("linked", &env::current_exe().unwrap());
+    assert_same_walker("linked", &env::current_exe().unwrap());
     if cfg!(target_arch = "x86_64") {
         check("x86-64, linked", &linked, x86_64::decode);
     } else {
@@ -194,7 +196,7 @@ fn the_linked_walker_is_the_checked_one() {
     }
 }
 
-/// The rules can fail: code that breaks each is found out.
+/// Control: code that breaks each rule is found.
 #[test]
 fn code_that_breaks_a_rule_is_found() {
     let x86: [(&[u8], &str); 9] = [

@@ -1,4 +1,4 @@
-//! Decodes x86-64 and says what may not stand in a walker.
+//! Decodes x86-64 code and finds instructions that a walker may not have.
 
 use iced_x86::{
     Decoder, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory,
@@ -39,7 +39,7 @@ fn fault(
         | FlowControl::ConditionalBranch
         | FlowControl::UnconditionalBranch => {}
         FlowControl::Exception if one.mnemonic() == Mnemonic::Ud2 => {}
-        _ => return Some("calls, or goes who knows where"),
+        _ => return Some("calls, or branches indirectly"),
     }
     let used = info.info(one);
     let stack = [Register::RSP, Register::RBP];
@@ -51,7 +51,7 @@ fn fault(
         return Some("uses the stack");
     }
     if one.is_ip_rel_memory_operand() {
-        return Some("reads at its own place");
+        return Some("reads relative to the program counter");
     }
     let segments = [Register::FS, Register::GS];
     if segments.contains(&one.memory_segment()) {
