@@ -1,4 +1,4 @@
-//! Cause: why a step failed, in words and as a number.
+//! Cause: why a step failed, as a text and as an errno.
 
 use super::names::Named;
 use super::step::Step;
@@ -12,13 +12,14 @@ use crate::sys::wait::Ended;
 /// Why a step failed.
 #[derive(thiserror::Error)]
 pub(crate) enum Cause {
-    /// With the number that a system call would have given.
+    /// An option that is not valid, and the errno that a system call would
+    /// have.
     #[error("{0}")]
     Refused(&'static str, i32),
-    /// An option that excludes the operand, which is an option too.
+    /// An option that the operand, which is an option too, excludes.
     #[error("cannot be combined with `{0}`")]
     Conflict(&'static str),
-    /// A number in the child, and another option that gives it.
+    /// A number in the child, and the other option that assigns it.
     #[error("descriptor {number} is assigned twice{}", also(*.by))]
     AssignedTwice { number: i32, by: Option<Step> },
     #[error("{}", io::Error::from_raw_os_error(*.0))]
@@ -27,34 +28,36 @@ pub(crate) enum Cause {
     Explained(i32, &'static str),
     #[error("{0}")]
     ParentHook(io::Error),
-    #[error("it panicked")]
+    #[error("the function panicked")]
     Panicked,
-    #[error("the child ended before exec, and somebody else knows how")]
+    #[error("the child ended before exec, and its exit status is lost")]
     Ended,
-    #[error("the kernel answered {0}, against its own documentation")]
+    #[error("the call returned {0}, which its documentation excludes")]
     Unexpected(i64),
-    #[error("the child died of signal {} before exec", .0.status)]
+    #[error("signal {} killed the child before exec", .0.status)]
     Killed(Ended),
     #[error(
-        "{}: the child died of SIGSYS, as a seccomp filter traps the call",
+        "{}: a seccomp filter killed the child for this call (SIGSYS)",
         io::Error::from_raw_os_error(libc::ENOSYS)
     )]
     Trapped,
     #[error("the child exited with {} before exec", .0.status)]
     Exited(Ended),
-    #[error("somebody else took the exit status, and it is lost")]
+    #[error(
+        "the exit status is lost: another thread reaped the child, or SIGCHLD \
+         is ignored"
+    )]
     StatusLost,
-    #[error("{0}: a mistake in offshoot itself")]
+    #[error("{0} (a bug in offshoot)")]
     VerifyError(VerifyError),
 }
 
-/// Which other option an error names, if it is another.
 fn also(by: Option<Step>) -> String {
     by.map_or_else(String::new, |by| format!(", by `{by}` as well"))
 }
 
 impl Cause {
-    /// The error number of a system call, or of a function that failed.
+    /// The errno of a failed system call or function.
     pub(super) fn errno(&self) -> Option<i32> {
         match self {
             Cause::Os(errno) | Cause::Explained(errno, _) => Some(*errno),
@@ -64,7 +67,7 @@ impl Cause {
         }
     }
 
-    /// The number that comes nearest, where one is needed.
+    /// The closest errno.
     pub(super) fn nearest(&self) -> i32 {
         match self {
             Cause::Os(errno)
@@ -103,24 +106,24 @@ impl Cause {
 
 impl fmt::Debug for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let says = self.to_string();
+        let text = self.to_string();
         match self {
             Cause::Os(errno) | Cause::Explained(errno, _) => {
-                f.debug_tuple("Os").field(&Named(*errno)).field(&says).finish()
+                f.debug_tuple("Os").field(&Named(*errno)).field(&text).finish()
             }
             Cause::Trapped => {
                 let errno = Named(libc::ENOSYS);
-                f.debug_tuple("Os").field(&errno).field(&says).finish()
+                f.debug_tuple("Os").field(&errno).field(&text).finish()
             }
             Cause::Refused(..)
             | Cause::Conflict(_)
             | Cause::AssignedTwice { .. } => {
-                f.debug_tuple("Refused").field(&says).finish()
+                f.debug_tuple("Refused").field(&text).finish()
             }
             Cause::ParentHook(error) => {
-                f.debug_tuple("Given").field(error).finish()
+                f.debug_tuple("ParentHook").field(error).finish()
             }
-            _ => f.debug_tuple("Other").field(&says).finish(),
+            _ => f.debug_tuple("Other").field(&text).finish(),
         }
     }
 }

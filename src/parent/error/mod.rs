@@ -1,4 +1,4 @@
-//! `Error`: one type, one pointer wide, that names the step.
+//! `Error`: the failed step, its operand and the cause.
 
 mod cause;
 mod names;
@@ -20,7 +20,7 @@ use crate::sys::Errno;
 use crate::sys::wait::Ended;
 use names::Named;
 
-/// A file that was tried as the program.
+/// A file that was tried as the program, and the errno.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Candidate {
     path: PathBuf,
@@ -32,24 +32,23 @@ impl Candidate {
         Candidate { path, errno }
     }
 
-    /// Whether this was said of it.
     pub(crate) fn failed_with(&self, errno: i32) -> bool {
         self.errno == Some(errno)
     }
 
-    /// Whether what was said of it says that there is such a file.
+    /// Whether its errno shows that there is such a file.
     fn exists(&self) -> bool {
         self.errno.is_some_and(|errno| !Errno(errno).tries_next())
     }
 
-    /// The path that was tried.
+    /// Returns the path that was tried.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The error number of [`execve(2)`] for it; `None` if it was not tried,
-    /// or was tried but stands beyond the 60 whose answers are kept.
+    /// Returns the errno of its [`execve(2)`]; `None` if it was not tried, or
+    /// was not among the first 60, whose errnos are recorded.
     ///
     /// [`execve(2)`]: https://man7.org/linux/man-pages/man2/execve.2.html
     #[must_use]
@@ -76,18 +75,18 @@ impl Error {
 struct Inner {
     step: Step,
     operand: Option<OsString>,
-    /// The root that the child had by then, if that was not ours.
+    /// The child's root at the step, if that was not the parent's.
     root: Option<OsString>,
     cause: Cause,
     candidates: Vec<Candidate>,
 }
 
-/// What went wrong, and at which step.
+/// The step that failed, its operand and the cause.
 ///
-/// One pointer wide, `Send + Sync + 'static`. Converts into [`io::Error`], by
-/// `?` too, with the same kind and text. That has no `raw_os_error()`, as it
-/// keeps a number or an error: [`io::Error::get_ref`] is this error, with its
-/// number, where `source()` is not.
+/// It is one pointer wide and `Send + Sync + 'static`. It converts into
+/// [`io::Error`], also by `?`, with the same kind and text. The `io::Error`
+/// has no `raw_os_error()`, as it contains either a number or an error;
+/// [`io::Error::get_ref`] returns this error, which has the number.
 ///
 /// # Examples
 ///
@@ -103,7 +102,7 @@ struct Inner {
 ///     error.to_string(),
 ///     r#"chdir "/nope": No such file or directory (os error 2)"#
 /// );
-/// // Where it has become an io::Error:
+/// // After conversion into an io::Error:
 /// let io = std::io::Error::from(error);
 /// let inside = io.get_ref().and_then(|e| e.downcast_ref::<offshoot::Error>());
 /// assert_eq!(inside.and_then(|e| e.raw_os_error()), Some(2));
@@ -127,7 +126,8 @@ impl Error {
         Error::refused_as(step, libc::EINVAL, why)
     }
 
-    /// Refused with another number than EINVAL for those who must have one.
+    /// An option that is not valid, with an errno for
+    /// [`errno_or_einval`](Error::errno_or_einval).
     pub(crate) fn refused_as(
         step: Step,
         errno: i32,
@@ -136,7 +136,6 @@ impl Error {
         Error::new(step, Cause::Refused(why, errno))
     }
 
-    /// With what the number means here.
     pub(crate) fn explained(
         step: Step,
         errno: i32,
@@ -145,11 +144,11 @@ impl Error {
         Error::new(step, Cause::Explained(errno, why))
     }
 
-    /// From std, which may have refused by itself.
+    /// From std, which rejects invalid options of `Stdio::open` itself.
     pub(crate) fn io(step: Step, error: &io::Error) -> Error {
         match error.raw_os_error() {
             Some(errno) => Error::os(step, errno),
-            None => Error::refused(step, "the options of it are not valid"),
+            None => Error::refused(step, "its OpenOptions are not valid"),
         }
     }
 
@@ -167,7 +166,6 @@ impl Error {
         self
     }
 
-    /// Whatever it was, it was looked for below a root of the child's own.
     pub(crate) fn in_root(mut self, root: Option<&OsStr>) -> Error {
         self.0.root = root.map(OsStr::to_os_string);
         self
@@ -181,27 +179,26 @@ impl Error {
         self
     }
 
-    /// The step that failed.
+    /// Returns the step that failed.
     #[must_use]
     pub fn step(&self) -> Step {
         self.0.step
     }
 
-    /// What the step was about: a path, an argument, a variable's name.
+    /// Returns the step's operand: a path, an argument, a variable's name.
     #[must_use]
     pub fn operand(&self) -> Option<&OsStr> {
         self.0.operand.as_deref()
     }
 
-    /// The files that were tried as the program, in order, each with its
-    /// error number; empty unless the step is [`Step::Exec`] or
-    /// [`Step::Interpreter`].
+    /// Returns the files that were tried as the program, in order; empty
+    /// unless the step is [`Step::Exec`] or [`Step::Interpreter`].
     #[must_use]
     pub fn candidates(&self) -> &[Candidate] {
         &self.0.candidates
     }
 
-    /// The signal that ended the child before exec, if one did.
+    /// Returns the signal that killed the child before exec, if one did.
     #[must_use]
     pub fn signal(&self) -> Option<i32> {
         match &self.0.cause {
@@ -211,31 +208,32 @@ impl Error {
         }
     }
 
-    /// The directory that was the child's root by then, where
-    /// [`Command::chroot`](crate::Command::chroot) names one: the operand is a
-    /// path below it.
+    /// Returns the child's root directory at the step, if
+    /// [`Command::chroot`](crate::Command::chroot) had changed it: the operand
+    /// is a path below it.
     #[must_use]
     pub fn root(&self) -> Option<&Path> {
         self.0.root.as_deref().map(Path::new)
     }
 
-    /// The error number of the system call that failed, if one did; of
-    /// [`Step::BeforeExec`] the one that its function gave, if any.
+    /// Returns the errno of the system call that failed, if one did. For
+    /// [`Step::BeforeExec`] it is that of the function's error, if it has one.
     #[must_use]
     pub fn raw_os_error(&self) -> Option<i32> {
         self.0.cause.errno()
     }
 
-    /// An error number, for those who must return one: that of the system
-    /// call, else the nearest there is.
+    /// Returns the errno of the system call, else the closest one, for
+    /// interfaces that need a number:
     ///
-    /// For what was refused before any process was made it is what a system
-    /// call would have said: EBADF for a number that no descriptor can have,
-    /// ENOENT for an empty path and a script that could not be found, E2BIG
-    /// for more than fits into a plan, else EINVAL. ECHILD says that the
-    /// child ended before it was the program, or that its status is lost;
-    /// ECANCELED, that a function of `pre_exec` panicked; EIO, that a system
-    /// call did not do what it said; EINVAL, that there is no number for it.
+    /// - EBADF: a number that no descriptor can have.
+    /// - ENOENT: an empty path, or a script that its interpreter cannot open.
+    /// - E2BIG: the plan is too large.
+    /// - ECHILD: the child ended before exec, or its exit status is lost.
+    /// - ECANCELED: a function passed to `pre_exec` panicked.
+    /// - EIO: a system call succeeded without effect.
+    /// - EINVAL: any other option that is not valid, and any other error
+    ///   without an errno.
     ///
     /// # Examples
     ///
@@ -253,8 +251,8 @@ impl Error {
         self.0.cause.nearest()
     }
 
-    /// The kind that std gives to the error number, or that a function gave;
-    /// `InvalidInput` for what was refused before anything was made, else
+    /// Returns the kind that std has for the errno, or the kind of a
+    /// function's error; `InvalidInput` for an option that is not valid, else
     /// `Other`.
     #[must_use]
     pub fn kind(&self) -> io::ErrorKind {
@@ -262,8 +260,8 @@ impl Error {
     }
 }
 
-/// The step, what it was about, and why. The files that were tried follow
-/// where any of them was there; else they are in [`Error::candidates`] only.
+/// Shows the step, the operand and the cause. The files that were tried follow
+/// if any of them exists; otherwise only [`Error::candidates`] has them.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let inner = &self.0;
@@ -285,8 +283,10 @@ impl fmt::Display for Error {
             write!(f, " in the root {root:?}")?;
         }
         write!(f, ": {}", inner.cause)?;
-        let tried = |candidate: &&Candidate| candidate.errno.is_some();
-        let tried = || inner.candidates.iter().filter(tried);
+        let tried = || {
+            let all = inner.candidates.iter();
+            all.filter(|candidate| candidate.errno.is_some())
+        };
         let found = tried().any(Candidate::exists) && tried().count() > 1;
         if found || inner.step == Step::Interpreter {
             for (n, candidate) in tried().enumerate() {
@@ -298,8 +298,8 @@ impl fmt::Display for Error {
     }
 }
 
-/// What `main` prints, on one line: the error number by its name, and eight
-/// of the files that were tried.
+/// Shows one line, as `main` prints it: the errno by its name, and at most
+/// eight of the files that were tried.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let inner = &self.0;
@@ -343,8 +343,8 @@ impl fmt::Debug for Candidate {
 }
 
 impl core::error::Error for Error {
-    /// What stands behind the error that a function of `before_exec` gave,
-    /// which the text has already.
+    /// Returns the source of the error of a `before_exec` function; that error
+    /// itself is in the text.
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match &self.0.cause {
             Cause::ParentHook(error) => error.source(),
@@ -365,8 +365,8 @@ impl From<Errno> for io::Error {
     }
 }
 
-/// For a hook's `?`. An error that has no number (one of a kind, or made of a
-/// text) is EINVAL, as std's `pre_exec` reports it.
+/// For `?` in a hook. An error without an errno (made from a kind or a text)
+/// becomes EINVAL, as in std's `pre_exec`.
 ///
 /// # Examples
 ///

@@ -1,11 +1,10 @@
-//! Names: what error numbers are called, as `errno(3)` lists them.
+//! Names of errnos, as `errno(3)` lists them.
 
 use crate::parent::std::fmt;
 
-/// A function from each number to the name that libc has for it.
+/// Defines `name`, which returns libc's name of a number.
 macro_rules! names {
     ($($name:ident,)*) => {
-        /// The name of an error number, if it has one.
         pub(crate) fn name(errno: i32) -> Option<&'static str> {
             match errno {
                 $(libc::$name => Some(stringify!($name)),)*
@@ -37,7 +36,7 @@ names! {
     ENOTRECOVERABLE, ERFKILL, EHWPOISON,
 }
 
-/// An error number that is printed by its name, where it has one.
+/// An errno that is printed by its name, if it has one.
 #[derive(Clone, Copy)]
 pub(super) struct Named(pub(super) i32);
 

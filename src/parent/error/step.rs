@@ -1,13 +1,13 @@
-//! `Step`: what failed, by the name of its option or system call.
+//! `Step`: what failed, by its option or system call.
 
 use crate::parent::std::fmt;
 
 /// Declares the steps, each with the name that an error prints.
 macro_rules! steps {
     ($($(#[$doc:meta])* $step:ident => $name:literal,)*) => {
-        /// The step that failed: an option that was refused, a call that the
-        /// parent made before there was a child, a call that the child made
-        /// before exec, or one on the running child.
+        /// The step that failed: an option that is not valid, a call of the
+        /// parent before it created a child, a call of the child before exec,
+        /// or a call on the running child.
         ///
         /// Displays as the name of the option or system call.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -27,84 +27,84 @@ macro_rules! steps {
 }
 
 steps! {
-    /// The program's name, refused before anything is made.
+    /// The program's name is not valid.
     Program => "program",
-    /// An argument, refused before anything is made.
+    /// An argument is not valid.
     Arg => "arg",
-    /// `candidates`, refused before anything is made.
+    /// `candidates` is not valid.
     Candidates => "candidates",
-    /// `env_exact`, refused before anything is made.
+    /// `env_exact` is not valid.
     EnvExact => "env_exact",
-    /// A variable of the environment, refused before anything is made.
+    /// A variable of the environment is not valid.
     Env => "env",
-    /// The directory's name, refused before anything is made.
+    /// `current_dir` is not valid.
     CurrentDir => "current_dir",
-    /// Standard input: the descriptor for it could not be made.
+    /// `stdin` is not valid, or its descriptor cannot be opened.
     Stdin => "stdin",
-    /// Standard output: the descriptor for it could not be made.
+    /// `stdout` is not valid, or its descriptor cannot be opened.
     Stdout => "stdout",
-    /// Standard error: the descriptor for it could not be made.
+    /// `stderr` is not valid, or its descriptor cannot be opened.
     Stderr => "stderr",
-    /// `arg0`, refused before anything is made.
+    /// `arg0` is not valid.
     Arg0 => "arg0",
-    /// `path_search`, refused before anything is made.
+    /// `path_search` is not valid.
     PathSearch => "path_search",
-    /// `method`, refused before anything is made.
+    /// `method` cannot be combined with another option.
     Method => "method",
-    /// `memory`, refused before anything is made.
+    /// `memory` cannot be combined with another option.
     Memory => "memory",
-    /// `process_group`, refused before anything is made.
+    /// `process_group` is not valid.
     ProcessGroup => "process_group",
-    /// `umask`, refused before anything is made.
+    /// `umask` is not valid, or the call in the child failed.
     Umask => "umask",
     /// `nice`: setpriority.
     Nice => "nice",
-    /// `uid`, refused before anything is made.
+    /// `uid` is not valid.
     Uid => "uid",
-    /// `gid`, refused before anything is made.
+    /// `gid` is not valid.
     Gid => "gid",
-    /// `groups`, refused before anything is made.
+    /// `groups` is not valid.
     Groups => "groups",
-    /// `fd`: refused, or its source is closed.
+    /// `fd` is not valid, or its source is closed.
     Fd => "fd",
-    /// `inherit_fd`: refused.
+    /// `inherit_fd` is not valid.
     InheritFd => "inherit_fd",
-    /// `inherit_raw_fd`: refused, or that descriptor is closed.
+    /// `inherit_raw_fd` is not valid, or its descriptor is closed.
     InheritRawFd => "inherit_raw_fd",
-    /// `inherit_jobserver`: another option names its descriptors, or they
-    /// were closed after the plan was made.
+    /// `inherit_jobserver`: another option assigns its descriptors, or they
+    /// were closed after the plan was compiled.
     InheritJobserver => "inherit_jobserver",
-    /// `listen_fds`: refused, or a descriptor of it is closed.
+    /// `listen_fds` is not valid, or a descriptor of it is closed.
     ListenFds => "listen_fds",
-    /// `current_dir_fd`: refused, or its descriptor is closed.
+    /// `current_dir_fd` is not valid, or its descriptor is closed.
     CurrentDirFd => "current_dir_fd",
-    /// `script_fd`: refused.
+    /// `script_fd` is not valid.
     ScriptFd => "script_fd",
-    /// `shell_fallback`: refused.
+    /// `shell_fallback` cannot be combined with another option.
     ShellFallback => "shell_fallback",
-    /// `reserve_fds`: the descriptors could not be made.
+    /// `reserve_fds`: the descriptors cannot be opened.
     ReserveFds => "reserve_fds",
-    /// `from_fd`: its descriptor is closed, or is one of a `#!` script.
+    /// `from_fd`: its descriptor is closed, or is open on a `#!` script.
     FromFd => "from_fd",
-    /// `from_bytes`: the sealed memory file could not be made.
+    /// `from_bytes`: the sealed memory file cannot be made.
     FromBytes => "from_bytes",
-    /// `self_exe`: the sealed copy of this program could not be made.
+    /// `self_exe`: the sealed copy of this program cannot be made.
     SelfExe => "self_exe",
-    /// `chroot`: refused, or
+    /// `chroot` is not valid, or
     /// [`chroot(2)`](https://man7.org/linux/man-pages/man2/chroot.2.html)
     /// in the child.
     Chroot => "chroot",
-    /// The memory files of the isolated engine, or the first steps in them:
-    /// see [`Engine::Isolated`](crate::Engine::Isolated).
+    /// The memory files of the engine isolated, or its helper: see
+    /// [`Engine::Isolated`](crate::Engine::Isolated).
     Image => "image",
-    /// `set_tid`: refused, or the kernel does not give those ids.
+    /// `set_tid` is not valid, or the kernel does not assign those ids.
     SetTid => "set_tid",
     /// `cgroup`: the group cannot be opened or entered.
     Cgroup => "cgroup",
-    /// Compiling the plan; the text says what is wrong.
+    /// The plan cannot be compiled; the text has the reason.
     Plan => "plan",
     /// [`clone(2)`](https://man7.org/linux/man-pages/man2/clone.2.html) or
-    /// clone3: no child was made.
+    /// clone3: no child was created.
     Clone => "clone",
     /// [`set_robust_list(2)`](https://man7.org/linux/man-pages/man2/get_robust_list.2.html)
     /// in the child.
@@ -116,12 +116,12 @@ steps! {
     /// child.
     Dup => "dup3",
     /// [`fcntl(2)`](https://man7.org/linux/man-pages/man2/F_SETFD.2const.html)
-    /// in the child: a descriptor that is to stay is not open.
+    /// in the child: a descriptor to be inherited is not open.
     Fcntl => "fcntl",
     /// [`close(2)`](https://man7.org/linux/man-pages/man2/close.2.html) in
     /// the child.
     Close => "close",
-    /// `setsid`: refused, or
+    /// `setsid` is not valid, or
     /// [`setsid(2)`](https://man7.org/linux/man-pages/man2/setsid.2.html) in
     /// the child.
     Setsid => "setsid",
@@ -143,11 +143,11 @@ steps! {
     /// [`fchdir(2)`](https://man7.org/linux/man-pages/man2/chdir.2.html) in
     /// the child.
     Fchdir => "fchdir",
-    /// `before_exec`: refused, a function given to it failed, or the child
-    /// could not wait for it
+    /// `before_exec` is not valid, its function failed, or the child could not
+    /// wait for it
     /// ([`futex(2)`](https://man7.org/linux/man-pages/man2/futex.2.html)).
     BeforeExec => "before_exec",
-    /// A function given to `pre_exec` or `pre_exec_shared`.
+    /// A function passed to `pre_exec` or `pre_exec_shared`.
     PreExec => "pre_exec",
     /// [`sigaction(2)`](https://man7.org/linux/man-pages/man2/sigaction.2.html)
     /// in the child.
@@ -159,8 +159,8 @@ steps! {
     /// [`execveat(2)`](https://man7.org/linux/man-pages/man2/execveat.2.html)
     /// of a descriptor.
     Exec => "execve",
-    /// The program is there, but the interpreter that it names (`#!`, or the
-    /// dynamic loader of an ELF file) is not (ENOENT), or may not be executed
+    /// The program exists, but the interpreter that it names (`#!`, or the
+    /// dynamic loader of an ELF file) does not (ENOENT) or may not be executed
     /// (EACCES). The operand is the interpreter.
     Interpreter => "interpreter",
     /// [`waitid(2)`](https://man7.org/linux/man-pages/man2/waitid.2.html) for
@@ -169,6 +169,6 @@ steps! {
     /// [`pidfd_send_signal(2)`](https://man7.org/linux/man-pages/man2/pidfd_send_signal.2.html)
     /// to the child.
     Kill => "kill",
-    /// Reading what the child writes.
+    /// Reading the child's output.
     Read => "read",
 }

@@ -1,10 +1,10 @@
-//! `Launch`: what was used to make a child.
+//! `Launch`: how a child was created.
 
 use crate::parent::command::method::Engine;
 use crate::parent::std::{fmt, io};
 use crate::sys::{CloneCall, CloneFlags};
 
-/// How a child was made, as [`Child::launch`] tells.
+/// How a child was created, from [`Child::launch`].
 ///
 /// # Examples
 ///
@@ -36,20 +36,20 @@ pub struct Launch {
     pub(crate) fallbacks: Fallbacks,
 }
 
-/// How a child came into its control group.
+/// How a child entered its control group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CgroupEntry {
-    /// It was born there (`CLONE_INTO_CGROUP`).
+    /// It was created in it (`CLONE_INTO_CGROUP`, Linux 5.7).
     Born,
-    /// It wrote itself into `cgroup.procs`, before exec.
+    /// It wrote to `cgroup.procs` before exec.
     Joined,
 }
 
-/// The first few; there are not more features that can be missing.
+/// No spawn has more fallbacks.
 pub(crate) type Fallbacks = [Option<Fallback>; 6];
 
-/// Something that was not to be had, and what served instead.
+/// A feature that was not used, and what replaced it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fallback {
     pub(crate) feature: &'static str,
@@ -58,21 +58,21 @@ pub struct Fallback {
 }
 
 impl Fallback {
-    /// What was missing, refused or unwise: `clone3`, `close_range`,
-    /// `CLONE_INTO_CGROUP`, `suspended`, `execveat`; `execve` for a program
-    /// that the kernel has no format for.
+    /// Returns the feature that was missing, rejected or unsuitable, such as
+    /// `clone3`, `close_range`, `CLONE_INTO_CGROUP`, `suspended`, `execveat`;
+    /// `execve` for a program whose format the kernel does not know.
     #[must_use]
     pub fn feature(&self) -> &'static str {
         self.feature
     }
 
-    /// The errno that it gave; `None` if it was not tried.
+    /// Returns its errno; `None` if it was not tried.
     #[must_use]
     pub fn raw_os_error(&self) -> Option<i32> {
         (self.errno != 0).then_some(self.errno)
     }
 
-    /// What served in its place.
+    /// Returns what replaced it.
     #[must_use]
     pub fn instead(&self) -> &'static str {
         self.instead
@@ -92,65 +92,69 @@ impl fmt::Display for Fallback {
 }
 
 impl Launch {
-    /// The engine that made the child.
+    /// Returns the engine that created the child.
     #[must_use]
     pub fn engine(&self) -> Engine {
         self.engine
     }
 
-    /// The system call that made the child: `clone3` or `clone`.
+    /// Returns the system call that created the child: `clone3` or `clone`.
     #[must_use]
     pub fn call(&self) -> &'static str {
         self.clone_call.name()
     }
 
-    /// The flags it was given.
+    /// Returns the flags of that call.
     #[must_use]
     pub fn flags(&self) -> CloneFlags {
         self.flags
     }
 
-    /// How the child came into its control group, if one was asked for.
+    /// Returns how the child entered its control group, if
+    /// [`Command::cgroup`](crate::Command::cgroup) sets one.
     #[must_use]
     pub fn cgroup(&self) -> Option<CgroupEntry> {
         self.cgroup
     }
 
-    /// What was not to be had, and what served instead, in the order it was
+    /// Returns the features that were replaced, in the order in which this was
     /// found out.
     pub fn fallbacks(&self) -> impl Iterator<Item = &Fallback> {
         self.fallbacks.iter().flatten()
     }
 
-    /// How often exec found the program still open for writing (`ETXTBSY`)
-    /// and the spawn was begun anew. Another thread's child may hold a copy
-    /// of a descriptor, closed here already, until it execs.
+    /// Returns how often the spawn was repeated because the program was open
+    /// for writing (ETXTBSY). A child of another thread can have a copy of a
+    /// descriptor until its exec, even if the descriptor is closed here.
     #[must_use]
     pub fn busy_retries(&self) -> u32 {
         self.busy
     }
 
-    /// Whether a descriptor was made for the proof that the child's table is
-    /// its own. Else the child's pidfd served.
+    /// Returns whether an extra descriptor was opened for the check that the
+    /// child has a descriptor table of its own. Usually the child's pidfd
+    /// serves for that.
     #[must_use]
     pub fn extra_probe_fd(&self) -> bool {
         self.extra_probe_fd
     }
 
-    /// Whether the kernel itself has said that the program runs. False, and
-    /// then a child that was killed inside execve looks like its program:
+    /// Returns whether the kernel has confirmed the exec. If false, a child
+    /// that was killed during execve cannot be told from a program that was
+    /// killed. It is false:
     ///
-    /// - of the engine pipe, always;
-    /// - of the engine isolated, if a signal ended the child around its exec
-    ///   and it was reaped by another thread, or by the kernel as SIGCHLD is
-    ///   ignored, and this process had not seen anybody do so before (from
-    ///   then on such an exec is known), or may not make one more thread
-    ///   (`RLIMIT_NPROC`, `pids.max`), or the command has a `before_exec`,
-    ///   whose child has one thread;
-    /// - of the engine isolated before Linux 5.15 or under a filter that
-    ///   refuses `process_mrelease`, if `FUTEX_TRYLOCK_PI` is refused too (a
-    ///   kernel without `CONFIG_FUTEX_PI`) and there is no `/proc`;
-    /// - where a filter refuses every wait there is.
+    /// - with the engine pipe;
+    /// - with the engine isolated, if a signal killed the child near its exec
+    ///   and another thread, or the kernel as SIGCHLD is ignored, reaped it;
+    ///   and either that happened in this process for the first time
+    ///   (afterwards the helper execs in a second thread, which tells the two
+    ///   apart), or no second thread can be created (`RLIMIT_NPROC`,
+    ///   `pids.max`), or the command has a `before_exec`, whose child has one
+    ///   thread;
+    /// - with the engine isolated before Linux 5.15, or under a filter that
+    ///   rejects `process_mrelease`, if `FUTEX_TRYLOCK_PI` fails too (a kernel
+    ///   without `CONFIG_FUTEX_PI`) and there is no `/proc`;
+    /// - if a filter rejects every kind of wait.
     #[must_use]
     pub fn confirmed(&self) -> bool {
         self.confirmed

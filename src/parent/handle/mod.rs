@@ -1,4 +1,4 @@
-//! `Child`: a running program, and what becomes of it.
+//! `Child`: a running program.
 
 pub(crate) mod launch;
 mod output;
@@ -24,9 +24,8 @@ use pidfd::PidFd;
 
 /// A running child.
 ///
-/// Dropping it neither ends the program nor waits for it: the program goes
-/// on, and if nobody waits for it, it stays in the process table as a zombie
-/// until this process ends.
+/// Dropping it neither kills the program nor waits for it. A program that is
+/// not waited for remains as a zombie until this process ends.
 ///
 /// # Examples
 ///
@@ -41,11 +40,11 @@ pub struct Child {
     pidfd: Option<PidFd>,
     status: Option<ExitStatus>,
     launch: Launch,
-    /// Our end of its standard input, if that is piped.
+    /// The parent's end of its standard input, if that is piped.
     pub stdin: Option<ChildStdin>,
-    /// Our end of its standard output, if that is piped.
+    /// The parent's end of its standard output, if that is piped.
     pub stdout: Option<ChildStdout>,
-    /// Our end of its standard error, if that is piped.
+    /// The parent's end of its standard error, if that is piped.
     pub stderr: Option<ChildStderr>,
 }
 
@@ -66,31 +65,29 @@ impl Child {
         }
     }
 
-    /// The process id. Once the child has been waited for, the kernel may
-    /// give the same number to another process; [`Child::pidfd`] has no such
-    /// end.
+    /// Returns the process id. Once the child has been waited for, another
+    /// process can get the same id; [`Child::pidfd`] never refers to another.
     #[must_use]
     pub fn id(&self) -> u32 {
         self.pid.get()
     }
 
-    /// A descriptor for the process; `None` where the kernel has none to give
-    /// (before Linux 5.2, or at RLIMIT_NOFILE: [`Child::launch`] says so).
+    /// Returns a descriptor for the process; `None` before Linux 5.2, or if no
+    /// descriptor was free, which is one of [`Launch::fallbacks`].
     #[must_use]
     pub fn pidfd(&self) -> Option<&PidFd> {
         self.pidfd.as_ref()
     }
 
-    /// The descriptor for the process, in place of this; this again, where
-    /// there is none. Nothing waits for the child by that: it stays a zombie
-    /// until somebody does ([`waitid(2)`] with P_PIDFD). The pipes are
-    /// closed, unless they were taken.
+    /// Converts it into the descriptor for the process. You must still wait
+    /// for the child ([`waitid(2)`] with P_PIDFD), or it remains a zombie. The
+    /// pipes are closed, unless they were taken.
     ///
     /// [`waitid(2)`]: https://man7.org/linux/man-pages/man2/waitid.2.html
     ///
     /// # Errors
     ///
-    /// The child, where the kernel had no pidfd to give.
+    /// The `Child` itself, if it has no pidfd.
     ///
     /// # Examples
     ///
@@ -111,31 +108,29 @@ impl Child {
     /// ```
     #[allow(
         clippy::result_large_err,
-        reason = "std's: the child itself comes back"
+        reason = "the error is the child itself"
     )]
     pub fn into_pidfd(mut self) -> Result<PidFd, Child> {
         self.pidfd.take().ok_or(self)
     }
 
-    /// What was used to make this child.
+    /// Returns how this child was created.
     #[must_use]
     pub fn launch(&self) -> &Launch {
         &self.launch
     }
 
-    /// Waits for the child to end, after closing our end of its standard
-    /// input so that it cannot wait for us. Further calls give the same
-    /// status. Signals do not interrupt it.
+    /// Waits until the child ends, after closing the parent's end of its
+    /// standard input, so that the child does not wait for more. Further calls
+    /// return the same status. Signals do not interrupt it. See [`waitid(2)`].
     ///
-    /// If somebody else has waited for the child (`waitpid(-1)`, or SIGCHLD
-    /// ignored), the status is asked of the pidfd, which knows it from Linux
-    /// 6.15 on.
+    /// If another thread has reaped the child (`waitpid(-1)`), or the kernel
+    /// has as SIGCHLD is ignored, the status is read from the pidfd, which has
+    /// it since Linux 6.15.
     ///
     /// # Errors
     ///
-    /// [`Step::Wait`], if the status went to somebody else and is lost.
-    ///
-    /// See [`waitid(2)`].
+    /// [`Step::Wait`], if the child was reaped and its status is lost.
     ///
     /// [`waitid(2)`]: https://man7.org/linux/man-pages/man2/waitid.2.html
     pub fn wait(&mut self) -> Result<ExitStatus, Error> {
@@ -146,7 +141,7 @@ impl Child {
         }
     }
 
-    /// The status if the child has ended, `None` if it has not.
+    /// Returns the status if the child has ended, `None` if it has not.
     ///
     /// # Errors
     ///
@@ -186,15 +181,15 @@ impl Child {
         Ok(self.status)
     }
 
-    /// Ends the child with SIGKILL; it still wants to be waited for. Nothing
-    /// happens if it has ended already. Never reaches another process, as it
-    /// goes through the pidfd; where there is none, only until it has been
-    /// waited for.
+    /// Sends SIGKILL to the child, if it has not ended. You must still call
+    /// [`wait`](Child::wait). The signal is sent by the pidfd, so it never
+    /// reaches another process; without a pidfd it is sent by the process id,
+    /// and only before the child has been waited for.
     ///
     /// # Errors
     ///
-    /// [`Step::Kill`] with EPERM, if the child has become somebody else's
-    /// (a set-user-ID program).
+    /// [`Step::Kill`] with EPERM, if the child belongs to another user (a
+    /// set-user-ID program).
     ///
     /// # Examples
     ///
@@ -211,7 +206,7 @@ impl Child {
             Some(pidfd) => pidfd_send_signal(pidfd, Signal::KILL)
                 .err()
                 .map(Errno::raw_os_error),
-            // The number is the child's as long as it is not waited for.
+            // The id is the child's until it has been waited for.
             None if self.status.is_some() => None,
             None => kill(self.pid, libc::SIGKILL).err().map(|e| e.0),
         };

@@ -1,4 +1,4 @@
-//! `wait_with_output`: both pipes are read at once, so neither can fill.
+//! `wait_with_output`: both pipes are read at once, so that neither fills.
 
 use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -12,12 +12,11 @@ use crate::parent::std::{
     vec::Vec,
 };
 
-/// The room for a first read, and the least for any: most programs write
-/// less. What is read doubles it, so that few reads take a full pipe (64 KiB
-/// by default) in.
-const ROOM: usize = 4096;
+/// The size of the first read; most programs write less. Further reads double
+/// the buffer, so that few are needed for a full pipe (64 KiB by default).
+const MIN_READ: usize = 4096;
 
-/// A pipe that is read to its end.
+/// A pipe that is read to end of file.
 struct Reader {
     pipe: Option<OwnedFd>,
     bytes: Vec<u8>,
@@ -28,12 +27,11 @@ impl Reader {
         Reader { pipe: pipe.map(Into::into), bytes: Vec::new() }
     }
 
-    /// Takes what is there; at the end closes the pipe. The kernel writes
-    /// into memory that nothing was written to before: a debug build needs
-    /// 10 ns for each byte of a buffer that is set to zero.
-    fn take(&mut self) -> Result<(), Error> {
+    /// Reads what is available; at end of file closes the pipe. The buffer is
+    /// not set to zero first, which costs 10 ns a byte in a debug build.
+    fn read(&mut self) -> Result<(), Error> {
         let Some(pipe) = &self.pipe else { return Ok(()) };
-        self.bytes.reserve(ROOM.max(self.bytes.len()));
+        self.bytes.reserve(MIN_READ.max(self.bytes.len()));
         match read(pipe, spare_capacity(&mut self.bytes)) {
             Ok(0) => {
                 self.pipe = None;
@@ -47,17 +45,18 @@ impl Reader {
 }
 
 impl Child {
-    /// Closes our end of the child's standard input, reads its output and
-    /// error to their ends, both at once, and waits for it.
+    /// Closes the parent's end of the child's standard input, reads its
+    /// standard output and standard error to end of file, both at once, and
+    /// waits for it.
     ///
-    /// The ends come when every process that holds the other side has closed
-    /// it, so a program that the child leaves in the background keeps this
-    /// call waiting.
+    /// A pipe reaches end of file when every process has closed its other
+    /// end, so this call also waits for a program that the child leaves in the
+    /// background.
     ///
     /// # Errors
     ///
-    /// [`Step::Read`] with EIO, for a given terminal or file; and as
-    /// [`Child::wait`].
+    /// [`Step::Read`] with EIO, if a pipe was replaced by a terminal or file
+    /// that fails; and as [`Child::wait`].
     ///
     /// # Examples
     ///
@@ -83,7 +82,7 @@ impl Child {
 
 fn read_both(a: &mut Reader, b: &mut Reader) -> Result<(), Error> {
     while a.pipe.is_some() || b.pipe.is_some() {
-        // With one pipe left there is nothing to choose: read blocks.
+        // With one pipe left a blocking read suffices.
         let (mut first, mut second) = (a.pipe.is_some(), b.pipe.is_some());
         if let (Some(one), Some(two)) = (&a.pipe, &b.pipe) {
             let fds = [one.as_fd(), two.as_fd()];
@@ -98,10 +97,10 @@ fn read_both(a: &mut Reader, b: &mut Reader) -> Result<(), Error> {
             (first, second) = (one, two);
         }
         if first {
-            a.take()?;
+            a.read()?;
         }
         if second {
-            b.take()?;
+            b.read()?;
         }
     }
     Ok(())

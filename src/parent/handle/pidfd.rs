@@ -1,14 +1,14 @@
-//! `PidFd`: a descriptor that stands for one process and no other.
+//! `PidFd`: a descriptor that refers to a process.
 #![allow(unsafe_code, reason = "a number that the caller vouches for")]
 
 use crate::parent::std::os::fd::{
     AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd,
 };
 
-/// A descriptor for the child, made by the kernel together with it: unlike
-/// a process id it never comes to mean another process.
+/// A descriptor that refers to the child. The kernel creates it together with
+/// the child. Unlike a process id it never refers to another process.
 ///
-/// It is readable, for poll and epoll, once the child has ended
+/// It becomes readable, for poll and epoll, when the child ends
 /// ([`pidfd_open(2)`]).
 ///
 /// [`pidfd_open(2)`]: https://man7.org/linux/man-pages/man2/pidfd_open.2.html
@@ -44,7 +44,7 @@ impl From<PidFd> for OwnedFd {
     }
 }
 
-/// It should be a pidfd: what is done by it fails otherwise.
+/// It should be a pidfd: otherwise operations on it fail.
 impl From<OwnedFd> for PidFd {
     fn from(fd: OwnedFd) -> PidFd {
         PidFd(fd)
@@ -57,8 +57,8 @@ impl IntoRawFd for PidFd {
     }
 }
 
-/// Clause 1: whoever gives the number owns it, and gives it up: it is open,
-/// and nobody else closes it.
+/// Clause 1: the caller owns the number, which is open, and passes ownership
+/// of it, so that no other code closes it.
 impl FromRawFd for PidFd {
     unsafe fn from_raw_fd(fd: RawFd) -> PidFd {
         // SAFETY: clause 1 of this function, which the caller keeps.
