@@ -177,14 +177,14 @@ fn a_cgroup_that_cannot_be_joined_says_why() {
         assert!(error.to_string().ends_with(why), "{error}");
     };
     let text = |errno| std::io::Error::from_raw_os_error(errno).to_string();
-    refused(Path::new("/tmp"), libc::EBADF, "it is no control group");
+    refused(Path::new("/tmp"), libc::EBADF, "not a control group");
     let gone = Path::new("/nope/group");
     refused(gone, libc::ENOENT, &text(libc::ENOENT));
     let file = Path::new("/dev/null");
     refused(file, libc::ENOTDIR, &text(libc::ENOTDIR));
     let one = Path::new("/sys/fs/cgroup/pids");
     if one.exists() && root() != Some("/sys/fs/cgroup".into()) {
-        let why = "version 1 cannot be entered so";
+        let why = "version 1 is not supported";
         refused(one, libc::EBADF, why);
     }
     let name = "a_cgroup_that_cannot_be_joined_says_why";

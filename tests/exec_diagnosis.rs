@@ -262,7 +262,7 @@ fn a_search_of_no_directory_or_too_many_says_so() {
     let error = dirs(vec!["relative".into()]);
     assert_eq!(error.raw_os_error(), Some(libc::ENOENT));
     let text = error.to_string();
-    assert!(text.contains("no directory to look for it in"), "{text}");
+    assert!(text.contains("no directory to search for it"), "{text}");
     let many = |count: usize| {
         dirs((0..count).map(|n| format!("/no/{n}").into()).collect())
     };

@@ -264,7 +264,7 @@ fn invalid_fd_numbers_are_refused_and_the_option_is_named() {
     );
     let mut command = new();
     command.current_dir("/").current_dir_fd(null());
-    refuse(&mut command, Step::CurrentDir, "/", "current_dir_fd gives");
+    refuse(&mut command, Step::CurrentDir, "/", "current_dir_fd sets");
 }
 
 /// As the jobserver crate's `configure` and `configure_make` set it.

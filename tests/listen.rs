@@ -219,7 +219,7 @@ fn invalid_listen_fds_are_refused_by_name() {
         for key in ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"] {
             let mut set = reporter_with(engine);
             set.listen_fds(two()).env(key, "3");
-            refused(&mut set, Step::ListenFds, key, "env names");
+            refused(&mut set, Step::ListenFds, key, "env sets");
             // Removing an inherited variable is not an error.
             let mut removed = reporter_with(engine);
             removed.env_remove(key).listen_fds(two());
@@ -233,7 +233,7 @@ fn invalid_listen_fds_are_refused_by_name() {
             ("a\nb", plain),
             ("a\0b", plain),
             ("\x7F", plain),
-            (long.as_str(), "255 bytes at most"),
+            (long.as_str(), "at most 255 bytes"),
         ] {
             let mut named = reporter_with(engine);
             named.listen_fds(two()).listen_fds_named([(name, socket())]);

@@ -82,7 +82,7 @@ const CGROUP2: i64 = 0x6367_7270;
 const CGROUP1: i64 = 0x0027_E0EB;
 
 /// A control group that is open for one spawn and was verified to be one.
-pub(crate) struct Group {
+pub(crate) struct OpenCgroup {
     directory: Directory,
     name: PathBuf,
 }
@@ -115,7 +115,7 @@ impl Cgroup {
     }
 
     /// Opens the directory and verifies that it is a version 2 group.
-    pub(crate) fn open(&self) -> Result<Group, Error> {
+    pub(crate) fn open(&self) -> Result<OpenCgroup, Error> {
         let name = self.name();
         let fail =
             |errno| Error::os(Step::Cgroup, errno).with(name.as_os_str());
@@ -132,19 +132,19 @@ impl Cgroup {
                 Directory::Own(open.into())
             }
         };
-        let group = Group { directory, name: name.clone() };
+        let group = OpenCgroup { directory, name: name.clone() };
         let system = fstatfs(group.fd().as_fd());
         let system = system.map_err(|e| fail(e.raw_os_error()))?;
         let why = match system.f_type {
             CGROUP2 => return Ok(group),
-            CGROUP1 => "a control group of version 1 cannot be entered so",
-            _ => "it is no control group",
+            CGROUP1 => "a control group of version 1 is not supported",
+            _ => "not a control group",
         };
         Err(Error::explained(Step::Cgroup, libc::EBADF, why).with(&name))
     }
 }
 
-impl Group {
+impl OpenCgroup {
     fn fd(&self) -> &OwnedFd {
         match &self.directory {
             Directory::Own(fd) => fd,
@@ -177,19 +177,27 @@ impl Group {
         let file =
             OpenOptions::new().write(true).open(self.path("cgroup.procs"));
         file.map_err(|e| match e.raw_os_error() {
-            Some(errno) => self.refused(errno),
+            Some(errno) => self.error(errno),
             None => Error::io(Step::Cgroup, &e).with(&self.name),
         })
     }
 
     /// Returns the error for a clone or a write that failed with `errno`.
-    pub(crate) fn refused(&self, errno: i32) -> Error {
+    pub(crate) fn error(&self, errno: i32) -> Error {
         let why = match errno {
-            libc::ENOENT | libc::ENODEV => "it was removed",
-            libc::EBUSY => "it has controllers enabled for groups in it",
-            libc::EOPNOTSUPP => "it is threaded, or in an invalid domain",
-            libc::EACCES | libc::EPERM => "it is not delegated to the caller",
-            libc::EAGAIN => "it has as many processes as pids.max allows",
+            libc::ENOENT | libc::ENODEV => "the group was removed",
+            libc::EBUSY => {
+                "the group has controllers enabled for its child groups"
+            }
+            libc::EOPNOTSUPP => {
+                "the group is threaded, or in an invalid domain"
+            }
+            libc::EACCES | libc::EPERM => {
+                "the group is not delegated to the caller"
+            }
+            libc::EAGAIN => {
+                "the group has as many processes as pids.max allows"
+            }
             _ => return Error::os(Step::Cgroup, errno).with(&self.name),
         };
         Error::explained(Step::Cgroup, errno, why).with(&self.name)

@@ -17,7 +17,7 @@ use crate::parent::std::{
 };
 
 impl Command {
-    /// Returns the program that [`Command::new`] was given.
+    /// Returns the program, as it was passed to [`Command::new`].
     ///
     /// # Examples
     ///
@@ -50,7 +50,7 @@ impl Command {
         )
     }
 
-    /// Returns the environment that [`Command::env_exact`] was given.
+    /// Returns the entries that were passed to [`Command::env_exact`].
     ///
     /// # Examples
     ///

@@ -36,7 +36,7 @@ impl fmt::Debug for ParentHook {
     }
 }
 
-enum Refusal {
+enum Failure {
     Error(io::Error),
     Panic(Box<dyn Any + Send>),
 }
@@ -44,12 +44,12 @@ enum Refusal {
 /// The functions of one spawn, and the failure of one of them.
 pub(crate) struct ParentHooks<'a> {
     functions: &'a [ParentHook],
-    refusal: RefCell<Option<Refusal>>,
+    failure: RefCell<Option<Failure>>,
 }
 
 impl<'a> ParentHooks<'a> {
     pub(crate) fn new(functions: &'a [ParentHook]) -> ParentHooks<'a> {
-        ParentHooks { functions, refusal: RefCell::new(None) }
+        ParentHooks { functions, failure: RefCell::new(None) }
     }
 
     /// Calls the functions in order until one fails, and returns whether none
@@ -57,24 +57,24 @@ impl<'a> ParentHooks<'a> {
     pub(crate) fn run(&self, pid: Pid, pidfd: Option<BorrowedFd<'_>>) -> bool {
         for ParentHook(function) in self.functions {
             let call = AssertUnwindSafe(|| function(pid.get(), pidfd));
-            let refusal = match catch_unwind(call) {
+            let failure = match catch_unwind(call) {
                 Ok(Ok(())) => continue,
-                Ok(Err(error)) => Refusal::Error(error),
-                Err(payload) => Refusal::Panic(payload),
+                Ok(Err(error)) => Failure::Error(error),
+                Err(payload) => Failure::Panic(payload),
             };
-            *self.refusal.borrow_mut() = Some(refusal);
+            *self.failure.borrow_mut() = Some(failure);
             return false;
         }
         true
     }
 
     /// Returns the error of the function that failed, or resumes its panic.
-    pub(crate) fn refused(&self) -> Option<Error> {
-        match self.refusal.borrow_mut().take()? {
-            Refusal::Error(error) => {
+    pub(crate) fn failure(&self) -> Option<Error> {
+        match self.failure.borrow_mut().take()? {
+            Failure::Error(error) => {
                 Some(Error::new(Step::BeforeExec, Cause::ParentHook(error)))
             }
-            Refusal::Panic(payload) => resume_unwind(payload),
+            Failure::Panic(payload) => resume_unwind(payload),
         }
     }
 }

@@ -93,9 +93,9 @@ pub(crate) fn argv(
 ) -> Result<Str, Error> {
     let program = options.program.name.as_os_str();
     let (by, why) = match &options.program.candidates {
-        None => (Step::Program, "it is empty"),
-        Some(all) if all.is_empty() => (Step::Candidates, "there is none"),
-        Some(_) => (Step::Candidates, "one of them is empty"),
+        None => (Step::Program, "the name is empty"),
+        Some(all) if all.is_empty() => (Step::Candidates, "the list is empty"),
+        Some(_) => (Step::Candidates, "a candidate is empty"),
     };
     if program.is_empty() {
         let error = Error::refused_as(by, libc::ENOENT, why);

@@ -109,7 +109,7 @@ pub(crate) fn chroot(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     let Some(dir) = &options.directory.chroot else { return Ok(()) };
     not_empty(Step::Chroot, dir)?;
     if options.directory.current_dir_fd.is_some() {
-        let why = "current_dir_fd may lead out of it";
+        let why = "current_dir_fd may refer to a directory outside";
         return Err(Error::refused(Step::Chroot, why).with(dir));
     }
     let root = plan.text(Step::Chroot, dir.as_os_str())?;
@@ -133,7 +133,7 @@ pub(crate) fn chroot(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
 
 fn not_empty(step: Step, dir: &Path) -> Result<(), Error> {
     if dir.as_os_str().is_empty() {
-        let error = Error::refused_as(step, libc::ENOENT, "it is empty");
+        let error = Error::refused_as(step, libc::ENOENT, "the path is empty");
         return Err(error.with(dir));
     }
     Ok(())
@@ -144,7 +144,7 @@ pub(crate) fn chdir(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     let options = plan.options();
     let Some(dir) = &options.directory.current_dir else { return Ok(()) };
     if options.directory.current_dir_fd.is_some() {
-        let why = "current_dir_fd gives the directory too";
+        let why = "current_dir_fd sets the directory too";
         return Err(Error::refused(Step::CurrentDir, why).with(dir));
     }
     not_empty(Step::CurrentDir, dir)?;
@@ -160,7 +160,8 @@ pub(crate) fn fchdir(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     let Some(dir) = &plan.options().directory.current_dir_fd else {
         return Ok(());
     };
-    let place = plan.keep_fd(SourceFd::held(Step::CurrentDirFd, dir))?;
+    let place =
+        plan.keep_fd(SourceFd::open_until_exec(Step::CurrentDirFd, dir))?;
     plan.step(Step::Fchdir, Operand::Fd(place))
         .call(libc::SYS_fchdir, &[Arg::Fd(place)])
         .note("current_dir_fd")

@@ -197,12 +197,12 @@ pub(crate) fn gate(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
         return Ok(());
     }
     if plan.in_place() {
-        let why = "exec makes no process";
+        let why = "exec creates no process";
         return Err(Error::refused(Step::BeforeExec, why));
     }
     plan.op(Step::BeforeExec, Operand::Label("waits"), Op::Gate)
         .shown_as("futex")
-        .note("before_exec, and ends with the parent")
+        .note("before_exec; ends with the parent")
         .needs_private(
             "before_exec",
             "the caller is suspended until exec and cannot run it",
@@ -215,7 +215,7 @@ pub(crate) fn hooks(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     let hooks = &plan.options().hooks.child;
     let count = u16::try_from(hooks.len());
     let count = count.map_err(|_| {
-        let why = "more than 65,535 of them";
+        let why = "more than 65,535 hooks";
         Error::refused_as(Step::PreExec, libc::E2BIG, why)
     })?;
     for (n, hook) in (0..count).zip(hooks) {

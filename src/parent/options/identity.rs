@@ -171,7 +171,7 @@ pub(crate) fn setgroups(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     list.sort_unstable();
     id(Step::Groups, list.last().copied())?;
     if list.len() > MOST_GROUPS {
-        let why = "a process has 65536 groups at most";
+        let why = "a process has at most 65,536 groups";
         return Err(Error::refused(Step::Groups, why));
     }
     let count = u32::try_from(list.len()).unwrap_or(u32::MAX);

@@ -29,7 +29,7 @@ impl PathSearch {
                     let why = match bytes {
                         _ if memchr::memchr(0, bytes).is_some() => NUL,
                         _ if memchr::memchr(b':', bytes).is_some() => {
-                            "a directory of a search cannot have a colon"
+                            "a directory that is searched cannot contain a colon"
                         }
                         _ => {
                             path.extend_from_slice(bytes);

@@ -37,7 +37,7 @@ pub(crate) fn exec(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
         Some(all) => candidates(plan, all)?,
     }
     if plan.plan.steps.len() == first {
-        let why = "there is no directory to look for it in";
+        let why = "no directory to search for it";
         let error = Error::explained(Step::Exec, libc::ENOENT, why);
         return Err(error.with(&options.program.name));
     }
@@ -53,7 +53,7 @@ fn candidates(
     plan.plan.tries_all = true;
     for (n, name) in all.iter().enumerate() {
         if name.is_empty() {
-            let why = "one of them is empty";
+            let why = "a candidate is empty";
             let error = Error::refused_as(Step::Candidates, libc::ENOENT, why);
             return Err(error.with(name));
         }
@@ -77,7 +77,7 @@ fn candidates(
 fn too_many(by: Step, name: &OsStr) -> Error {
     let why = match by {
         Step::Candidates => "more than 30,000 files to try",
-        _ => "more than 30,000 directories to look for it in",
+        _ => "more than 30,000 directories to search for it",
     };
     Error::refused_as(by, libc::E2BIG, why).with(name)
 }
@@ -99,7 +99,7 @@ fn search(
     let path = path.map(|at| Vec::from(plan.plan.strings.bytes(at)));
     let path = search.path(path)?;
     if path.is_some() && !slash && name.len() > LONGEST_NAME {
-        let why = "a file's name has 255 bytes at most";
+        let why = "a file name has at most 255 bytes";
         let error = Error::explained(Step::Exec, libc::ENAMETOOLONG, why);
         return Err(error.with(name));
     }
@@ -150,7 +150,7 @@ pub(crate) fn program_fd(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     };
     let by = source.step();
     let fd = match source {
-        ProgramSource::Fd(fd) => SourceFd::held(by, fd),
+        ProgramSource::Fd(fd) => SourceFd::open_until_exec(by, fd),
         ProgramSource::Bytes(_) | ProgramSource::SelfExe => {
             SourceFd::new(0, None, by)
         }

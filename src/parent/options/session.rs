@@ -98,7 +98,7 @@ pub(crate) fn setpgid(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
         return Ok(());
     };
     let Ok(id) = u32::try_from(group) else {
-        let why = "a process group is 0 or above";
+        let why = "a process group id is not negative";
         return plan.refuse(Step::ProcessGroup, why, group);
     };
     plan.step(Step::Setpgid, Operand::Number(id))

@@ -102,7 +102,7 @@ fn copy(options: &Options, needs: &Needs, in_place: bool) -> Option<Need> {
 fn ids(all: &[i32], in_place: bool) -> Result<(), Error> {
     let why = match all {
         [] => return Ok(()),
-        _ if in_place => "exec makes no process",
+        _ if in_place => "exec creates no process",
         _ if all.len() > 32 => {
             "more than 32 ids: PID namespaces are at most 32 deep"
         }

@@ -28,7 +28,7 @@ impl SourceFd {
     }
 
     /// A descriptor that stays open until exec: a directory, a program.
-    pub(crate) fn held(by: Step, fd: &Arc<OwnedFd>) -> SourceFd {
+    pub(crate) fn open_until_exec(by: Step, fd: &Arc<OwnedFd>) -> SourceFd {
         let fd = Arc::clone(fd);
         let arg = FdArg::Owned(fd);
         let number = arg.number().unsigned_abs();

@@ -5,7 +5,7 @@ use super::changes::{Budget, Change, Try};
 use super::fallback::Downgrade;
 use crate::launch::gate::Gate;
 use crate::launch::{Environ, LaunchArgs};
-use crate::parent::command::cgroup::Group;
+use crate::parent::command::cgroup::OpenCgroup;
 use crate::parent::command::method::Engine;
 use crate::parent::error::{Error, Step};
 use crate::parent::handle::launch::{
@@ -169,7 +169,7 @@ impl Attempt {
     pub(super) fn launch_args<'a>(
         &self,
         plan: &'a Plan,
-        group: Option<&Group>,
+        group: Option<&OpenCgroup>,
         environ: Option<Environ<'a>>,
         gate: Option<Gate<'a>>,
     ) -> LaunchArgs<'a> {
@@ -180,7 +180,7 @@ impl Attempt {
             flags: self.flags,
             omitted_flags: self.omitted_flags(),
             probe_fd: self.cached_probe_fd.or(own),
-            cgroup: born.map(Group::number),
+            cgroup: born.map(OpenCgroup::number),
             tids: &plan.set_tid,
             environ,
             gate,

@@ -5,7 +5,7 @@ use super::prepared::Prepared;
 use super::reason::{cause, reason};
 use crate::call::{Block, local};
 use crate::launch::Outcome;
-use crate::parent::command::cgroup::Group;
+use crate::parent::command::cgroup::OpenCgroup;
 use crate::parent::error::{Cause, Error, Step};
 use crate::parent::plan::op::{Op, Role};
 use crate::parent::plan::source_fd::{SourceFd, stdio_step};
@@ -21,7 +21,7 @@ impl Prepared {
         compiled: &CompiledPlan,
         outcome: Outcome,
         block: &Block,
-        group: Option<&Group>,
+        group: Option<&OpenCgroup>,
     ) -> Error {
         match outcome {
             Outcome::Refused(errno) => self.refused(compiled, errno, group),
@@ -60,11 +60,11 @@ impl Prepared {
         step: &StepRecord,
         row: u32,
         result: i64,
-        group: Option<&Group>,
+        group: Option<&OpenCgroup>,
     ) -> Error {
         match (step.operand, group, Errno::of(result)) {
             (Operand::Cgroup, Some(group), Some(errno)) => {
-                return group.refused(errno.0);
+                return group.error(errno.0);
             }
             _ if step.op() == Some(Op::HelperInit)
                 && Errno::of(result).is_none() =>
@@ -88,11 +88,11 @@ impl Prepared {
         &self,
         compiled: &CompiledPlan,
         errno: Errno,
-        group: Option<&Group>,
+        group: Option<&OpenCgroup>,
     ) -> Error {
         let born = group.filter(|_| !compiled.strategy.joins_cgroup);
         if let Some(group) = born.filter(|group| group.is_cause_of(errno.0)) {
-            return group.refused(errno.0);
+            return group.error(errno.0);
         }
         let ids = &self.plan.set_tid;
         let why = match (errno.0, ids.len()) {

@@ -7,7 +7,7 @@ use super::attempt::Attempt;
 use super::changes::Budget;
 use super::fallback::{without_close_range, without_execveat};
 use super::prepared::Prepared;
-use crate::parent::command::cgroup::Group;
+use crate::parent::command::cgroup::OpenCgroup;
 use crate::parent::command::method::Engine;
 use crate::parent::handle::launch::Fallbacks;
 use crate::parent::plan::Plan;
@@ -22,7 +22,7 @@ use crate::sys::wait::reaped_elsewhere;
 impl Attempt {
     pub(super) fn first(
         prepared: &Prepared,
-        group: Option<&Group>,
+        group: Option<&OpenCgroup>,
         pidfd_optional: bool,
     ) -> Attempt {
         let plan = &prepared.plan;
@@ -62,11 +62,12 @@ impl Attempt {
 
     /// Uses the copied engine where a child of another would stop, or differ
     /// from it in what exec preserves.
-    fn choose_engine(&mut self, plan: &Plan, group: Option<&Group>) {
+    fn choose_engine(&mut self, plan: &Plan, group: Option<&OpenCgroup>) {
         let engine = self.strategy.engine;
         let suspends = matches!(engine, Engine::Suspended | Engine::Isolated);
         // The caller would sleep, uninterruptible, until the group is thawed.
-        if suspends && plan.any_engine && group.is_some_and(Group::frozen) {
+        if suspends && plan.any_engine && group.is_some_and(OpenCgroup::frozen)
+        {
             let why = "copied, as the group is frozen";
             self.record_fallback(engine.name(), 0, why);
             self.strategy.engine = Engine::Copied;

@@ -14,7 +14,7 @@ use crate::call::{Block, Table};
 use crate::launch::gate::Gate;
 use crate::launch::{LaunchArgs, Outcome};
 use crate::launch::{copied, isolated, pipe, suspended};
-use crate::parent::command::cgroup::{Cgroup, Group};
+use crate::parent::command::cgroup::{Cgroup, OpenCgroup};
 use crate::parent::command::method::Engine;
 use crate::parent::command::parent_hook::ParentHooks;
 use crate::parent::error::{Cause, Error, Step};
@@ -35,7 +35,7 @@ type Started = (Pid, Option<PidFd>, Launch);
 /// What all attempts of a spawn use.
 struct Inputs<'a> {
     pipes: &'a StdioPipes,
-    group: Option<&'a Group>,
+    group: Option<&'a OpenCgroup>,
     environ_buffer: &'a [Cell<u64>],
     gate: Option<Gate<'a>>,
     parent_hooks: &'a ParentHooks<'a>,
@@ -69,7 +69,7 @@ impl Prepared {
     pub(super) fn run_with(
         &self,
         pipes: StdioPipes,
-        group: Option<&Group>,
+        group: Option<&OpenCgroup>,
     ) -> Result<Child, Error> {
         let started = self.run(&pipes, group, true)?;
         Ok(pipes.into_child(started))
@@ -80,7 +80,7 @@ impl Prepared {
     fn run(
         &self,
         pipes: &StdioPipes,
-        group: Option<&Group>,
+        group: Option<&OpenCgroup>,
         pidfd_optional: bool,
     ) -> Result<Started, Error> {
         let mut attempt = Attempt::first(self, group, pidfd_optional);
@@ -147,7 +147,7 @@ impl Prepared {
             attempt.record_working(plan);
             return Ok((pid, pidfd, attempt.launch(plan, confirmed)));
         }
-        if let Some(error) = inputs.parent_hooks.refused() {
+        if let Some(error) = inputs.parent_hooks.failure() {
             return Err(error.into());
         }
         let next = attempt.after(self, compiled, outcome, &block, group);

@@ -9,7 +9,7 @@ use super::fallback::fallback_for;
 use super::prepared::Prepared;
 use crate::call::{Block, Check, number, slot};
 use crate::launch::Outcome;
-use crate::parent::command::cgroup::Group;
+use crate::parent::command::cgroup::OpenCgroup;
 use crate::parent::command::method::Engine;
 use crate::parent::error::{Error, Step};
 use crate::parent::plan::Plan;
@@ -29,7 +29,7 @@ impl Attempt {
         compiled: &CompiledPlan,
         outcome: Outcome,
         block: &Block,
-        group: Option<&Group>,
+        group: Option<&OpenCgroup>,
     ) -> Option<Try> {
         let plan = &prepared.plan;
         match outcome {
@@ -61,7 +61,7 @@ impl Attempt {
         &mut self,
         prepared: &Prepared,
         errno: i32,
-        group: Option<&Group>,
+        group: Option<&OpenCgroup>,
     ) -> Option<Try> {
         let plan = &prepared.plan;
         let born = group.is_some() && !self.strategy.joins_cgroup;

@@ -8,7 +8,7 @@ use rustix::stdio::{stderr, stdin, stdout};
 use super::source_fds::SourceFds;
 use super::status_page::StatusPage;
 use crate::call::{Block, slot};
-use crate::parent::command::cgroup::Group;
+use crate::parent::command::cgroup::OpenCgroup;
 use crate::parent::command::method::Engine;
 use crate::parent::command::stdio::StdioSource;
 use crate::parent::error::{Error, Step};
@@ -151,7 +151,7 @@ pub(super) struct LaunchFds {
 impl LaunchFds {
     pub(super) fn new(
         strategy: Strategy,
-        group: Option<&Group>,
+        group: Option<&OpenCgroup>,
         pipes: &StdioPipes,
         page: Option<(StatusPage, u32)>,
     ) -> Result<LaunchFds, Error> {

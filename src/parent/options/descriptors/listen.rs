@@ -35,7 +35,7 @@ pub(crate) fn environment(
     let mut set =
         options.environment.vars.iter().filter(|(_, value)| value.is_some());
     if let Some((key, _)) = set.find(|(key, _)| is_variable(key)) {
-        let why = "env names that variable too";
+        let why = "env sets that variable too";
         return Err(Error::refused(Step::ListenFds, why).with(key));
     }
     let mut list = String::new();
@@ -63,7 +63,7 @@ pub(crate) fn environment(
 fn valid(name: &str) -> Result<&str, Error> {
     let plain = |byte: u8| matches!(byte, b' '..=b'~') && byte != b':';
     let why = match name.as_bytes() {
-        all if all.len() > 255 => "a name has 255 bytes at most",
+        all if all.len() > 255 => "a name has at most 255 bytes",
         all if !all.iter().copied().all(plain) => {
             "a name is printable ASCII without a colon"
         }

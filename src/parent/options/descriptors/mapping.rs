@@ -99,11 +99,11 @@ fn script(
         Err(Error::refused(Step::ScriptFd, why).with(target.to_string()))
     };
     let Some(place) = plan.plan.program_fd else {
-        return refuse("the program is given as a path");
+        return refuse("the program is a path");
     };
     let to = match u32::try_from(target) {
         Ok(to) if to >= 3 => to,
-        _ => return refuse("its number is 3 or above"),
+        _ => return refuse("the number must be 3 or above"),
     };
     if all.fds.iter().any(|fd| fd.to == to) {
         return refuse("another option assigns that descriptor too");
@@ -131,11 +131,11 @@ fn same_as(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
             Err(Error::refused(stdio_step(to), why).with(from.to_string()))
         };
         let Some(from) = u8::try_from(*from).ok().filter(|n| *n < 3) else {
-            return refuse("same_as: only 0, 1 and 2 can be named");
+            return refuse("same_as takes 0, 1 or 2");
         };
         let source = plan.plan.stdio.get(usize::from(from));
         if matches!(source, Some(StdioSource::Closed)) {
-            return refuse("same_as: that one is closed");
+            return refuse("same_as: that descriptor is closed");
         }
         left.push((to, from));
     }
@@ -144,7 +144,7 @@ fn same_as(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
         let ready = left.iter().position(|(_, from)| !waits(*from));
         let Some((to, from)) = ready.map(|n| left.remove(n)) else {
             let (to, from) = left.first().copied().unwrap_or_default();
-            let why = "same_as: it is the same as itself in the end";
+            let why = "same_as: the copies form a cycle";
             return plan.refuse(stdio_step(to), why, from);
         };
         dup_step(plan, to.into(), Role::SameAs(from));
