@@ -12,15 +12,14 @@ use super::plan::builder::PlanBuilder;
 use super::plan::{Plan, fd_steps, helper_steps};
 use super::std::{boxed::Box, env};
 
-/// A step, the function that records it, and the reason for its position.
+/// A step, and the function that records it.
 struct Row {
     name: &'static str,
     record: fn(&mut PlanBuilder<'_>) -> Result<(), Error>,
-    #[cfg_attr(not(test), expect(dead_code, reason = "documents the order"))]
-    why: &'static str,
 }
 
-/// Declares the table. A step has the name of the function that records it.
+/// Declares the table: the functions, each with the reason for its position.
+/// A step has the name of its function.
 macro_rules! order {
     ($($family:ident::$step:ident: $why:literal,)*) => {
         /// Every step that a child can run, in the order in which it runs
@@ -28,7 +27,6 @@ macro_rules! order {
         const ORDER: &[Row] = &[$(Row {
             name: stringify!($step),
             record: $family::$step,
-            why: $why,
         },)*];
     };
 }
@@ -141,17 +139,4 @@ pub(crate) fn compile(
         (row.record)(&mut plan)?;
     }
     plan.finish()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::ORDER;
-
-    #[test]
-    fn every_row_of_the_order_gives_its_reason_once() {
-        for (n, row) in ORDER.iter().enumerate() {
-            assert!(row.why.len() > 12, "{}", row.name);
-            assert!(ORDER.iter().skip(n + 1).all(|r| r.name != row.name));
-        }
-    }
 }

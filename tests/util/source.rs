@@ -24,16 +24,21 @@ pub fn files(dir: &str) -> Vec<PathBuf> {
     all
 }
 
-/// The names of the steps in the order table, src/parent/order.rs.
+/// The names of the steps in the order table, src/parent/order.rs. Each is
+/// there once, with a reason.
 pub fn steps() -> Vec<String> {
     let order = fs::read_to_string(root().join("src/parent/order.rs"));
     let order = order.unwrap();
     let table = order.split("\norder! {\n").nth(1).unwrap();
-    let row = |line: &str| {
-        let (_, step) = line.strip_suffix(':')?.rsplit_once("::")?;
-        Some(step.to_string())
-    };
-    let steps: Vec<String> = table.lines().filter_map(row).collect();
+    let table = table.split("\n}").next().unwrap();
+    let mut steps: Vec<String> = Vec::new();
+    for row in table.split("\",\n") {
+        let (function, why) = row.split_once(":\n").unwrap();
+        let step = function.rsplit_once("::").unwrap().1.to_string();
+        assert!(why.trim().len() > 20, "{step} has no reason");
+        assert!(!steps.contains(&step), "{step} is there twice");
+        steps.push(step);
+    }
     assert!(steps.len() >= 30, "{steps:?}");
     steps
 }

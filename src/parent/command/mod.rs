@@ -15,7 +15,18 @@ pub(crate) mod stdio;
 
 pub use getters::{CommandArgs, CommandEnvs};
 
-use options::{Options, ProgramOptions};
+pub(crate) use cgroup::{Cgroup, OpenCgroup};
+pub(crate) use fd_request::FdRequest;
+pub(crate) use groups::{Groups, GroupsSetting};
+pub(crate) use hook::{Hook, HookContext};
+pub(crate) use method::{Engine, Memory, Method};
+pub(crate) use options::Options;
+pub(crate) use parent_hook::{ParentHook, ParentHooks};
+pub(crate) use path_search::PathSearch;
+pub(crate) use program_source::ProgramSource;
+pub(crate) use stdio::{FdArg, Stdio, StdioSource};
+
+use options::ProgramOptions;
 
 use super::std::ffi::OsStr;
 

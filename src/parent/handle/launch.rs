@@ -1,6 +1,6 @@
 //! `Launch`: how a child was created.
 
-use crate::parent::command::method::Engine;
+use crate::parent::command::Engine;
 use crate::parent::std::{fmt, io};
 use crate::sys::{CloneCall, CloneFlags};
 

@@ -1,11 +1,8 @@
 //! Arguments of the program, argument 0 included.
 
-use crate::parent::command::Command;
-use crate::parent::command::method::Engine;
-use crate::parent::command::options::Options;
+use crate::parent::command::{Command, Engine, Options};
 use crate::parent::error::{Error, Step};
-use crate::parent::plan::op::Str;
-use crate::parent::plan::strings::StringTable;
+use crate::parent::plan::{Str, StringTable};
 use crate::parent::std::{
     ffi::{OsStr, OsString},
     os::unix::ffi::OsStrExt,

@@ -1,12 +1,9 @@
 //! The option `cgroup`, and the step by which a child enters its group.
 
 use crate::call::slot;
-use crate::parent::command::Command;
-use crate::parent::command::cgroup::Cgroup;
+use crate::parent::command::{Cgroup, Command};
 use crate::parent::error::{Error, Step};
-use crate::parent::plan::builder::{Arg, PlanBuilder};
-use crate::parent::plan::fixed_strings;
-use crate::parent::plan::step::Operand;
+use crate::parent::plan::{Arg, Operand, PlanBuilder, fixed_strings};
 
 impl Command {
     /// Places the child in a control group (version 2).

@@ -2,10 +2,9 @@
 
 use crate::parent::command::Command;
 use crate::parent::error::{Error, Step};
-use crate::parent::plan::builder::{Arg, PlanBuilder};
-use crate::parent::plan::fixed_strings;
-use crate::parent::plan::source_fd::SourceFd;
-use crate::parent::plan::step::{Effect, Operand};
+use crate::parent::plan::{
+    Arg, Effect, Operand, PlanBuilder, SourceFd, fixed_strings,
+};
 use crate::parent::std::{
     os::fd::OwnedFd, os::unix::ffi::OsStrExt, path::Path, sync::Arc,
 };

@@ -3,10 +3,10 @@
 //! [`environ(7)`]: https://man7.org/linux/man-pages/man7/environ.7.html
 
 use super::descriptors::listen;
-use crate::parent::command::Command;
-use crate::parent::command::options::Options;
+use crate::parent::command::{Command, Options};
 use crate::parent::error::{Error, Step};
-use crate::parent::plan::strings::{NUL, StringTable};
+use crate::parent::plan::StringTable;
+use crate::parent::plan::strings::NUL;
 use crate::parent::std::{
     env,
     ffi::{OsStr, OsString},

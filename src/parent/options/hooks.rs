@@ -2,13 +2,9 @@
 //! while the child waits.
 #![allow(unsafe_code, reason = "the caller fulfils the contract of hooks")]
 
-use crate::parent::command::Command;
-use crate::parent::command::hook::{Hook, HookContext};
-use crate::parent::command::parent_hook::ParentHook;
+use crate::parent::command::{Command, Hook, HookContext, ParentHook};
 use crate::parent::error::{Error, Step};
-use crate::parent::plan::builder::PlanBuilder;
-use crate::parent::plan::op::Op;
-use crate::parent::plan::step::Operand;
+use crate::parent::plan::{Op, Operand, PlanBuilder};
 use crate::parent::std::{io, os::fd::BorrowedFd};
 use crate::sys::Errno;
 
@@ -222,7 +218,7 @@ pub(crate) fn hooks(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
         let option =
             if hook.shared() { "pre_exec_shared" } else { "pre_exec" };
         if hook.shared() {
-            plan.needs.shared(option);
+            plan.needs.shared(option, "it runs in the parent's memory");
         } else {
             plan.needs.private(option, COPY);
         }

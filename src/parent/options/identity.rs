@@ -3,13 +3,11 @@
 //! [`credentials(7)`]: https://man7.org/linux/man-pages/man7/credentials.7.html
 
 use crate::call::{Call, Check, ROW, local, slot};
-use crate::parent::command::Command;
-use crate::parent::command::groups::{Groups, GroupsSetting};
+use crate::parent::command::{Command, Groups, GroupsSetting};
 use crate::parent::error::{Error, Step};
-use crate::parent::plan::builder::{
-    Arg, PlanBuilder, StepBuilder, local_row, row,
+use crate::parent::plan::{
+    Arg, Effect, Operand, PlanBuilder, Reasons, StepBuilder, local_row, row,
 };
-use crate::parent::plan::step::{Effect, Operand, Reasons};
 
 impl Command {
     /// Sets the real, effective and saved user id of the child, and reads them

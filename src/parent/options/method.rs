@@ -1,8 +1,6 @@
 //! Launch: how the child is created, where its program is searched for.
 
-use crate::parent::command::Command;
-use crate::parent::command::method::{Memory, Method};
-use crate::parent::command::path_search::PathSearch;
+use crate::parent::command::{Command, Memory, Method, PathSearch};
 use crate::parent::std::vec::Vec;
 
 impl Command {

@@ -1,7 +1,7 @@
 //! PATH: a bare name becomes the list of files that exec tries. Reads nothing
 //! but the parent's PATH, if that is searched.
 
-use crate::parent::command::path_search::PathSearch;
+use crate::parent::command::PathSearch;
 use crate::parent::error::{Error, Step};
 use crate::parent::plan::strings::NUL;
 use crate::parent::std::{env, os::unix::ffi::OsStrExt, vec::Vec};

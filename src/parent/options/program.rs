@@ -1,8 +1,7 @@
 //! Constructors for programs that are a descriptor, bytes, this program or
 //! one of several candidates.
 
-use crate::parent::command::Command;
-use crate::parent::command::program_source::ProgramSource;
+use crate::parent::command::{Command, ProgramSource};
 use crate::parent::std::{
     env,
     ffi::{OsStr, OsString},

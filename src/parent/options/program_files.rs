@@ -1,13 +1,9 @@
 //! Program files: the files that exec tries, in order.
 
 use super::path_search;
-use crate::parent::command::path_search::PathSearch;
-use crate::parent::command::program_source::ProgramSource;
+use crate::parent::command::{PathSearch, ProgramSource};
 use crate::parent::error::{Error, Step};
-use crate::parent::plan::builder::PlanBuilder;
-use crate::parent::plan::op::Op;
-use crate::parent::plan::source_fd::SourceFd;
-use crate::parent::plan::step::Operand;
+use crate::parent::plan::{Op, Operand, PlanBuilder, SourceFd};
 use crate::parent::std::{
     ffi::{OsStr, OsString},
     os::unix::ffi::OsStrExt,

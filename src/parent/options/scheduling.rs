@@ -2,8 +2,7 @@
 
 use crate::parent::command::Command;
 use crate::parent::error::{Error, Step};
-use crate::parent::plan::builder::PlanBuilder;
-use crate::parent::plan::step::Operand;
+use crate::parent::plan::{Operand, PlanBuilder};
 
 impl Command {
     /// Sets the nice value of the child, from -20 (the most CPU time) to 19

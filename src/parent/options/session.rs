@@ -2,8 +2,7 @@
 
 use crate::parent::command::Command;
 use crate::parent::error::{Error, Step};
-use crate::parent::plan::builder::PlanBuilder;
-use crate::parent::plan::step::{Effect, Operand};
+use crate::parent::plan::{Effect, Operand, PlanBuilder};
 use crate::parent::std::format;
 
 impl Command {

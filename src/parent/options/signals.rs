@@ -1,11 +1,8 @@
 //! Signals: the child's handlers and signal mask.
 
-use crate::parent::command::method::Engine;
+use crate::parent::command::Engine;
 use crate::parent::error::{Error, Step};
-use crate::parent::plan::builder::{Arg, PlanBuilder};
-use crate::parent::plan::fixed_strings;
-use crate::parent::plan::op::Op;
-use crate::parent::plan::step::Operand;
+use crate::parent::plan::{Arg, Op, Operand, PlanBuilder, fixed_strings};
 use crate::sys::CloneCall;
 use crate::sys::abi::SIGSET_SIZE;
 

@@ -1,7 +1,6 @@
 //! Standard input, output and error.
 
-use crate::parent::command::Command;
-use crate::parent::command::stdio::Stdio;
+use crate::parent::command::{Command, Stdio};
 
 impl Command {
     /// Sets the standard input of the child.

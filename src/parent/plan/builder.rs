@@ -9,8 +9,7 @@ use super::strategy::Strategy;
 use super::strings::StringTable;
 use super::{Plan, choose};
 use crate::call::{Call, number};
-use crate::parent::command::options::Options;
-use crate::parent::command::stdio::{FdArg, StdioSource};
+use crate::parent::command::{FdArg, Options, StdioSource};
 use crate::parent::error::{Error, Step};
 use crate::parent::std::{
     boxed::Box, ffi::OsStr, os::unix::ffi::OsStrExt, string::ToString,

@@ -3,8 +3,7 @@
 
 use super::needs::{Need, Needs};
 use super::strategy::Strategy;
-use crate::parent::command::method::{Engine, Memory, Method};
-use crate::parent::command::options::Options;
+use crate::parent::command::{Engine, Memory, Method, Options};
 use crate::parent::error::{Cause, Error, Step};
 use crate::parent::std::format;
 use crate::sys::CloneCall;

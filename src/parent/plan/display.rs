@@ -3,7 +3,7 @@
 use super::Plan;
 use super::op::{Op, Role};
 use super::step::{Operand, StepRecord};
-use crate::parent::command::method::Engine;
+use crate::parent::command::Engine;
 use crate::parent::std::{
     fmt, format,
     string::{String, ToString},

@@ -6,7 +6,7 @@ use super::fixed_strings::ENOENT_RESULT;
 use super::lower::Lowering;
 use super::strategy::Strategy;
 use crate::call::{Call, Check, ROW, errno_bits, local, slot};
-use crate::parent::command::method::Engine;
+use crate::parent::command::Engine;
 use crate::parent::plan::op::Str;
 use crate::sys::Errno;
 

@@ -62,21 +62,17 @@ impl<'a> HelperLayout<'a> {
     }
 
     /// Whether a file with this layout would have the same contents.
-    pub(crate) fn are(&self, made: &HelperContents) -> bool {
-        self.page == made.page
-            && self.rows == made.rows
-            && self.lists == made.lists
-            && self.text == made.text
+    pub(crate) fn is_of(&self, contents: &HelperContents) -> bool {
+        self.page == contents.page
+            && self.rows == contents.rows
+            && self.lists == contents.lists
+            && self.text == contents.text
     }
 
     pub(crate) fn to_contents(&self) -> HelperContents {
+        let HelperLayout { lists, page, .. } = self;
         let (rows, text) = (self.rows.into(), self.text.into());
-        HelperContents {
-            rows,
-            text,
-            lists: self.lists.clone(),
-            page: self.page,
-        }
+        HelperContents { rows, text, lists: lists.clone(), page: *page }
     }
 
     /// Writes the file. The number of its first row is `first`, its code is

@@ -8,7 +8,7 @@ use super::op::Op;
 use super::step::Operand;
 use super::strategy::Strategy;
 use crate::call::{Check, ROW, local, slot};
-use crate::parent::command::method::Engine;
+use crate::parent::command::Engine;
 use crate::parent::error::{Error, Step};
 use crate::sys::abi::{
     CAPS_SIZE, FUTEX_WAITERS, ROBUST_HEAD_SIZE, THREAD_FLAGS,

@@ -3,7 +3,7 @@
 
 use super::lower::Lowering;
 use crate::call::{Check, local, slot};
-use crate::parent::command::method::Engine;
+use crate::parent::command::Engine;
 
 /// The indices of the callbacks that claim the launch: for the first process
 /// that calls, or for the child only.

@@ -22,19 +22,16 @@ mod steps;
 pub(crate) mod strategy;
 pub(crate) mod strings;
 
-use super::command::cgroup::Cgroup;
-use super::command::hook::Hook;
-use super::command::parent_hook::ParentHook;
-use super::command::program_source::ProgramSource;
-use super::command::stdio::StdioSource;
+pub(crate) use builder::{Arg, PlanBuilder, StepBuilder, local_row, row};
+pub(crate) use op::{Op, Role, Str};
+pub(crate) use source_fd::{SourceFd, stdio_step};
+pub(crate) use step::{Effect, Operand, Reasons, StepRecord};
+pub(crate) use strategy::Strategy;
+pub(crate) use strings::StringTable;
+
+use super::command::{Cgroup, Hook, ParentHook, ProgramSource, StdioSource};
 use super::std::vec::Vec;
 use crate::call::Call;
-
-use op::Str;
-use source_fd::SourceFd;
-use step::StepRecord;
-use strategy::Strategy;
-use strings::StringTable;
 
 /// The steps that a child runs between clone and exec.
 ///

@@ -17,9 +17,6 @@ pub(crate) struct Needs {
     /// A copy of the parent's memory, or the parent itself: the helper image
     /// cannot run it.
     pub(crate) copy: Option<Need>,
-    /// Descriptors of the parent's that stay open until exec, so that they
-    /// are marked close-on-exec and not closed.
-    pub(crate) open_fds: bool,
 }
 
 impl Needs {
@@ -27,8 +24,7 @@ impl Needs {
         self.private.get_or_insert(Need { option, why });
     }
 
-    pub(crate) fn shared(&mut self, option: &'static str) {
-        let why = "it runs in the parent's memory";
+    pub(crate) fn shared(&mut self, option: &'static str, why: &'static str) {
         self.shared.get_or_insert(Need { option, why });
     }
 

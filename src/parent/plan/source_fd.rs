@@ -1,6 +1,6 @@
 //! `SourceFd`: a descriptor of the caller's that a step reads from.
 
-use crate::parent::command::stdio::FdArg;
+use crate::parent::command::FdArg;
 use crate::parent::error::Step;
 use crate::parent::std::{format, os::fd::OwnedFd, string::String, sync::Arc};
 

@@ -4,7 +4,7 @@ use super::Plan;
 use super::op::{Op, Role};
 use super::step::{Effect, StepRecord};
 use super::strategy::Strategy;
-use crate::parent::command::method::Engine;
+use crate::parent::command::Engine;
 use crate::sys::CloneFlags;
 
 impl Plan {

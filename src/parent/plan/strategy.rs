@@ -1,6 +1,6 @@
 //! `Strategy`: the way in which a plan is launched.
 
-use crate::parent::command::method::Engine;
+use crate::parent::command::Engine;
 use crate::sys::CloneCall;
 
 /// What can differ from launch to launch of the same plan. The best strategy

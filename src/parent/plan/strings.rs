@@ -1,7 +1,5 @@
 //! `StringTable`: argv, envp and paths in one text, with their pointer arrays.
 
-mod exact;
-
 use super::fixed_strings;
 use super::fixed_strings::opening;
 use crate::parent::error::{Error, Step};
@@ -164,6 +162,26 @@ impl StringTable {
             self.path = Some(self.place(start + 5));
         }
         Ok(())
+    }
+
+    /// Adds an entry of the environment, unchanged.
+    pub(crate) fn entry(&mut self, entry: &[u8]) -> Result<(), StringError> {
+        let at = self.put(&[entry])?;
+        self.lists.push(at.start.into());
+        // Of two the first counts, as for `getenv`.
+        if entry.starts_with(b"PATH=") && self.path.is_none() {
+            let (start, len) = (at.start + 5, at.len - 5);
+            self.path = Some(Str { start, len });
+        }
+        Ok(())
+    }
+
+    /// Adds an argv that differs from the first in argument 0: its offset.
+    pub(crate) fn argv_of(&mut self, name: Str) -> u64 {
+        let at = 8 * self.lists.len() as u64;
+        self.lists.push(name.start.into());
+        self.lists.extend_from_within(1..self.envp);
+        at
     }
 
     /// Adds numbers of 32 bits, as the kernel reads them.

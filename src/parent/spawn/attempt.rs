@@ -5,14 +5,12 @@ use super::changes::{Budget, Change, Try};
 use super::fallback::Downgrade;
 use crate::launch::gate::Gate;
 use crate::launch::{Environ, LaunchArgs};
-use crate::parent::command::cgroup::OpenCgroup;
-use crate::parent::command::method::Engine;
+use crate::parent::command::{Engine, OpenCgroup};
 use crate::parent::error::{Error, Step};
 use crate::parent::handle::launch::{
     CgroupEntry, Fallback, Fallbacks, Launch,
 };
-use crate::parent::plan::Plan;
-use crate::parent::plan::strategy::Strategy;
+use crate::parent::plan::{Plan, Strategy};
 use crate::parent::std::os::fd::{AsRawFd, OwnedFd};
 use crate::parent::support;
 use crate::sys::{CloneCall, CloneFlags};

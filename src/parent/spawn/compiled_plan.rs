@@ -7,14 +7,11 @@ use super::source_fds::SourceFds;
 use crate::call::{Call, Callback, Table, number};
 use crate::launch::CALLBACKS;
 use crate::launch::isolated::HelperRows;
-use crate::parent::command::method::Engine;
+use crate::parent::command::Engine;
 use crate::parent::error::{Cause, Error, Step};
 use crate::parent::plan::helper_layout::HelperLayout;
-use crate::parent::plan::op::Op;
 use crate::parent::plan::row_limit::MOST as MOST_ROWS;
-use crate::parent::plan::step::StepRecord;
-use crate::parent::plan::strategy::Strategy;
-use crate::parent::plan::{Plan, lower};
+use crate::parent::plan::{Op, Plan, StepRecord, Strategy, lower};
 use crate::parent::std::{
     boxed::Box,
     sync::{Arc, OnceLock},

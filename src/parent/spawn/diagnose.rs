@@ -5,11 +5,11 @@ use super::prepared::Prepared;
 use super::reason::{cause, reason};
 use crate::call::{Block, local};
 use crate::launch::Outcome;
-use crate::parent::command::cgroup::OpenCgroup;
+use crate::parent::command::OpenCgroup;
 use crate::parent::error::{Cause, Error, Step};
-use crate::parent::plan::op::{Op, Role};
-use crate::parent::plan::source_fd::{SourceFd, stdio_step};
-use crate::parent::plan::step::{Effect, Operand, StepRecord};
+use crate::parent::plan::{
+    Effect, Op, Operand, Role, SourceFd, StepRecord, stdio_step,
+};
 use crate::parent::std::{format, string::ToString};
 use crate::sys::Errno;
 use crate::sys::call::is_filtered;

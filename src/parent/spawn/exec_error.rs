@@ -8,10 +8,7 @@ use super::user::{User, denied_interpreter};
 use crate::call::{Block, slot};
 use crate::launch::Outcome;
 use crate::parent::error::{Candidate, Cause, Error, Step};
-use crate::parent::plan::fixed_strings;
-use crate::parent::plan::op::Op;
-use crate::parent::plan::source_fd::SourceFd;
-use crate::parent::plan::step::Effect;
+use crate::parent::plan::{Effect, Op, SourceFd, fixed_strings};
 use crate::parent::std::{
     format,
     fs::File,

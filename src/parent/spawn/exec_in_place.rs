@@ -12,7 +12,7 @@ use super::stdio_pipes::{LaunchFds, StdioPipes};
 use super::undo::Undo;
 use crate::call::Block;
 use crate::launch::{Outcome, exec_in_place};
-use crate::parent::command::cgroup::Cgroup;
+use crate::parent::command::Cgroup;
 use crate::parent::error::Error;
 use crate::parent::plan::Plan;
 use crate::parent::std::boxed::Box;

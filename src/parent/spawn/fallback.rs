@@ -3,9 +3,7 @@
 use super::changes::Change;
 use super::compiled_plan::CompiledPlan;
 use crate::call::number;
-use crate::parent::plan::Plan;
-use crate::parent::plan::op::Op;
-use crate::parent::plan::strategy::Strategy;
+use crate::parent::plan::{Op, Plan, Strategy};
 
 /// A strategy, the feature that it does without, and what replaces that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -64,7 +64,7 @@ impl HelperImage {
     ) -> Result<Arc<HelperImage>, Error> {
         let serves = |image: &&Arc<HelperImage>| {
             let contents = image.contents.as_ref();
-            let same = contents.is_some_and(|contents| layout.are(contents));
+            let same = contents.is_some_and(|contents| layout.is_of(contents));
             image.owner.is_this()
                 && same
                 && !source_fds.is_helper_target(image.number())

@@ -6,7 +6,7 @@ use super::source_fds::SourceFds;
 use super::status_page::{self, StatusPage};
 use crate::call::Table;
 use crate::launch::{Environ, Outcome};
-use crate::parent::command::method::Engine;
+use crate::parent::command::Engine;
 use crate::parent::error::{Error, Step};
 use crate::parent::fd_table::thread_id;
 use crate::parent::plan::Plan;

@@ -8,7 +8,7 @@ use super::attempt::Attempt;
 use super::prepared::Prepared;
 use super::status_page::StatusPage;
 use super::stdio_pipes::LaunchFds;
-use crate::parent::plan::op::Op;
+use crate::parent::plan::Op;
 use crate::parent::reserve::{checked_top_fd, dup_above, top_fd};
 use crate::parent::std::os::fd::{AsRawFd, OwnedFd};
 use crate::sys::{CloneCall, CloneFlags};

@@ -3,8 +3,7 @@
 use super::prepared::Prepared;
 use crate::parent::command::hook::PANICKED;
 use crate::parent::error::Cause;
-use crate::parent::plan::op::Op;
-use crate::parent::plan::step::{Effect, StepRecord};
+use crate::parent::plan::{Effect, Op, StepRecord};
 use crate::parent::std::ffi::OsStr;
 use crate::sys::Errno;
 use crate::sys::abi::Limit;

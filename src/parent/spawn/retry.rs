@@ -9,11 +9,9 @@ use super::fallback::fallback_for;
 use super::prepared::Prepared;
 use crate::call::{Block, Check, number, slot};
 use crate::launch::Outcome;
-use crate::parent::command::cgroup::OpenCgroup;
-use crate::parent::command::method::Engine;
+use crate::parent::command::{Engine, OpenCgroup};
 use crate::parent::error::{Error, Step};
-use crate::parent::plan::Plan;
-use crate::parent::plan::op::Op;
+use crate::parent::plan::{Op, Plan};
 use crate::parent::support;
 use crate::sys::{CloneCall, CloneFlags, Errno, safe};
 

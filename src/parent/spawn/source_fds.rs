@@ -4,15 +4,10 @@
 use rustix::io::{Errno, FdFlags, fcntl_getfd};
 
 use crate::parent::command::fd_request::pair;
-use crate::parent::command::method::Engine;
-use crate::parent::command::program_source::ProgramSource;
-use crate::parent::command::stdio::FdArg;
+use crate::parent::command::{Engine, FdArg, ProgramSource};
 use crate::parent::error::{Error, Step};
-use crate::parent::plan::Plan;
 use crate::parent::plan::fds::outside;
-use crate::parent::plan::op::{Op, Role};
-use crate::parent::plan::source_fd::{SourceFd, stdio_step};
-use crate::parent::plan::strategy::Strategy;
+use crate::parent::plan::{Op, Plan, Role, SourceFd, Strategy, stdio_step};
 use crate::parent::reserve::{ReservedFd, dup_above};
 use crate::parent::sealed_memfd::{
     begins_a_script, is_script, memfd_of_bytes, memfd_of_self_exe,

@@ -8,16 +8,12 @@ use rustix::stdio::{stderr, stdin, stdout};
 use super::source_fds::SourceFds;
 use super::status_page::StatusPage;
 use crate::call::{Block, slot};
-use crate::parent::command::cgroup::OpenCgroup;
-use crate::parent::command::method::Engine;
-use crate::parent::command::stdio::StdioSource;
+use crate::parent::command::{Engine, OpenCgroup, StdioSource};
 use crate::parent::error::{Error, Step};
 use crate::parent::handle::Child;
 use crate::parent::handle::launch::Launch;
 use crate::parent::handle::pidfd::PidFd;
-use crate::parent::plan::Plan;
-use crate::parent::plan::source_fd::stdio_step;
-use crate::parent::plan::strategy::Strategy;
+use crate::parent::plan::{Plan, Strategy, stdio_step};
 use crate::parent::reserve::{ReservedFd, dup_above};
 use crate::parent::std::{
     fs::File,

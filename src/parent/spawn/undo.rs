@@ -15,8 +15,7 @@ use super::stdio_pipes::StdioPipes;
 use super::{helper_image, status_page};
 use crate::parent::error::{Error, Step};
 use crate::parent::plan::fds::outside;
-use crate::parent::plan::op::{Op, Role};
-use crate::parent::plan::source_fd::stdio_step;
+use crate::parent::plan::{Op, Role, stdio_step};
 use crate::parent::reserve;
 use crate::parent::std::{
     fs,

@@ -2,9 +2,7 @@
 
 use super::prepared::Prepared;
 use super::stdio_pipes::StdioPipes;
-use crate::parent::command::Command;
-use crate::parent::command::cgroup::Cgroup;
-use crate::parent::command::stdio::StdioSource;
+use crate::parent::command::{Cgroup, Command, StdioSource};
 use crate::parent::error::{Error, Step};
 use crate::parent::handle::Child;
 use crate::parent::order;

@@ -1,9 +1,8 @@
 //! Jobserver: the pipe that make's variables name by two numbers.
 
-use crate::parent::command::fd_request::FdRequest;
-use crate::parent::command::stdio::FdArg;
+use crate::parent::command::{FdArg, FdRequest};
 use crate::parent::error::Step;
-use crate::parent::plan::strings::StringTable;
+use crate::parent::plan::StringTable;
 use crate::parent::std::vec::Vec;
 use crate::sys::fds::{Pipe, pipe};
 

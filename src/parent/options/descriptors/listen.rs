@@ -1,11 +1,11 @@
 //! Listen: the variables by which a program finds its listening sockets.
 
 use crate::call::{Call, Check, local, slot};
-use crate::parent::command::options::Options;
+use crate::parent::command::Options;
 use crate::parent::error::{Error, Step};
-use crate::parent::plan::builder::{Arg, PlanBuilder, local_row, row};
-use crate::parent::plan::step::Operand;
-use crate::parent::plan::strings::StringTable;
+use crate::parent::plan::{
+    Arg, Operand, PlanBuilder, StringTable, local_row, row,
+};
 use crate::parent::std::{
     ffi::OsStr,
     string::{String, ToString},

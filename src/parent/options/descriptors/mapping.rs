@@ -1,13 +1,10 @@
 //! Mapping: the steps that create the child's descriptors.
 
 use super::{jobserver, requests};
-use crate::parent::command::stdio::StdioSource;
+use crate::parent::command::StdioSource;
 use crate::parent::error::{Error, Step};
-use crate::parent::plan::builder::PlanBuilder;
 use crate::parent::plan::fds::{self, FdMapping};
-use crate::parent::plan::op::{Op, Role};
-use crate::parent::plan::source_fd::stdio_step;
-use crate::parent::plan::step::Operand;
+use crate::parent::plan::{Op, Operand, PlanBuilder, Role, stdio_step};
 use crate::parent::std::{string::ToString, vec::Vec};
 
 /// `dup3(source, target)` for each descriptor of the child.

@@ -6,9 +6,7 @@ pub(crate) mod listen;
 pub(crate) mod mapping;
 pub(crate) mod requests;
 
-use crate::parent::command::Command;
-use crate::parent::command::fd_request::FdRequest;
-use crate::parent::command::stdio::FdArg;
+use crate::parent::command::{Command, FdArg, FdRequest};
 use crate::parent::error::Step;
 use crate::parent::std::{
     os::fd::{AsRawFd, OwnedFd, RawFd},

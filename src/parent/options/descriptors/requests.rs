@@ -1,10 +1,8 @@
 //! Descriptor requests of all options, each target at most once.
 
-use crate::parent::command::fd_request::FdRequest;
-use crate::parent::command::options::Options;
-use crate::parent::command::stdio::StdioSource;
+use crate::parent::command::{FdRequest, Options, StdioSource};
 use crate::parent::error::{Cause, Error, Step};
-use crate::parent::plan::source_fd::stdio_step;
+use crate::parent::plan::stdio_step;
 use crate::parent::std::vec::Vec;
 
 /// Returns the sources of 0, 1 and 2: of an option, else the default.
