@@ -33,7 +33,7 @@ use crate::sys::fork_detection::Owner;
 /// The kernel copies whole words of the table: 64 descriptors.
 const WORD: u32 = 64;
 
-struct Reserve {
+pub(crate) struct Reserve {
     /// Descriptors above all reserved numbers, so that a table without the
     /// last is not the parent's. Earlier ones stay open, as a spawn may use
     /// one as its probe descriptor.
@@ -124,12 +124,10 @@ fn own_reserve() -> Option<MutexGuard<'static, Reserve>> {
 }
 
 /// While it lives, other threads wait before they take or release a number.
-pub(crate) struct Lock {
-    _reserve: Option<MutexGuard<'static, Reserve>>,
-}
+pub(crate) type Lock = Option<MutexGuard<'static, Reserve>>;
 
 pub(crate) fn lock() -> Lock {
-    Lock { _reserve: top_fd().map(|_| reserve()) }
+    top_fd().map(|_| reserve())
 }
 
 /// Reserves `count` more descriptor numbers for what spawns pass to children:

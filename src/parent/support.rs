@@ -63,14 +63,10 @@ pub(crate) fn known_working() -> KnownWorking {
     WORKING.get()
 }
 
-pub(crate) fn record_working(works: KnownWorking) {
-    let known = WORKING.get();
-    WORKING.set(KnownWorking {
-        close_range: known.close_range | works.close_range,
-        mark_range: known.mark_range | works.mark_range,
-        execveat: known.execveat | works.execveat,
-        helper: known.helper | works.helper,
-    });
+pub(crate) fn record_working(change: impl FnOnce(&mut KnownWorking)) {
+    let mut working = WORKING.get();
+    change(&mut working);
+    WORKING.set(working);
 }
 
 /// Whether the next child of this thread is the init of a PID namespace, after

@@ -70,35 +70,27 @@ impl Cause {
     /// The closest errno.
     pub(super) fn nearest(&self) -> i32 {
         match self {
-            Cause::Os(errno)
-            | Cause::Explained(errno, _)
-            | Cause::Refused(_, errno) => *errno,
-            Cause::ParentHook(error) => {
-                error.raw_os_error().unwrap_or(libc::EINVAL)
-            }
+            Cause::Refused(_, errno) => *errno,
             Cause::Ended
             | Cause::Killed(_)
             | Cause::Exited(_)
             | Cause::StatusLost => libc::ECHILD,
-            Cause::Trapped => libc::ENOSYS,
             Cause::Panicked => libc::ECANCELED,
             Cause::Unexpected(_) => libc::EIO,
-            Cause::Conflict(_)
-            | Cause::AssignedTwice { .. }
-            | Cause::VerifyError(_) => libc::EINVAL,
+            _ => self.errno().unwrap_or(libc::EINVAL),
         }
     }
 
     pub(super) fn kind(&self) -> io::ErrorKind {
-        match self {
-            Cause::Os(errno) | Cause::Explained(errno, _) => {
-                io::Error::from_raw_os_error(*errno).kind()
-            }
-            Cause::ParentHook(error) => error.kind(),
-            Cause::Trapped => io::ErrorKind::Unsupported,
-            Cause::Refused(..)
-            | Cause::Conflict(_)
-            | Cause::AssignedTwice { .. } => io::ErrorKind::InvalidInput,
+        match (self, self.errno()) {
+            (Cause::ParentHook(error), _) => error.kind(),
+            (_, Some(errno)) => io::Error::from_raw_os_error(errno).kind(),
+            (
+                Cause::Refused(..)
+                | Cause::Conflict(_)
+                | Cause::AssignedTwice { .. },
+                None,
+            ) => io::ErrorKind::InvalidInput,
             _ => io::ErrorKind::Other,
         }
     }
@@ -107,22 +99,19 @@ impl Cause {
 impl fmt::Debug for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = self.to_string();
-        match self {
-            Cause::Os(errno) | Cause::Explained(errno, _) => {
-                f.debug_tuple("Os").field(&Named(*errno)).field(&text).finish()
-            }
-            Cause::Trapped => {
-                let errno = Named(libc::ENOSYS);
-                f.debug_tuple("Os").field(&errno).field(&text).finish()
-            }
-            Cause::Refused(..)
-            | Cause::Conflict(_)
-            | Cause::AssignedTwice { .. } => {
-                f.debug_tuple("Refused").field(&text).finish()
-            }
-            Cause::ParentHook(error) => {
+        match (self, self.errno()) {
+            (Cause::ParentHook(error), _) => {
                 f.debug_tuple("ParentHook").field(error).finish()
             }
+            (_, Some(errno)) => {
+                f.debug_tuple("Os").field(&Named(errno)).field(&text).finish()
+            }
+            (
+                Cause::Refused(..)
+                | Cause::Conflict(_)
+                | Cause::AssignedTwice { .. },
+                None,
+            ) => f.debug_tuple("Refused").field(&text).finish(),
             _ => f.debug_tuple("Other").field(&text).finish(),
         }
     }

@@ -57,21 +57,6 @@ impl Candidate {
     }
 }
 
-impl Error {
-    /// Whether no child was created for lack of a free descriptor.
-    pub(crate) fn is_fd_limit(&self) -> bool {
-        let full = [Some(libc::EMFILE), Some(libc::ENFILE)];
-        self.step() == Step::Clone && full.contains(&self.raw_os_error())
-    }
-
-    /// Whether no child was created for lack of memory, or because the init of
-    /// the PID namespace has ended.
-    pub(crate) fn is_no_memory(&self) -> bool {
-        let errno = self.raw_os_error();
-        self.step() == Step::Clone && errno == Some(libc::ENOMEM)
-    }
-}
-
 struct Inner {
     step: Step,
     operand: Option<OsString>,
@@ -177,6 +162,13 @@ impl Error {
     ) -> Error {
         self.0.candidates = candidates;
         self
+    }
+
+    /// Whether no child was created, for one of these reasons.
+    pub(crate) fn is_clone_error(&self, errnos: &[i32]) -> bool {
+        let errno = self.raw_os_error();
+        self.step() == Step::Clone
+            && errno.is_some_and(|e| errnos.contains(&e))
     }
 
     /// Returns the step that failed.

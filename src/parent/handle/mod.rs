@@ -10,11 +10,12 @@ use rustix::io::Errno;
 use rustix::process::{Signal, pidfd_send_signal};
 
 use super::error::{Cause, Error, Step};
+use super::std::os::fd::{AsRawFd, OwnedFd};
+use super::std::os::unix::process::ExitStatusExt;
 #[doc(no_inline)]
 pub use super::std::process::{
     ChildStderr, ChildStdin, ChildStdout, ExitStatus, Output,
 };
-use super::std::{os::fd::AsRawFd, os::unix::process::ExitStatusExt};
 use crate::sys::call::{kill, reaped_status};
 use crate::sys::wait::{Kind, Target, wait};
 use crate::sys::{self, Pid};
@@ -53,15 +54,16 @@ impl Child {
         pid: Pid,
         pidfd: Option<PidFd>,
         launch: Launch,
+        [stdin, stdout, stderr]: [Option<OwnedFd>; 3],
     ) -> Child {
         Child {
             pid,
             pidfd,
-            launch,
             status: None,
-            stdin: None,
-            stdout: None,
-            stderr: None,
+            launch,
+            stdin: stdin.map(Into::into),
+            stdout: stdout.map(Into::into),
+            stderr: stderr.map(Into::into),
         }
     }
 

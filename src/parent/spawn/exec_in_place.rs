@@ -30,7 +30,13 @@ impl Prepared {
         let Prepared { plan, source_fds, .. } = &prepared;
         let group = plan.cgroup.as_ref().map(Cgroup::open).transpose()?;
         let pipes = StdioPipes::new(plan, source_fds)?;
-        let fds = LaunchFds::new(plan.strategy, group.as_ref(), &pipes, None)?;
+        let fds = LaunchFds::new(
+            plan.strategy,
+            group.as_ref(),
+            source_fds,
+            &pipes,
+            None,
+        )?;
         let undo = Undo::new(&prepared, &pipes)?;
         let failure = prepared.run_in_place(pipes.block(&fds));
         // Before the diagnosis, which opens files.

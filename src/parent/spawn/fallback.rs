@@ -44,12 +44,14 @@ pub(super) fn fallback_for(
                 && plan.shell_fallback
                 && strategy.shell.is_none() =>
         {
-            let step = compiled.row(row)?.step;
+            let shell = Some(compiled.row(row)?.step);
+            let strategy = Strategy { shell, ..strategy };
+            let (feature, instead) = ("execve", "/bin/sh");
             Some(Downgrade {
-                strategy: Strategy { shell: Some(step), ..strategy },
+                strategy,
                 change: Change::Shell,
-                feature: "execve",
-                instead: "/bin/sh",
+                feature,
+                instead,
             })
         }
         Op::SignalMask if !strategy.keeps_stops => {
@@ -60,35 +62,25 @@ pub(super) fn fallback_for(
             ];
             let call = |(nr, _): &&_| is_call(compiled, row, *nr);
             let (_, feature) = *calls.iter().find(call)?;
-            Some(Downgrade {
-                strategy: Strategy { keeps_stops: true, ..strategy },
-                change: Change::KeepStops,
-                feature,
-                instead: "stops that stay pending",
-            })
+            let strategy = Strategy { keeps_stops: true, ..strategy };
+            let change = Change::KeepStops;
+            let instead = "stop signals that stay pending";
+            Some(Downgrade { strategy, change, feature, instead })
         }
         _ => None,
     }
 }
 
-/// Without `close_range`.
 pub(super) fn without_close_range(strategy: Strategy) -> Downgrade {
-    Downgrade {
-        strategy: Strategy { no_close_range: true, ..strategy },
-        change: Change::NoCloseRange,
-        feature: "close_range",
-        instead: "a list of descriptors",
-    }
+    let strategy = Strategy { no_close_range: true, ..strategy };
+    let (feature, instead) = ("close_range", "a list of descriptors");
+    Downgrade { strategy, change: Change::NoCloseRange, feature, instead }
 }
 
-/// Without `execveat`.
 pub(super) fn without_execveat(strategy: Strategy) -> Downgrade {
-    Downgrade {
-        strategy: Strategy { no_execveat: true, ..strategy },
-        change: Change::NoExecveat,
-        feature: "execveat",
-        instead: "its path in /proc/self/fd",
-    }
+    let strategy = Strategy { no_execveat: true, ..strategy };
+    let (feature, instead) = ("execveat", "its path in /proc/self/fd");
+    Downgrade { strategy, change: Change::NoExecveat, feature, instead }
 }
 
 /// Whether a row makes this system call.

@@ -10,7 +10,7 @@ use super::prepared::Prepared;
 use crate::parent::command::{Engine, OpenCgroup};
 use crate::parent::handle::launch::Fallbacks;
 use crate::parent::plan::{Effect, Op, Plan};
-use crate::parent::support::{self, KnownWorking};
+use crate::parent::support;
 use crate::sys::CloneFlags;
 use crate::sys::abi::SET_IDS;
 use crate::sys::call::{capabilities, saved_ids_are_effective};
@@ -125,11 +125,12 @@ impl Attempt {
     /// Records what this attempt, which succeeded, has used.
     pub(super) fn record_working(&self, plan: &Plan) {
         let range = !self.strategy.no_close_range;
-        support::record_working(KnownWorking {
-            close_range: range && plan.has(Op::CloseRange),
-            mark_range: range && plan.has(Op::MarkRange),
-            execveat: plan.program_fd.is_some() && !self.strategy.no_execveat,
-            helper: self.strategy.engine == Engine::Isolated,
+        let execveat = plan.program_fd.is_some() && !self.strategy.no_execveat;
+        support::record_working(|known| {
+            known.close_range |= range && plan.has(Op::CloseRange);
+            known.mark_range |= range && plan.has(Op::MarkRange);
+            known.execveat |= execveat;
+            known.helper |= self.strategy.engine == Engine::Isolated;
         });
     }
 }

@@ -90,44 +90,29 @@ fn shebang(line: &[u8]) -> Option<&[u8]> {
     line.get(..end)
 }
 
-/// Offsets in an ELF file of 32 or 64 bits: in its header that of the program
-/// headers, their size and number; in one of these those of the offset and
-/// the length.
-struct Offsets {
-    table: usize,
-    size: usize,
-    place: usize,
-    len: usize,
-    wide: bool,
-}
-
-const NARROW: Offsets =
-    Offsets { table: 28, size: 42, place: 4, len: 16, wide: false };
-const WIDE: Offsets =
-    Offsets { table: 32, size: 54, place: 8, len: 32, wide: true };
-
-/// The path in the `PT_INTERP` of an ELF file.
+/// The path in the `PT_INTERP` of an ELF file of 32 or 64 bits.
 fn loader(file: &File, head: &[u8]) -> Option<PathBuf> {
-    const INTERP: u32 = 3;
-    let offsets = if *head.get(4)? == 1 { NARROW } else { WIDE };
-    let number = |bytes: &[u8], at| match offsets.wide {
-        true => long(bytes, at),
-        false => word(bytes, at).map(u64::from),
+    const INTERP: u64 = 3;
+    let word = if *head.get(4)? == 1 { 4 } else { 8 };
+    // Where the ELF header has the offset of the program headers, their size
+    // and number; where a program header has its segment's offset and length;
+    // and the length of a program header.
+    let [table, size, offset, len, row] = match word {
+        4 => [28, 42, 4, 16, 32],
+        _ => [32, 54, 8, 32, 56],
     };
-    let at = number(head, offsets.table)?;
-    let size = half(head, offsets.size)?;
-    let count = half(head, offsets.size + 2)?;
-    for n in 0..u64::from(count) {
-        let mut row = [0u8; 56];
-        let len = if offsets.wide { 56 } else { 32 };
-        let row = row.get_mut(..len)?;
-        let place = at.checked_add(n.checked_mul(u64::from(size))?)?;
-        file.read_exact_at(row, place).ok()?;
-        if word(row, 0)? == INTERP {
-            let len = usize::try_from(number(row, offsets.len)?).ok()?;
+    let at = number(head, table, word)?;
+    let count = number(head, size + 2, 2)?;
+    let size = number(head, size, 2)?;
+    for n in 0..count {
+        let mut bytes = [0u8; 56];
+        let row = bytes.get_mut(..row)?;
+        file.read_exact_at(row, at.checked_add(n * size)?).ok()?;
+        if number(row, 0, 4)? == INTERP {
+            let len = usize::try_from(number(row, len, word)?).ok()?;
             // PATH_MAX, the kernel's limit.
             let mut name = vec![0; Some(len).filter(|len| *len <= 4096)?];
-            file.read_exact_at(&mut name, number(row, offsets.place)?).ok()?;
+            file.read_exact_at(&mut name, number(row, offset, word)?).ok()?;
             let end = memchr::memchr(0, &name).unwrap_or(len);
             let name = OsStr::from_bytes(name.get(..end)?);
             return Some(PathBuf::from(name));
@@ -136,16 +121,10 @@ fn loader(file: &File, head: &[u8]) -> Option<PathBuf> {
     None
 }
 
-fn word(bytes: &[u8], at: usize) -> Option<u32> {
-    bytes.get(at..)?.first_chunk().copied().map(u32::from_le_bytes)
-}
-
-fn long(bytes: &[u8], at: usize) -> Option<u64> {
-    bytes.get(at..)?.first_chunk().copied().map(u64::from_le_bytes)
-}
-
-fn half(bytes: &[u8], at: usize) -> Option<u16> {
-    bytes.get(at..)?.first_chunk().copied().map(u16::from_le_bytes)
+/// A little-endian number of `len` bytes.
+fn number(bytes: &[u8], at: usize, len: usize) -> Option<u64> {
+    let bytes = bytes.get(at..)?.get(..len)?;
+    Some(bytes.iter().rev().fold(0, |n, byte| n << 8 | u64::from(*byte)))
 }
 
 #[cfg(test)]

@@ -30,6 +30,9 @@ use crate::sys::Pid;
 /// A child that runs its program.
 type Started = (Pid, Option<PidFd>, Launch);
 
+/// No descriptor is free.
+const FD_LIMIT: [i32; 2] = [libc::EMFILE, libc::ENFILE];
+
 /// What all attempts of a spawn use.
 struct Inputs<'a> {
     pipes: &'a StdioPipes,
@@ -52,7 +55,7 @@ impl Prepared {
         let optional = image && prepared.plan.any_engine;
         let mut started = prepared.run(&pipes, group.as_ref(), !optional);
         if let Err(error) = &started {
-            if optional && error.is_fd_limit() {
+            if optional && error.is_clone_error(&FD_LIMIT) {
                 let errno = error.raw_os_error().unwrap_or_default();
                 prepared.without_helper(errno);
                 started = prepared.run(&pipes, group.as_ref(), true);
@@ -94,12 +97,13 @@ impl Prepared {
         while let Some(right) = next {
             match self.attempt(right, &mut attempt, &inputs) {
                 Ok(started) => return Ok(started),
-                // The first child was the init of a PID namespace, and there
-                // is no second.
-                Err(Failure::Final(error)) if error.is_no_memory() => {
+                // ENOMEM: the first child was the init of a PID namespace,
+                // and there can be no second.
+                Err(Failure::Final(error)) => {
+                    let ended = error.is_clone_error(&[libc::ENOMEM]);
+                    let first_error = first_error.filter(|_| ended);
                     return Err(first_error.unwrap_or(error));
                 }
-                Err(Failure::Final(error)) => return Err(error),
                 Err(Failure::Retry(right, error)) => {
                     first_error = first_error.or(error);
                     next = Some(right);
@@ -117,15 +121,15 @@ impl Prepared {
     ) -> Result<Started, Failure> {
         attempt.check_valgrind()?;
         let Inputs { pipes, group, .. } = *inputs;
-        let (plan, strategy) = (&self.plan, attempt.strategy);
-        let compiled =
-            self.compiled.for_strategy(plan, strategy, &self.source_fds);
+        let (plan, sources) = (&self.plan, &self.source_fds);
+        let strategy = attempt.strategy;
+        let compiled = self.compiled.for_strategy(plan, strategy, sources);
         let compiled =
             compiled.map_err(|e| attempt.fall_back_to_copied(plan, e))?;
         let table = compiled.table(plan)?;
         let page = self.status_page(compiled);
         let page = page.map_err(|e| attempt.fall_back_to_copied(plan, e))?;
-        let mut fds = LaunchFds::new(strategy, group, pipes, page)?;
+        let mut fds = LaunchFds::new(strategy, group, sources, pipes, page)?;
         attempt.select_probe_fd(self, &fds, pipes.moved);
         let environ = self.environ(&table, inputs.environ_buffer);
         let args = attempt.launch_args(plan, group, environ, inputs.gate);
@@ -155,8 +159,8 @@ impl Prepared {
             // The kernel allocates a process id before it finds no number
             // for the pidfd, which uses up the init of a PID namespace.
             (Some(right), Outcome::Refused(errno)) => {
-                let full = [libc::EMFILE, libc::ENFILE].contains(&errno.0);
-                Failure::Retry(right, full.then(diagnose))
+                let error = FD_LIMIT.contains(&errno.0).then(diagnose);
+                Failure::Retry(right, error)
             }
             (Some(right), _) => Failure::Retry(right, Some(diagnose())),
         })

@@ -33,9 +33,6 @@ pub(super) struct StdioPipes {
     /// all other source descriptors.
     numbers: [u32; 3],
     source_end: i32,
-    /// As in [`SourceFds`].
-    kept_end: i32,
-    helper_end: i32,
     /// Whether a descriptor has a number other than the lowest that was free,
     /// so that the next one may be below it.
     pub(super) moved: bool,
@@ -49,8 +46,6 @@ impl StdioPipes {
     ) -> Result<StdioPipes, Error> {
         let mut pipes = StdioPipes {
             source_end: signed(source_fds.source_end),
-            kept_end: signed(source_fds.kept_end),
-            helper_end: signed(source_fds.helper_end),
             moved: source_fds.source_end > 3,
             ..StdioPipes::default()
         };
@@ -94,12 +89,7 @@ impl StdioPipes {
         self,
         (pid, pidfd, launch): (Pid, Option<PidFd>, Launch),
     ) -> Child {
-        let mut child = Child::new(pid, pidfd, launch);
-        let [stdin, stdout, stderr] = self.ours;
-        child.stdin = stdin.map(Into::into);
-        child.stdout = stdout.map(Into::into);
-        child.stderr = stderr.map(Into::into);
-        child
+        Child::new(pid, pidfd, launch, self.ours)
     }
 
     /// Returns the number that steps read one of 0 to 2 from.
@@ -148,6 +138,7 @@ impl LaunchFds {
     pub(super) fn new(
         strategy: Strategy,
         group: Option<&OpenCgroup>,
+        source_fds: &SourceFds,
         pipes: &StdioPipes,
         page: Option<(StatusPage, u32)>,
     ) -> Result<LaunchFds, Error> {
@@ -165,9 +156,12 @@ impl LaunchFds {
             (fds.page, fds.image) = (Some(page), Some(image));
         }
         // The last range that is closed begins above all that stays open.
-        let isolated = strategy.engine == Engine::Isolated;
-        let helper_end = if isolated { pipes.helper_end } else { 3 };
-        if fds.source_end > pipes.kept_end.max(helper_end) {
+        let kept_end = signed(source_fds.kept_end);
+        let helper_end = match strategy.has_helper() {
+            true => signed(source_fds.helper_end),
+            false => 3,
+        };
+        if fds.source_end > kept_end.max(helper_end) {
             fds.last_source = fds.source_end - 1;
         }
         if strategy.engine == Engine::Pipe && !strategy.in_place {
@@ -177,7 +171,7 @@ impl LaunchFds {
             let (ours, theirs) =
                 pipe_with(PipeFlags::CLOEXEC).map_err(fail)?;
             // One number is left out, so that there is a range to close.
-            let end = fds.source_end.max(pipes.kept_end).saturating_add(1);
+            let end = fds.source_end.max(kept_end).saturating_add(1);
             let theirs = dup_above(theirs, end).map_err(fail)?;
             fds.last_source = theirs.as_raw_fd() - 1;
             fds.source_end = theirs.as_raw_fd().saturating_add(1);
