@@ -17,7 +17,7 @@ use crate::parent::std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Engine {
-    /// vfork-like: the child runs in the caller's memory while the calling
+    /// Like vfork: the child runs in the caller's memory while the calling
     /// thread is suspended, until exec or death. The cost does not depend on
     /// the size of that memory.
     Suspended,
@@ -31,7 +31,7 @@ pub enum Engine {
     /// ordinary one by then. The error is reported even if another thread
     /// reaps the child.
     Isolated,
-    /// fork-like: the child runs in a copy of the caller's memory. The cost
+    /// Like fork: the child runs in a copy of the caller's memory. The cost
     /// grows with the size of that memory, about 40 ms a GiB. Signal handlers
     /// run in the caller meanwhile.
     Copied,

@@ -40,10 +40,9 @@ impl fmt::Display for Line<'_> {
         let program = options.program.name.as_bytes();
         // env takes these for a variable or for -i.
         let odd = program.contains(&b'=') || program == b"-";
-        let exact = options.environment.exact.is_some();
-        let changed = options.environment.clear
-            || exact
-            || !options.environment.vars.is_empty();
+        let env = &options.environment;
+        let exact = env.exact.is_some();
+        let changed = env.clear || exact || !env.vars.is_empty();
         let arg0 = match &options.program.arg0 {
             None if changed && odd => Some(&options.program.name),
             arg0 => arg0.as_ref(),
@@ -90,12 +89,11 @@ impl Line<'_> {
     /// The variables that `env` can set. Of an exact environment these are the
     /// entries with a name, the first of several with one name, as in getenv.
     fn set(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
-        let all = self.options.environment.vars.iter();
-        let set = all.filter_map(|(key, value)| {
+        let env = &self.options.environment;
+        let set = env.vars.iter().filter_map(|(key, value)| {
             Some((key.as_os_str(), value.as_deref()?))
         });
-        let exact =
-            self.options.environment.exact.as_deref().unwrap_or_default();
+        let exact = env.exact.as_deref().unwrap_or_default();
         let exact = exact.iter().enumerate().filter_map(|(n, entry)| {
             let name = name_of(entry);
             let value = entry.as_bytes().get(name.len() + 1..)?;
@@ -108,9 +106,8 @@ impl Line<'_> {
 
     /// Prints, as a comment, the candidates that a line cannot express.
     fn rest(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let others =
-            self.options.program.candidates.as_deref().unwrap_or_default();
-        let others = others.get(1..).unwrap_or_default();
+        let all = self.options.program.candidates.as_deref();
+        let others = all.and_then(|all| all.get(1..)).unwrap_or_default();
         for (n, other) in others.iter().enumerate() {
             f.write_str(if n == 0 { " # or: " } else { " " })?;
             quote(f, other)?;
@@ -121,11 +118,10 @@ impl Line<'_> {
     /// Prints an `env` command: it takes any name, while an assignment of the
     /// shell takes only names of shell variables that are not read-only.
     fn environment(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let all = &self.options.environment.vars;
-        let empty = self.options.environment.clear
-            || self.options.environment.exact.is_some();
+        let env = &self.options.environment;
+        let empty = env.clear || env.exact.is_some();
         f.write_str(if empty { "env -i " } else { "env " })?;
-        let removed = all.iter().filter(|(_, value)| value.is_none());
+        let removed = env.vars.iter().filter(|(_, value)| value.is_none());
         // After -i there is nothing to remove.
         for (key, _) in removed.filter(|_| !empty) {
             f.write_str("-u ")?;

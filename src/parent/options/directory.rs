@@ -5,9 +5,7 @@ use crate::parent::error::{Error, Step};
 use crate::parent::plan::{
     Arg, Effect, Operand, PlanBuilder, SourceFd, fixed_strings,
 };
-use crate::parent::std::{
-    os::fd::OwnedFd, os::unix::ffi::OsStrExt, path::Path, sync::Arc,
-};
+use crate::parent::std::{os::fd::OwnedFd, path::Path, sync::Arc};
 
 impl Command {
     /// Sets the working directory of the child.
@@ -104,24 +102,21 @@ impl Command {
 /// absolute, `chdir` follows with only changes of ids in between, and "/" is
 /// left out; not in place, where the process continues if a step fails.
 pub(crate) fn chroot(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
-    let options = plan.options();
-    let Some(dir) = &options.directory.chroot else { return Ok(()) };
+    let options = &plan.options().directory;
+    let Some(dir) = &options.chroot else { return Ok(()) };
     not_empty(Step::Chroot, dir)?;
-    if options.directory.current_dir_fd.is_some() {
+    if options.current_dir_fd.is_some() {
         let why = "current_dir_fd may refer to a directory outside";
         return Err(Error::refused(Step::Chroot, why).with(dir));
     }
     let root = plan.text(Step::Chroot, dir.as_os_str())?;
-    let enters = options
-        .directory
-        .current_dir
-        .as_ref()
-        .is_some_and(|dir| dir.as_os_str().as_bytes().starts_with(b"/"));
+    let dir = options.current_dir.as_ref();
+    let absolute = dir.is_some_and(|dir| dir.is_absolute());
     let in_place = plan.in_place();
     let mut step = plan
         .step(Step::Chroot, Operand::Text(root))
         .call(libc::SYS_chroot, &[root.into()]);
-    if in_place || !enters {
+    if in_place || !absolute {
         step = step.call(libc::SYS_chdir, &[fixed_strings::ROOT.into()]);
     }
     step.note("then chdir \"/\"")
@@ -140,9 +135,9 @@ fn not_empty(step: Step, dir: &Path) -> Result<(), Error> {
 
 /// `chdir(path)`.
 pub(crate) fn chdir(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
-    let options = plan.options();
-    let Some(dir) = &options.directory.current_dir else { return Ok(()) };
-    if options.directory.current_dir_fd.is_some() {
+    let options = &plan.options().directory;
+    let Some(dir) = &options.current_dir else { return Ok(()) };
+    if options.current_dir_fd.is_some() {
         let why = "current_dir_fd sets the directory too";
         return Err(Error::refused(Step::CurrentDir, why).with(dir));
     }
@@ -159,8 +154,8 @@ pub(crate) fn fchdir(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     let Some(dir) = &plan.options().directory.current_dir_fd else {
         return Ok(());
     };
-    let place =
-        plan.keep_fd(SourceFd::open_until_exec(Step::CurrentDirFd, dir))?;
+    let source = SourceFd::open_until_exec(Step::CurrentDirFd, dir);
+    let place = plan.keep_fd(source)?;
     plan.step(Step::Fchdir, Operand::Fd(place))
         .call(libc::SYS_fchdir, &[Arg::Fd(place)])
         .note("current_dir_fd")

@@ -87,11 +87,12 @@ impl Command {
     /// ```
     pub fn env_remove<K: AsRef<OsStr>>(&mut self, key: K) -> &mut Command {
         let key = key.as_ref();
+        let environment = &mut self.options.environment;
         // Nothing is inherited, so there is nothing else to remove.
-        if self.options.environment.clear {
-            self.options.environment.vars.remove(key);
+        if environment.clear {
+            environment.vars.remove(key);
         } else {
-            self.options.environment.vars.insert(key.to_os_string(), None);
+            environment.vars.insert(key.to_os_string(), None);
         }
         self
     }
@@ -149,8 +150,8 @@ impl Command {
         I::Item: AsRef<OsStr>,
     {
         let owned = |entry: I::Item| entry.as_ref().to_os_string();
-        self.options.environment.exact =
-            Some(entries.into_iter().map(owned).collect());
+        let entries = entries.into_iter().map(owned).collect();
+        self.options.environment.exact = Some(entries);
         self
     }
 }
@@ -162,23 +163,23 @@ pub(crate) fn environment(
     options: &Options,
     own: Option<env::VarsOs>,
 ) -> Result<(), Error> {
+    let vars = &options.environment.vars;
     if let Some(entries) = &options.environment.exact {
         return exact(strings, options, entries);
     }
     if let Some(names) = &options.descriptors.listen {
         listen::environment(strings, options, names)?;
     }
+    let listens = options.descriptors.listen.is_some();
     for (key, value) in own.into_iter().flatten() {
-        let changed = !options.environment.vars.is_empty()
-            && options.environment.vars.contains_key(&key);
-        let ours =
-            options.descriptors.listen.is_some() && listen::is_variable(&key);
-        if !changed && !ours {
+        let changed = !vars.is_empty() && vars.contains_key(&key);
+        let replaced = listens && listen::is_variable(&key);
+        if !changed && !replaced {
             let put = strings.inherited(key.as_bytes(), value.as_bytes());
             put.map_err(|why| why.of(Step::Env, key))?;
         }
     }
-    for (key, value) in &options.environment.vars {
+    for (key, value) in vars {
         variable(strings, key, value.as_deref())?;
     }
     strings.end_list();

@@ -12,10 +12,11 @@ impl Command {
     /// Calls `function` in this process while the child waits, just before
     /// exec.
     ///
-    /// The function runs on the thread that spawns, after all other steps of
-    /// the child. It can write the child's id maps, record its process id, or
-    /// move it where only the parent can. Its arguments are the child's
-    /// process id and, from Linux 5.3 on, a pidfd ([`pidfd_open(2)`]).
+    /// The function runs on the thread that spawns, after all steps of the
+    /// child but its hooks and exec. It can write the child's id maps, record
+    /// its process id, or move it where only the parent can. Its arguments are
+    /// the child's process id and, from Linux 5.3 on, a pidfd
+    /// ([`pidfd_open(2)`]).
     ///
     /// The waiting child has its final ids, directory and descriptors, blocks
     /// all signals, and has memory of its own

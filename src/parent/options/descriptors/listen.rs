@@ -32,8 +32,8 @@ pub(crate) fn environment(
     names: &[Option<String>],
 ) -> Result<(), Error> {
     // Removing one is no conflict: the inherited value is not passed on.
-    let mut set =
-        options.environment.vars.iter().filter(|(_, value)| value.is_some());
+    let vars = options.environment.vars.iter();
+    let mut set = vars.filter(|(_, value)| value.is_some());
     if let Some((key, _)) = set.find(|(key, _)| is_variable(key)) {
         let why = "env sets that variable too";
         return Err(Error::refused(Step::ListenFds, why).with(key));

@@ -53,7 +53,7 @@ impl Command {
         target: RawFd,
         source: impl Into<OwnedFd>,
     ) -> &mut Command {
-        self.request(target, source.into(), Step::Fd)
+        self.request(target, FdArg::Owned(Arc::new(source.into())), Step::Fd)
     }
 
     /// Passes a descriptor to the child at the number that it has here.
@@ -77,16 +77,16 @@ impl Command {
     /// ```
     pub fn inherit_fd(&mut self, fd: impl Into<OwnedFd>) -> &mut Command {
         let fd = fd.into();
-        self.request(fd.as_raw_fd(), fd, Step::InheritFd)
+        let target = fd.as_raw_fd();
+        self.request(target, FdArg::Owned(Arc::new(fd)), Step::InheritFd)
     }
 
     fn request(
         &mut self,
         target: RawFd,
-        fd: OwnedFd,
+        from: FdArg,
         by: Step,
     ) -> &mut Command {
-        let from = FdArg::Owned(Arc::new(fd));
         self.options.descriptors.fds.push(FdRequest { target, from, by });
         self
     }
@@ -119,9 +119,7 @@ impl Command {
     ///     file descriptor (os error 9): that descriptor is not open here");
     /// ```
     pub unsafe fn inherit_raw_fd(&mut self, fd: RawFd) -> &mut Command {
-        let (from, by) = (FdArg::Raw(fd), Step::InheritRawFd);
-        self.options.descriptors.fds.push(FdRequest { target: fd, from, by });
-        self
+        self.request(fd, FdArg::Raw(fd), Step::InheritRawFd)
     }
 
     /// Passes make's jobserver to the child, so that the program takes part in
@@ -162,8 +160,6 @@ impl Command {
     /// assert!(status.success());
     /// # Ok::<(), offshoot::Error>(())
     /// ```
-    ///
-    /// [`Command::env`]: from CARGO_MAKEFLAGS (which cargo sets for build
     #[doc(alias = "MAKEFLAGS")]
     pub fn inherit_jobserver(&mut self) -> &mut Command {
         self.options.descriptors.jobserver = true;
@@ -200,13 +196,7 @@ impl Command {
         target: RawFd,
         source: RawFd,
     ) -> &mut Command {
-        let from = FdArg::Raw(source);
-        self.options.descriptors.fds.push(FdRequest {
-            target,
-            from,
-            by: Step::Fd,
-        });
-        self
+        self.request(target, FdArg::Raw(source), Step::Fd)
     }
 
     /// Sets whether the child also inherits every descriptor of this process
@@ -325,6 +315,7 @@ impl Command {
             self.options.descriptors.listen.get_or_insert_default();
         let place = i32::try_from(names.len()).unwrap_or(i32::MAX);
         names.push(name);
-        self.request(listen::START.saturating_add(place), fd, Step::ListenFds);
+        let target = listen::START.saturating_add(place);
+        self.request(target, FdArg::Owned(Arc::new(fd)), Step::ListenFds);
     }
 }
