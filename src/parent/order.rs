@@ -71,7 +71,7 @@ order! {
     session::umask:
         "The mask applies to files that a later step or a hook creates.",
     scheduling::nice:
-        "before the user changes: a lower value takes CAP_SYS_NICE",
+        "A lower value needs CAP_SYS_NICE, which a change of user removes.",
     directory::chroot:
         "It needs CAP_SYS_CHROOT, which a change of user removes.",
     identity::clear_groups:

@@ -75,19 +75,19 @@ impl fmt::Debug for FdArg {
 }
 
 impl Stdio {
-    /// The child inherits the parent's descriptor; it is closed if that is.
+    /// Inherits the parent's descriptor, closed if that is closed.
     #[must_use]
     pub fn inherit() -> Stdio {
         Stdio(StdioSource::Inherit)
     }
 
-    /// The descriptor is open on `/dev/null`.
+    /// Opens `/dev/null`.
     #[must_use]
     pub fn null() -> Stdio {
         Stdio(StdioSource::Null)
     }
 
-    /// Each spawn creates a pipe; the parent's end is in the [`Child`].
+    /// Creates a pipe at each spawn. The parent's end is in the [`Child`].
     ///
     /// [`Child`]: crate::Child
     #[must_use]
@@ -95,11 +95,11 @@ impl Stdio {
         Stdio(StdioSource::Piped)
     }
 
-    /// The descriptor is closed in the child.
+    /// Closes the descriptor in the child.
     ///
-    /// The number is then taken by the next file that the program opens, which
-    /// gets what the program writes to this descriptor. `null` is safer,
-    /// except for programs that require a closed descriptor.
+    /// The next file that the program opens gets the number, and with it what
+    /// the program writes to this descriptor. `null` is safer, except for
+    /// programs that require a closed descriptor.
     ///
     /// # Examples
     ///
@@ -116,9 +116,11 @@ impl Stdio {
         Stdio(StdioSource::Closed)
     }
 
-    /// The descriptor is a copy of another standard descriptor of the child, 0
-    /// to 2, as by the shell's `2>&1`. Both refer to one open file, so the
-    /// order of what is written to the two is kept.
+    /// Copies another standard descriptor of the child, 0 to 2, as the shell's
+    /// `2>&1` does.
+    ///
+    /// Both refer to one open file, so what is written to the two keeps its
+    /// order.
     ///
     /// # Errors
     ///
@@ -140,11 +142,10 @@ impl Stdio {
         Stdio(StdioSource::SameAs(number))
     }
 
-    /// The descriptor is open on a file that each spawn opens in the parent,
-    /// before the child is created.
+    /// Opens a file at each spawn, in the parent, before the child is created.
     ///
     /// A missing file is an error of the option, with the path. A slow open
-    /// delays the caller, and not a child that shares its memory.
+    /// delays the caller, but not a child that shares its memory.
     ///
     /// # Examples
     ///
@@ -169,6 +170,10 @@ impl Stdio {
     }
 }
 
+// As in std: of the handle only the number is used.
+impl UnwindSafe for Stdio {}
+impl RefUnwindSafe for Stdio {}
+
 /// Uses the descriptor of a value of this crate, std or another crate: a file,
 /// a socket, an end of a pipe, or [`Stdout`] and [`Stderr`] for those of this
 /// process. The value is kept and its descriptor is passed unchanged: if it is
@@ -191,10 +196,6 @@ impl Stdio {
 /// assert!(ls.status()?.success());
 /// # Ok::<(), io::Error>(())
 /// ```
-// As in std: of the handle only the number is used.
-impl UnwindSafe for Stdio {}
-impl RefUnwindSafe for Stdio {}
-
 impl<T: AsFd + Send + Sync + 'static> From<T> for Stdio {
     fn from(handle: T) -> Stdio {
         Stdio(StdioSource::Fd(FdArg::Owned(Arc::new(handle))))

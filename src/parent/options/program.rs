@@ -178,7 +178,8 @@ impl Command {
     }
 
     fn of(name: OsString, source: ProgramSource) -> Command {
-        let mut command = Command::new(name);
+        let mut command = Command::new("");
+        command.options.program.name = name;
         command.options.program.source = Some(source);
         command
     }
