@@ -92,9 +92,7 @@ pub use parent::command::path_search::PathSearch;
 pub use parent::command::stdio::Stdio;
 pub use parent::command::{Command, CommandArgs, CommandEnvs};
 pub use parent::error::{Candidate, Error, Step};
-pub use parent::handle::Child;
-pub use parent::handle::launch::{CgroupEntry, Fallback, Launch};
-pub use parent::handle::pidfd::PidFd;
+pub use parent::handle::{CgroupEntry, Child, Fallback, Launch, PidFd};
 #[doc(no_inline)]
 pub use parent::handle::{
     ChildStderr, ChildStdin, ChildStdout, ExitStatus, Output,

@@ -1,8 +1,8 @@
 //! `Child`: a running program.
 
-pub(crate) mod launch;
+mod launch;
 mod output;
-pub(crate) mod pidfd;
+mod pidfd;
 
 use core::mem;
 
@@ -20,8 +20,9 @@ use crate::sys::call::{kill, reaped_status};
 use crate::sys::wait::{Kind, Target, wait};
 use crate::sys::{self, Pid};
 
-use launch::Launch;
-use pidfd::PidFd;
+pub(crate) use launch::Fallbacks;
+pub use launch::{CgroupEntry, Fallback, Launch};
+pub use pidfd::PidFd;
 
 /// A running child.
 ///

@@ -7,9 +7,7 @@ use crate::launch::gate::Gate;
 use crate::launch::{Environ, LaunchArgs};
 use crate::parent::command::{Engine, OpenCgroup};
 use crate::parent::error::{Error, Step};
-use crate::parent::handle::launch::{
-    CgroupEntry, Fallback, Fallbacks, Launch,
-};
+use crate::parent::handle::{CgroupEntry, Fallback, Fallbacks, Launch};
 use crate::parent::plan::{Plan, Strategy};
 use crate::parent::std::os::fd::{AsRawFd, OwnedFd};
 use crate::parent::support;

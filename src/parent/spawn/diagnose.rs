@@ -2,7 +2,7 @@
 
 use super::compiled_plan::CompiledPlan;
 use super::prepared::Prepared;
-use super::reason::{cause, reason};
+use super::reason::reason;
 use crate::call::{Block, local};
 use crate::launch::Outcome;
 use crate::parent::command::OpenCgroup;
@@ -24,7 +24,9 @@ impl Prepared {
         group: Option<&OpenCgroup>,
     ) -> Error {
         match outcome {
-            Outcome::Refused(errno) => self.refused(compiled, errno, group),
+            Outcome::Refused(errno) => {
+                self.clone_error(compiled, errno, group)
+            }
             Outcome::Died { row, ended, .. } => {
                 let Some(step) = compiled.step(&self.plan, row) else {
                     return Error::ended(Step::Clone, ended);
@@ -62,29 +64,26 @@ impl Prepared {
         result: i64,
         group: Option<&OpenCgroup>,
     ) -> Error {
-        match (step.operand, group, Errno::of(result)) {
-            (Operand::Cgroup, Some(group), Some(errno)) => {
+        match (group, Errno::of(result)) {
+            (Some(group), Some(errno)) if step.operand == Operand::Cgroup => {
                 return group.error(errno.0);
             }
-            _ if step.op() == Some(Op::HelperInit)
-                && Errno::of(result).is_none() =>
-            {
+            (_, None) if step.op() == Some(Op::HelperInit) => {
                 let why = "exec changes the capabilities";
                 return Error::refused(Step::Image, why);
             }
             _ => {}
         }
-        let why = Errno::of(result).map(|errno| reason(step, errno.0));
-        let why = why.unwrap_or_else(|| cause(result));
         // A directory is looked up from the root that the child has by then.
         let at = compiled.row(row).map_or(0, |row| row.step);
         let dir = matches!(step.effect, Effect::Dir(_));
         let root = dir.then(|| self.root_at(at)).flatten();
-        self.operand(step, Error::new(self.step(step), why)).in_root(root)
+        let error = Error::new(self.step(step), reason(step, result));
+        self.operand(step, error).in_root(root)
     }
 
     /// No child was created.
-    fn refused(
+    fn clone_error(
         &self,
         compiled: &CompiledPlan,
         errno: Errno,
@@ -144,9 +143,8 @@ impl Prepared {
             Operand::Ids(list) => {
                 error.with(format!("{:?}", strings.listed(list)))
             }
-            Operand::Fd(place) => {
-                let fd = self.plan.source_fds.get(usize::from(place));
-                match fd {
+            Operand::Fd(at) => {
+                match self.plan.source_fds.get(usize::from(at)) {
                     Some(fd) => error.with(fd.shown()),
                     None => error,
                 }

@@ -8,7 +8,7 @@ use super::changes::Budget;
 use super::fallback::{without_close_range, without_execveat};
 use super::prepared::Prepared;
 use crate::parent::command::{Engine, OpenCgroup};
-use crate::parent::handle::launch::Fallbacks;
+use crate::parent::handle::Fallbacks;
 use crate::parent::plan::{Effect, Op, Plan};
 use crate::parent::support;
 use crate::sys::CloneFlags;

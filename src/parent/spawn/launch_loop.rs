@@ -12,13 +12,10 @@ use super::status_page::init_block;
 use super::stdio_pipes::{LaunchFds, StdioPipes};
 use crate::call::{Block, Table};
 use crate::launch::gate::Gate;
-use crate::launch::{LaunchArgs, Outcome};
-use crate::launch::{copied, isolated, pipe, suspended};
+use crate::launch::{LaunchArgs, Outcome, copied, isolated, pipe, suspended};
 use crate::parent::command::{Cgroup, Engine, OpenCgroup, ParentHooks};
 use crate::parent::error::{Cause, Error, Step};
-use crate::parent::handle::Child;
-use crate::parent::handle::launch::Launch;
-use crate::parent::handle::pidfd::PidFd;
+use crate::parent::handle::{Child, Launch, PidFd};
 use crate::parent::plan::Plan;
 use crate::parent::std::{
     boxed::Box,

@@ -10,7 +10,8 @@ use crate::sys::abi::Limit;
 use crate::sys::call::limit;
 
 /// Why a step failed, where more is known than the name of the errno.
-pub(super) fn reason(step: &StepRecord, errno: i32) -> Cause {
+pub(super) fn reason(step: &StepRecord, result: i64) -> Cause {
+    let Some(Errno(errno)) = Errno::of(result) else { return cause(result) };
     let why = match (step.op(), errno) {
         (Some(Op::Dup { to, .. }), libc::EBADF) => too_high(to),
         _ => {

@@ -15,6 +15,18 @@ use crate::parent::plan::{Op, Plan};
 use crate::parent::support;
 use crate::sys::{CloneCall, CloneFlags, Errno, safe};
 
+/// Steps that only a helper has.
+const HELPER_OPS: [Op; 4] =
+    [Op::PassHelperFds, Op::ExecHelper, Op::HelperInit, Op::MarkHelper];
+
+/// The calls of a helper for its second thread.
+const THREAD_CALLS: [libc::c_long; 4] = [
+    libc::SYS_set_tid_address,
+    libc::SYS_futex,
+    libc::SYS_clone,
+    libc::SYS_set_robust_list,
+];
+
 const MRELEASE: u32 = number(libc::SYS_process_mrelease);
 
 impl Attempt {
@@ -156,26 +168,12 @@ impl Attempt {
         if nr == Some(MRELEASE) {
             return self.after_mrelease();
         }
-        let thread = is(&[
-            libc::SYS_set_tid_address,
-            libc::SYS_futex,
-            libc::SYS_clone,
-            libc::SYS_set_robust_list,
-        ]);
-        if thread && op == Some(Op::MarkHelper) {
+        if op == Some(Op::MarkHelper) && is(&THREAD_CALLS) {
             // RLIMIT_NPROC or a filter permits no second thread.
             self.exec_in_thread = false;
             return self.budget.change(Change::OneThread);
         }
-        let helper = matches!(
-            op,
-            Some(
-                Op::PassHelperFds
-                    | Op::ExecHelper
-                    | Op::HelperInit
-                    | Op::MarkHelper
-            )
-        );
+        let helper = op.is_some_and(|op| HELPER_OPS.contains(&op));
         if helper && plan.any_engine && !robust_list {
             return self.without_helper(plan, nr, Errno::of(result));
         }

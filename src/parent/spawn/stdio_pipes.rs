@@ -10,9 +10,7 @@ use super::status_page::StatusPage;
 use crate::call::{Block, slot};
 use crate::parent::command::{Engine, OpenCgroup, StdioSource};
 use crate::parent::error::{Error, Step};
-use crate::parent::handle::Child;
-use crate::parent::handle::launch::Launch;
-use crate::parent::handle::pidfd::PidFd;
+use crate::parent::handle::{Child, Launch, PidFd};
 use crate::parent::plan::{Plan, Strategy, stdio_step};
 use crate::parent::reserve::{ReservedFd, dup_above};
 use crate::parent::std::{
