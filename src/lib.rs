@@ -104,6 +104,12 @@ pub use parent::spawn::prepared::Prepared;
 pub use sys::safe::{Disposition, MaskChange};
 pub use sys::{CloneFlags, Errno};
 
+/// Threads can share these.
+const _: () = {
+    const fn shared<T: Send + Sync + 'static>() {}
+    shared::<(Command, Plan, Prepared, Child, PidFd, Launch, Error)>();
+};
+
 /// Entry points for `fuzz/`, compiled by cargo-fuzz only.
 #[cfg(fuzzing)]
 #[doc(hidden)]

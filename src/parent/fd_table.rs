@@ -4,7 +4,6 @@
 //! A thread that made a descriptor uses it without a check. For any other
 //! thread the number must be open on the recorded file.
 
-use core::cell::Cell;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use super::std::{
@@ -18,16 +17,9 @@ use crate::sys::fds::Inode;
 pub(crate) fn thread_id() -> u64 {
     static LAST: AtomicU64 = AtomicU64::new(0);
     thread_local! {
-        static OWN: Cell<u64> = const { Cell::new(0) };
+        static OWN: u64 = LAST.fetch_add(1, Ordering::Relaxed) + 1;
     }
-    match OWN.get() {
-        0 => {
-            let own = LAST.fetch_add(1, Ordering::Relaxed) + 1;
-            OWN.set(own);
-            own
-        }
-        own => own,
-    }
+    OWN.with(|own| *own)
 }
 
 /// The thread that made a descriptor, and the file.

@@ -83,8 +83,3 @@ impl Command {
         Command { options: Options { program, ..Options::default() } }
     }
 }
-
-const _: () = {
-    const fn shared<T: Send + Sync + 'static>() {}
-    shared::<Command>();
-};

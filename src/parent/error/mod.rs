@@ -376,8 +376,3 @@ impl From<io::Error> for Errno {
         Errno::from_raw_os_error(error.raw_os_error().unwrap_or_default())
     }
 }
-
-const _: () = {
-    const fn shared<T: Send + Sync + 'static>() {}
-    shared::<Error>();
-};

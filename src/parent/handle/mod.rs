@@ -219,8 +219,3 @@ impl Child {
         }
     }
 }
-
-const _: () = {
-    const fn shared<T: Send + Sync + 'static>() {}
-    shared::<Child>();
-};

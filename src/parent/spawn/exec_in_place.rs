@@ -19,12 +19,9 @@ use crate::parent::std::boxed::Box;
 use crate::sys::Errno;
 
 impl Prepared {
-    /// Replaces this process by the program. Returns only the error.
-    pub(super) fn exec(plan: Box<Plan>) -> Error {
-        Prepared::try_exec(plan).unwrap_or_else(|error| error)
-    }
-
-    fn try_exec(mut plan: Box<Plan>) -> Result<Error, Error> {
+    /// Replaces this process by the program. Returns only an error, as `Ok`
+    /// that of a step.
+    pub(super) fn exec(mut plan: Box<Plan>) -> Result<Error, Error> {
         let source_fds = SourceFds::new(&mut plan)?;
         let prepared = Prepared::for_one_spawn(plan, source_fds)?;
         let Prepared { plan, source_fds, .. } = &prepared;

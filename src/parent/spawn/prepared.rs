@@ -192,16 +192,12 @@ impl Prepared {
             let why = "this thread has a table of descriptors of its own";
             return Err(Error::explained(Step::Image, libc::EBADF, why));
         }
-        let fits = |page: &mut StatusPage| {
-            !page.is_of_this_process() || page.is_usable(strict)
-        };
         // Another thread's page is not waited for: a new one is made.
-        let mut idle = self.idle_page.try_lock().ok();
-        let page = idle.as_mut().and_then(|idle| idle.take_if(fits));
-        drop(idle);
-        let page = page
-            .filter(StatusPage::is_of_this_process)
-            .or_else(|| StatusPage::from_cache(&self.source_fds));
+        let idle = self.idle_page.try_lock().ok();
+        let page = idle.and_then(|mut idle| {
+            StatusPage::take(&mut idle, |page| page.is_usable(strict))
+        });
+        let page = page.or_else(|| StatusPage::from_cache(&self.source_fds));
         let page =
             page.map_or_else(|| StatusPage::new(&self.source_fds), Ok)?;
         Ok(Some((page, image.number())))
@@ -237,8 +233,3 @@ impl Prepared {
         helper_image::drop_cache();
     }
 }
-
-const _: () = {
-    const fn shared<T: Send + Sync + 'static>() {}
-    shared::<Prepared>();
-};

@@ -85,10 +85,9 @@ impl Attempt {
                 self.strategy.joins_cgroup = true;
                 Some(again)
             }
-            (CloneCall::Clone3, libc::ENOSYS | libc::EPERM) => {
-                if !support::clone3_is_blocked(errno) {
-                    return None;
-                }
+            (CloneCall::Clone3, libc::ENOSYS | libc::EPERM)
+                if support::clone3_is_blocked(errno) =>
+            {
                 support::record_missing(|known| known.clone3 = Some(errno));
                 self.with_clone(plan, errno)
             }
@@ -119,10 +118,7 @@ impl Attempt {
             self.record_fallback("isolated", errno, "copied");
             return Some(again);
         }
-        if !self.pidfd_optional {
-            return None;
-        }
-        self.without_pidfd(errno)
+        self.pidfd_optional.then(|| self.without_pidfd(errno)).flatten()
     }
 
     /// The child gets a copy of the descriptor table, which needs no check.
@@ -245,12 +241,9 @@ impl Attempt {
         plan: &Plan,
         error: Error,
     ) -> Failure {
-        if error.step() != Step::Image || !plan.any_engine {
-            return error.into();
-        }
-        let Some(again) = self.with_copied(plan) else {
-            return error.into();
-        };
+        let permitted = error.step() == Step::Image && plan.any_engine;
+        let again = permitted.then(|| self.with_copied(plan)).flatten();
+        let Some(again) = again else { return error.into() };
         let errno = error.raw_os_error().unwrap_or_default();
         // EBADF: the image is not in this thread's descriptor table.
         let there = errno == libc::EBADF;

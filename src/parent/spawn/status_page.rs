@@ -62,9 +62,13 @@ impl StatusPage {
         self.fd.number()
     }
 
-    /// Whether this process created it, and not the parent of a fork.
-    pub(super) fn is_of_this_process(&self) -> bool {
-        self.owner.is_this()
+    /// Takes a page that fits; a fork also takes its parent's, and drops it.
+    pub(super) fn take(
+        slot: &mut Option<StatusPage>,
+        fits: impl FnOnce(&StatusPage) -> bool,
+    ) -> Option<StatusPage> {
+        let page = slot.take_if(|page| !page.owner.is_this() || fits(page));
+        page.filter(|page| page.owner.is_this())
     }
 
     /// Whether this thread's descriptor table has its descriptors, as
@@ -85,12 +89,11 @@ impl StatusPage {
     /// Takes the cached page, if no step of this plan writes over its number
     /// and this thread's descriptor table has it.
     pub(super) fn from_cache(source_fds: &SourceFds) -> Option<StatusPage> {
-        let fits = |page: &mut StatusPage| {
+        let mut cache = CACHE.try_lock().ok()?;
+        let mut page = StatusPage::take(&mut cache, |page| {
             let free = !source_fds.is_helper_target(page.number());
-            !page.is_of_this_process() || (free && page.is_usable(true))
-        };
-        let page = CACHE.try_lock().ok()?.take_if(fits);
-        let mut page = page.filter(StatusPage::is_of_this_process)?;
+            free && page.is_usable(true)
+        })?;
         page.from_cache = true;
         Some(page)
     }

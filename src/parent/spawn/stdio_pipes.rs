@@ -48,15 +48,15 @@ impl StdioPipes {
             ..StdioPipes::default()
         };
         check_same_as(plan)?;
-        for n in 0..3u8 {
+        for (n, source) in (0u8..).zip(&plan.stdio) {
             let i = usize::from(n);
-            let theirs = match plan.stdio.get(i) {
-                Some(StdioSource::Piped) => {
+            let theirs = match source {
+                StdioSource::Piped => {
                     let (ours, theirs) = pipe(n)?;
                     pipes.ours[i] = Some(ours);
                     theirs
                 }
-                Some(StdioSource::Open(path, options)) => {
+                StdioSource::Open(path, options) => {
                     let file = options.open(path.as_path());
                     let file = file.map_err(|e| {
                         Error::io(stdio_step(n), &e).with(path.as_path())
@@ -186,12 +186,9 @@ fn signed(number: u32) -> i32 {
 /// Checks that a descriptor is open which another of 0 to 2 is the same as.
 /// Otherwise a file opened for this spawn could get its number.
 fn check_same_as(plan: &Plan) -> Result<(), Error> {
-    for n in 0..3u8 {
-        let Some(StdioSource::SameAs(from)) = plan.stdio.get(usize::from(n))
-        else {
-            continue;
-        };
-        let i = usize::try_from(*from).unwrap_or(usize::MAX);
+    for (n, source) in (0..).zip(&plan.stdio) {
+        let StdioSource::SameAs(from) = *source else { continue };
+        let i = usize::try_from(from).unwrap_or(usize::MAX);
         if !matches!(plan.stdio.get(i), Some(StdioSource::Inherit)) {
             continue;
         }

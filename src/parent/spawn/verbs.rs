@@ -169,10 +169,8 @@ impl Command {
     /// ```
     #[must_use = "it only returns if it failed"]
     pub fn exec(&mut self) -> Error {
-        match self.compile(|_| StdioSource::Inherit, true) {
-            Ok(plan) => Prepared::exec(plan),
-            Err(error) => error,
-        }
+        let plan = self.compile(|_| StdioSource::Inherit, true);
+        plan.and_then(Prepared::exec).unwrap_or_else(|error| error)
     }
 
     fn start(
