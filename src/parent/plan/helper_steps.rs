@@ -1,7 +1,7 @@
 //! Helper steps: the child executes the helper image, which runs the rest of
 //! the steps in memory of its own.
 
-use super::builder::{PlanBuilder, StepBuilder};
+use super::builder::PlanBuilder;
 use super::fixed_strings;
 use super::lower::Lowering;
 use super::op::Op;
@@ -28,45 +28,39 @@ pub(crate) fn robust_list(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
 pub(crate) fn pass_helper_fds(
     plan: &mut PlanBuilder<'_>,
 ) -> Result<(), Error> {
-    let operand = Operand::Label("status page, helper");
-    helper_step(plan, operand, Op::PassHelperFds)
-        .shown_as("dup3")
-        .note("what the helper image needs");
-    Ok(())
+    let note = "what the helper image needs";
+    helper_step(plan, Op::PassHelperFds, "dup3", "status page, helper", note)
 }
 
 /// `execveat` of the helper image, which runs the rest.
 pub(crate) fn exec_helper(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
-    helper_step(plan, Operand::Label("helper image"), Op::ExecHelper)
-        .shown_as("execveat")
-        .note("runs the rest, in memory of its own");
-    Ok(())
+    let note = "runs the rest, in memory of its own";
+    helper_step(plan, Op::ExecHelper, "execveat", "helper image", note)
 }
 
 /// `set_robust_list` again, as exec has cleared it; then the helper verifies
 /// that its capabilities are those of the parent.
 pub(crate) fn helper_init(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
-    helper_step(plan, Operand::Label("one word"), Op::HelperInit)
-        .shown_as("set_robust_list")
-        .note("the parent wakes at exec or death");
-    Ok(())
+    let note = "the parent wakes at exec or death";
+    helper_step(plan, Op::HelperInit, "set_robust_list", "one word", note)
 }
 
 /// `prctl`: a name and a flag that the exec of the program resets.
 pub(crate) fn mark_helper(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
-    let operand = Operand::Label("PR_SET_DUMPABLE, NAME");
-    helper_step(plan, operand, Op::MarkHelper)
-        .shown_as("prctl")
-        .note("marks that exec resets");
-    Ok(())
+    let what = "PR_SET_DUMPABLE, NAME";
+    helper_step(plan, Op::MarkHelper, "prctl", what, "marks that exec resets")
 }
 
-fn helper_step<'p>(
-    plan: &'p mut PlanBuilder<'_>,
-    operand: Operand,
+fn helper_step(
+    plan: &mut PlanBuilder<'_>,
     op: Op,
-) -> StepBuilder<'p> {
-    plan.op(Step::Image, operand, op).runs(Strategy::has_helper)
+    call: &'static str,
+    what: &'static str,
+    note: &'static str,
+) -> Result<(), Error> {
+    let step = plan.op(Step::Image, Operand::Label(what), op);
+    step.shown_as(call).note(note).runs(Strategy::has_helper);
+    Ok(())
 }
 
 impl Lowering<'_> {
