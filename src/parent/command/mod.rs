@@ -26,8 +26,6 @@ pub(crate) use path_search::PathSearch;
 pub(crate) use program_source::ProgramSource;
 pub(crate) use stdio::{FdArg, Stdio, StdioSource};
 
-use options::ProgramOptions;
-
 use super::std::ffi::OsStr;
 
 /// A builder for a process: the program to start, and how.
@@ -78,8 +76,8 @@ impl Command {
     /// ```
     #[must_use]
     pub fn new<S: AsRef<OsStr>>(program: S) -> Command {
-        let name = program.as_ref().to_os_string();
-        let program = ProgramOptions { name, ..ProgramOptions::default() };
-        Command { options: Options { program, ..Options::default() } }
+        let mut options = Options::default();
+        options.program.name = program.as_ref().to_os_string();
+        Command { options }
     }
 }
