@@ -1,7 +1,5 @@
-//! The parent's side: ordinary Rust. std lives here and nowhere else.
-//!
-//! The crate root is `no_std`, so `std` and `alloc` have no name in `child`,
-//! `launch` and `sys`: nobody can allocate there by mistake.
+//! Code that runs in the parent. Only this directory uses std: the crate is
+//! `no_std`, so code in `child`, `launch` and `sys` cannot allocate.
 
 extern crate std;
 

@@ -1,8 +1,53 @@
-//! Documents: docs/architecture.md names files and functions that exist.
+//! Documents: docs/architecture.md names files and functions that exist, and
+//! words that were replaced by a term of the field do not come back.
 
 use std::fs;
 
-use super::source::root;
+use super::source::{files, root};
+
+/// Words, and what is written instead. The table of words has the reasons.
+const REPLACED: &[(&str, &str)] = &[
+    ("canary", "probe descriptor"),
+    ("fellows", "the other options, or their names"),
+    ("hostage", "a process that keeps a descriptor open"),
+    ("hostages", "processes that keep a descriptor open"),
+    ("lesser", "fallback"),
+    ("lent", "passed"),
+    ("lend", "pass"),
+    ("lends", "passes"),
+    ("thief", "another thread that waits"),
+    ("thieves", "other threads that wait"),
+    ("unimaged", "without a helper image"),
+    ("somebody", "another process, or thread"),
+    ("whoever", "the process, thread or caller that"),
+    ("wish", "option"),
+    ("wishes", "options"),
+];
+
+/// The files in which a word stands that was replaced.
+fn replaced_words(name: &str, text: &str) -> Vec<String> {
+    let text = text.to_lowercase();
+    let word = |c: char| !c.is_alphanumeric();
+    let has = |old: &str| text.split(word).any(|word| word == old);
+    let found = REPLACED.iter().filter(|(old, _)| has(old));
+    found.map(|(old, new)| format!("{name}: {old} -> {new}")).collect()
+}
+
+#[test]
+fn words_that_were_replaced_do_not_come_back() {
+    let mut found = Vec::new();
+    let dirs = ["src", "tests", "examples", "benches", "docs"];
+    let all = dirs.into_iter().flat_map(files);
+    for path in all.chain([root().join("README.md")]) {
+        let name = path.display().to_string();
+        let text = fs::read_to_string(&path).unwrap_or_default();
+        if !name.ends_with("house/documents.rs") {
+            found.extend(replaced_words(&name, &text));
+        }
+    }
+    assert!(found.is_empty(), "{found:#?}");
+    assert_eq!(replaced_words("x", "a Wish, and a cut_lent").len(), 2);
+}
 
 /// In the second half of docs/architecture.md: a path in backquotes, then the
 /// names in backquotes that stand in that file.

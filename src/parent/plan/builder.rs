@@ -238,7 +238,7 @@ pub(crate) fn local_row(nr: u32, args: &[Arg]) -> Call {
     row
 }
 
-/// The step that was recorded last: its rows, and what is said of it.
+/// Adds rows and descriptions to the step that was recorded last.
 pub(crate) struct StepBuilder<'p> {
     plan: &'p mut Plan,
     needs: &'p mut Needs,
@@ -272,7 +272,7 @@ impl StepBuilder<'_> {
         self.set(|record| record.call = call)
     }
 
-    /// What for.
+    /// The purpose that a plan shows.
     pub(crate) fn note(self, note: &'static str) -> Self {
         self.set(|record| record.note = note)
     }

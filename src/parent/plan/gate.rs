@@ -15,10 +15,10 @@ impl Lowering<'_> {
     /// namespace it returns 0 in either case.
     pub(super) fn gate(&mut self) {
         self.death_signal(libc::SIGKILL);
-        let told = self.call(libc::SYS_getppid, &[]);
-        told.store = slot::GETPPID;
-        told.check = Check::Skip;
-        told.skip = ROW;
+        let parent = self.call(libc::SYS_getppid, &[]);
+        parent.store = slot::GETPPID;
+        parent.check = Check::Skip;
+        parent.skip = ROW;
         let args = [slot::GETPPID_ADDR, slot::PARENT_PID_ADDR].map(u64::from);
         let same = self.push(local::COMPARE, &[args[0], args[1], PID]);
         same.slots = 0b11;
@@ -46,9 +46,9 @@ impl Lowering<'_> {
 
     /// The child holds the gate's word as well as the robust futex.
     pub(super) fn hold_gate(&mut self) {
-        let held = self.push(local::VALUE, &[slot::ROBUST_FUTEX.into()]);
-        held.slots = 0b1;
-        held.store = slot::GATE;
+        let futex = self.push(local::VALUE, &[slot::ROBUST_FUTEX.into()]);
+        futex.slots = 0b1;
+        futex.store = slot::GATE;
     }
 }
 
@@ -65,8 +65,8 @@ mod tests {
     const PRCTL: u32 = number(libc::SYS_prctl);
     const EXEC: u32 = number(libc::SYS_execve);
 
-    /// The calls of a child from `getppid` on, which returns `told`.
-    fn calls(told: i64, is_other: bool) -> Vec<u32> {
+    /// The calls of a child from `getppid` on, which returns `parent`.
+    fn calls(parent: i64, is_other: bool) -> Vec<u32> {
         let mut command = crate::Command::new("/bin/true");
         command.engine(Engine::Copied).before_exec(|_, _| Ok(()));
         let plan = command.plan().unwrap();
@@ -76,7 +76,7 @@ mod tests {
             made.push(nr);
             match nr {
                 local::COMPARE => i64::from(is_other),
-                GETPPID => told,
+                GETPPID => parent,
                 FUTEX if args[1] == 0 => waits.next().unwrap(),
                 EXEC => -2,
                 // The probe descriptor is closed.

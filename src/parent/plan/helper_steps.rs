@@ -185,10 +185,10 @@ impl Lowering<'_> {
         known.check = Check::Skip;
         known.want = 1;
         known.skip = ROW;
-        let nobody = bits(-1);
-        let asked = self.call(libc::SYS_process_mrelease, &[nobody, 0]);
-        asked.check = Check::May;
-        asked.store = slot::MRELEASE;
+        let no_process = bits(-1);
+        let mrelease = self.call(libc::SYS_process_mrelease, &[no_process, 0]);
+        mrelease.check = Check::May;
+        mrelease.store = slot::MRELEASE;
     }
 
     /// Sets or clears close-on-exec of what stays open until the last exec.
