@@ -1,8 +1,10 @@
 //! Documents: docs/architecture.md names files and functions that exist, and
 //! words that were replaced by a term of the field do not come back.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
+use super::ALLOWED_IMPORTS;
 use super::source::{files, root};
 
 /// Words, and what is written instead. The table of words has the reasons.
@@ -90,4 +92,32 @@ fn the_architecture_names_files_and_functions_that_exist() {
     assert!(names > 20, "{names}");
     let none = "`parent/order.rs`: `Plan::no_such`, `parent/none.rs`";
     assert_eq!(wrong_names(none).len(), 2);
+}
+
+/// The directories in backquotes of a table cell.
+fn quoted(cell: &str) -> BTreeSet<&str> {
+    cell.split('`').skip(1).step_by(2).collect()
+}
+
+#[test]
+fn the_architecture_lists_the_imports_that_are_allowed() {
+    let text = fs::read_to_string(root().join("docs/architecture.md"));
+    let text = text.unwrap();
+    let table = text.split("| directory | imports |\n").nth(1).unwrap();
+    let mut listed = BTreeMap::new();
+    for row in table.lines().take_while(|line| line.starts_with("| ")) {
+        let cells: Vec<&str> = row.split('|').collect();
+        for directory in quoted(cells[1]) {
+            listed.insert(directory, quoted(cells[2]));
+        }
+    }
+    let is_test_code = |name: &str| ["model", "fd_model"].contains(&name);
+    for (directory, imports) in ALLOWED_IMPORTS {
+        if ["lib", "parent"].contains(directory) || is_test_code(directory) {
+            continue;
+        }
+        let imports: BTreeSet<&str> = imports.iter().copied().collect();
+        assert_eq!(listed.remove(directory), Some(imports), "{directory}");
+    }
+    assert!(listed.is_empty(), "{listed:?}");
 }
