@@ -241,6 +241,6 @@ fn memory_is_copied_when_a_security_label_is_set_for_exec() {
     mount_label("exec", "");
     assert_eq!(engine(), (Engine::Isolated, None));
     mount_label("exec", "another\0");
-    let why = "copied, as exec uses up the label asked for";
+    let why = "copied, as exec consumes the security label";
     assert_eq!(engine(), (Engine::Copied, Some(why)));
 }

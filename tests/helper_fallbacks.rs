@@ -46,7 +46,7 @@ fn each_call_that_only_the_helper_needs_may_be_refused() {
         (libc::SYS_prctl, "isolated"),
         (libc::SYS_capget, "isolated"),
         (libc::SYS_dup3, "isolated"),
-        (libc::SYS_execveat, "execveat of an image"),
+        (libc::SYS_execveat, "execveat of the helper"),
         (libc::SYS_memfd_create, "memfd_create"),
         (libc::SYS_fallocate, "memfd_create"),
     ] {

@@ -32,7 +32,7 @@ fn without_a_helper_memory_is_copied_and_launch_says_so() {
     let _alone = alone();
     for (nr, feature) in [
         (libc::SYS_memfd_create, "memfd_create"),
-        (libc::SYS_execveat, "execveat of an image"),
+        (libc::SYS_execveat, "execveat of the helper"),
     ] {
         for errno in [libc::ENOSYS, libc::EPERM, libc::EACCES] {
             let action = Action::errno(errno);

@@ -61,6 +61,17 @@ impl Attempt {
         }
     }
 
+    /// Permits one more attempt, with this change.
+    pub(super) fn change(
+        &mut self,
+        change: Change,
+        (feature, errno, instead): (&'static str, i32, &'static str),
+    ) -> Option<Try> {
+        let again = self.budget.change(change)?;
+        self.record_fallback(feature, errno, instead);
+        Some(again)
+    }
+
     pub(super) fn apply(&mut self, downgrade: Downgrade, errno: i32) {
         self.record_fallback(downgrade.feature, errno, downgrade.instead);
         self.strategy = downgrade.strategy;
@@ -70,10 +81,9 @@ impl Attempt {
     }
 
     pub(super) fn without_pidfd(&mut self, errno: i32) -> Option<Try> {
-        let again = self.budget.change(Change::NoPidfd)?;
-        self.record_fallback("CLONE_PIDFD", errno, "the process id");
         self.with_pidfd = false;
-        Some(again)
+        let fallback = ("CLONE_PIDFD", errno, "the process id");
+        self.change(Change::NoPidfd, fallback)
     }
 
     /// Uses clone in place of clone3, if the method permits it. set_tid
@@ -90,11 +100,9 @@ impl Attempt {
         if support::is_under_valgrind() && plan.any_engine {
             return self.with_pipe(plan, errno);
         }
-        let again = self.budget.change(Change::Clone)?;
-        self.record_fallback("clone3", errno, "clone");
         self.strategy.clone_call = CloneCall::Clone;
         self.strategy.joins_cgroup = plan.cgroup.is_some();
-        Some(again)
+        self.change(Change::Clone, ("clone3", errno, "clone"))
     }
 
     pub(super) fn with_copied(&mut self, plan: &Plan) -> Option<Try> {
@@ -114,7 +122,7 @@ impl Attempt {
         if plan.parent_hooks.is_empty() {
             self.flags = CloneFlags::VFORK;
         } else if plan.set_tid.is_empty() {
-            let instead = "a plain clone, as a debugger looks";
+            let instead = "a plain clone, as a debugger is attached";
             self.record_fallback("copied", 0, instead);
             self.use_pipe(plan);
         }
@@ -129,10 +137,8 @@ impl Attempt {
         if !plan.set_tid.is_empty() {
             return None;
         }
-        let again = self.budget.change(Change::Pipe)?;
-        self.record_fallback("clone flags", errno, "a plain clone");
         self.use_pipe(plan);
-        Some(again)
+        self.change(Change::Pipe, ("clone flags", errno, "a plain clone"))
     }
 
     fn use_pipe(&mut self, plan: &Plan) {
@@ -170,13 +176,13 @@ impl Attempt {
         gate: Option<Gate<'a>>,
     ) -> LaunchArgs<'a> {
         let own = self.probe_fd.as_ref().map(AsRawFd::as_raw_fd);
-        let born = group.filter(|_| !self.strategy.joins_cgroup);
+        let into_group = group.filter(|_| !self.strategy.joins_cgroup);
         LaunchArgs {
             clone_call: self.strategy.clone_call,
             flags: self.flags,
             omitted_flags: self.omitted_flags(),
             probe_fd: self.cached_probe_fd.or(own),
-            cgroup: born.map(OpenCgroup::number),
+            cgroup: into_group.map(OpenCgroup::number),
             tids: &plan.set_tid,
             environ,
             gate,

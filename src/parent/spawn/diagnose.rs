@@ -89,8 +89,8 @@ impl Prepared {
         errno: Errno,
         group: Option<&OpenCgroup>,
     ) -> Error {
-        let born = group.filter(|_| !compiled.strategy.joins_cgroup);
-        if let Some(group) = born.filter(|group| group.is_cause_of(errno.0)) {
+        let group = group.filter(|_| !compiled.strategy.joins_cgroup);
+        if let Some(group) = group.filter(|group| group.is_cause_of(errno.0)) {
             return group.error(errno.0);
         }
         let ids = &self.plan.set_tid;
@@ -162,8 +162,8 @@ impl Prepared {
             (_, Role::Path(path)) => error.with(self.plan.strings.get(path)),
             (Ok(to @ 0..=2), _) => error.with(stdio_step(to).to_string()),
             (_, Role::SourceFd(place)) => {
-                let given = self.plan.source_fds.get(usize::from(place));
-                error.with(given.map(SourceFd::shown).unwrap_or_default())
+                let source = self.plan.source_fds.get(usize::from(place));
+                error.with(source.map(SourceFd::shown).unwrap_or_default())
             }
             _ => error.with(to.to_string()),
         }

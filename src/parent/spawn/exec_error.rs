@@ -1,10 +1,11 @@
 //! Exec error: why none of the files that were tried could be executed.
 
 use super::compiled_plan::CompiledPlan;
-use super::interpreter::{View, missing_interpreter};
+use super::interpreter::{
+    User, View, denied_interpreter, missing_interpreter,
+};
 use super::prepared::Prepared;
 use super::reason::{cause, exec_reason};
-use super::user::{User, denied_interpreter};
 use crate::call::{Block, slot};
 use crate::launch::Outcome;
 use crate::parent::error::{Candidate, Cause, Error, Step};

@@ -80,7 +80,7 @@ impl Attempt {
             () if !plan.any_engine => return,
             () if drops_ids() => "copied, as exec drops saved ids",
             () if support::has_exec_label() => {
-                "copied, as exec uses up the label asked for"
+                "copied, as exec consumes the security label"
             }
             () => return,
         };

@@ -1,38 +1,42 @@
-//! Interpreter: which one a program names, and whether it exists. Used after a
-//! failure.
+//! Interpreter: which one a program names, whether it exists, and whether its
+//! mode lets a user execute it. Used after a failure.
 //!
 //! Another user may have replaced the files meanwhile: only regular files are
 //! opened, and none outside the child's root.
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, StatVfsMountFlags};
+use rustix::fs::{fstatvfs, openat, openat2};
 use rustix::io::Errno;
+use rustix::process::{getegid, geteuid, getgroups};
 
 use crate::parent::sealed_memfd::readable;
 use crate::parent::std::{
     ffi::OsStr,
     fs::File,
-    os::unix::{ffi::OsStrExt, fs::FileExt},
+    os::unix::ffi::OsStrExt,
+    os::unix::fs::{FileExt, MetadataExt},
     path::{Path, PathBuf},
     vec,
+    vec::Vec,
 };
 
 /// How many interpreters of interpreters the kernel follows.
-pub(super) const DEPTH: usize = 6;
+const DEPTH: usize = 6;
 
 /// From where a child looked up paths.
 #[derive(Debug, Default)]
-pub(crate) struct View {
+pub(super) struct View {
     /// Its root directory, if that was not the parent's.
-    pub(crate) root: Option<PathBuf>,
+    pub(super) root: Option<PathBuf>,
     /// Its working directory below that root; empty, if it was the parent's.
-    pub(crate) dir: PathBuf,
+    pub(super) dir: PathBuf,
 }
 
 impl View {
     /// Opens what the child found at a path, with `O_PATH`. Below a root of
     /// the child's own that takes openat2 (Linux 5.6), which resolves links
     /// as they were for the child.
-    pub(crate) fn file(&self, path: &Path) -> Result<File, Errno> {
+    pub(super) fn file(&self, path: &Path) -> Result<File, Errno> {
         let path = self.dir.join(path);
         let flags = OFlags::PATH | OFlags::CLOEXEC;
         let none = Mode::empty();
@@ -48,7 +52,7 @@ impl View {
 /// Returns the interpreter of a program that does not exist, and the errno:
 /// exec fails with ENOENT for it, as for a program that does not exist. `None`
 /// if none is missing, or if that cannot be found out.
-pub(crate) fn missing_interpreter(
+pub(super) fn missing_interpreter(
     program: File,
     view: &View,
 ) -> Option<(PathBuf, i32)> {
@@ -66,8 +70,66 @@ pub(crate) fn missing_interpreter(
     None
 }
 
+/// A user with its groups.
+#[derive(Debug)]
+pub(super) struct User {
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+    pub(super) groups: Vec<u32>,
+}
+
+impl User {
+    /// This process's own ids.
+    pub(super) fn own() -> User {
+        let groups = getgroups().unwrap_or_default();
+        User {
+            uid: geteuid().as_raw(),
+            gid: getegid().as_raw(),
+            groups: groups.into_iter().map(|gid| gid.as_raw()).collect(),
+        }
+    }
+
+    /// Whether this user may execute a file. Does not read access control
+    /// lists.
+    fn may_execute(&self, file: &File) -> bool {
+        let Ok(metadata) = file.metadata() else { return true };
+        let noexec = fstatvfs(file)
+            .is_ok_and(|at| at.f_flag.contains(StatVfsMountFlags::NOEXEC));
+        let group = metadata.gid();
+        let bits = match () {
+            () if self.uid == 0 => 0o111,
+            () if self.uid == metadata.uid() => 0o100,
+            () if self.gid == group || self.groups.contains(&group) => 0o010,
+            () => 0o001,
+        };
+        metadata.is_file() && !noexec && metadata.mode() & bits != 0
+    }
+}
+
+/// Returns the interpreter that the user may not execute, of a program that it
+/// may: exec fails with EACCES in both cases.
+pub(super) fn denied_interpreter(
+    program: File,
+    view: &View,
+    user: &User,
+) -> Option<PathBuf> {
+    let mut file = program;
+    for _ in 0..DEPTH {
+        if !user.may_execute(&file) {
+            return None;
+        }
+        let found = interpreter(&file)?;
+        match view.file(&found) {
+            Ok(next) if user.may_execute(&next) => file = next,
+            Ok(_) | Err(Errno::ACCESS) => return Some(found),
+            Err(_) => return None,
+        }
+    }
+    None
+}
+
 /// The interpreter that a file names.
-pub(super) fn interpreter(file: &File) -> Option<PathBuf> {
+fn interpreter(file: &File) -> Option<PathBuf> {
     let file = readable(file)?;
     let mut head = [0u8; 256];
     let len = file.read_at(&mut head, 0).ok()?;

@@ -19,5 +19,4 @@ mod source_fds;
 mod status_page;
 mod stdio_pipes;
 mod undo;
-mod user;
 mod verbs;

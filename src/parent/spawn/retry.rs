@@ -74,16 +74,17 @@ impl Attempt {
         group: Option<&OpenCgroup>,
     ) -> Option<Try> {
         let plan = &prepared.plan;
-        let born = group.is_some() && !self.strategy.joins_cgroup;
+        let into_group = group.is_some() && !self.strategy.joins_cgroup;
         match (self.strategy.clone_call, errno) {
             (_, libc::EMFILE | libc::ENFILE) => {
                 self.after_fd_limit(prepared, errno)
             }
-            (CloneCall::Clone3, libc::E2BIG) if born && plan.any_method => {
-                let again = self.budget.change(Change::JoinCgroup)?;
-                self.record_fallback("CLONE_INTO_CGROUP", errno, "a write");
+            (CloneCall::Clone3, libc::E2BIG)
+                if into_group && plan.any_method =>
+            {
                 self.strategy.joins_cgroup = true;
-                Some(again)
+                let fallback = ("CLONE_INTO_CGROUP", errno, "cgroup.procs");
+                self.change(Change::JoinCgroup, fallback)
             }
             (CloneCall::Clone3, libc::ENOSYS | libc::EPERM)
                 if support::clone3_is_blocked(errno) =>
@@ -224,7 +225,7 @@ impl Attempt {
                 ("isolated", 0, "copied, as exec changes the capabilities")
             }
             Some(Errno(e)) if nr == Some(number(libc::SYS_execveat)) => {
-                ("execveat of an image", e, "copied")
+                ("execveat of the helper", e, "copied")
             }
             Some(Errno(e)) => ("isolated", e, "copied"),
         };
