@@ -35,18 +35,8 @@ pub(crate) struct KnownWorking {
 }
 
 thread_local! {
-    static MISSING: Cell<KnownMissing> = const {
-        let (clone3, close_range, mrelease) = (None, None, false);
-        Cell::new(KnownMissing { clone3, close_range, mrelease })
-    };
-    static WORKING: Cell<KnownWorking> = const {
-        Cell::new(KnownWorking {
-            close_range: false,
-            mark_range: false,
-            execveat: false,
-            helper: false,
-        })
-    };
+    static MISSING: Cell<KnownMissing> = Cell::default();
+    static WORKING: Cell<KnownWorking> = Cell::default();
 }
 
 pub(crate) fn known_missing() -> KnownMissing {

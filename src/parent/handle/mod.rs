@@ -138,10 +138,8 @@ impl Child {
     /// [`waitid(2)`]: https://man7.org/linux/man-pages/man2/waitid.2.html
     pub fn wait(&mut self) -> Result<ExitStatus, Error> {
         mem::drop(self.stdin.take());
-        match self.reap(true)? {
-            Some(status) => Ok(status),
-            None => Err(Error::new(Step::Wait, Cause::StatusLost)),
-        }
+        let status = self.reap(true)?;
+        status.ok_or_else(|| Error::new(Step::Wait, Cause::StatusLost))
     }
 
     /// Returns the status if the child has ended, `None` if it has not.

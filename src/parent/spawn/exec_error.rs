@@ -20,10 +20,6 @@ use crate::sys::call::reaped_status;
 use crate::sys::wait::{Ended, Kind, Target, peek};
 use crate::sys::{Errno, number};
 
-const NOT_IN_PATH: &str = "no directory that was searched has it";
-
-const NO_CANDIDATE: &str = "none of the candidates is there";
-
 /// ENOENT of a descriptor.
 const CLOSED: &str = "its interpreter cannot open it, as exec closes it: set \
                       a number for it with script_fd";
@@ -98,14 +94,17 @@ impl Prepared {
             return Cause::Explained(libc::ENOENT, CLOSED);
         }
         let program = Path::new(self.plan.strings.get(self.plan.program));
-        if self.plan.tries_all && is_gone(errno) && candidates.len() > 1 {
-            return Cause::Explained(errno, NO_CANDIDATE);
-        }
         let searched = candidates.iter().any(|file| file.path() != program);
-        if skipped && searched && !self.plan.tries_all {
-            return Cause::Explained(errno, NOT_IN_PATH);
-        }
-        exec_reason(errno, fd.is_none())
+        let why = match self.plan.tries_all {
+            true if is_gone(errno) && candidates.len() > 1 => {
+                "none of the candidates is there"
+            }
+            false if skipped && searched => {
+                "no directory that was searched has it"
+            }
+            _ => return exec_reason(errno, fd.is_none()),
+        };
+        Cause::Explained(errno, why)
     }
 
     /// Corrects an outcome where another thread reaped the child: if it was
