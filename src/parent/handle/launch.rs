@@ -140,15 +140,15 @@ impl Launch {
     }
 
     /// Returns whether the kernel has confirmed the exec. If false, a child
-    /// that was killed during execve cannot be told from a program that was
+    /// that was killed during execve looks the same as a program that was
     /// killed. It is false:
     ///
     /// - with the engine pipe;
     /// - with the engine isolated, if a signal killed the child near its exec
     ///   and another thread, or the kernel as SIGCHLD is ignored, reaped it;
     ///   and either that happened in this process for the first time
-    ///   (afterwards the helper execs in a second thread, which tells the two
-    ///   apart), or no second thread can be created (`RLIMIT_NPROC`,
+    ///   (afterwards the helper execs in a second thread, which distinguishes
+    ///   the two), or no second thread can be created (`RLIMIT_NPROC`,
     ///   `pids.max`), or the command has a `before_exec`, whose child has one
     ///   thread;
     /// - with the engine isolated before Linux 5.15, or under a filter that
