@@ -202,7 +202,7 @@ fn count_groups(count: u32) -> Call {
 pub(crate) fn setgid(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     if let Some(gid) = plan.options().identity.gid {
         let step = plan
-            .step(Step::Setresgid, Operand::Number(gid))
+            .step(Step::Setresgid, Operand::Number(gid.into()))
             .call(libc::SYS_setresgid, &[gid.into(); 3]);
         read_back(step, libc::SYS_getresgid, gid)
             .note("gid, read back")
@@ -220,7 +220,7 @@ pub(crate) fn setgid(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
 pub(crate) fn setuid(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     if let Some(uid) = plan.options().identity.uid {
         let step = plan
-            .step(Step::Setresuid, Operand::Number(uid))
+            .step(Step::Setresuid, Operand::Number(uid.into()))
             .call(libc::SYS_setresuid, &[uid.into(); 3]);
         read_back(step, libc::SYS_getresuid, uid)
             .note("uid, read back")

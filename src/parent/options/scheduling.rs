@@ -43,7 +43,7 @@ pub(crate) fn nice(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
         return plan.refuse(Step::Nice, why, value);
     }
     let which = libc::PRIO_PROCESS.into();
-    plan.step(Step::Nice, Operand::Signed(value))
+    plan.step(Step::Nice, Operand::Number(value.into()))
         .call(libc::SYS_setpriority, &[which, 0.into(), value.into()])
         .shown_as("setpriority")
         .reasons(&[(libc::EACCES, LOWER)]);

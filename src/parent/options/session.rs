@@ -100,7 +100,7 @@ pub(crate) fn setpgid(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
         let why = "a process group id is not negative";
         return plan.refuse(Step::ProcessGroup, why, group);
     };
-    plan.step(Step::Setpgid, Operand::Number(id))
+    plan.step(Step::Setpgid, Operand::Number(id.into()))
         .call(libc::SYS_setpgid, &[0.into(), id.into()])
         .note(if id == 0 { "a group of its own" } else { "" })
         .reasons(&[(libc::EPERM, NO_GROUP)]);

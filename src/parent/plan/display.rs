@@ -1,7 +1,7 @@
 //! Display: a plan as text, for people and for golden files.
 
 use super::Plan;
-use super::op::{Op, Role};
+use super::op::{FdSource, Op};
 use super::step::{Operand, StepRecord};
 use crate::parent::command::Engine;
 use crate::parent::std::{
@@ -79,7 +79,7 @@ impl Plan {
         let line = Line { call, what, note: record.note.to_string() };
         match record.op() {
             Some(Op::CloseRange) => self.close_range_line(line),
-            Some(Op::Dup { to, role }) => self.dup_line(line, to, role),
+            Some(Op::Dup { to, source }) => self.dup_line(line, to, source),
             Some(Op::SignalMask) if self.takes_stops(self.strategy) => {
                 let note = "pending stops are taken first".into();
                 Line { note, ..line }
@@ -103,7 +103,6 @@ impl Plan {
             Operand::Label(label) => label.into(),
             Operand::Text(text) => format!("{:?}", self.strings.get(text)),
             Operand::Number(number) => number.to_string(),
-            Operand::Signed(number) => number.to_string(),
             Operand::Stdio(number) => number.to_string(),
             Operand::Octal(number) => format!("{number:#05o}"),
             Operand::Ids(list) => format!("{:?}", self.strings.listed(list)),
@@ -132,18 +131,18 @@ impl Plan {
         Line { what, note: note.into(), ..line }
     }
 
-    fn dup_line(&self, line: Line, to: u32, role: Role) -> Line {
-        let (from, note) = match role {
-            Role::Null => ("null", "/dev/null".into()),
-            Role::Pipe => ("pipe", "piped".into()),
-            Role::SourceFd(place) => return self.source_line(line, to, place),
-            Role::SameAs(from) => {
+    fn dup_line(&self, line: Line, to: u32, source: FdSource) -> Line {
+        let (from, note) = match source {
+            FdSource::Null => ("null", "/dev/null".into()),
+            FdSource::Pipe => ("pipe", "piped".into()),
+            FdSource::Fd(place) => return self.source_line(line, to, place),
+            FdSource::SameAs(from) => {
                 let what = format!("{from} -> {to}");
                 let note =
                     format!("{}: same as {}", name(to), name(from.into()));
                 return Line { what, note, ..line };
             }
-            Role::Path(path) => {
+            FdSource::Path(path) => {
                 ("file", format!("{:?}", self.strings.get(path)))
             }
         };

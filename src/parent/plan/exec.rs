@@ -69,7 +69,7 @@ impl Lowering<'_> {
             environment(row, 2, plan, strategy);
             row
         } else {
-            let fd = u64::from(plan.place(place));
+            let fd = u64::from(plan.child_fd(place));
             let empty = u64::from(fixed_strings::ZEROS.start);
             let flags = u64::from(libc::AT_EMPTY_PATH.unsigned_abs());
             let args = [fd, empty, 0, 0, flags];

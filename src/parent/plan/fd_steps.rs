@@ -3,7 +3,7 @@
 
 use super::builder::PlanBuilder;
 use super::lower::Lowering;
-use super::op::{Op, Role};
+use super::op::{FdSource, Op};
 use super::source_fd::SourceFd;
 use super::step::Operand;
 use super::strategy::Strategy;
@@ -113,12 +113,12 @@ impl Lowering<'_> {
         proof.want = bits(-i64::from(libc::EBADF));
     }
 
-    pub(super) fn dup(&mut self, to: u32, role: Role) {
+    pub(super) fn dup(&mut self, to: u32, source: FdSource) {
         let to_ = u64::from(to);
-        let from = match role {
-            Role::SameAs(from) => u64::from(from),
-            Role::SourceFd(place) => u64::from(self.plan.number(place)),
-            Role::Null | Role::Pipe | Role::Path(_) => {
+        let from = match source {
+            FdSource::SameAs(from) => u64::from(from),
+            FdSource::Fd(place) => u64::from(self.plan.number(place)),
+            FdSource::Null | FdSource::Pipe | FdSource::Path(_) => {
                 let from = u64::from(slot::STDIO) + to_;
                 self.call(libc::SYS_dup3, &[from, to_, 0]).slots = 0b1;
                 return;
@@ -193,7 +193,7 @@ impl Plan {
 
     /// The targets, and the descriptors that stay open until exec.
     pub(crate) fn kept(&self, strategy: Strategy) -> Vec<u32> {
-        let kept = self.source_fds.iter().map(SourceFd::place);
+        let kept = self.source_fds.iter().map(SourceFd::child_fd);
         let helper = self.helper_fds.into_iter();
         let helper = helper.filter(|_| strategy.has_helper());
         let kept = kept.chain(helper);

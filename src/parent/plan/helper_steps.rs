@@ -197,7 +197,7 @@ impl Lowering<'_> {
         let plan = self.plan;
         let kept = plan.source_fds.iter().filter(|fd| fd.target.is_none());
         for fd in kept {
-            let args = [u64::from(fd.place()), setfd, flag];
+            let args = [u64::from(fd.child_fd()), setfd, flag];
             self.call(libc::SYS_fcntl, &args);
         }
     }
@@ -210,7 +210,7 @@ impl Lowering<'_> {
         let option = u64::from(libc::PR_SET_NAME.unsigned_abs());
         let args = [option, u64::from(slot::COMM_ADDR)];
         self.call(libc::SYS_prctl, &args).slots = 0b10;
-        if self.plan.execs_apart() {
+        if self.plan.may_exec_in_thread() {
             self.apart();
         }
     }

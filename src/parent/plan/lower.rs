@@ -123,7 +123,7 @@ impl Lowering<'_> {
             for (n, arg) in row.args.iter_mut().enumerate() {
                 if row.fds & (1 << n) != 0 {
                     let place = u16::try_from(*arg).unwrap_or(u16::MAX);
-                    *arg = self.plan.place(place).into();
+                    *arg = self.plan.child_fd(place).into();
                 }
             }
             row.fds = 0;
@@ -136,7 +136,7 @@ impl Lowering<'_> {
             Op::RobustList => self.robust_list(),
             Op::CloseRange => self.close_range(),
             Op::MarkRange => self.mark_range(),
-            Op::Dup { to, role } => self.dup(to, role),
+            Op::Dup { to, source } => self.dup(to, source),
             Op::Close { to } => self.close(to.into()),
             Op::PassHelperFds => self.pass_helper_fds(),
             Op::CloseGaps => self.close_gaps(),

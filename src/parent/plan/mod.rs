@@ -23,7 +23,7 @@ pub(crate) mod strategy;
 pub(crate) mod strings;
 
 pub(crate) use builder::{Arg, PlanBuilder, StepBuilder, local_row, row};
-pub(crate) use op::{Op, Role, Str};
+pub(crate) use op::{FdSource, Op, Str};
 pub(crate) use source_fd::{SourceFd, stdio_step};
 pub(crate) use step::{Effect, Operand, Reasons, StepRecord};
 pub(crate) use strategy::Strategy;
@@ -103,7 +103,7 @@ impl Plan {
     }
 
     /// Its number in the child, from `dup3` on.
-    pub(crate) fn place(&self, place: u16) -> u32 {
-        self.source_fds.get(usize::from(place)).map_or(0, SourceFd::place)
+    pub(crate) fn child_fd(&self, place: u16) -> u32 {
+        self.source_fds.get(usize::from(place)).map_or(0, SourceFd::child_fd)
     }
 }

@@ -10,7 +10,7 @@ pub(crate) struct Str {
 
 /// What a descriptor of the child's is a copy of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Role {
+pub(crate) enum FdSource {
     /// `/dev/null`.
     Null,
     /// A fresh pipe each launch.
@@ -18,7 +18,7 @@ pub(crate) enum Role {
     /// A path that is opened each launch.
     Path(Str),
     /// A descriptor of the caller, by its index in `Plan::source_fds`.
-    SourceFd(u16),
+    Fd(u16),
     /// Another standard descriptor of the child, by its number.
     SameAs(u8),
 }
@@ -33,7 +33,7 @@ pub(crate) enum Op {
     /// `to` becomes a copy of the source and survives exec.
     Dup {
         to: u32,
-        role: Role,
+        source: FdSource,
     },
     Close {
         to: u8,

@@ -1,6 +1,6 @@
 //! Row limit: how many calls a child can make, and which option made most.
 
-use super::op::{Op, Role};
+use super::op::{FdSource, Op};
 use super::{Plan, lower};
 use crate::parent::error::{Error, Step};
 use crate::parent::std::{string::ToString, vec::Vec};
@@ -46,7 +46,7 @@ impl Plan {
             Op::Hook(_) => Some(Step::PreExec),
             Op::Exec(_) if self.tries_all => Some(Step::Candidates),
             Op::Exec(_) => Some(Step::Program),
-            Op::Dup { role: Role::SourceFd(place), .. } => {
+            Op::Dup { source: FdSource::Fd(place), .. } => {
                 self.source_fds.get(usize::from(place)).map(|fd| fd.by)
             }
             _ => None,

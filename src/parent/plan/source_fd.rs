@@ -36,7 +36,7 @@ impl SourceFd {
     }
 
     /// Its number in the child, from `dup3` on.
-    pub(crate) fn place(&self) -> u32 {
+    pub(crate) fn child_fd(&self) -> u32 {
         self.target.unwrap_or(self.number)
     }
 

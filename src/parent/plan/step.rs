@@ -16,8 +16,7 @@ pub(crate) enum Operand {
     Text(Str),
     /// One of 0 to 2, which an error names by its option.
     Stdio(u8),
-    Number(u32),
-    Signed(i32),
+    Number(i64),
     Octal(u32),
     /// Numbers of 32 bits in the string table.
     Ids(Str),

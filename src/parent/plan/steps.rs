@@ -1,7 +1,7 @@
 //! Steps: which steps of a plan a strategy runs, and what follows from them.
 
 use super::Plan;
-use super::op::{Op, Role};
+use super::op::{FdSource, Op};
 use super::step::{Effect, StepRecord};
 use super::strategy::Strategy;
 use crate::parent::command::Engine;
@@ -68,7 +68,7 @@ impl Plan {
     pub(crate) fn takes_stops(&self, strategy: Strategy) -> bool {
         let sleeps =
             strategy.engine == Engine::Suspended && !strategy.in_place;
-        sleeps && !strategy.keeps_stops && !self.leads_session()
+        sleeps && !strategy.leaves_stops_pending && !self.leads_session()
     }
 
     fn leads_session(&self) -> bool {
@@ -79,7 +79,7 @@ impl Plan {
     /// hooks, which may have changed the first thread: a tracer, an event
     /// counter (`perf_event_open`) and the policies `SCHED_DEADLINE` and
     /// `SCHED_RESET_ON_FORK` do not pass to a second one.
-    pub(crate) fn execs_apart(&self) -> bool {
+    pub(crate) fn may_exec_in_thread(&self) -> bool {
         self.parent_hooks.is_empty()
     }
 
@@ -112,8 +112,7 @@ impl Plan {
 impl Op {
     /// Whether the parent makes a descriptor for this step in every launch.
     fn is_fresh(self) -> bool {
-        let fresh =
-            |role| matches!(role, Role::Null | Role::Pipe | Role::Path(_));
-        matches!(self, Op::Dup { role, .. } if fresh(role))
+        use FdSource::{Null, Path, Pipe};
+        matches!(self, Op::Dup { source: Null | Pipe | Path(_), .. })
     }
 }

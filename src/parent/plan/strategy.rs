@@ -19,7 +19,7 @@ pub(crate) struct Strategy {
     /// The place of the candidate that a shell runs, in its place.
     pub(crate) shell: Option<u16>,
     /// No `rt_sigtimedwait`: stops that are pending stay so.
-    pub(crate) keeps_stops: bool,
+    pub(crate) leaves_stops_pending: bool,
     /// No child at all: the steps run in this process.
     pub(crate) in_place: bool,
 }
@@ -34,7 +34,7 @@ impl Strategy {
             joins_cgroup: false,
             no_execveat: false,
             shell: None,
-            keeps_stops: false,
+            leaves_stops_pending: false,
             in_place,
         }
     }

@@ -8,7 +8,7 @@ use crate::launch::Outcome;
 use crate::parent::command::OpenCgroup;
 use crate::parent::error::{Cause, Error, Step};
 use crate::parent::plan::{
-    Effect, Op, Operand, Role, SourceFd, StepRecord, stdio_step,
+    Effect, FdSource, Op, Operand, SourceFd, StepRecord, stdio_step,
 };
 use crate::parent::std::{format, string::ToString};
 use crate::sys::Errno;
@@ -115,7 +115,7 @@ impl Prepared {
     fn step(&self, record: &StepRecord) -> Step {
         match record.op() {
             // It keeps its number and loses close-on-exec.
-            Some(Op::Dup { to, role: Role::SourceFd(place) })
+            Some(Op::Dup { to, source: FdSource::Fd(place) })
                 if self.plan.number(place) == to =>
             {
                 Step::Fcntl
@@ -128,8 +128,8 @@ impl Prepared {
         let strings = &self.plan.strings;
         match record.operand {
             Operand::None => match record.op() {
-                Some(Op::Dup { to, role }) => {
-                    self.dup_operand(to, role, error)
+                Some(Op::Dup { to, source }) => {
+                    self.dup_operand(to, source, error)
                 }
                 _ => error,
             },
@@ -137,7 +137,6 @@ impl Prepared {
             Operand::Text(text) => error.with(strings.get(text)),
             Operand::Stdio(n) => error.with(stdio_step(n).to_string()),
             Operand::Number(number) => error.with(number.to_string()),
-            Operand::Signed(number) => error.with(number.to_string()),
             Operand::Octal(number) => error.with(format!("{number:#o}")),
             Operand::EmptyList => error.with("[]"),
             Operand::Ids(list) => {
@@ -157,11 +156,13 @@ impl Prepared {
     }
 
     /// Names one of 0 to 2 by its option, others by source and target.
-    fn dup_operand(&self, to: u32, role: Role, error: Error) -> Error {
-        match (u8::try_from(to), role) {
-            (_, Role::Path(path)) => error.with(self.plan.strings.get(path)),
+    fn dup_operand(&self, to: u32, source: FdSource, error: Error) -> Error {
+        match (u8::try_from(to), source) {
+            (_, FdSource::Path(path)) => {
+                error.with(self.plan.strings.get(path))
+            }
             (Ok(to @ 0..=2), _) => error.with(stdio_step(to).to_string()),
-            (_, Role::SourceFd(place)) => {
+            (_, FdSource::Fd(place)) => {
                 let source = self.plan.source_fds.get(usize::from(place));
                 error.with(source.map(SourceFd::shown).unwrap_or_default())
             }

@@ -54,7 +54,7 @@ pub(super) fn fallback_for(
                 instead,
             })
         }
-        Op::SignalMask if !strategy.keeps_stops => {
+        Op::SignalMask if !strategy.leaves_stops_pending => {
             // Their errors are ignored: only SIGSYS leads here.
             let calls = [
                 (libc::SYS_rt_sigtimedwait, "rt_sigtimedwait"),
@@ -62,7 +62,7 @@ pub(super) fn fallback_for(
             ];
             let call = |(nr, _): &&_| is_call(compiled, row, *nr);
             let (_, feature) = *calls.iter().find(call)?;
-            let strategy = Strategy { keeps_stops: true, ..strategy };
+            let strategy = Strategy { leaves_stops_pending: true, ..strategy };
             let change = Change::KeepStops;
             let instead = "stop signals that stay pending";
             Some(Downgrade { strategy, change, feature, instead })

@@ -30,7 +30,7 @@ impl Attempt {
             cached_probe_fd: None,
             no_probe_fd: false,
             capabilities: [0; 3],
-            exec_in_thread: plan.execs_apart() && reaped_elsewhere(),
+            exec_in_thread: plan.may_exec_in_thread() && reaped_elsewhere(),
             with_pidfd: true,
             pidfd_optional,
             budget: Budget::default(),

@@ -7,7 +7,9 @@ use crate::parent::command::fd_request::pair;
 use crate::parent::command::{Engine, FdArg, ProgramSource};
 use crate::parent::error::{Error, Step};
 use crate::parent::plan::fds::outside;
-use crate::parent::plan::{Op, Plan, Role, SourceFd, Strategy, stdio_step};
+use crate::parent::plan::{
+    FdSource, Op, Plan, SourceFd, Strategy, stdio_step,
+};
 use crate::parent::reserve::{ReservedFd, dup_above};
 use crate::parent::sealed_memfd::{
     begins_a_script, is_script, memfd_of_bytes, memfd_of_self_exe,
@@ -91,7 +93,7 @@ impl SourceFds {
             // `self` is the first thread's table, which may be another one.
             let own =
                 if plan.strategy.in_place { "thread-self" } else { "self" };
-            let path = format!("/proc/{own}/fd/{}", plan.place(place));
+            let path = format!("/proc/{own}/fd/{}", plan.child_fd(place));
             if let Ok(path) = plan.strings.put(&[path.as_bytes()]) {
                 plan.proc_path = path;
             }
@@ -101,7 +103,7 @@ impl SourceFds {
 
     fn open_null(&mut self, plan: &Plan) -> Result<(), Error> {
         for op in plan.ops() {
-            let Op::Dup { to, role: Role::Null } = op else { continue };
+            let Op::Dup { to, source: FdSource::Null } = op else { continue };
             let n = u8::try_from(to).unwrap_or_default();
             let mut options = OpenOptions::new();
             options.read(n == 0).write(n != 0);

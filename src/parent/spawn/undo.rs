@@ -15,7 +15,7 @@ use super::stdio_pipes::StdioPipes;
 use super::{helper_image, status_page};
 use crate::parent::error::{Error, Step};
 use crate::parent::plan::fds::outside;
-use crate::parent::plan::{Op, Role, stdio_step};
+use crate::parent::plan::{FdSource, Op, stdio_step};
 use crate::parent::reserve;
 use crate::parent::std::{
     fs,
@@ -84,14 +84,14 @@ impl Undo {
         for op in plan.ops() {
             match op {
                 Op::Close { to } => undo.save_flag(to.into()),
-                Op::Dup { to, role } => {
-                    let from = match role {
-                        Role::SourceFd(place) => plan.number(place),
-                        Role::SameAs(from) => from.into(),
+                Op::Dup { to, source } => {
+                    let from = match source {
+                        FdSource::Fd(place) => plan.number(place),
+                        FdSource::SameAs(from) => from.into(),
                         _ => pipes.number(to),
                     };
                     undo.save(to, from, &targets)
-                        .map_err(|e| prepared.backup_error(to, role, e))?;
+                        .map_err(|e| prepared.backup_error(to, source, e))?;
                 }
                 _ => {}
             }
@@ -200,9 +200,9 @@ impl Overwritten {
 
 impl Prepared {
     /// No descriptor is free for a backup.
-    fn backup_error(&self, to: u32, role: Role, e: Errno) -> Error {
-        let (by, shown) = match role {
-            Role::SourceFd(place) => {
+    fn backup_error(&self, to: u32, source: FdSource, e: Errno) -> Error {
+        let (by, shown) = match source {
+            FdSource::Fd(place) => {
                 let source = self.plan.source_fds.get(usize::from(place));
                 let by = source.map_or(Step::Dup, |source| source.by);
                 let shown = source.map(|source| source.shown());

@@ -4,7 +4,7 @@ use super::{jobserver, requests};
 use crate::parent::command::StdioSource;
 use crate::parent::error::{Error, Step};
 use crate::parent::plan::fds::{self, FdMapping};
-use crate::parent::plan::{Op, Operand, PlanBuilder, Role, stdio_step};
+use crate::parent::plan::{FdSource, Op, Operand, PlanBuilder, stdio_step};
 use crate::parent::std::{string::ToString, vec::Vec};
 
 /// `dup3(source, target)` for each descriptor of the child.
@@ -17,26 +17,26 @@ pub(crate) fn dup(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     let requests = requests::above_stdio(options, &jobserver)?;
     let mut all = Mappings::default();
     for to in 0..3u8 {
-        let role = match plan.plan.stdio.get(usize::from(to)) {
-            Some(StdioSource::Null) => Role::Null,
-            Some(StdioSource::Piped) => Role::Pipe,
+        let source = match plan.plan.stdio.get(usize::from(to)) {
+            Some(StdioSource::Null) => FdSource::Null,
+            Some(StdioSource::Piped) => FdSource::Pipe,
             Some(StdioSource::Fd(arg)) => {
                 let (arg, by) = (arg.clone(), option_of(plan, to));
-                Role::SourceFd(plan.source_fd(arg, to.into(), by)?)
+                FdSource::Fd(plan.source_fd(arg, to.into(), by)?)
             }
             Some(StdioSource::Open(path, _)) => {
                 let path = path.clone();
-                Role::Path(plan.text(stdio_step(to), path.as_os_str())?)
+                FdSource::Path(plan.text(stdio_step(to), path.as_os_str())?)
             }
             _ => continue,
         };
-        all.add(plan, to.into(), role);
+        all.add(plan, to.into(), source);
     }
     for request in requests {
         let to = request.target.unsigned_abs();
         let from = request.from.clone();
         let place = plan.source_fd(from, to, request.by)?;
-        all.add(plan, to, Role::SourceFd(place));
+        all.add(plan, to, FdSource::Fd(place));
     }
     script(plan, &mut all)?;
     record(plan, &all);
@@ -47,13 +47,13 @@ pub(crate) fn dup(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
 #[derive(Default)]
 struct Mappings {
     fds: Vec<FdMapping>,
-    roles: Vec<Role>,
+    sources: Vec<FdSource>,
 }
 
 impl Mappings {
-    fn add(&mut self, plan: &PlanBuilder<'_>, to: u32, role: Role) {
-        let from = match role {
-            Role::SourceFd(place) => {
+    fn add(&mut self, plan: &PlanBuilder<'_>, to: u32, source: FdSource) {
+        let from = match source {
+            FdSource::Fd(place) => {
                 let source = plan.plan.source_fds.get(usize::from(place));
                 let source = source.filter(|source| source.arg.is_some());
                 source.map(|source| source.number)
@@ -61,7 +61,7 @@ impl Mappings {
             _ => None,
         };
         self.fds.push(FdMapping { to, from });
-        self.roles.push(role);
+        self.sources.push(source);
     }
 }
 
@@ -70,20 +70,20 @@ impl Mappings {
 fn record(plan: &mut PlanBuilder<'_>, all: &Mappings) {
     let order = fds::order(&all.fds);
     for n in order.copied {
-        if let Some(Role::SourceFd(place)) = all.roles.get(n) {
+        if let Some(FdSource::Fd(place)) = all.sources.get(n) {
             let source = plan.plan.source_fds.get_mut(usize::from(*place));
             source.into_iter().for_each(|source| source.copied = true);
         }
     }
     for n in order.places {
-        if let (Some(fd), Some(role)) = (all.fds.get(n), all.roles.get(n)) {
-            dup_step(plan, fd.to, *role);
+        if let (Some(fd), Some(from)) = (all.fds.get(n), all.sources.get(n)) {
+            dup_step(plan, fd.to, *from);
         }
     }
 }
 
-fn dup_step(plan: &mut PlanBuilder<'_>, to: u32, role: Role) {
-    plan.op(Step::Dup, Operand::None, Op::Dup { to, role });
+fn dup_step(plan: &mut PlanBuilder<'_>, to: u32, source: FdSource) {
+    plan.op(Step::Dup, Operand::None, Op::Dup { to, source });
 }
 
 /// `script_fd`: the script stays open for its interpreter.
@@ -107,7 +107,7 @@ fn script(
     }
     let source = plan.plan.source_fds.get_mut(usize::from(place));
     source.into_iter().for_each(|source| source.target = Some(to));
-    all.add(plan, to, Role::SourceFd(place));
+    all.add(plan, to, FdSource::Fd(place));
     Ok(())
 }
 
@@ -144,7 +144,7 @@ fn same_as(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
             let why = "same_as: the copies form a cycle";
             return plan.refuse(stdio_step(to), why, from);
         };
-        dup_step(plan, to.into(), Role::SameAs(from));
+        dup_step(plan, to.into(), FdSource::SameAs(from));
     }
     Ok(())
 }
