@@ -104,6 +104,41 @@ fn nice_applies_to_the_child_only() {
 }
 
 #[test]
+fn a_nice_value_below_the_inherited_one_takes_a_capability() {
+    let name = "a_nice_value_below_the_inherited_one_takes_a_capability";
+    let _alone = alone();
+    if !util::inside(name, &[]) {
+        return;
+    }
+    util::limit(libc::RLIMIT_NICE, 0, 0);
+    // SAFETY: changes the nice value of this process.
+    assert_eq!(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 5) }, 0);
+    if util::is_root() {
+        // SAFETY: changes the ids of this process, which loses capabilities.
+        assert_eq!(unsafe { libc::setresuid(65534, 65534, 65534) }, 0);
+    }
+    let denied = |error: &Error| {
+        let (step, errno) = (Step::Nice, libc::EACCES);
+        util::clean::assert_error(error, step, Some("4"), errno);
+        assert!(error.to_string().contains("takes CAP_SYS_NICE"), "{error}");
+    };
+    each_engine(|engine| {
+        denied(&command("/bin/true", engine).nice(4).spawn().unwrap_err());
+        for value in [5, 6] {
+            let nice = command("nice", engine).nice(value).output().unwrap();
+            assert_eq!(nice.stdout, format!("{value}\n").as_bytes());
+        }
+    });
+    let in_place = util::fork::forked(|| {
+        denied(&Command::new("/bin/true").nice(4).exec());
+        let script = "exit $(nice)";
+        let error = Command::new("sh").args(["-c", script]).nice(6).exec();
+        panic!("{error}");
+    });
+    assert_eq!(in_place, 6 << 8);
+}
+
+#[test]
 fn a_closed_standard_descriptor_is_closed() {
     each_engine(|engine| {
         let path = scratch("closed-stdio").join("report");

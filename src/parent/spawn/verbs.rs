@@ -129,9 +129,9 @@ impl Command {
     /// After an error every descriptor of this process is restored, with its
     /// number, file and close-on-exec flag; so are the signal mask and the
     /// action of SIGPIPE. Other effects of the steps before the failed one
-    /// remain: directory, root, umask, session, process group, control group,
-    /// ids, and those of hooks. A record lock ([`fcntl(2)`], `F_SETLK`) on a
-    /// file whose number was overwritten is lost.
+    /// remain: directory, root, umask, nice value, session, process group,
+    /// control group, ids, and those of hooks. A record lock ([`fcntl(2)`],
+    /// `F_SETLK`) on a file whose number was overwritten is lost.
     ///
     /// # Threads
     ///
