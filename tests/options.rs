@@ -215,7 +215,7 @@ type Set = fn(&mut Command) -> &mut Command;
 #[test]
 fn contradictions_and_invalid_numbers_are_refused_by_name() {
     let _alone = alone();
-    let cases: [(Step, &str, Set); 26] = [
+    let cases: &[(Step, &str, Set)] = &[
         (Step::Setsid, "process_group", |c| c.setsid(true).process_group(0)),
         (Step::ProcessGroup, "-1", |c| c.process_group(-1)),
         (Step::Umask, "0o1000", |c| c.umask(0o1000)),
@@ -258,7 +258,7 @@ fn contradictions_and_invalid_numbers_are_refused_by_name() {
             c
         }),
     ];
-    for (step, operand, set) in cases {
+    for &(step, operand, set) in cases {
         let mut command = Command::new("/bin/true");
         set(&mut command);
         // A clone would kill this process by SIGSYS.

@@ -121,3 +121,25 @@ fn the_architecture_lists_the_imports_that_are_allowed() {
     }
     assert!(listed.is_empty(), "{listed:?}");
 }
+
+/// The lines of a text, without the spaces around them.
+fn trimmed(text: &str) -> String {
+    text.lines().map(|line| format!("{}\n", line.trim())).collect()
+}
+
+#[test]
+fn the_architecture_quotes_the_source_as_it_is() {
+    let text = fs::read_to_string(root().join("docs/architecture.md"));
+    let text = text.unwrap();
+    let read = |path| fs::read_to_string(path).unwrap_or_default();
+    let source: String = files("src").into_iter().map(read).collect();
+    let source = trimmed(&source);
+    let blocks = text.split("```rust,ignore\n").skip(1);
+    let blocks: Vec<&str> =
+        blocks.map(|rest| rest.split("```").next().unwrap()).collect();
+    assert!(blocks.len() >= 6, "{blocks:#?}");
+    for block in blocks {
+        let block = trimmed(block);
+        assert!(source.contains(block.trim()), "not in src: {block}");
+    }
+}

@@ -197,13 +197,17 @@ pub(crate) fn gate(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
         let why = "exec creates no process";
         return Err(Error::refused(Step::BeforeExec, why));
     }
-    plan.op(Step::BeforeExec, Operand::Label("waits"), Op::Gate)
-        .shown_as("futex")
-        .note("before_exec; ends with the parent")
-        .needs_private(
-            "before_exec",
-            "the caller is suspended until exec and cannot run it",
-        );
+    plan.op(
+        Step::BeforeExec,
+        Operand::Label("waits for before_exec"),
+        Op::Gate,
+    )
+    .shown_as("futex")
+    .note("ends with the parent")
+    .needs_private(
+        "before_exec",
+        "the caller is suspended until exec and cannot run it",
+    );
     Ok(())
 }
 

@@ -46,6 +46,7 @@ pub(crate) fn nice(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     plan.step(Step::Nice, Operand::Number(value.into()))
         .call(libc::SYS_setpriority, &[which, 0.into(), value.into()])
         .shown_as("setpriority")
+        .note("nice value")
         .reasons(&[(libc::EACCES, LOWER)]);
     Ok(())
 }

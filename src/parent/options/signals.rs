@@ -24,7 +24,7 @@ pub(crate) fn block_sigsys(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
 pub(crate) fn clear_handlers(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     let operand = Operand::Label("every signal");
     plan.op(Step::SignalAction, operand, Op::ClearHandlers)
-        .note("default, where there is a handler")
+        .note("default, if it has a handler")
         .runs(|s| {
             let reset = s.engine == Engine::Isolated || s.in_place;
             s.clone_call == CloneCall::Clone && !reset
@@ -48,7 +48,7 @@ pub(crate) fn default_sigpipe(
 
 /// `sigprocmask` restores the caller's mask.
 pub(crate) fn signal_mask(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
-    let operand = Operand::Label("the caller's");
+    let operand = Operand::Label("the caller's mask");
     plan.op(Step::SignalMask, operand, Op::SignalMask);
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use super::Plan;
 use super::op::{FdSource, Op};
+use super::source_fd::stdio_step;
 use super::step::{Operand, StepRecord};
 use crate::parent::command::Engine;
 use crate::parent::std::{
@@ -27,7 +28,7 @@ impl fmt::Display for Plan {
             } else if note.is_empty() {
                 writeln!(f, "{n:>3}  {call:<16} {what}")?;
             } else {
-                writeln!(f, "{n:>3}  {call:<16} {what:<22} {note}")?;
+                writeln!(f, "{n:>3}  {call:<16} {what:<24} {note}")?;
             }
         }
         Ok(())
@@ -59,8 +60,8 @@ impl Plan {
             let shown = cgroup.shown();
             let shown = shown.map_or("given".into(), |p| format!("{p:?}"));
             let how = match strategy.joins_cgroup {
-                true => "joined",
-                false => "born in it",
+                true => "joined before exec",
+                false => "created in it",
             };
             writeln!(f, "cgroup  {shown}, {how}")?;
         }
@@ -133,20 +134,19 @@ impl Plan {
 
     fn dup_line(&self, line: Line, to: u32, source: FdSource) -> Line {
         let (from, note) = match source {
-            FdSource::Null => ("null", "/dev/null".into()),
-            FdSource::Pipe => ("pipe", "piped".into()),
+            FdSource::Null => ("null".into(), "/dev/null".into()),
+            FdSource::Pipe => ("pipe".into(), "piped".into()),
             FdSource::Fd(place) => return self.source_line(line, to, place),
             FdSource::SameAs(from) => {
-                let what = format!("{from} -> {to}");
-                let note =
-                    format!("{}: same as {}", name(to), name(from.into()));
-                return Line { what, note, ..line };
+                (from.to_string(), format!("same as {}", stdio_step(from)))
             }
             FdSource::Path(path) => {
-                ("file", format!("{:?}", self.strings.get(path)))
+                ("file".into(), format!("{:?}", self.strings.get(path)))
             }
         };
-        let note = format!("{}: {note}", name(to));
+        // The others are descriptors 0 to 2.
+        let option = stdio_step(u8::try_from(to).unwrap_or_default());
+        let note = format!("{option}: {note}");
         Line { what: format!("{from} -> {to}"), note, ..line }
     }
 
@@ -159,17 +159,8 @@ impl Plan {
             let note = format!("{by}: stays open");
             return Line { call: "fcntl".into(), what: to.to_string(), note };
         }
-        let from = if copied { "copy" } else { "given" };
-        let note = format!("{by}: a given descriptor");
+        let from = if copied { "copy" } else { "source" };
+        let note = format!("{by}: a descriptor of the caller");
         Line { what: format!("{from} -> {to}"), note, ..line }
-    }
-}
-
-fn name(n: u32) -> &'static str {
-    match n {
-        0 => "stdin",
-        1 => "stdout",
-        2 => "stderr",
-        _ => "fd",
     }
 }

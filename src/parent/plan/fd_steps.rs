@@ -57,7 +57,7 @@ pub(crate) fn mark_range(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
 /// `close_range` of each gap between the descriptors that the child keeps.
 pub(crate) fn close_gaps(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     if !stays_open(plan) && !plan.options().descriptors.unlisted {
-        let operand = Operand::Label("between kept");
+        let operand = Operand::Label("the gaps above 2");
         plan.op(Step::CloseRange, operand, Op::CloseGaps)
             .note("closes what the program does not get");
     }

@@ -17,7 +17,7 @@ use crate::sys::bits;
 
 /// The kernel wakes the parent at exec or death.
 pub(crate) fn robust_list(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
-    let operand = Operand::Label("one word");
+    let operand = Operand::Label("one futex");
     plan.op(Step::RobustList, operand, Op::RobustList)
         .note("the parent wakes at exec or death")
         .runs(|s| s.engine == Engine::Copied && !s.in_place);
@@ -28,8 +28,8 @@ pub(crate) fn robust_list(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
 pub(crate) fn pass_helper_fds(
     plan: &mut PlanBuilder<'_>,
 ) -> Result<(), Error> {
-    let note = "what the helper image needs";
-    helper_step(plan, Op::PassHelperFds, "dup3", "status page, helper", note)
+    let note = "the helper image and the status page";
+    helper_step(plan, Op::PassHelperFds, "dup3", "two descriptors", note)
 }
 
 /// `execveat` of the helper image, which runs the rest.
@@ -42,13 +42,13 @@ pub(crate) fn exec_helper(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
 /// that its capabilities are those of the parent.
 pub(crate) fn helper_init(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     let note = "the parent wakes at exec or death";
-    helper_step(plan, Op::HelperInit, "set_robust_list", "one word", note)
+    helper_step(plan, Op::HelperInit, "set_robust_list", "one futex", note)
 }
 
 /// `prctl`: a name and a flag that the exec of the program resets.
 pub(crate) fn mark_helper(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     let what = "PR_SET_DUMPABLE, NAME";
-    helper_step(plan, Op::MarkHelper, "prctl", what, "marks that exec resets")
+    helper_step(plan, Op::MarkHelper, "prctl", what, "exec resets both")
 }
 
 fn helper_step(

@@ -1,6 +1,8 @@
 //! `StepRecord`: one step of the child, recorded once. What the plan shows,
 //! what an error names and which rows run are read from here.
 
+use core::fmt;
+
 use super::op::{Op, Str};
 use super::strategy::Strategy;
 use crate::parent::error::Step;
@@ -57,7 +59,7 @@ pub(crate) enum Rows {
 pub(crate) type Reasons = &'static [(i32, &'static str)];
 
 /// One step.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(crate) struct StepRecord {
     /// Its row of the order table.
     pub(crate) name: &'static str,
@@ -80,5 +82,11 @@ impl StepRecord {
             Rows::Lowered(op) => Some(op),
             Rows::Fixed { .. } => None,
         }
+    }
+}
+
+impl fmt::Debug for StepRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}({:?})", self.name, self.operand)
     }
 }

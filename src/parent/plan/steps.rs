@@ -68,11 +68,9 @@ impl Plan {
     pub(crate) fn takes_stops(&self, strategy: Strategy) -> bool {
         let sleeps =
             strategy.engine == Engine::Suspended && !strategy.in_place;
-        sleeps && !strategy.leaves_stops_pending && !self.leads_session()
-    }
-
-    fn leads_session(&self) -> bool {
-        self.effects().any(|effect| effect == Effect::Session)
+        sleeps
+            && !strategy.leaves_stops_pending
+            && !self.effects().any(|effect| effect == Effect::Session)
     }
 
     /// Whether the helper image may exec in a second thread. Not after parent
