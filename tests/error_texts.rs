@@ -5,7 +5,7 @@
 mod util;
 
 use std::fs::{self, File};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, chown};
 
 use offshoot::{Command, Engine, Error, Groups, HookContext, Step};
 use util::clean::{assert_error, clean, command, spawn};
@@ -207,13 +207,17 @@ fn an_interpreter_that_may_not_be_executed_is_named() {
     });
 }
 
-/// The mode of the file is checked for the user that the child becomes.
+/// The mode of the file is checked for the user that the child becomes, and
+/// for its groups.
 #[test]
 fn an_interpreter_that_only_root_may_execute_is_named() {
     let name = "an_interpreter_that_only_root_may_execute_is_named";
     let _alone = alone();
     if !is_root() {
         return util::skip(name, "only root has another user to become");
+    }
+    if !util::inside(name, &[]) {
+        return;
     }
     let dir = scratch("roots");
     let at = dir.join("sh");
@@ -229,6 +233,27 @@ fn an_interpreter_that_only_root_may_execute_is_named() {
         let mut roots = command(&script, engine);
         assert!(roots.status().unwrap().success());
     });
+    // SAFETY: changes the groups of this process.
+    assert_eq!(unsafe { libc::setgroups(1, [4711].as_ptr()) }, 0);
+    fs::set_permissions(&at, fs::Permissions::from_mode(0o710)).unwrap();
+    type Set = fn(&mut Command) -> &mut Command;
+    let cases: [(u32, Set, Set); 3] = [
+        (0, |c| c.gid(4712), |c| c),
+        (4711, |c| c, |c| c.groups(Groups::keep())),
+        (4711, |c| c.groups([4712]), |c| c.groups([4711])),
+    ];
+    for (group, denied, permitted) in cases {
+        chown(&at, None, Some(group)).unwrap();
+        each_of(&PRIVATE, |engine| {
+            let mut theirs = command(&script, engine);
+            denied(theirs.uid(65534));
+            let error = clean(spawn(theirs));
+            assert_error(&error, Step::Interpreter, at.to_str(), libc::EACCES);
+            let mut theirs = command(&script, engine);
+            let status = permitted(theirs.uid(65534)).status();
+            assert!(status.unwrap().success());
+        });
+    }
 }
 
 #[test]
