@@ -80,7 +80,7 @@ pub(crate) struct Call {
     pub(crate) slots: u8,
     /// The slot that takes the result; [`slot::SINK`] if no row reads it.
     pub(crate) store: u8,
-    /// Bit i: `args[i]` is the place of a source descriptor in the plan; none
+    /// Bit i: `args[i]` is the index of a source descriptor in the plan; none
     /// is left once the row is compiled for a strategy.
     pub(crate) fds: u8,
     pub(crate) args: [u64; 6],
@@ -101,7 +101,7 @@ pub(crate) struct Call {
     pub(crate) lists: u8,
 }
 
-/// Returns `want` and `or` of a [`Check::Exec`] row that goes on after these
+/// Returns `want` and `or` of a [`Check::Exec`] row that continues after these
 /// error numbers, all below 128.
 pub(crate) const fn errno_bits(errnos: &[i32]) -> (u64, u64) {
     let (mut all, mut n) = ([0u64; 2], 0);
@@ -252,7 +252,7 @@ pub(crate) mod slot {
     pub(crate) const STOP_SIGNAL: u8 = 63;
     pub(crate) const STOP_SIGNAL_ADDR: u8 = 64;
     /// What `process_mrelease` of no process returned in the child: EBADF if
-    /// this kernel has the call and no filter refuses it. 1 if the child is
+    /// this kernel has the call and no filter rejects it. 1 if the child is
     /// not to make the call.
     pub(crate) const MRELEASE: u8 = 65;
     /// Not 0: the helper execs in a second thread, which has a robust list of
@@ -267,7 +267,7 @@ pub(crate) mod slot {
     pub(crate) const PENDING_FUTEX: u8 = 69;
     /// The id of the thread that reaches the first hook.
     pub(crate) const HOOK_THREAD: u8 = 70;
-    /// The id of the thread that was the first to come past the last hook or
+    /// The id of the thread that was the first to return from the last hook or
     /// to fail in one, of the child and the forks that its hooks have made;
     /// or `sys::claim::CLOSED`, once the parent has stopped waiting. Set by
     /// `sys::claim` only, never by a row's store.

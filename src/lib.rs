@@ -5,7 +5,7 @@
 //! A [`Command`] collects options, under the names of `std::process::Command`
 //! where that has them. [`Command::plan`] validates the options and turns them
 //! into a list of steps, which can be printed before it runs. Each step becomes
-//! rows of one table, a system call each. In the child, under a hundred
+//! rows of one table, one system call in each. In the child, under a hundred
 //! instructions of assembly go through the rows up to the exec, without a
 //! stack, libc or allocation.
 //!

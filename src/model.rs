@@ -41,7 +41,7 @@ impl Memory<'_> {
     }
 }
 
-/// Walks `rows` on a fake kernel; returns the exit code.
+/// Runs `rows` on a fake kernel; returns the exit code.
 fn walk(
     rows: &[Call],
     block: &mut Block,

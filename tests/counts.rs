@@ -71,7 +71,7 @@ fn a_prepared_spawn_and_its_wait_allocate_nothing() {
     assert_ne!(allocations(|| drop(Box::new(7))), 0, "the counter counts");
 }
 
-/// Marks a place in the trace by a call that no other code makes.
+/// Marks a position in the trace by a call that no other code makes.
 fn mark() {
     // SAFETY: asks for the group of a pid that cannot exist.
     unsafe { libc::syscall(libc::SYS_getpgid, -4711) };

@@ -178,7 +178,7 @@ fn dockers_filter_changes_the_clone_call_and_nothing_else() {
 }
 
 /// Other code reaps our child, and another child reuses its pid at once. With
-/// a filter that refuses waitid by pidfd, `wait` must not reap that one.
+/// a filter that rejects waitid by pidfd, `wait` must not reap that one.
 #[test]
 fn wait_does_not_reap_a_child_that_reuses_the_pid() {
     let name = "wait_does_not_reap_a_child_that_reuses_the_pid";

@@ -21,12 +21,12 @@ fn all() -> Vec<(RawFd, [i64; 3], [u64; 2])> {
         // SAFETY: asks about a descriptor and writes no memory.
         let how = unsafe { libc::fcntl(n, libc::F_GETFL) };
         // SAFETY: asks about a descriptor and writes no memory.
-        let place = unsafe { libc::lseek(n, 0, libc::SEEK_CUR) };
+        let offset = unsafe { libc::lseek(n, 0, libc::SEEK_CUR) };
         // SAFETY: all zeros is a stat.
         let mut stat: libc::stat = unsafe { std::mem::zeroed() };
         // SAFETY: writes one stat.
         let open = unsafe { libc::fstat(n, &mut stat) } == 0;
-        let numbers = [flag.into(), how.into(), place];
+        let numbers = [flag.into(), how.into(), offset];
         open.then_some((n, numbers, [stat.st_dev, stat.st_ino]))
     };
     (0..300).filter_map(one).collect()

@@ -279,7 +279,7 @@ fn the_pipe_engine_reports_a_kill_inside_execve_as_unconfirmed() {
 }
 
 #[test]
-fn a_refused_clone_is_an_error_at_clone() {
+fn a_rejected_clone_is_an_error_at_clone() {
     let _alone = alone();
     each_engine(|engine| {
         let nr = match engine {

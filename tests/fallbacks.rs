@@ -2,7 +2,7 @@
 //! reports it, or fails if the option is strict.
 //!
 //! A seccomp filter on one thread acts as a kernel without the call, or a
-//! container that refuses it.
+//! container that rejects it.
 #![allow(unsafe_code, reason = "the tests make calls that std does not offer")]
 
 mod util;
@@ -87,7 +87,7 @@ fn a_strict_method_fails_with_the_kernels_errno() {
     }
 }
 
-/// A clone3 that works and refuses an argument is not a missing clone3.
+/// A clone3 that works and rejects an argument is not a missing clone3.
 #[test]
 fn eperm_of_a_working_clone3_is_not_taken_for_a_missing_call() {
     let _alone = alone();

@@ -200,7 +200,7 @@ const OPENERS: [Opener; 7] = [
         },
         &[Step::Stdin],
     ),
-    ("circle", || raw(&[(1, 2), (2, 1)]), &[Step::Fd]),
+    ("cycle", || raw(&[(1, 2), (2, 1)]), &[Step::Fd]),
     ("bytes", || bytes(b"#!/bin/true\n"), &[Step::FromBytes]),
     (
         "self",

@@ -1,6 +1,6 @@
-//! Helper fallbacks: a call or a descriptor that the helper needs is refused,
-//! or not available any more after `prepare`. Memory is copied instead, unless
-//! the isolated engine is named.
+//! Helper fallbacks: a call or a descriptor that the helper needs is
+//! rejected, or not available any more after `prepare`. Memory is copied
+//! instead, unless the isolated engine is named.
 #![allow(unsafe_code, reason = "the tests close descriptors and unshare")]
 
 mod util;
@@ -40,7 +40,7 @@ fn ran(child: Result<Child, Error>) -> (Engine, Vec<(&'static str, i32)>) {
 }
 
 #[test]
-fn each_call_that_only_the_helper_needs_may_be_refused() {
+fn each_call_that_only_the_helper_needs_may_be_rejected() {
     let _alone = alone();
     for (nr, feature) in [
         (libc::SYS_prctl, "isolated"),
@@ -91,7 +91,7 @@ fn no_optional_call_is_made_where_a_filter_may_kill() {
 }
 
 #[test]
-fn a_refused_prlimit_does_not_panic() {
+fn a_rejected_prlimit_does_not_panic() {
     let _alone = alone();
     let action = Action::errno(libc::EPERM);
     filter::with(libc::SYS_prlimit64, action, || {

@@ -222,11 +222,11 @@ fn paths_below_proc_self_are_found() {
     }
 }
 
-/// With a call of the second thread refused, the launch does without that
-/// thread or fails, and never blocks or reports a wrong result.
+/// With a call of the second thread rejected, the launch does without
+/// that thread or fails, and never blocks or reports a wrong result.
 #[test]
-fn a_refused_second_thread_is_a_fallback_or_an_error() {
-    let name = "a_refused_second_thread_is_a_fallback_or_an_error";
+fn a_rejected_second_thread_is_a_fallback_or_an_error() {
+    let name = "a_rejected_second_thread_is_a_fallback_or_an_error";
     let _alone = alone();
     if !inside(name, &[]) {
         return;

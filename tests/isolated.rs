@@ -50,7 +50,7 @@ fn without_a_helper_memory_is_copied_and_launch_says_so() {
     }
 }
 
-/// Where a filter refuses the other checks, the parent compares the name in
+/// Where a filter rejects the other checks, the parent compares the name in
 /// `/proc/PID/comm`, also of a program that only root may read.
 #[test]
 fn a_program_is_confirmed_by_its_name_when_no_call_is_allowed() {
@@ -268,7 +268,7 @@ fn the_program_has_the_personality_of_its_parent() {
             // SAFETY: changes the personality of this thread and its children.
             let before = unsafe { libc::personality(own) };
             if before < 0 {
-                return util::skip(name, "a filter refuses personalities");
+                return util::skip(name, "a filter rejects personalities");
             }
             let seen = Arc::new(Mutex::new(String::new()));
             let mut cat = Command::new("/bin/cat");

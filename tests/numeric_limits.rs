@@ -34,13 +34,13 @@ fn reserve_fds_refuses_more_descriptors_than_the_limit() {
     refused();
     reserve_fds(2).unwrap();
     refused();
-    // With prlimit refused, too.
+    // With prlimit rejected, too.
     let action = Action::errno(libc::EPERM);
     filter::with(libc::SYS_prlimit64, action, refused);
     assert!(Command::new("/bin/true").status().unwrap().success());
 }
 
-/// With prlimit refused, as a known RLIMIT_NOFILE would refuse the target
+/// With prlimit rejected, as a known RLIMIT_NOFILE would refuse the target
 /// before the clone.
 #[test]
 fn the_highest_fd_number_as_a_target_is_an_error_of_the_kernel() {

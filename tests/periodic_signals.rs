@@ -94,8 +94,8 @@ fn periodic_signals_do_not_hide_a_dead_child_from_spawn() {
 
 /// Without futex calls the parent polls, and detects the end of the child.
 #[test]
-fn a_refused_futex_does_not_hide_a_dead_child_from_spawn() {
-    let name = "a_refused_futex_does_not_hide_a_dead_child_from_spawn";
+fn a_rejected_futex_does_not_hide_a_dead_child_from_spawn() {
+    let name = "a_rejected_futex_does_not_hide_a_dead_child_from_spawn";
     let _alone = alone();
     if !util::inside(name, &[]) {
         return;

@@ -37,15 +37,15 @@ fn filtered(
 }
 
 #[test]
-fn a_spawn_ends_when_every_clone_is_refused() {
+fn a_spawn_ends_when_every_clone_is_rejected() {
     let _alone = alone();
-    let refusals: [&'static [(libc::c_long, i32)]; 4] = [
+    let rejections: [&'static [(libc::c_long, i32)]; 4] = [
         &[(libc::SYS_clone3, libc::EINVAL), (libc::SYS_clone, libc::EINVAL)],
         &[(libc::SYS_clone3, libc::ENOSYS), (libc::SYS_clone, libc::EINVAL)],
         &[(libc::SYS_clone3, libc::EPERM), (libc::SYS_clone, libc::EPERM)],
         &[(libc::SYS_clone3, libc::EMFILE), (libc::SYS_clone, libc::EMFILE)],
     ];
-    for calls in refusals {
+    for calls in rejections {
         for memory in [Memory::Auto, Memory::Private, Memory::Shared] {
             let mut command = Command::new("/bin/true");
             command.memory(memory).stdout(Stdio::piped());
@@ -139,7 +139,7 @@ fn the_error_is_the_first_inits_not_the_second_clones() {
     }
 }
 
-/// Each of these refusals makes an ordinary spawn clone a second time.
+/// Each of these rejections makes an ordinary spawn clone a second time.
 #[test]
 fn an_init_is_cloned_once_under_a_filter() {
     let name = "an_init_is_cloned_once_under_a_filter";
@@ -147,14 +147,14 @@ fn an_init_is_cloned_once_under_a_filter() {
     if !is_ready(name) {
         return;
     }
-    let refused = [
+    let rejected = [
         libc::SYS_close_range,
         libc::SYS_execveat,
         libc::SYS_memfd_create,
         libc::SYS_capget,
         libc::SYS_clone3,
     ];
-    for nr in refused {
+    for nr in rejected {
         for memory in [Memory::Auto, Memory::Private] {
             let test = || {
                 let mut sh = shell(None);
@@ -169,7 +169,7 @@ fn an_init_is_cloned_once_under_a_filter() {
     }
 }
 
-/// The calls work in one thread and are refused by the filter of another.
+/// The calls work in one thread and are rejected by the filter of another.
 #[test]
 fn an_init_is_cloned_once_when_only_its_thread_is_filtered() {
     let name = "an_init_is_cloned_once_when_only_its_thread_is_filtered";

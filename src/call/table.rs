@@ -1,4 +1,4 @@
-//! `Table`: verified rows. Holding one is the proof that they may run.
+//! `Table`: rows that have been verified, so that they may run.
 
 use core::fmt;
 

@@ -73,7 +73,7 @@
     mov x0, #127
     mov x8, #94                 // exit_group
     svc #0
-    mov x8, #93                 // exit, should a filter refuse the first
+    mov x8, #93                 // exit, should a filter reject the first
     svc #0
     brk #1
 .Lwanted\@:

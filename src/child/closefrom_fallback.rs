@@ -19,7 +19,7 @@ pub(crate) const SET_CLOEXEC: Callback =
 
 extern "C" fn close(_: u64, from: u64, to: u64) -> i64 {
     for_each(from, to, |fd| {
-        // An error does not leave it open: it is a file system's late report.
+        // An error does not leave it open: it is a delayed write error.
         let _ = safe::close(fd);
     })
 }

@@ -53,7 +53,7 @@ const _: () = assert!(offset_of!(ChildEntry, args) == 8);
 const _: () = assert!(offset_of!(ChildEntry, rows) == 48);
 const _: () = assert!(offset_of!(ChildEntry, block) == 56);
 
-/// Makes a child by system call `nr`, which walks `table`. Returns the child's
+/// Makes a child by system call `nr`, which runs `table`. Returns the child's
 /// process id or a negative errno, in the parent only.
 ///
 /// # Safety

@@ -78,7 +78,7 @@
     mov edi, 127
     mov eax, 231                # exit_group
     syscall
-    mov eax, 60                 # exit, should a filter refuse the first
+    mov eax, 60                 # exit, should a filter reject the first
     syscall
     ud2
 .Lwanted\@:

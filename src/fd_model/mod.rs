@@ -105,7 +105,7 @@ impl Case {
 
     /// The number of cycles of targets that are each other's sources: counts
     /// the lowest number of each. Computed without the planner.
-    fn circles(&self) -> usize {
+    fn cycles(&self) -> usize {
         let mut reads = BTreeMap::new();
         for mapping in self.mappings() {
             reads.extend(mapping.from.map(|from| (mapping.to, from)));
@@ -130,14 +130,14 @@ impl Case {
     }
 
     fn play(&self, order: &Order) -> Result<(), Refused> {
-        let mut places = order.places.clone();
-        places.sort_unstable();
-        assert!(places.into_iter().eq(0..self.mappings.len()), "{self:?}");
+        let mut indices = order.indices.clone();
+        indices.sort_unstable();
+        assert!(indices.into_iter().eq(0..self.mappings.len()), "{self:?}");
         let (mut table, numbers, kept) = Table::of(self).prepare(order)?;
         table.child(order, &numbers, &kept);
-        let circles = self.circles();
-        assert_eq!(order.copies.len(), circles, "{order:?} {self:?}");
-        assert_eq!(order.copied.len(), circles, "{order:?} {self:?}");
+        let cycles = self.cycles();
+        assert_eq!(order.copies.len(), cycles, "{order:?} {self:?}");
+        assert_eq!(order.copied.len(), cycles, "{order:?} {self:?}");
         Ok(())
     }
 }
@@ -241,7 +241,7 @@ impl<'a> Table<'a> {
                 file.cloexec = true;
             }
         }
-        for n in &order.places {
+        for n in &order.indices {
             // `dup3`, or `F_SETFD` if both numbers are the same.
             let (to, _) = case.mappings[*n];
             let read = self.files.get(&numbers[*n]).map(|file| file.id);
@@ -253,9 +253,9 @@ impl<'a> Table<'a> {
             self.files.remove(n);
         }
         if case.rest == Rest::Closed {
-            let places = kept.iter().map(|(at, _)| *at);
+            let own = kept.iter().map(|(at, _)| *at);
             let mut kept: Vec<u32> = self.targets.clone();
-            kept.extend(places);
+            kept.extend(own);
             kept.sort_unstable();
             kept.dedup();
             for (from, to) in gaps(&kept) {
@@ -380,19 +380,19 @@ mod tests {
     }
 
     /// Each number of a cycle from the next, and the first from the last.
-    fn circle(numbers: &[u32]) -> Vec<(u32, u32)> {
+    fn cycle(numbers: &[u32]) -> Vec<(u32, u32)> {
         let next = numbers.iter().cycle().skip(1);
         numbers.iter().copied().zip(next.copied()).collect()
     }
 
     #[test]
     fn each_cycle_needs_one_copy() {
-        let swap = circle(&[0, 1]);
-        let whole = circle(&[0, 1, 2, 3, 4]);
-        let back = circle(&[4, 3, 2, 1, 0]);
-        let two = [circle(&[0, 3]), circle(&[1, 4, 2])].concat();
+        let swap = cycle(&[0, 1]);
+        let whole = cycle(&[0, 1, 2, 3, 4]);
+        let back = cycle(&[4, 3, 2, 1, 0]);
+        let two = [cycle(&[0, 3]), cycle(&[1, 4, 2])].concat();
         // Others read from the cycle, and from those that do.
-        let crowd = [circle(&[3, 1]), vec![(0, 3), (2, 3), (4, 2)]].concat();
+        let crowd = [cycle(&[3, 1]), vec![(0, 3), (2, 3), (4, 2)]].concat();
         let line = vec![(0, 1), (1, 2), (2, 3), (3, 4)];
         let stay = vec![(0, 0), (1, 0), (2, 2), (3, 2)];
         let cases = [
@@ -409,7 +409,7 @@ mod tests {
             let order = order(&case.mappings());
             assert_eq!(order.copies.len(), copies, "{map:?}");
             assert_eq!(order.copied.len(), copies, "{map:?}");
-            assert_eq!(case.circles(), copies, "{map:?}");
+            assert_eq!(case.cycles(), copies, "{map:?}");
             assert_eq!(case.play(&order), Ok(()));
         }
     }

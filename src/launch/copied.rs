@@ -1,4 +1,4 @@
-//! Engine copied: the child has a copy of the memory, as after fork; a robust
+//! Copied engine: the child has a copy of the memory, as after fork; a robust
 //! futex wakes the caller.
 //!
 //! The block is in a page that both processes map, and with it the futex word
@@ -21,7 +21,7 @@ use crate::sys::call::{block_signals, pidfd_open, set_signal_mask};
 use crate::sys::wait::{Kind, Target, peek};
 use crate::sys::{CloneCall, CloneFlags, Errno, Pid};
 
-/// Makes a child with a copy of the memory that walks `table`. Returns when
+/// Makes a child with a copy of the memory that runs `table`. Returns when
 /// the child has exec'd the program or has ended.
 pub(crate) fn launch(
     table: &Table<'_>,
@@ -31,7 +31,7 @@ pub(crate) fn launch(
     let args = args.with_engine_flags(CloneFlags::COPIED);
     let mut shared = match SharedBlock::new(block) {
         Ok(shared) => shared,
-        Err(errno) => return Outcome::Refused(errno),
+        Err(errno) => return Outcome::Rejected(errno),
     };
     let at = shared.at();
     args.fill_slots(shared.block(), at);
@@ -45,11 +45,11 @@ pub(crate) fn launch(
     // `clone_args` lives in this frame, the pidfd's slot in the mapping.
     // Clause 2: COPIED lacks VM, so the child has copies of the table; the
     // mapping outlives this call. Clause 3: `fill_slots` has set the address
-    // slots. Clause 4: clause 6 of this folder.
+    // slots. Clause 4: clause 6 of this directory.
     let result = unsafe { enter(nr, arguments, table, at) };
     set_signal_mask(mask);
     let Some(pid) = Pid::new(result) else {
-        return Outcome::refused(result);
+        return Outcome::rejected(result);
     };
     let pidfd = shared.atomic(pidfd).load(Ordering::Relaxed);
     let pidfd = fd_in(pidfd.into()).or_else(|| pidfd_open(pid));

@@ -6,8 +6,7 @@ use core::cell::Cell;
 use crate::call::{Block, LISTEN_PID, Table, slot};
 
 /// The plan's environment, except that its first variable is in the block.
-/// Holding one proves that the list has an end and holds addresses of the
-/// plan.
+/// One exists only if the list has an end and holds addresses of the plan.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Environ<'a>(&'a [Cell<u64>]);
 

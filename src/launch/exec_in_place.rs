@@ -53,11 +53,11 @@ fn kernel(nr: u32, args: [u64; 6]) -> i64 {
             i64::from(bytes(args[0], args[2]) != bytes(args[1], args[2]))
         }
         local::CALLBACK => call_back(args),
-        // SAFETY: clause 1 of this folder: a row of a verified table, with
+        // SAFETY: clause 1 of this directory: a row of a verified table, with
         // addresses in the plan or in `run`'s block.
         nr => match unsafe { ids::change(i64::from(nr), args) } {
             Some(result) => result,
-            // SAFETY: clause 1 of this folder, for all other calls.
+            // SAFETY: clause 1 of this directory, for all other calls.
             None => unsafe { syscall(i64::from(nr), args) },
         },
     }
@@ -66,7 +66,7 @@ fn kernel(nr: u32, args: [u64; 6]) -> i64 {
 fn bytes<'a>(at: u64, len: u64) -> &'a [u8] {
     let narrow = |n: u64| usize::try_from(n).unwrap_or_default();
     let at = ptr::with_exposed_provenance::<u8>(narrow(at));
-    // SAFETY: clause 1 of this folder: the row is verified to compare so
+    // SAFETY: clause 1 of this directory: the row is verified to compare so
     // many bytes of the plan or the block, which no code writes meanwhile.
     unsafe { slice::from_raw_parts(at, narrow(len)) }
 }
@@ -77,12 +77,12 @@ fn call_back(args: [u64; 6]) -> i64 {
     // SAFETY: clause 5 of `Table`: the address is that of a callback that
     // the table borrows.
     let Callback { run, data } = unsafe { at.read() };
-    // SAFETY: clause 6 of this folder: the function writes only to what the
+    // SAFETY: clause 6 of this directory: the function writes only to what the
     // row gives it.
     unsafe { run(data, args[1], args[2]) }
 }
 
-/// The block that a walk uses. Between two rows it is accessed through
+/// The block that the walker uses. Between two rows it is accessed through
 /// references; while a row runs none exists.
 #[derive(Clone, Copy)]
 struct BlockCell<'a>(&'a UnsafeCell<Block>);
@@ -91,7 +91,7 @@ impl BlockCell<'_> {
     /// Passes the block and its address to `act`, which runs no row.
     fn with<T>(self, act: impl FnOnce(&mut Block, *mut Block) -> T) -> T {
         let at = self.0.get();
-        // SAFETY: clause 2 of this folder: the cell is not shared between
+        // SAFETY: clause 2 of this directory: the cell is not shared between
         // threads, and only rows write it by its address: this borrow ends
         // before the next one runs.
         act(unsafe { &mut *at }, at)

@@ -48,8 +48,8 @@ pub(super) fn open(
     if word.load(Ordering::Acquire) != gate::WAITING {
         return true;
     }
-    // SAFETY: clause 2 of this folder: the kernel wrote the number into this
-    // launch's own block, and no code has taken or closes it meanwhile.
+    // SAFETY: clause 2 of this directory: the kernel wrote the number into
+    // this launch's own block, and no code has taken or closes it meanwhile.
     let borrow = |fd| unsafe { BorrowedFd::borrow_raw(fd) };
     if !function(target.pid, target.pidfd.map(borrow)) {
         let _ = kill_child(target);

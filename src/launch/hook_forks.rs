@@ -6,9 +6,9 @@
 //! has ended by then, as std does.
 //!
 //! One word of the block decides ([`slot::CLAIM`]): the first process that
-//! comes past the hooks, or fails in one, sets it, and the outcome is that
-//! process's. The parent sets it before it gives up, and then no process comes
-//! past the hooks.
+//! returns from the last hook, or fails in one, sets it, and its outcome is
+//! reported. The parent sets it when it stops waiting, and then no process
+//! runs the rows after the hooks.
 
 use super::outcome::Outcome;
 use super::proc_files;
@@ -48,8 +48,8 @@ impl GracePeriod {
 /// The bits of a claimed word that are a thread id.
 const TID: u64 = 0x3fff_ffff;
 
-/// Whether another process than the child was the first to come past the
-/// hooks or to fail in one.
+/// Whether another process than the child was the first to return from the
+/// last hook or to fail in one.
 pub(super) fn claimed_by_fork(block: &Block) -> bool {
     let child = block.slot(slot::HOOK_THREAD);
     let claim = block.slot(slot::CLAIM);
@@ -111,14 +111,14 @@ fn is_reaped_elsewhere(target: Target) -> bool {
     peek(target, Kind::Any) == Err(Errno(libc::ECHILD))
 }
 
-/// Whether the child has started its hooks and no process has come past them.
+/// Whether the child has started its hooks and no process has set the claim.
 pub(super) fn is_in_hooks(block: &Block) -> bool {
     let started = block.slot(slot::HOOK_THREAD) != 0;
     started && block.slot(slot::CLAIM) == 0
 }
 
 /// Waits a limited time for a fork of a child that ended in its hooks, and
-/// then sets the claim, so that no fork comes past the hooks afterwards.
+/// then sets the claim, so that no fork runs the rows after the hooks.
 pub(super) fn close_claim(shared: &SharedBlock, ended: Option<Ended>) {
     let exit_0 = Ended { code: libc::CLD_EXITED, status: 0 };
     let limit = if ended == Some(exit_0) { LIMIT } else { SHORT_LIMIT };
@@ -133,7 +133,7 @@ pub(super) fn close_claim(shared: &SharedBlock, ended: Option<Ended>) {
 fn wait_for_slot(shared: &SharedBlock, n: u8) {
     let usual = [libc::EAGAIN, libc::ETIMEDOUT, libc::EINTR];
     match futex_wait(shared.atomic(n), 0, POLL_TIMEOUT) {
-        // A seccomp filter refuses the call.
+        // A seccomp filter rejects the call.
         Err(Errno(errno)) if !usual.contains(&errno) => sleep_briefly(),
         _ => {}
     }

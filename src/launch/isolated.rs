@@ -1,8 +1,8 @@
-//! Engine isolated: the child first execs a small helper, from a sealed memfd;
+//! Isolated engine: the child first execs a small helper, from a sealed memfd;
 //! the remaining rows run there, in memory of its own.
 //!
 //! Memory is shared, and the caller suspended, until that exec, as in the
-//! engine suspended. The helper reports through the status page, which both
+//! suspended engine. The helper reports through the status page, which both
 //! map, and a robust futex in it wakes the caller at the exec of the program
 //! or at death. The page's contents are read once. They are untrusted: all
 //! that is taken from them is a row's number, which is looked up, an errno and
@@ -39,7 +39,7 @@ pub(crate) struct HelperRows {
     pub(crate) exec: u32,
 }
 
-/// Makes a child that walks `table`, whose last row execs the helper. Returns
+/// Makes a child that runs `table`, whose last row execs the helper. Returns
 /// when the child has exec'd the program or has ended. Afterwards `block` is
 /// the one of the two that was written last.
 pub(crate) fn launch(
@@ -67,14 +67,14 @@ pub(crate) fn launch(
     let at: *mut Block = block;
     // SAFETY: clause 1 of `enter`: clone3 or clone without a stack;
     // `clone_args` and the pidfd's slot live in this frame. Clause 2: clauses
-    // 2 and 3 of this folder, as SUSPENDED contains VM and VFORK; the helper
-    // accesses the status page through its own mapping. Clause 3:
+    // 2 and 3 of this directory, as SUSPENDED contains VM and VFORK; the
+    // helper accesses the status page through its own mapping. Clause 3:
     // `fill_slots` has set the address slots. Clause 4: clause 6 of this
-    // folder.
+    // directory.
     let result = unsafe { enter(nr, arguments, table, at) };
     set_signal_mask(mask);
     let Some(pid) = Pid::new(result) else {
-        return Outcome::refused(result);
+        return Outcome::rejected(result);
     };
     let pidfd = fd_in(block.slot(pidfd));
     // A child that has begun its exec row has exec'd the helper or died; what
@@ -254,8 +254,8 @@ fn ends_within(target: Target, nanoseconds: i64) -> bool {
         let _ = poll(&mut [], Some(&pause));
         return has_ended(target);
     };
-    // SAFETY: clause 2 of this folder: the kernel wrote the number into this
-    // launch's own block, and no code has taken or closes it meanwhile.
+    // SAFETY: clause 2 of this directory: the kernel wrote the number into
+    // this launch's own block, and no code has taken or closes it meanwhile.
     let pidfd = unsafe { BorrowedFd::borrow_raw(pidfd) };
     let mut fds = [PollFd::from_borrowed_fd(pidfd, PollFlags::IN)];
     poll(&mut fds, Some(&pause)).is_ok_and(|ready| ready != 0)

@@ -1,8 +1,9 @@
-//! Launching: runs in the parent and makes the child, a file an engine.
+//! Launching: runs in the parent and makes the child; one file for each engine.
 //!
 //! A launch gives the child three things: the table (with the strings and
 //! lists that its rows point to), the block, and, where memory is shared, the
-//! address space itself. The unsafe blocks of this folder cite these clauses:
+//! address space itself. The unsafe blocks of this directory cite these
+//! clauses:
 //!
 //! 1. **The table is verified.** A [`Table`](crate::call::Table) exists only
 //!    if its rows make listed calls with addresses inside the plan or the

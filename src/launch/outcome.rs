@@ -12,7 +12,7 @@ pub(crate) enum Outcome {
     /// The program runs; `confirmed` if the kernel has reported the exec.
     Running { pid: Pid, pidfd: Option<i32>, confirmed: bool },
     /// The kernel made no child.
-    Refused(Errno),
+    Rejected(Errno),
     /// A row failed; the child has exited and is reaped.
     Failed { row: u32, result: i64, denied: u32, pidfd: Option<i32> },
     /// The child died before exec without a failed row; it is reaped.
@@ -24,8 +24,8 @@ pub(crate) enum Outcome {
 
 impl Outcome {
     /// A clone that returned `result`, which is no process id.
-    pub(super) fn refused(result: i64) -> Outcome {
-        Outcome::Refused(Errno::of(result).unwrap_or(Errno(libc::EINVAL)))
+    pub(super) fn rejected(result: i64) -> Outcome {
+        Outcome::Rejected(Errno::of(result).unwrap_or(Errno(libc::EINVAL)))
     }
 
     /// The failed row that a block names.
@@ -37,7 +37,7 @@ impl Outcome {
     /// Returns the child's descriptor, if the kernel made one.
     pub(crate) fn pidfd(self) -> Option<i32> {
         match self {
-            Outcome::Refused(_) => None,
+            Outcome::Rejected(_) => None,
             Outcome::Running { pidfd, .. }
             | Outcome::Failed { pidfd, .. }
             | Outcome::Died { pidfd, .. }

@@ -1,6 +1,6 @@
-//! Engine pipe: a plain clone and a close-on-exec pipe, whose end of file tells
-//! that the child has exec'd or ended. For emulators and kernels that do not
-//! support what the other engines need.
+//! Pipe engine: a plain clone and a close-on-exec pipe, whose end of file
+//! means that the child has exec'd or ended. For emulators and kernels that do
+//! not support what the other engines need.
 //!
 //! Its limits: a failed child raises SIGCHLD, and another thread can reap it;
 //! a child killed inside execve cannot be told from its program
@@ -33,7 +33,7 @@ use crate::sys::{CloneCall, CloneFlags, Pid, bits};
 const FIRST_TIMEOUT: i64 = 1_000_000;
 const LAST_TIMEOUT: i64 = 16_000_000;
 
-/// Makes a child by a plain clone that walks `table`. Returns when the pipe's
+/// Makes a child by a plain clone that runs `table`. Returns when the pipe's
 /// write end is closed in the child, by exec or at its end.
 pub(crate) fn launch(
     table: &Table<'_>,
@@ -46,7 +46,7 @@ pub(crate) fn launch(
     let args = LaunchArgs { clone_call: CloneCall::Clone, flags, ..args };
     let mut shared = match SharedBlock::new(block) {
         Ok(shared) => shared,
-        Err(errno) => return Outcome::Refused(errno),
+        Err(errno) => return Outcome::Rejected(errno),
     };
     let at = shared.at();
     args.fill_slots(shared.block(), at);
@@ -58,12 +58,12 @@ pub(crate) fn launch(
     // SAFETY: clause 1 of `enter`: clone without a stack and without
     // addresses. Clause 2: no VM, so the child has copies of the table; the
     // mapping outlives this call. Clause 3: `fill_slots` has set the address
-    // slots. Clause 4: clause 6 of this folder.
+    // slots. Clause 4: clause 6 of this directory.
     let result = unsafe { enter(nr, arguments, table, at) };
     set_signal_mask(mask);
     mem::drop(write_end);
     let Some(pid) = Pid::new(result) else {
-        return Outcome::refused(result);
+        return Outcome::rejected(result);
     };
     let pidfd = pidfd_open(pid);
     let target = Target { pid, pidfd };
@@ -147,8 +147,8 @@ fn poll_child(
     pidfd: Option<i32>,
     timeout: i64,
 ) -> bool {
-    // SAFETY: clause 2 of this folder: the kernel created it for this launch,
-    // and no code has taken or closes it meanwhile.
+    // SAFETY: clause 2 of this directory: the kernel created it for this
+    // launch, and no code has taken or closes it meanwhile.
     let pidfd = pidfd.map(|fd| unsafe { BorrowedFd::borrow_raw(fd) });
     let other = pidfd.unwrap_or_else(|| pipe.as_fd());
     let exit = PollFd::from_borrowed_fd(other, PollFlags::IN);

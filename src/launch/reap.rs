@@ -50,7 +50,7 @@ pub(super) fn outcome_of(
         Err(Errno(libc::ECHILD)) => {
             Outcome::Running { pid, pidfd, confirmed: true }
         }
-        // A seccomp filter refuses every kind of wait.
+        // A seccomp filter rejects every kind of wait.
         Ok(None) | Err(_) => Outcome::Running { pid, pidfd, confirmed: false },
     }
 }

@@ -4,7 +4,7 @@
 //! The child registers a robust list ([`set_robust_list(2)`]) with the word on
 //! it and stores its thread id there. The wait can be interrupted by signals,
 //! needs no descriptor that a fork in another thread could keep open, and ends
-//! whichever other processes live on.
+//! even if other processes keep running.
 //!
 //! [`set_robust_list(2)`]: https://man7.org/linux/man-pages/man2/set_robust_list.2.html
 
@@ -52,7 +52,7 @@ pub(super) fn wait_for(
             // periodic timer of the caller could keep it from ever timing
             // out: `has_ended` is called here too.
             libc::EINTR => {}
-            // A seccomp filter refuses the call.
+            // A seccomp filter rejects the call.
             _ => sleep_briefly(),
         }
         if has_ended() {
@@ -61,7 +61,7 @@ pub(super) fn wait_for(
     }
 }
 
-/// Sleeps for a millisecond, where the futex call is refused.
+/// Sleeps for a millisecond, where the futex call is rejected.
 pub(super) fn sleep_briefly() {
     let limit = Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
     let _ = poll(&mut [], Some(&limit));

@@ -35,7 +35,7 @@ impl SharedBlock {
         SharedBlock::from_mapping(at, block)
     }
 
-    /// Maps the first page of a memory file, which a child can map too.
+    /// Maps the first page of a memfd, which a child can map too.
     pub(crate) fn map_file(
         file: BorrowedFd<'_>,
     ) -> Result<SharedBlock, Errno> {
@@ -62,7 +62,7 @@ impl SharedBlock {
     pub(super) fn fill(&mut self, block: &Block) {
         // SAFETY: the mapping is page-aligned, writable, at least as long as a
         // block (asserted above), and no child uses it now (clause 2 of this
-        // folder).
+        // directory).
         unsafe { self.0.write(*block) };
     }
 
@@ -74,7 +74,7 @@ impl SharedBlock {
     /// Returns the block, before there is a child.
     pub(super) fn block(&mut self) -> &mut Block {
         // SAFETY: the mapping holds an initialised block; clause 2 of this
-        // folder: no child uses it yet, so this is the only access.
+        // directory: no child uses it yet, so this is the only access.
         unsafe { self.0.as_mut() }
     }
 
@@ -92,7 +92,7 @@ impl SharedBlock {
     /// Returns a copy of the block as it is now.
     pub(super) fn read(&self) -> Block {
         // SAFETY: the mapping holds an initialised block of plain numbers.
-        // Clause 2 of this folder: the access makes no reference, and it is
+        // Clause 2 of this directory: the access makes no reference, and it is
         // volatile, as a child may write meanwhile.
         unsafe { self.0.as_ptr().read_volatile() }
     }

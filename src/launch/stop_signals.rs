@@ -2,7 +2,7 @@
 //! exec, as when a terminal stops the caller's process group.
 //!
 //! They are blocked until a row sets the program's mask, right before exec. In
-//! the engine suspended, whose caller cannot run, the child takes a pending
+//! the suspended engine, whose caller cannot run, the child takes a pending
 //! one from its queue before that; in the other engines the caller continues
 //! a stopped child.
 

@@ -1,4 +1,4 @@
-//! Engine suspended: memory is shared, and the kernel suspends the caller
+//! Suspended engine: memory is shared, and the kernel suspends the caller
 //! until exec or death, as after vfork.
 #![allow(unsafe_code, reason = "clones into shared memory")]
 
@@ -13,7 +13,7 @@ use crate::sys::call::{block_signals, set_signal_mask};
 use crate::sys::wait::Target;
 use crate::sys::{CloneCall, CloneFlags, Pid};
 
-/// Makes a child that walks `table`. Returns when the child has exec'd the
+/// Makes a child that runs `table`. Returns when the child has exec'd the
 /// program or has ended. The caller has filled its slots in `block` before.
 pub(crate) fn launch(
     table: &Table<'_>,
@@ -32,9 +32,9 @@ pub(crate) fn launch(
     let at: *mut Block = block;
     // SAFETY: clause 1 of `enter`: clone3 or clone without a stack;
     // `clone_args` and the pidfd's slot live in this frame. Clause 2: clauses
-    // 2 and 3 of this folder, as SUSPENDED contains VM and VFORK. Clause 3:
+    // 2 and 3 of this directory, as SUSPENDED contains VM and VFORK. Clause 3:
     // `fill_slots` has set the address slots. Clause 4: clause 6 of this
-    // folder.
+    // directory.
     let result = unsafe { enter(nr, arguments, table, at) };
     let pid = Pid::new(result);
     let pidfd = fd_in(block.slot(pidfd));
@@ -45,6 +45,6 @@ pub(crate) fn launch(
     set_signal_mask(mask);
     match pid {
         Some(pid) => outcome_of(table, block, pid, pidfd),
-        None => Outcome::refused(result),
+        None => Outcome::rejected(result),
     }
 }

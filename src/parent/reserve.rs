@@ -298,7 +298,7 @@ impl ReservedFd {
             taken.binary_search(&number(*free)).is_err()
         };
         let free = reserve.free.iter().enumerate().filter(fits);
-        let (place, lowest) = free.min_by_key(|(_, free)| number(*free))?;
+        let (index, lowest) = free.min_by_key(|(_, free)| number(*free))?;
         if number(lowest) >= own {
             return None;
         }
@@ -307,7 +307,7 @@ impl ReservedFd {
         if reserved.is_none() || !reserve.is_in_table() {
             return None;
         }
-        let mut free = reserve.free.swap_remove(place);
+        let mut free = reserve.free.swap_remove(index);
         drop(reserve);
         let moved = replace(fd, &mut free);
         // If that failed, dropping it releases the number.
@@ -341,7 +341,7 @@ impl ReservedFd {
         (!strict && self.table.is_this_thread()) || self.is_in_table()
     }
 
-    /// Gives up ownership without closing it.
+    /// Releases ownership without closing it.
     pub(crate) fn forget(&mut self) {
         mem::forget(self.fd.take());
     }
@@ -371,7 +371,7 @@ impl Drop for ReservedFd {
         });
         match top.map(|top| replace(top.as_fd(), &mut fd)) {
             Some(Ok(())) => reserve.free.push(fd),
-            // Closing the file is worth more than the number.
+            // Closing the file has priority over the number.
             _ if same => reserve.total = reserve.total.saturating_sub(1),
             _ => {}
         }

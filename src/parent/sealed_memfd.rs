@@ -1,4 +1,4 @@
-//! Sealed memfds: memory files with a program, to which no process can write.
+//! Sealed memfds: files in memory with a program, which cannot be written.
 
 use core::time::Duration;
 
@@ -104,7 +104,7 @@ fn is_sealed(file: BorrowedFd<'_>) -> bool {
     fcntl_get_seals(file).is_ok_and(|seals| seals.contains(SEALS))
 }
 
-/// Returns whether this process runs from a sealed memory file, as after
+/// Returns whether this process runs from a sealed memfd, as after
 /// [`Command::self_exe`] and [`Command::exec`], so that no process can write
 /// to its program through `/proc/PID/exe`.
 ///

@@ -15,7 +15,7 @@ use crate::sys::call::clone3_probe;
 /// The errnos of system calls that the kernel lacks or a filter rejects.
 ///
 /// A seccomp filter belongs to a thread and those that it creates, and is
-/// never removed. So this is known for a thread, for good.
+/// never removed. So this is known for a thread permanently.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct KnownMissing {
     pub(crate) clone3: Option<i32>,

@@ -1,4 +1,4 @@
-//! System calls that rustix does not offer, a safe function each.
+//! System calls that rustix does not offer, one safe function for each.
 #![allow(unsafe_code, reason = "each function makes one raw system call")]
 
 use core::sync::atomic::AtomicU32;
@@ -40,7 +40,7 @@ fn change_signal_mask(how: libc::c_int, mask: u64) -> u64 {
     ];
     // SAFETY: clause 1 of `syscall`: the call reads the 8 bytes of `mask`
     // and writes the 8 of `old`, which both live to the end of this body.
-    // Only a seccomp filter can refuse it; the child's own row then fails.
+    // Only a seccomp filter can reject it; the child's own row then fails.
     unsafe { syscall(libc::SYS_rt_sigprocmask, args) };
     old
 }
@@ -61,7 +61,7 @@ pub(crate) fn signal_mask() -> u64 {
 pub(crate) struct Action([u64; 4]);
 
 impl Action {
-    /// Returns `None` if the call is refused.
+    /// Returns `None` if the call is rejected.
     pub(crate) fn of(signal: i32) -> Option<Action> {
         let mut old = [0u64; 4];
         let at = old.as_mut_ptr().expose_provenance() as u64;
@@ -123,7 +123,7 @@ pub(crate) fn limit(of: Limit) -> Result<u64, Errno> {
 }
 
 /// Returns the calling thread's capabilities: effective, permitted, inheritable
-/// in 32 bits each, the low halves first. All zeros if the call is refused.
+/// in 32 bits each, the low halves first. All zeros if the call is rejected.
 pub(crate) fn capabilities() -> [u64; 3] {
     let (header, mut all) = ([CAPS_HEADER, 0], [0u64; 3]);
     let args = [
@@ -156,7 +156,7 @@ pub(crate) fn saved_ids_are_effective() -> bool {
 /// Returns the errno of an empty clone3: EINVAL if the call is available,
 /// otherwise the reason why not (ENOSYS, or a seccomp filter's errno).
 pub(crate) fn clone3_probe() -> Errno {
-    // SAFETY: clause 1 of `syscall`: a size of 0 is refused before the
+    // SAFETY: clause 1 of `syscall`: a size of 0 is rejected before the
     // address, which is NULL, is used.
     let result = unsafe { syscall(libc::SYS_clone3, [0; 6]) };
     Errno::of(result).unwrap_or(Errno(libc::EINVAL))

@@ -42,7 +42,7 @@ pub(crate) fn gettid() -> i64 {
     unsafe { syscall(libc::SYS_gettid, [0; 6]) }
 }
 
-/// Exits as a failed row does. Returns only if a seccomp filter refuses both
+/// Exits as a failed row does. Returns only if a seccomp filter rejects both
 /// calls.
 pub(crate) fn exit() -> i64 {
     let args = [bits(127), 0, 0, 0, 0, 0];

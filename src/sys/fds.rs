@@ -23,7 +23,7 @@ pub(crate) struct Inode {
 }
 
 impl Inode {
-    /// Returns `None` if the descriptor is closed or `fstat` is refused.
+    /// Returns `None` if the descriptor is closed or `fstat` is rejected.
     pub(crate) fn of(fd: impl AsFd) -> Option<Inode> {
         let stat = fstat(fd).ok()?;
         Some(Inode { device: stat.st_dev, number: stat.st_ino })

@@ -30,14 +30,14 @@ bitflags::bitflags! {
 }
 
 impl CloneFlags {
-    /// The flags of the engine suspended. Shared memory requires a suspended
+    /// The flags of the suspended engine. Shared memory requires a suspended
     /// caller, and a child without signal handlers.
     pub(crate) const SUSPENDED: CloneFlags = CloneFlags::VM
         .union(CloneFlags::VFORK)
         .union(CloneFlags::PIDFD)
         .union(CloneFlags::CLEAR_SIGHAND);
 
-    /// The flags of the engine copied.
+    /// The flags of the copied engine.
     pub(crate) const COPIED: CloneFlags =
         CloneFlags::PIDFD.union(CloneFlags::CLEAR_SIGHAND);
 

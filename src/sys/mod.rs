@@ -1,7 +1,7 @@
 //! The kernel: system calls that rustix does not offer, and ABI structures.
 //!
-//! Both processes run code of this folder, and it uses nothing of the rest of
-//! the crate. Absent: libc's errno (results are returned as the kernel gives
+//! Both processes run code of this directory, which uses nothing of the rest
+//! of the crate. Absent: libc's errno (results are returned as the kernel gives
 //! them), allocation, locks.
 
 pub(crate) mod abi;

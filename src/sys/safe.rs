@@ -88,7 +88,7 @@ pub(crate) fn dup(from: i32) -> Result<i32, Errno> {
     fd(plain(Plain::Dup, [from.into(), 0, 0]))
 }
 
-/// For equal numbers, which dup3 refuses, clears the close-on-exec flag.
+/// For equal numbers, which dup3 rejects, clears the close-on-exec flag.
 pub(crate) fn dup2(from: i32, to: i32) -> Result<(), Errno> {
     if from == to {
         let setfd = i64::from(libc::F_SETFD);

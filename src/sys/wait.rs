@@ -7,7 +7,7 @@ use super::abi::SigInfo;
 use super::arch::syscall;
 use super::{Errno, Pid, bits};
 
-/// How a child ended, as `siginfo_t` says it.
+/// How a child ended, as in `siginfo_t`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ended {
     /// `CLD_EXITED`, `CLD_KILLED` or `CLD_DUMPED`.
@@ -91,7 +91,7 @@ fn note_reaped(result: Result<Option<Ended>, Errno>, how: i32) {
 /// ended, ECHILD if it is no child of that kind or was reaped elsewhere.
 ///
 /// The wait is by process id only where there is no pidfd, the kernel has no
-/// wait by pidfd (before Linux 5.4), or a seccomp filter refuses it.
+/// wait by pidfd (before Linux 5.4), or a seccomp filter rejects it.
 pub(crate) fn wait(
     target: Target,
     kind: Kind,
@@ -165,7 +165,7 @@ fn has_pidfd_wait() -> bool {
 }
 
 /// Whether the process of a pidfd has been reaped, as sending signal 0 shows.
-/// False if a seccomp filter refuses that too.
+/// False if a seccomp filter rejects that too.
 fn is_reaped(pidfd: i32) -> bool {
     let args = [bits(i64::from(pidfd)), 0, 0, 0, 0, 0];
     // SAFETY: clause 1 of `syscall`: numbers, and no siginfo.
@@ -180,7 +180,7 @@ pub(crate) fn is_unreaped(target: Target) -> bool {
     match peek(target, Kind::Any) {
         Ok(_) => true,
         Err(Errno(libc::ECHILD)) => false,
-        // A seccomp filter refuses every wait.
+        // A seccomp filter rejects every wait.
         Err(_) => target.pidfd.is_none_or(|pidfd| !is_reaped(pidfd)),
     }
 }

@@ -42,7 +42,7 @@ extern "C" fn attacker() {
         "go" => (libc::SIGCONT, None),
         bytes => (0, Some(bytes.as_bytes())),
     };
-    // SAFETY: signals a process of the same user, or is refused.
+    // SAFETY: signals a process of the same user, or is rejected.
     let signal = os(unsafe { libc::kill(pid, what) }.into());
     let mut report = format!("signal {}\n", errno(signal));
     if let Some(bytes) = bytes {
@@ -108,7 +108,7 @@ fn read(pid: i32) -> io::Result<()> {
 
 /// Attaches and detaches.
 fn trace(how: libc::c_uint, pid: i32) -> io::Result<()> {
-    // SAFETY: traces another process, or is refused.
+    // SAFETY: traces another process, or is rejected.
     os(unsafe { libc::ptrace(how, pid, 0, 0) })?;
     // SAFETY: stops the tracee, unless it is stopped.
     unsafe { libc::ptrace(libc::PTRACE_INTERRUPT, pid, 0, 0) };
@@ -175,12 +175,12 @@ impl Findings {
         assert_eq!(self.acts(), [0; ACTS], "{self:?}");
     }
 
-    /// Asserts that every act was refused.
+    /// Asserts that every act was rejected.
     #[track_caller]
     pub(crate) fn assert_denied(&self, of: impl Display) {
         let acts = self.acts();
-        let refused = |n: &i32| [libc::EPERM, libc::EACCES].contains(n);
-        assert!(acts.iter().all(refused), "{of}: {self:?}");
+        let rejected = |n: &i32| [libc::EPERM, libc::EACCES].contains(n);
+        assert!(acts.iter().all(rejected), "{of}: {self:?}");
         assert_eq!(acts.len(), ACTS);
         assert_eq!(self.is("found"), 0, "{of}: {self:?}");
         assert!(self.all("link").is_empty() && self.all("file").is_empty());

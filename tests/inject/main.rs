@@ -197,8 +197,8 @@ impl Harness<'_> {
         running
     }
 
-    /// Injects each fault into each call. A refusal that a thread remembers is
-    /// injected in a new thread.
+    /// Injects each fault into each call. A rejection that a thread remembers
+    /// is injected in a new thread.
     fn run(&self) -> usize {
         let mut in_new_thread = Vec::new();
         let calls = watch(|supervisor| {

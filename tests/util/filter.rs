@@ -59,8 +59,8 @@ pub fn without_second<T: Send>(
     with_second(nr, row(EQUAL, 0, 1, second), libc::ENOSYS, test)
 }
 
-/// Calls that docker's default profile refuses with any arguments.
-const REFUSED: [libc::c_long; 41] = [
+/// Calls that docker's default profile rejects with any arguments.
+const REJECTED: [libc::c_long; 41] = [
     libc::SYS_acct,
     libc::SYS_add_key,
     libc::SYS_bpf,
@@ -113,7 +113,7 @@ pub fn docker() {
     let (eperm, enosys) = (ERRNO | 1, ERRNO | libc::ENOSYS.unsigned_abs());
     let number = |nr: libc::c_long| u32::try_from(nr).unwrap();
     let mut rows = vec![row(LOAD, 0, 0, 0)];
-    for nr in REFUSED {
+    for nr in REJECTED {
         rows.push(row(EQUAL, 0, 1, number(nr)));
         rows.push(row(RETURN, 0, 0, eperm));
     }

@@ -75,8 +75,8 @@ fn fault(one: &Instruction) -> Option<&'static str> {
         return None;
     }
     if !branches(one.opcode) {
-        let place = |o: &Operand| matches!(o, Operand::PCOffset(_));
-        if one.operands.iter().any(place) {
+        let relative = |o: &Operand| matches!(o, Operand::PCOffset(_));
+        if one.operands.iter().any(relative) {
             return Some("reads relative to the program counter");
         }
     }

@@ -83,11 +83,11 @@ fn parts(path: &Path, names: [&str; 3]) -> Code {
     let section = file.section_by_index(enter.section_index().unwrap());
     let section = section.unwrap();
     let data = section.data().unwrap();
-    let place =
+    let offset =
         |address: u64| usize::try_from(address - section.address()).unwrap();
-    let places = [&enter, &walker, &end].map(|one| place(one.address()));
-    let [from, middle, to] = places;
-    assert!(from < middle && middle < to, "{places:?}");
+    let offsets = [&enter, &walker, &end].map(|one| offset(one.address()));
+    let [from, middle, to] = offsets;
+    assert!(from < middle && middle < to, "{offsets:?}");
     let range = enter.address()..end.address();
     let inside = |(at, _): &(u64, _)| range.contains(at);
     Code {

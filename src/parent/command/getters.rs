@@ -246,8 +246,8 @@ impl fmt::Debug for Hidden {
 /// `arg0` its own variables (IFS, PS4, BASH_VERSION). A program that is a
 /// descriptor or bytes has no name that a shell could run.
 ///
-/// `{:#?}` prints the fields that are set, one a line, as std's does, without
-/// the values of variables.
+/// `{:#?}` prints the fields that are set, one to a line, as std's does,
+/// without the values of variables.
 ///
 /// # Examples
 ///

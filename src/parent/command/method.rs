@@ -22,17 +22,17 @@ pub enum Engine {
     /// the size of that memory.
     Suspended,
     /// As suspended, but the child first executes a small helper program from
-    /// a memory file, which performs the remaining steps in memory of its own.
-    /// For ids and other steps that must not run in the caller's memory. The
-    /// cost does not depend on the size of that memory. Signal handlers run in
-    /// the caller once the helper has started.
+    /// a sealed memfd, which performs the remaining steps in memory of its
+    /// own. For ids and other steps that must not run in the caller's memory.
+    /// The cost does not depend on the size of that memory. Signal handlers
+    /// run in the caller once the helper has started.
     ///
     /// A spawn that fails after that exec raises SIGCHLD, as the child is an
     /// ordinary one by then. The error is reported even if another thread
     /// reaps the child.
     Isolated,
     /// Like fork: the child runs in a copy of the caller's memory. The cost
-    /// grows with the size of that memory, about 40 ms a GiB. Signal handlers
+    /// grows with the size of that memory, about 40 ms per GiB. Signal handlers
     /// run in the caller meanwhile.
     Copied,
     /// As copied, but with a plain clone and an error pipe whose end of file

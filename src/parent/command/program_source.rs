@@ -12,9 +12,9 @@ use crate::parent::std::{
 pub(crate) enum ProgramSource {
     /// A descriptor of the caller.
     Fd(Arc<OwnedFd>),
-    /// Bytes, copied into a sealed memory file.
+    /// Bytes, copied into a sealed memfd.
     Bytes(Arc<[u8]>),
-    /// This program, copied into a sealed memory file.
+    /// This program, copied into a sealed memfd.
     SelfExe,
 }
 

@@ -86,7 +86,7 @@ steps! {
     ReserveFds => "reserve_fds",
     /// `from_fd`: its descriptor is closed, or is open on a `#!` script.
     FromFd => "from_fd",
-    /// `from_bytes`: the sealed memory file cannot be made.
+    /// `from_bytes`: the sealed memfd cannot be made.
     FromBytes => "from_bytes",
     /// `self_exe`: the sealed copy of this program cannot be made.
     SelfExe => "self_exe",
@@ -94,7 +94,7 @@ steps! {
     /// [`chroot(2)`](https://man7.org/linux/man-pages/man2/chroot.2.html)
     /// in the child.
     Chroot => "chroot",
-    /// The memory files of the engine isolated, or its helper: see
+    /// The memfds of the isolated engine, or its helper: see
     /// [`Engine::Isolated`](crate::Engine::Isolated).
     Image => "image",
     /// `set_tid` is not valid, or the kernel does not assign those ids.

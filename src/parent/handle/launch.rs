@@ -143,15 +143,15 @@ impl Launch {
     /// that was killed during execve looks the same as a program that was
     /// killed. It is false:
     ///
-    /// - with the engine pipe;
-    /// - with the engine isolated, if a signal killed the child near its exec
+    /// - with the pipe engine;
+    /// - with the isolated engine, if a signal killed the child near its exec
     ///   and another thread, or the kernel as SIGCHLD is ignored, reaped it;
     ///   and either that happened in this process for the first time
     ///   (afterwards the helper execs in a second thread, which distinguishes
     ///   the two), or no second thread can be created (`RLIMIT_NPROC`,
     ///   `pids.max`), or the command has a `before_exec`, whose child has one
     ///   thread;
-    /// - with the engine isolated before Linux 5.15, or under a filter that
+    /// - with the isolated engine before Linux 5.15, or under a filter that
     ///   rejects `process_mrelease`, if `FUTEX_TRYLOCK_PI` fails too (a kernel
     ///   without `CONFIG_FUTEX_PI`) and there is no `/proc`;
     /// - if a filter rejects every kind of wait.

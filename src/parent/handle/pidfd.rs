@@ -1,5 +1,5 @@
 //! `PidFd`: a descriptor that refers to a process.
-#![allow(unsafe_code, reason = "a number that the caller vouches for")]
+#![allow(unsafe_code, reason = "a number that the caller keeps open")]
 
 use crate::parent::std::os::fd::{
     AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd,

@@ -155,10 +155,10 @@ pub(crate) fn fchdir(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
         return Ok(());
     };
     let source = SourceFd::open_until_exec(Step::CurrentDirFd, dir);
-    let place = plan.keep_fd(source)?;
-    plan.step(Step::Fchdir, Operand::Fd(place))
-        .call(libc::SYS_fchdir, &[Arg::Fd(place)])
+    let index = plan.keep_fd(source)?;
+    plan.step(Step::Fchdir, Operand::Fd(index))
+        .call(libc::SYS_fchdir, &[Arg::Fd(index)])
         .note("current_dir_fd")
-        .effect(Effect::DirFd(place));
+        .effect(Effect::DirFd(index));
     Ok(())
 }

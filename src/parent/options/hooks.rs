@@ -83,7 +83,7 @@ impl Command {
     /// what hooks are written for is an option of [`Command`], without that
     /// cost.
     ///
-    /// A function may fork and let the parent half call `_exit(0)`, as
+    /// A function may fork and call `_exit(0)` in the parent of that fork, as
     /// `daemon(3)` does. The program then runs in the new process, if that
     /// returns from the function within a second, and the
     /// [`Child`](crate::Child) is the process that exited.
@@ -167,7 +167,7 @@ impl Command {
     /// use offshoot::{Command, Engine};
     ///
     /// let mut sh = Command::new("true");
-    /// // SAFETY: the hook makes one system call and touches no memory.
+    /// // SAFETY: the hook makes one system call and accesses no memory.
     /// unsafe {
     ///     sh.pre_exec_shared(|context| context.setsid());
     /// }

@@ -11,7 +11,7 @@ use crate::parent::std::{
     vec::Vec,
 };
 
-/// Argument 0 of a program given as bytes: the name of its memory file.
+/// Argument 0 of a program given as bytes: the name of its sealed memfd.
 const MEMORY: &str = "/memfd:offshoot";
 
 /// Argument 0 of `self_exe` if this process has none.
@@ -61,7 +61,7 @@ impl Command {
 
     /// Creates a command for a program that is given as bytes.
     ///
-    /// They are copied into a memory file that is sealed: it cannot be
+    /// They are copied into a sealed memfd, a file in memory that cannot be
     /// written, shrunk, grown or unsealed. [`Command::prepare`] or each spawn
     /// creates it.
     ///

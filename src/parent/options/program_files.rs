@@ -157,9 +157,9 @@ pub(crate) fn program_fd(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
 
 /// `execveat(fd)`.
 pub(crate) fn exec_fd(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
-    if let Some(place) = plan.plan.program_fd {
+    if let Some(index) = plan.plan.program_fd {
         let program = Operand::Text(plan.plan.program);
-        plan.op(Step::Exec, program, Op::ExecFd(place)).shown_as("execveat");
+        plan.op(Step::Exec, program, Op::ExecFd(index)).shown_as("execveat");
     }
     Ok(())
 }

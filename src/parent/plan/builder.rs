@@ -164,16 +164,16 @@ impl<'a> PlanBuilder<'a> {
         self.keep_fd(SourceFd { arg: Some(from), ..source })
     }
 
-    /// Records a source descriptor: its place in the plan.
+    /// Records a source descriptor: its index in the plan.
     pub(crate) fn keep_fd(&mut self, source: SourceFd) -> Result<u16, Error> {
         let by = source.by;
-        let place = u16::try_from(self.plan.source_fds.len());
-        let place = place.map_err(|_| {
+        let index = u16::try_from(self.plan.source_fds.len());
+        let index = index.map_err(|_| {
             let why = "more than 65,535 descriptors";
             Error::refused_as(by, libc::EMFILE, why)
         })?;
         self.plan.source_fds.push(source);
-        Ok(place)
+        Ok(index)
     }
 }
 
@@ -225,9 +225,9 @@ pub(crate) fn local_row(nr: u32, args: &[Arg]) -> Call {
                 row.texts |= bit;
                 text.start.into()
             }
-            Arg::Fd(place) => {
+            Arg::Fd(index) => {
                 row.fds |= bit;
-                place.into()
+                index.into()
             }
             Arg::Slot(slot) => {
                 row.slots |= bit;

@@ -59,7 +59,7 @@ impl Lowering<'_> {
         store
     }
 
-    pub(super) fn exec_fd(&mut self, place: u16) {
+    pub(super) fn exec_fd(&mut self, index: u16) {
         let (plan, strategy) = (self.plan, self.strategy);
         let store = self.result();
         let row = if strategy.no_execveat {
@@ -69,7 +69,7 @@ impl Lowering<'_> {
             environment(row, 2, plan, strategy);
             row
         } else {
-            let fd = u64::from(plan.child_fd(place));
+            let fd = u64::from(plan.child_fd(index));
             let empty = u64::from(fixed_strings::ZEROS.start);
             let flags = u64::from(libc::AT_EMPTY_PATH.unsigned_abs());
             let args = [fd, empty, 0, 0, flags];

@@ -66,7 +66,7 @@ pub(crate) fn close_gaps(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
 
 impl Lowering<'_> {
     /// Closes or marks descriptors one by one, by the list in /proc, where
-    /// `close_range` is missing (before Linux 5.9) or refused.
+    /// `close_range` is missing (before Linux 5.9) or rejected.
     fn list(&mut self, callback: u64, from: u64, to: u64) -> &mut Call {
         self.push(local::CALLBACK, &[callback, from, to])
     }
@@ -97,27 +97,27 @@ impl Lowering<'_> {
         let copy = u64::from(libc::F_DUPFD_CLOEXEC.unsigned_abs());
         let probe_fd = u64::from(slot::PROBE_FD);
         self.call(libc::SYS_close_range, &args).slots = slots;
-        let proof = self.call(libc::SYS_fcntl, &[probe_fd, getfd]);
-        proof.slots = 0b1;
-        proof.check = Check::Skip;
-        proof.want = bits(-i64::from(libc::EBADF));
-        proof.skip = 3 * ROW;
+        let probed = self.call(libc::SYS_fcntl, &[probe_fd, getfd]);
+        probed.slots = 0b1;
+        probed.check = Check::Skip;
+        probed.want = bits(-i64::from(libc::EBADF));
+        probed.skip = 3 * ROW;
         let copy_row = self.call(libc::SYS_fcntl, &[probe_fd, copy, end]);
         copy_row.slots = 0b1 | slots << 2;
         copy_row.store = slot::PROBE_COPY;
         self.call(libc::SYS_close_range, &args).slots = slots;
         let probe = u64::from(slot::PROBE_COPY);
-        let proof = self.call(libc::SYS_fcntl, &[probe, getfd]);
-        proof.slots = 0b1;
-        proof.check = Check::Equal;
-        proof.want = bits(-i64::from(libc::EBADF));
+        let probed = self.call(libc::SYS_fcntl, &[probe, getfd]);
+        probed.slots = 0b1;
+        probed.check = Check::Equal;
+        probed.want = bits(-i64::from(libc::EBADF));
     }
 
     pub(super) fn dup(&mut self, to: u32, source: FdSource) {
         let to_ = u64::from(to);
         let from = match source {
             FdSource::SameAs(from) => u64::from(from),
-            FdSource::Fd(place) => u64::from(self.plan.number(place)),
+            FdSource::Fd(index) => u64::from(self.plan.number(index)),
             FdSource::Null | FdSource::Pipe | FdSource::Path(_) => {
                 let from = u64::from(slot::STDIO) + to_;
                 self.call(libc::SYS_dup3, &[from, to_, 0]).slots = 0b1;

@@ -29,7 +29,7 @@ impl FdMapping {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Order {
     /// Indices into the list of mappings.
-    pub(crate) places: Vec<usize>,
+    pub(crate) indices: Vec<usize>,
     /// Sources that must be read from a copy.
     pub(crate) copies: BTreeSet<u32>,
     /// The mappings that read those copies.
@@ -45,7 +45,7 @@ pub(crate) fn order(mappings: &[FdMapping]) -> Order {
     for (n, mapping) in mappings.iter().enumerate() {
         match mapping.moves() {
             Some((to, _)) => drop(left.insert(to, n)),
-            None => order.places.push(n),
+            None => order.indices.push(n),
         }
     }
     // The mappings that read a number which will be written over.
@@ -78,7 +78,7 @@ pub(crate) fn order(mappings: &[FdMapping]) -> Order {
             to
         });
         let Some(n) = left.remove(&to) else { continue };
-        order.places.push(n);
+        order.indices.push(n);
         // A mapping that reads a copy waits for no other.
         let read = mappings.get(n).and_then(|mapping| mapping.from);
         if let Some(from) = read {

@@ -133,14 +133,14 @@ impl Lowering<'_> {
     }
 
     /// Executes the program in a second thread, if the parent has to tell exec
-    /// from death for sure; docs/gotchas.md has the cost.
+    /// from death reliably; docs/gotchas.md has the cost.
     ///
     /// The first thread sleeps until exec ends it: `/proc/self` and `/dev/fd`
     /// refer to it, and exec looks up its files there. A filter may kill the
     /// second thread alone; then the first continues, and is killed at the
     /// same call. Calls that both threads need are made once before, so that
     /// they cannot fail in one thread only.
-    fn apart(&mut self) {
+    fn exec_in_second_thread(&mut self) {
         let peer = u64::from(slot::CLEAR_TID_ADDR);
         let wait = u64::from(libc::FUTEX_WAIT.unsigned_abs());
         let other = bits(-i64::from(libc::EAGAIN));
@@ -211,7 +211,7 @@ impl Lowering<'_> {
         let args = [option, u64::from(slot::COMM_ADDR)];
         self.call(libc::SYS_prctl, &args).slots = 0b10;
         if self.plan.may_exec_in_thread() {
-            self.apart();
+            self.exec_in_second_thread();
         }
     }
 }

@@ -122,8 +122,8 @@ impl Lowering<'_> {
             let mut row = *row;
             for (n, arg) in row.args.iter_mut().enumerate() {
                 if row.fds & (1 << n) != 0 {
-                    let place = u16::try_from(*arg).unwrap_or(u16::MAX);
-                    *arg = self.plan.child_fd(place).into();
+                    let index = u16::try_from(*arg).unwrap_or(u16::MAX);
+                    *arg = self.plan.child_fd(index).into();
                 }
             }
             row.fds = 0;
@@ -147,7 +147,7 @@ impl Lowering<'_> {
             Op::Hook(n) => self.hook(n),
             Op::MarkHelper => self.mark_helper(),
             Op::SignalMask => self.signal_mask(),
-            Op::ExecFd(place) => self.exec_fd(place),
+            Op::ExecFd(index) => self.exec_fd(index),
             // `lower` does it: it knows which candidate is the last.
             Op::Exec(_) => {}
         }

@@ -46,8 +46,8 @@ impl Plan {
             Op::Hook(_) => Some(Step::PreExec),
             Op::Exec(_) if self.tries_all => Some(Step::Candidates),
             Op::Exec(_) => Some(Step::Program),
-            Op::Dup { source: FdSource::Fd(place), .. } => {
-                self.source_fds.get(usize::from(place)).map(|fd| fd.by)
+            Op::Dup { source: FdSource::Fd(index), .. } => {
+                self.source_fds.get(usize::from(index)).map(|fd| fd.by)
             }
             _ => None,
         }

@@ -43,7 +43,7 @@ impl Lowering<'_> {
     /// Takes pending stop signals while all signals are blocked: they would take
     /// effect when the mask is set, and suspend a caller that sleeps until
     /// exec. One call; two more if a signal was pending, as there are three
-    /// such signals. If a filter refuses the call, they stay pending.
+    /// such signals. If a filter rejects the call, they stay pending.
     fn take_stops(&mut self) {
         self.take_stop().store = slot::STOP_SIGNAL;
         let args = [

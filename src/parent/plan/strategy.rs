@@ -4,7 +4,7 @@ use crate::parent::command::Engine;
 use crate::sys::CloneCall;
 
 /// What can differ from launch to launch of the same plan. The best strategy
-/// is tried first; where the kernel or a filter refuses it, the plan is
+/// is tried first; where the kernel or a filter rejects it, the plan is
 /// compiled again for a fallback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Strategy {
@@ -16,7 +16,7 @@ pub(crate) struct Strategy {
     pub(crate) joins_cgroup: bool,
     /// No `execveat`: a descriptor is run by its path in `/proc`.
     pub(crate) no_execveat: bool,
-    /// The place of the candidate that a shell runs, in its place.
+    /// The index of the candidate that a shell runs instead.
     pub(crate) shell: Option<u16>,
     /// No `rt_sigtimedwait`: stops that are pending stay so.
     pub(crate) leaves_stops_pending: bool,

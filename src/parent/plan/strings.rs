@@ -107,11 +107,11 @@ impl StringTable {
             self.text.extend_from_slice(part);
         }
         self.text.push(0);
-        Ok(self.place(start))
+        Ok(self.str_from(start))
     }
 
     /// The string from `start` to the end of the text, without its NUL.
-    fn place(&self, start: usize) -> Str {
+    fn str_from(&self, start: usize) -> Str {
         // `room` has checked that both fit.
         let narrow = |n| u32::try_from(n).unwrap_or(u32::MAX);
         let len = self.text.len() - start - 1;
@@ -159,7 +159,7 @@ impl StringTable {
         self.lists.push(start as u64);
         // Of two the first counts, as for `getenv`.
         if k == b"PATH" && self.path.is_none() {
-            self.path = Some(self.place(start + 5));
+            self.path = Some(self.str_from(start + 5));
         }
         Ok(())
     }
@@ -192,7 +192,7 @@ impl StringTable {
             self.text.extend_from_slice(&n.to_le_bytes());
         }
         self.text.push(0);
-        Ok(self.place(start))
+        Ok(self.str_from(start))
     }
 
     /// The numbers that `numbers` has added.
@@ -229,13 +229,13 @@ impl StringTable {
     /// The lists for a text at address `text`.
     pub(crate) fn lists_for(&self, text: u64) -> Vec<u64> {
         let (own, _) = self.addresses();
-        let place = |at: &u64| match *at {
+        let address = |at: &u64| match *at {
             END => 0,
             0 if self.is_relocated => 0,
             at if self.is_relocated => at - own + text,
             at => at + text,
         };
-        self.lists.iter().map(place).collect()
+        self.lists.iter().map(address).collect()
     }
 
     /// Adds the argv with which a shell runs a candidate: the candidate's path,
@@ -328,8 +328,8 @@ impl StringTable {
     pub(crate) fn relocate(&mut self) {
         let (text, _) = self.addresses();
         if !self.is_relocated {
-            for place in &mut self.lists {
-                *place = if *place == END { 0 } else { text + *place };
+            for offset in &mut self.lists {
+                *offset = if *offset == END { 0 } else { text + *offset };
             }
             self.is_relocated = true;
         }
@@ -348,7 +348,7 @@ impl StringTable {
 impl fmt::Debug for StringTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<&OsStr> = self.names().collect();
-        f.debug_struct("Words")
+        f.debug_struct("StringTable")
             .field("argv", &self.argv())
             .field("environment", &names)
             .finish_non_exhaustive()
@@ -369,13 +369,13 @@ mod tests {
     }
 
     #[test]
-    fn a_word_with_a_nul_is_refused_and_nothing_is_cut() {
+    fn a_string_with_a_nul_is_refused_and_nothing_is_truncated() {
         let mut strings = StringTable::new();
         assert_eq!(strings.put(&[b"a\0b"]), Err(StringError::Nul));
     }
 
     #[test]
-    fn where_there_is_no_room_nothing_is_cut() {
+    fn where_there_is_no_room_nothing_is_truncated() {
         let mut strings = StringTable::with_room(16);
         let before = strings.text().len();
         assert_eq!(strings.argument(&[b'a'; 16]), Err(StringError::Full));
@@ -401,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_hold_addresses_of_the_text_once_bound() {
+    fn lists_hold_addresses_of_the_text_once_relocated() {
         let mut strings = StringTable::new();
         strings.argument(b"sh").unwrap();
         strings.argument(b"").unwrap();

@@ -128,7 +128,7 @@ impl Attempt {
         }
     }
 
-    /// Uses the engine pipe, whose plain clone has no set_tid.
+    /// Uses the pipe engine, whose plain clone has no set_tid.
     pub(super) fn with_pipe(
         &mut self,
         plan: &Plan,

@@ -25,9 +25,9 @@ pub(super) enum Change {
     Shell,
     /// Pending stop signals are not consumed.
     KeepStops,
-    /// The engine copied in place of isolated.
+    /// The copied engine in place of isolated.
     Copied,
-    /// The engine pipe: a plain clone.
+    /// The pipe engine: a plain clone.
     Pipe,
     /// No `process_mrelease`.
     NoMrelease,

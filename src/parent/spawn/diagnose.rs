@@ -24,7 +24,7 @@ impl Prepared {
         group: Option<&OpenCgroup>,
     ) -> Error {
         match outcome {
-            Outcome::Refused(errno) => {
+            Outcome::Rejected(errno) => {
                 self.clone_error(compiled, errno, group)
             }
             Outcome::Died { row, ended, .. } => {
@@ -115,8 +115,8 @@ impl Prepared {
     fn step(&self, record: &StepRecord) -> Step {
         match record.op() {
             // It keeps its number and loses close-on-exec.
-            Some(Op::Dup { to, source: FdSource::Fd(place) })
-                if self.plan.number(place) == to =>
+            Some(Op::Dup { to, source: FdSource::Fd(index) })
+                if self.plan.number(index) == to =>
             {
                 Step::Fcntl
             }
@@ -162,8 +162,8 @@ impl Prepared {
                 error.with(self.plan.strings.get(path))
             }
             (Ok(to @ 0..=2), _) => error.with(stdio_step(to).to_string()),
-            (_, FdSource::Fd(place)) => {
-                let source = self.plan.source_fds.get(usize::from(place));
+            (_, FdSource::Fd(index)) => {
+                let source = self.plan.source_fds.get(usize::from(index));
                 error.with(source.map(SourceFd::shown).unwrap_or_default())
             }
             _ => error.with(to.to_string()),

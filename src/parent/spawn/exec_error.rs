@@ -241,8 +241,8 @@ impl Prepared {
                     view = View { root: Some(path(dir)), dir: "/".into() };
                 }
                 Effect::Dir(dir) => view.dir = view.dir.join(path(dir)),
-                Effect::DirFd(place) => {
-                    let number = self.plan.number(place);
+                Effect::DirFd(index) => {
+                    let number = self.plan.number(index);
                     view.dir = format!("/proc/thread-self/fd/{number}").into();
                 }
                 _ => {}

@@ -36,7 +36,7 @@ pub(super) struct Cache {
     rows: Vec<Call>,
 }
 
-/// Never waited for.
+/// Locked with `try_lock` only.
 static CACHE: Mutex<Cache> =
     Mutex::new(Cache { image: None, bytes: Vec::new(), rows: Vec::new() });
 

@@ -205,7 +205,7 @@ mod tests {
     #[test]
     fn a_loader_is_found_in_files_of_32_and_64_bits() {
         use crate::parent::std::io::Write;
-        for (class, table, size, place, len) in
+        for (class, table, size, at, len) in
             [(1, 28, 42, 4, 16), (2, 32, 54, 8, 32)]
         {
             let mut bytes = [0u8; 200];
@@ -214,7 +214,7 @@ mod tests {
             bytes[size] = 56;
             bytes[size + 2] = 1;
             bytes[64] = 3;
-            bytes[64 + place] = 150;
+            bytes[64 + at] = 150;
             bytes[64 + len] = 8;
             bytes[150..157].copy_from_slice(b"/no/one");
             let name = std::format!("offshoot-loader-{class}");

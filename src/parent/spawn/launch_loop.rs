@@ -138,7 +138,7 @@ impl Prepared {
         let outcome = launch(&table, &mut block, args, &mut fds, compiled);
         let outcome = self.verify_exec(compiled, outcome, &block);
         self.recycle_page(fds.page, fds.source_end, outcome);
-        // From here on every return closes it or hands it on.
+        // From here on every return closes it or passes it on.
         let pidfd = outcome.pidfd().map(adopt);
         if let Outcome::Running { pid, confirmed, .. } = outcome {
             // A row that ran has set `reached`, if memory is shared.
@@ -155,7 +155,7 @@ impl Prepared {
             (None, _) => Failure::Final(diagnose()),
             // The kernel allocates a process id before it finds no number
             // for the pidfd, which uses up the init of a PID namespace.
-            (Some(right), Outcome::Refused(errno)) => {
+            (Some(right), Outcome::Rejected(errno)) => {
                 let error = FD_LIMIT.contains(&errno.0).then(diagnose);
                 Failure::Retry(right, error)
             }

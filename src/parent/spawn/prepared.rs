@@ -145,7 +145,7 @@ impl Prepared {
     }
 
     /// Checks that this thread's descriptor table has the source descriptors:
-    /// a system call each, if another thread made this.
+    /// one system call for each, if another thread made this.
     pub(super) fn check_fd_table(&self) -> Result<(), Error> {
         match self.is_of_another_thread() {
             true => self.source_fds.check_fd_table(&self.plan),

@@ -43,7 +43,7 @@ impl Attempt {
     ) -> Option<Try> {
         let plan = &prepared.plan;
         match outcome {
-            Outcome::Refused(errno) => {
+            Outcome::Rejected(errno) => {
                 self.after_clone(prepared, errno.0, group)
             }
             Outcome::Failed { row, result, .. } => {

@@ -1,5 +1,5 @@
 //! `SourceFds`: the descriptors that a plan keeps open from spawn to spawn.
-#![allow(unsafe_code, reason = "a number that the caller vouches for")]
+#![allow(unsafe_code, reason = "a number that the caller keeps open")]
 
 use rustix::io::{Errno, FdFlags, fcntl_getfd};
 
@@ -89,11 +89,11 @@ impl SourceFds {
         source_fds.kept_end = kept.map_or(3, |n| n.saturating_add(1)).max(3);
         let [page, image] = plan.helper_fds;
         source_fds.helper_end = page.max(image).saturating_add(1);
-        if let Some(place) = plan.program_fd {
+        if let Some(index) = plan.program_fd {
             // `self` is the first thread's table, which may be another one.
             let own =
                 if plan.strategy.in_place { "thread-self" } else { "self" };
-            let path = format!("/proc/{own}/fd/{}", plan.child_fd(place));
+            let path = format!("/proc/{own}/fd/{}", plan.child_fd(index));
             if let Ok(path) = plan.strings.put(&[path.as_bytes()]) {
                 plan.proc_path = path;
             }
@@ -217,8 +217,8 @@ impl SourceFds {
         move_off(fd, &self.helper_targets)
     }
 
-    /// Records their files, so that other threads can use them: a system call
-    /// each.
+    /// Records their files, so that other threads can use them: one system call
+    /// for each.
     pub(super) fn record_files(&mut self, plan: &Plan) {
         let files = plan.source_fds.iter().map(|fd| Inode::at(fd.number));
         self.files.extend(files);
@@ -226,8 +226,8 @@ impl SourceFds {
         own.for_each(ReservedFd::record_file);
     }
 
-    /// Checks that this thread's descriptor table has them: a system call
-    /// each.
+    /// Checks that this thread's descriptor table has them: one system call
+    /// for each.
     pub(super) fn check_fd_table(&self, plan: &Plan) -> Result<(), Error> {
         const WHY: &str = "it was prepared in another descriptor table, and \
                            is not open in this thread's own";

@@ -38,7 +38,7 @@ pub(super) struct StatusPage {
     owner: Owner,
 }
 
-/// The page that this process caches. Never waited for.
+/// The page that this process caches. Locked with `try_lock` only.
 static CACHE: Mutex<Option<StatusPage>> = Mutex::new(None);
 
 impl StatusPage {
@@ -175,9 +175,9 @@ pub(super) fn init_block(
     let n = RandomState::new().hash_one(n);
     // Fifteen letters of sixteen kinds, and a NUL.
     let letters = |from: u32, count: u32| {
-        (0..count).fold(0u64, |word, place| {
-            let kind = (n >> (4 * (from + place))) & 15;
-            word | (u64::from(b'a') + kind) << (8 * place)
+        (0..count).fold(0u64, |word, index| {
+            let kind = (n >> (4 * (from + index))) & 15;
+            word | (u64::from(b'a') + kind) << (8 * index)
         })
     };
     block.set(slot::COMM, letters(0, 8));

@@ -86,7 +86,7 @@ impl Undo {
                 Op::Close { to } => undo.save_flag(to.into()),
                 Op::Dup { to, source } => {
                     let from = match source {
-                        FdSource::Fd(place) => plan.number(place),
+                        FdSource::Fd(index) => plan.number(index),
                         FdSource::SameAs(from) => from.into(),
                         _ => pipes.number(to),
                     };
@@ -202,8 +202,8 @@ impl Prepared {
     /// No descriptor is free for a backup.
     fn backup_error(&self, to: u32, source: FdSource, e: Errno) -> Error {
         let (by, shown) = match source {
-            FdSource::Fd(place) => {
-                let source = self.plan.source_fds.get(usize::from(place));
+            FdSource::Fd(index) => {
+                let source = self.plan.source_fds.get(usize::from(index));
                 let by = source.map_or(Step::Dup, |source| source.by);
                 let shown = source.map(|source| source.shown());
                 (by, shown.unwrap_or_default())

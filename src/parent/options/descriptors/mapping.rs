@@ -35,8 +35,8 @@ pub(crate) fn dup(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     for request in requests {
         let to = request.target.unsigned_abs();
         let from = request.from.clone();
-        let place = plan.source_fd(from, to, request.by)?;
-        all.add(plan, to, FdSource::Fd(place));
+        let index = plan.source_fd(from, to, request.by)?;
+        all.add(plan, to, FdSource::Fd(index));
     }
     script(plan, &mut all)?;
     record(plan, &all);
@@ -53,8 +53,8 @@ struct Mappings {
 impl Mappings {
     fn add(&mut self, plan: &PlanBuilder<'_>, to: u32, source: FdSource) {
         let from = match source {
-            FdSource::Fd(place) => {
-                let source = plan.plan.source_fds.get(usize::from(place));
+            FdSource::Fd(index) => {
+                let source = plan.plan.source_fds.get(usize::from(index));
                 let source = source.filter(|source| source.arg.is_some());
                 source.map(|source| source.number)
             }
@@ -70,12 +70,12 @@ impl Mappings {
 fn record(plan: &mut PlanBuilder<'_>, all: &Mappings) {
     let order = fds::order(&all.fds);
     for n in order.copied {
-        if let Some(FdSource::Fd(place)) = all.sources.get(n) {
-            let source = plan.plan.source_fds.get_mut(usize::from(*place));
+        if let Some(FdSource::Fd(index)) = all.sources.get(n) {
+            let source = plan.plan.source_fds.get_mut(usize::from(*index));
             source.into_iter().for_each(|source| source.copied = true);
         }
     }
-    for n in order.places {
+    for n in order.indices {
         if let (Some(fd), Some(from)) = (all.fds.get(n), all.sources.get(n)) {
             dup_step(plan, fd.to, *from);
         }
@@ -95,7 +95,7 @@ fn script(
     let refuse = |why| {
         Err(Error::refused(Step::ScriptFd, why).with(target.to_string()))
     };
-    let Some(place) = plan.plan.program_fd else {
+    let Some(index) = plan.plan.program_fd else {
         return refuse("the program is a path");
     };
     let to = match u32::try_from(target) {
@@ -105,9 +105,9 @@ fn script(
     if all.fds.iter().any(|fd| fd.to == to) {
         return refuse("another option assigns that descriptor too");
     }
-    let source = plan.plan.source_fds.get_mut(usize::from(place));
+    let source = plan.plan.source_fds.get_mut(usize::from(index));
     source.into_iter().for_each(|source| source.target = Some(to));
-    all.add(plan, to, FdSource::Fd(place));
+    all.add(plan, to, FdSource::Fd(index));
     Ok(())
 }
 

@@ -18,7 +18,7 @@ use crate::parent::std::{
 impl Command {
     /// Passes a descriptor to the child at the number `target`.
     ///
-    /// Numbers may be assigned in any order: descriptors may trade places, and
+    /// Numbers may be assigned in any order: descriptors may be exchanged, and
     /// a target may be the number of another source. To pass one file at
     /// several numbers, use [`OwnedFd::try_clone`] for each. Targets 0 to 2
     /// are allowed if `stdin`, `stdout` or `stderr` does not set them.
@@ -313,9 +313,9 @@ impl Command {
     fn listen(&mut self, name: Option<String>, fd: OwnedFd) {
         let names: &mut Vec<_> =
             self.options.descriptors.listen.get_or_insert_default();
-        let place = i32::try_from(names.len()).unwrap_or(i32::MAX);
+        let index = i32::try_from(names.len()).unwrap_or(i32::MAX);
         names.push(name);
-        let target = listen::START.saturating_add(place);
+        let target = listen::START.saturating_add(index);
         self.request(target, FdArg::Owned(Arc::new(fd)), Step::ListenFds);
     }
 }
