@@ -7,7 +7,7 @@ use std::fs;
 use super::ALLOWED_IMPORTS;
 use super::source::{files, root};
 
-/// Words, and what is written instead. The table of words has the reasons.
+/// Words, and what is written instead.
 const REPLACED: &[(&str, &str)] = &[
     ("canary", "probe descriptor"),
     ("fellows", "the other options, or their names"),

@@ -1,4 +1,4 @@
-//! Imports between the files of a crate, and their circles.
+//! Imports between the files of a crate, and their cycles.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,10 +7,10 @@ pub(super) type Imports = BTreeMap<String, BTreeSet<String>>;
 
 /// Returns the imports of every file. A path counts as an import from the
 /// longest file name in it; a name that a `mod.rs` re-exports, as one from the
-/// file that defines it. Declaring a child or re-exporting from it is not an import: `mod.rs` is
-/// then its children's table of contents. But where the code of a `mod.rs` uses
-/// a child that imports from the `mod.rs`, neither can be understood without
-/// the other, and that is a circle like any.
+/// file that defines it. Declaring a child module or re-exporting from it is
+/// not an import: the `mod.rs` is then an index. But where the code of a
+/// `mod.rs` uses a child module that imports from the `mod.rs`, neither can be
+/// understood without the other: that is a cycle.
 pub(super) fn imports(files: &[(Vec<String>, &str)]) -> Imports {
     let names: BTreeSet<String> =
         files.iter().map(|(own, _)| own.join("::")).collect();
@@ -88,9 +88,9 @@ fn all_paths(
     found
 }
 
-/// Returns the circles: the files that import from each other, through others
+/// Returns the cycles: the files that import from each other, through others
 /// too.
-pub(super) fn circles(imports: &Imports) -> BTreeSet<Vec<String>> {
+pub(super) fn cycles(imports: &Imports) -> BTreeSet<Vec<String>> {
     let reached = |from: &String| {
         let (mut seen, mut next) = (BTreeSet::new(), vec![from]);
         while let Some(name) = next.pop() {
@@ -101,13 +101,13 @@ pub(super) fn circles(imports: &Imports) -> BTreeSet<Vec<String>> {
     };
     let reach: BTreeMap<&String, BTreeSet<String>> =
         imports.keys().map(|name| (name, reached(name))).collect();
-    let circle = |name: &&String| -> Vec<String> {
+    let cycle = |name: &&String| -> Vec<String> {
         let back =
             |to: &&String| reach.get(*to).is_some_and(|r| r.contains(*name));
         reach[*name].iter().filter(back).cloned().collect()
     };
-    let all = reach.keys().map(circle);
-    all.filter(|circle| !circle.is_empty()).collect()
+    let all = reach.keys().map(cycle);
+    all.filter(|cycle| !cycle.is_empty()).collect()
 }
 
 /// Returns every path in the code that begins with `crate` or `super`, from the
