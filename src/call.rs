@@ -336,7 +336,7 @@ pub(crate) mod slot {
     ];
 }
 
-/// The gate's word while the child waits there, and once it may go on. No
+/// The gate's word while the child waits there, and once it may continue. No
 /// process has such an id.
 pub(crate) mod gate {
     pub(crate) const WAITING: u32 = 0x2000_0000;

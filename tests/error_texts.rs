@@ -171,15 +171,15 @@ fn an_interpreter_that_may_not_be_executed_is_named() {
         at(name)
     };
     fs::write(at("plain"), "text").unwrap();
-    fs::create_dir(at("folder")).unwrap();
+    fs::create_dir(at("directory")).unwrap();
     let shut = script("shut", "plain");
     let over = script("over", "shut");
-    let into = script("into", "folder");
+    let into = script("into", "directory");
     let own = script("own", "plain");
     fs::set_permissions(&own, fs::Permissions::from_mode(0o644)).unwrap();
     each_engine(|engine| {
         for (file, interpreter) in
-            [(&shut, "plain"), (&over, "plain"), (&into, "folder")]
+            [(&shut, "plain"), (&over, "plain"), (&into, "directory")]
         {
             let error = clean(spawn(command(file, engine)));
             let by = at(interpreter);

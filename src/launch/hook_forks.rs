@@ -63,7 +63,7 @@ pub(super) fn fork_continues(block: &Block) -> bool {
 }
 
 /// Whether the child or a fork has reached the first exec row. With hooks the
-/// row reached does not tell: a fork that comes too late writes its row too,
+/// row reached does not show it: a fork that is too late writes its row too,
 /// but not [`slot::HOOKS_DONE`].
 pub(super) fn has_reached_exec(block: &Block, exec: u32) -> bool {
     match block.slot(slot::HOOK_THREAD) {

@@ -95,7 +95,7 @@ fn receive(listener: &OwnedFd) -> Option<libc::seccomp_notif> {
     (done == 0).then_some(notice)
 }
 
-/// Lets the call go on. An interrupted call has another id, and fails here.
+/// Continues the call. An interrupted call has another id, and fails here.
 fn continue_call(listener: &OwnedFd, notice: &libc::seccomp_notif) {
     const CONTINUE: u32 = 1;
     let (id, flags) = (notice.id, CONTINUE);

@@ -55,9 +55,9 @@ steps! {
     Memory => "memory",
     /// `process_group` is not valid.
     ProcessGroup => "process_group",
-    /// `umask` is not valid, or the call in the child failed.
+    /// `umask` is not valid, or umask failed in the child.
     Umask => "umask",
-    /// `nice`: setpriority.
+    /// `nice` is not valid, or setpriority failed in the child.
     Nice => "nice",
     /// `uid` is not valid.
     Uid => "uid",
@@ -71,8 +71,8 @@ steps! {
     InheritFd => "inherit_fd",
     /// `inherit_raw_fd` is not valid, or its descriptor is closed.
     InheritRawFd => "inherit_raw_fd",
-    /// `inherit_jobserver`: another option assigns its descriptors, or they
-    /// were closed after the plan was compiled.
+    /// `inherit_jobserver` is not valid, as another option assigns its
+    /// descriptors, or they were closed after the plan was compiled.
     InheritJobserver => "inherit_jobserver",
     /// `listen_fds` is not valid, or a descriptor of it is closed.
     ListenFds => "listen_fds",
@@ -82,93 +82,93 @@ steps! {
     ScriptFd => "script_fd",
     /// `shell_fallback` cannot be combined with another option.
     ShellFallback => "shell_fallback",
-    /// `reserve_fds`: the descriptors cannot be opened.
+    /// `reserve_fds` cannot open the descriptors.
     ReserveFds => "reserve_fds",
-    /// `from_fd`: its descriptor is closed, or is open on a `#!` script.
+    /// `from_fd` is not valid: its descriptor is closed, or open on a script.
     FromFd => "from_fd",
-    /// `from_bytes`: the sealed memfd cannot be made.
+    /// `from_bytes` cannot make the sealed memfd.
     FromBytes => "from_bytes",
-    /// `self_exe`: the sealed copy of this program cannot be made.
+    /// `self_exe` cannot make the sealed copy of this program.
     SelfExe => "self_exe",
     /// `chroot` is not valid, or
     /// [`chroot(2)`](https://man7.org/linux/man-pages/man2/chroot.2.html)
-    /// in the child.
+    /// failed in the child.
     Chroot => "chroot",
-    /// The memfds of the isolated engine, or its helper: see
+    /// A memfd of the isolated engine cannot be made, or its helper failed: see
     /// [`Engine::Isolated`](crate::Engine::Isolated).
     Image => "image",
     /// `set_tid` is not valid, or the kernel does not assign those ids.
     SetTid => "set_tid",
-    /// `cgroup`: the group cannot be opened or entered.
+    /// `cgroup` is not valid: the group cannot be opened or entered.
     Cgroup => "cgroup",
     /// The plan cannot be compiled; the text has the reason.
     Plan => "plan",
     /// [`clone(2)`](https://man7.org/linux/man-pages/man2/clone.2.html) or
-    /// clone3: no child was created.
+    /// clone3 failed: no child was created.
     Clone => "clone",
     /// [`set_robust_list(2)`](https://man7.org/linux/man-pages/man2/get_robust_list.2.html)
-    /// in the child.
+    /// failed in the child.
     RobustList => "set_robust_list",
     /// [`close_range(2)`](https://man7.org/linux/man-pages/man2/close_range.2.html)
-    /// in the child, or it had no effect.
+    /// failed in the child, or had no effect.
     CloseRange => "close_range",
-    /// [`dup3(2)`](https://man7.org/linux/man-pages/man2/dup.2.html) in the
-    /// child.
+    /// [`dup3(2)`](https://man7.org/linux/man-pages/man2/dup.2.html) failed in
+    /// the child.
     Dup => "dup3",
     /// [`fcntl(2)`](https://man7.org/linux/man-pages/man2/F_SETFD.2const.html)
-    /// in the child: a descriptor to be inherited is not open.
+    /// failed in the child: a descriptor to be inherited is not open.
     Fcntl => "fcntl",
-    /// [`close(2)`](https://man7.org/linux/man-pages/man2/close.2.html) in
-    /// the child.
+    /// [`close(2)`](https://man7.org/linux/man-pages/man2/close.2.html) failed
+    /// in the child.
     Close => "close",
     /// `setsid` is not valid, or
-    /// [`setsid(2)`](https://man7.org/linux/man-pages/man2/setsid.2.html) in
-    /// the child.
+    /// [`setsid(2)`](https://man7.org/linux/man-pages/man2/setsid.2.html)
+    /// failed in the child.
     Setsid => "setsid",
     /// [`setpgid(2)`](https://man7.org/linux/man-pages/man2/setpgid.2.html)
-    /// in the child.
+    /// failed in the child.
     Setpgid => "setpgid",
     /// [`setgroups(2)`](https://man7.org/linux/man-pages/man2/setgroups.2.html)
-    /// in the child, or it had no effect.
+    /// failed in the child, or had no effect.
     Setgroups => "setgroups",
     /// [`setresgid(2)`](https://man7.org/linux/man-pages/man2/setresuid.2.html)
-    /// in the child, or it had no effect.
+    /// failed in the child, or had no effect.
     Setresgid => "setresgid",
     /// [`setresuid(2)`](https://man7.org/linux/man-pages/man2/setresuid.2.html)
-    /// in the child, or it had no effect.
+    /// failed in the child, or had no effect.
     Setresuid => "setresuid",
-    /// [`chdir(2)`](https://man7.org/linux/man-pages/man2/chdir.2.html) in
-    /// the child.
+    /// [`chdir(2)`](https://man7.org/linux/man-pages/man2/chdir.2.html) failed
+    /// in the child.
     Chdir => "chdir",
-    /// [`fchdir(2)`](https://man7.org/linux/man-pages/man2/chdir.2.html) in
-    /// the child.
+    /// [`fchdir(2)`](https://man7.org/linux/man-pages/man2/chdir.2.html) failed
+    /// in the child.
     Fchdir => "fchdir",
     /// `before_exec` is not valid, its function failed, or the child could not
     /// wait for it
     /// ([`futex(2)`](https://man7.org/linux/man-pages/man2/futex.2.html)).
     BeforeExec => "before_exec",
-    /// A function passed to `pre_exec` or `pre_exec_shared`.
+    /// A function passed to `pre_exec` or `pre_exec_shared` failed.
     PreExec => "pre_exec",
     /// [`sigaction(2)`](https://man7.org/linux/man-pages/man2/sigaction.2.html)
-    /// in the child.
+    /// failed in the child.
     SignalAction => "sigaction",
     /// [`sigprocmask(2)`](https://man7.org/linux/man-pages/man2/sigprocmask.2.html)
-    /// in the child.
+    /// failed in the child.
     SignalMask => "sigprocmask",
     /// [`execve(2)`](https://man7.org/linux/man-pages/man2/execve.2.html), or
     /// [`execveat(2)`](https://man7.org/linux/man-pages/man2/execveat.2.html)
-    /// of a descriptor.
+    /// of a descriptor, failed.
     Exec => "execve",
     /// The program exists, but the interpreter that it names (`#!`, or the
     /// dynamic loader of an ELF file) does not (ENOENT) or may not be executed
     /// (EACCES). The operand is the interpreter.
     Interpreter => "interpreter",
     /// [`waitid(2)`](https://man7.org/linux/man-pages/man2/waitid.2.html) for
-    /// the child.
+    /// the child failed.
     Wait => "waitid",
     /// [`pidfd_send_signal(2)`](https://man7.org/linux/man-pages/man2/pidfd_send_signal.2.html)
-    /// to the child.
+    /// to the child failed.
     Kill => "kill",
-    /// Reading the child's output.
+    /// Reading the child's output failed.
     Read => "read",
 }

@@ -1,4 +1,4 @@
-//! Spawn: the verbs of a command, and what runs between plan and child.
+//! Spawn: the methods of a command that use a plan, and what runs between plan and child.
 
 mod attempt;
 mod changes;

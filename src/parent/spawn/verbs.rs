@@ -1,4 +1,4 @@
-//! The verbs of a command: plan, prepare, spawn, output, status, exec.
+//! The methods of a command that use a plan: plan, prepare, spawn, output, status, exec.
 
 use super::prepared::Prepared;
 use super::stdio_pipes::StdioPipes;

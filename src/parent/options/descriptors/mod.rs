@@ -174,7 +174,7 @@ impl Command {
     ///
     /// Clause 1: from the first call that plans or spawns until this command
     /// and everything prepared from it are dropped, the number is not closed
-    /// and does not come to refer to another file; or it is closed all that
+    /// and is not reused for another file; or it is closed all that
     /// time, and the spawn fails.
     ///
     /// # Errors
