@@ -153,8 +153,8 @@ offshoot_0_1_walker_end:
     .size offshoot_0_1_enter, . - offshoot_0_1_enter
     .popsection
 
-# The entry of the helper: maps the page, then runs the rows. The addresses are
-# those of src/call/helper_table.rs, asserted there.
+# The entry of the helper: maps the page, then runs the rows. The addresses
+# are those of src/call/helper_table.rs, asserted there.
     .pushsection .rodata.offshoot, "a", @progbits
     .balign 16
     .globl offshoot_0_1_helper

@@ -19,7 +19,7 @@ pub(crate) fn claim(word: &AtomicU32, value: u32) -> bool {
 /// Claims the word at an address for the calling thread, whose id is `own`,
 /// with the bits of `with` ([`CLOSED`] or none). If another process has claimed
 /// it, this process exits and writes nothing. Returns 0, or the errno of a
-/// seccomp filter that refuses `gettid` or the exit.
+/// seccomp filter that rejects `gettid` or the exit.
 ///
 /// # Safety
 ///

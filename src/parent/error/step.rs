@@ -94,7 +94,7 @@ steps! {
     /// [`chroot(2)`](https://man7.org/linux/man-pages/man2/chroot.2.html)
     /// failed in the child.
     Chroot => "chroot",
-    /// A memfd of the isolated engine cannot be made, or its helper failed: see
+    /// A memfd or the helper of the isolated engine failed: see
     /// [`Engine::Isolated`](crate::Engine::Isolated).
     Image => "image",
     /// `set_tid` is not valid, or the kernel does not assign those ids.

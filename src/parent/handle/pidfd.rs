@@ -61,7 +61,7 @@ impl IntoRawFd for PidFd {
 /// of it, so that no other code closes it.
 impl FromRawFd for PidFd {
     unsafe fn from_raw_fd(fd: RawFd) -> PidFd {
-        // SAFETY: clause 1 of this function, which the caller keeps.
+        // SAFETY: clause 1 of this function, as the caller guarantees.
         PidFd(unsafe { OwnedFd::from_raw_fd(fd) })
     }
 }

@@ -18,7 +18,7 @@ impl Command {
     /// stays the same.
     ///
     /// The child has memory of its own: in shared memory a change of user
-    /// would make the *parent* undumpable for the rest of its life.
+    /// would make the *parent* undumpable permanently.
     ///
     /// # Errors
     ///
@@ -242,8 +242,8 @@ fn read_back(
     nr: libc::c_long,
     id: u32,
 ) -> StepBuilder<'_> {
-    let places = [0, 1, 2].map(|n| Arg::Slot(slot::IDS_ADDR + n));
-    (0..3).fold(step.call(nr, &places), |step, n| {
+    let addresses = [0, 1, 2].map(|n| Arg::Slot(slot::IDS_ADDR + n));
+    (0..3).fold(step.call(nr, &addresses), |step, n| {
         let row = local_row(local::VALUE, &[Arg::Slot(slot::IDS + n)]);
         step.row(Call { check: Check::Equal, want: id.into(), ..row })
     })

@@ -142,14 +142,14 @@ impl<'a> PlanBuilder<'a> {
         Err(Error::refused(step, why).with(operand.to_string()))
     }
 
-    /// Puts a word of an option into the string table.
+    /// Puts a string of an option into the string table.
     pub(crate) fn text(
         &mut self,
         step: Step,
-        word: &OsStr,
+        string: &OsStr,
     ) -> Result<Str, Error> {
-        let put = self.plan.strings.put(&[word.as_bytes()]);
-        put.map_err(|why| why.of(step, word))
+        let put = self.plan.strings.put(&[string.as_bytes()]);
+        put.map_err(|why| why.of(step, string))
     }
 
     /// Records a descriptor of the caller's that becomes `to` in the child.

@@ -89,8 +89,8 @@ impl Plan {
                 let what = format!("{:?}", self.strings.get(path));
                 Line { what, note: self.argv_note(), ..line }
             }
-            Some(Op::ExecFd(place)) => {
-                let fd = self.source_fds.get(usize::from(place));
+            Some(Op::ExecFd(index)) => {
+                let fd = self.source_fds.get(usize::from(index));
                 let what = fd.map_or("".into(), |fd| fd.by.to_string());
                 Line { what, note: self.argv_note(), ..line }
             }
@@ -136,7 +136,7 @@ impl Plan {
         let (from, note) = match source {
             FdSource::Null => ("null".into(), "/dev/null".into()),
             FdSource::Pipe => ("pipe".into(), "piped".into()),
-            FdSource::Fd(place) => return self.source_line(line, to, place),
+            FdSource::Fd(index) => return self.source_line(line, to, index),
             FdSource::SameAs(from) => {
                 (from.to_string(), format!("same as {}", stdio_step(from)))
             }
@@ -151,11 +151,11 @@ impl Plan {
     }
 
     /// One of the caller's: by the option that gave it.
-    fn source_line(&self, line: Line, to: u32, place: u16) -> Line {
-        let fd = self.source_fds.get(usize::from(place));
+    fn source_line(&self, line: Line, to: u32, index: u16) -> Line {
+        let fd = self.source_fds.get(usize::from(index));
         let by = fd.map_or("".into(), |fd| fd.by.to_string());
         let copied = fd.is_some_and(|fd| fd.copied);
-        if !copied && self.number(place) == to {
+        if !copied && self.number(index) == to {
             let note = format!("{by}: stays open");
             return Line { call: "fcntl".into(), what: to.to_string(), note };
         }

@@ -44,8 +44,8 @@ impl Lowering<'_> {
         self.call(libc::SYS_prctl, &[option, signal]);
     }
 
-    /// The child holds the gate's word as well as the robust futex.
-    pub(super) fn hold_gate(&mut self) {
+    /// The child owns the gate's word as well as the robust futex.
+    pub(super) fn own_gate(&mut self) {
         let futex = self.push(local::VALUE, &[slot::ROBUST_FUTEX.into()]);
         futex.slots = 0b1;
         futex.store = slot::GATE;

@@ -67,7 +67,7 @@ impl Lowering<'_> {
     pub(super) fn robust_list(&mut self) {
         self.register();
         if !self.plan.parent_hooks.is_empty() {
-            self.hold_gate();
+            self.own_gate();
         }
     }
 

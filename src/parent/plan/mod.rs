@@ -35,7 +35,7 @@ use crate::call::Call;
 
 /// The steps that a child runs between clone and exec.
 ///
-/// Its `Display` has one line a step: first the engine and its system call,
+/// Its `Display` has one line per step: first the engine and its system call,
 /// then what the child does, in order. Making a plan opens no file, creates
 /// no process and makes no system call (except that
 /// [`Command::inherit_jobserver`] looks up two open descriptors), so
@@ -98,12 +98,12 @@ pub struct Plan {
 
 impl Plan {
     /// The number that a step reads a source descriptor from.
-    pub(crate) fn number(&self, place: u16) -> u32 {
-        self.source_fds.get(usize::from(place)).map_or(0, |fd| fd.number)
+    pub(crate) fn number(&self, index: u16) -> u32 {
+        self.source_fds.get(usize::from(index)).map_or(0, |fd| fd.number)
     }
 
     /// Its number in the child, from `dup3` on.
-    pub(crate) fn child_fd(&self, place: u16) -> u32 {
-        self.source_fds.get(usize::from(place)).map_or(0, SourceFd::child_fd)
+    pub(crate) fn child_fd(&self, index: u16) -> u32 {
+        self.source_fds.get(usize::from(index)).map_or(0, SourceFd::child_fd)
     }
 }

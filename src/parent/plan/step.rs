@@ -22,7 +22,7 @@ pub(crate) enum Operand {
     Octal(u32),
     /// Numbers of 32 bits in the string table.
     Ids(Str),
-    /// A source descriptor, by its place in the plan.
+    /// A source descriptor, by its index in the plan.
     Fd(u16),
     /// The control group of the plan.
     Cgroup,
@@ -49,7 +49,7 @@ pub(crate) enum Effect {
 /// What a step makes of its rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rows {
-    /// The same in every strategy: so many rows of the plan, from a place.
+    /// The same in every strategy: so many rows of the plan, from an index.
     Fixed { from: u16, count: u16 },
     /// Depend on the strategy, and are made when it is known.
     Lowered(Op),

@@ -21,10 +21,10 @@ pub(crate) enum StringError {
 }
 
 impl StringError {
-    /// As an error of the option that gave the word.
-    pub(crate) fn of(self, step: Step, word: impl AsRef<OsStr>) -> Error {
+    /// As an error of the option that has the string.
+    pub(crate) fn of(self, step: Step, string: impl AsRef<OsStr>) -> Error {
         match self {
-            StringError::Nul => Error::refused(step, NUL).with(word),
+            StringError::Nul => Error::refused(step, NUL).with(string),
             // Without the string, which may be as long.
             StringError::Full => Error::refused_as(step, libc::E2BIG, FULL),
         }
@@ -120,9 +120,9 @@ impl StringTable {
 
     pub(crate) fn argument(
         &mut self,
-        word: &[u8],
+        string: &[u8],
     ) -> Result<Str, StringError> {
-        let at = self.put(&[word])?;
+        let at = self.put(&[string])?;
         if self.lists.is_empty() {
             self.first = at.start as usize;
         }
@@ -135,7 +135,7 @@ impl StringTable {
         k: &[u8],
         v: &[u8],
     ) -> Result<(), StringError> {
-        let nul = |word| memchr::memchr(0, word).is_some();
+        let nul = |part| memchr::memchr(0, part).is_some();
         if nul(k) || nul(v) {
             return Err(StringError::Nul);
         }
@@ -273,8 +273,8 @@ impl StringTable {
         let mut argv = Vec::new();
         while argv.len() + 1 < self.envp {
             let end = memchr::memchr(0, from).unwrap_or(from.len());
-            let (word, rest) = from.split_at(end);
-            argv.push(OsStr::from_bytes(word));
+            let (argument, rest) = from.split_at(end);
+            argv.push(OsStr::from_bytes(argument));
             from = rest.get(1..).unwrap_or_default();
         }
         argv

@@ -1,4 +1,4 @@
-//! Spawn: the methods of a command that use a plan, and what runs between plan and child.
+//! Spawn: from a plan to a child, and the methods of a command that do it.
 
 mod attempt;
 mod changes;

@@ -1,4 +1,4 @@
-//! The methods of a command that use a plan: plan, prepare, spawn, output, status, exec.
+//! Methods of a command: plan, prepare, spawn, output, status, exec.
 
 use super::prepared::Prepared;
 use super::stdio_pipes::StdioPipes;
