@@ -131,6 +131,9 @@ const _: () = assert!(offset_of!(Call, want) == 56);
 const _: () = assert!(offset_of!(Call, or) == 64);
 const _: () = assert!(offset_of!(Call, row) == 72);
 
+/// No system call returns this: it is no errno, number or address.
+const NO_RESULT: u64 = 1 << 63;
+
 impl Call {
     /// A row that must succeed; other fields are set by struct update.
     pub(crate) const fn new(nr: u32, args: [u64; 6]) -> Call {
@@ -149,6 +152,23 @@ impl Call {
             texts: 0,
             lists: 0,
         }
+    }
+
+    /// Makes every return of the call a failure, success included: exec does
+    /// not return, but a filter or tracer can answer for it.
+    pub(crate) fn must_not_return(&mut self) {
+        (self.check, self.want) = (Check::Equal, NO_RESULT);
+    }
+
+    /// Whether the walker cannot go on behind this row: an exit, or an exec
+    /// that must not return.
+    fn ends_table(&self) -> bool {
+        let never = self.check == Check::Equal && self.want == NO_RESULT;
+        let exits = self.nr == number(libc::SYS_exit_group);
+        let execs = [libc::SYS_execve, libc::SYS_execveat].map(number);
+        let ends = exits && self.check == Check::Must
+            || execs.contains(&self.nr) && never;
+        ends && self.skip == 0
     }
 }
 

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use offshoot::{Child, Command, Engine, Error, PathSearch, Stdio, Step};
 use util::clean::assert_error;
+use util::filter::{self, Action};
 use util::fork::{exit, fork, reap};
 use util::{
     alone, each_engine, each_of, is_root, limit, program, scratch, skip,
@@ -273,4 +274,41 @@ fn a_search_of_no_directory_or_too_many_says_so() {
     assert_eq!(error.candidates().len(), 20_000);
     let first = error.candidates().first().unwrap();
     assert_eq!(first.raw_os_error(), Some(libc::ENOENT));
+}
+
+/// A filter or a tracer can make a call return success without effect. Then
+/// nothing was executed, and the child must not go on behind its last row.
+#[test]
+fn an_exec_that_returns_success_is_an_error() {
+    let _alone = alone();
+    for nr in [libc::SYS_execve, libc::SYS_execveat] {
+        each_engine(|engine| {
+            let spawn = |mut command: Command| {
+                let faked = Action::Errno(0);
+                filter::with(nr, faked, || command.engine(engine).spawn())
+            };
+            let mut named = Command::new("true");
+            named.env("PATH", "/nope:/bin");
+            let by_fd = Command::from_fd(File::open("/bin/true").unwrap());
+            let all = [Command::new("/bin/true"), named, by_fd];
+            for (n, command) in all.into_iter().enumerate() {
+                let is_fd = n == 2;
+                match spawn(command) {
+                    Err(error) => {
+                        let steps = [Step::Exec, Step::Image];
+                        assert!(steps.contains(&error.step()), "{error}");
+                    }
+                    // It makes the other call only.
+                    Ok(mut child) => {
+                        assert_ne!(
+                            is_fd,
+                            nr == libc::SYS_execveat,
+                            "{engine}"
+                        );
+                        assert!(child.wait().unwrap().success());
+                    }
+                }
+            }
+        });
+    }
 }

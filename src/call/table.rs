@@ -3,7 +3,7 @@
 use core::fmt;
 
 use super::rules::{Extent, RULES, Rule};
-use super::{Call, Callback, Check, ROW, local, number, slot};
+use super::{Call, Callback, ROW, local, slot};
 
 /// Why a table is invalid: a bug of this crate, never of its user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +46,7 @@ impl fmt::Display for VerifyError {
 ///    writes to `text` or `lists`;
 /// 2. `text` ends in NUL, so every string in it ends within it; `lists` ends
 ///    in 0 and contains only addresses in `text`;
-/// 3. the last row is an exec that must succeed or an exit, and no row skips
+/// 3. the last row is an exec that must not return or an exit, and no row skips
 ///    past it: the walker never leaves the table;
 /// 4. every slot number is below [`slot::COUNT`], and no row writes a slot
 ///    that holds an address;
@@ -130,9 +130,7 @@ pub(super) fn verify(
             return Err(VerifyError::Row(n));
         }
     }
-    let exit = last.nr == number(libc::SYS_exit_group);
-    let ends = (exit || environment(last).is_some()) && last.skip == 0;
-    if !ends || last.check != Check::Must {
+    if !last.ends_table() {
         return Err(VerifyError::End);
     }
     Ok(())
@@ -154,7 +152,7 @@ fn is_valid(row: &Call, memory: &Memory) -> bool {
             && rule.fixed.iter().all(fixed)
             && (memory.private || !rule.private)
     };
-    let Some(rule) = RULES.iter().find(is) else {
+    let (Some(rule), 0) = (RULES.iter().find(is), row.fds) else {
         return false;
     };
     // An argument that is no address and is not marked may be any number.
@@ -258,6 +256,20 @@ mod tests {
         let at = TEXT.as_ptr().addr().wrapping_add(offset) as u64;
         let row = Call::new(CHDIR, [at, 0, 0, 0, 0, 0]);
         Call { texts: 1, ..row }
+    }
+
+    #[test]
+    fn the_last_row_is_an_exit_or_an_exec_that_must_not_return() {
+        let mut exec = Call::new(number(libc::SYS_execve), [0; 6]);
+        assert!(!exec.ends_table());
+        exec.must_not_return();
+        assert!(exec.ends_table());
+        exec.skip = ROW;
+        assert!(!exec.ends_table());
+        let mut other = Call::new(number(libc::SYS_getpid), [0; 6]);
+        other.must_not_return();
+        assert!(!other.ends_table());
+        assert!(Call::new(EXIT, [0; 6]).ends_table());
     }
 
     #[test]

@@ -25,7 +25,7 @@ impl Lowering<'_> {
         row.lists = 0b010;
         row.store = store;
         match (last, plan.tries_all, plan.shell_fallback) {
-            (true, ..) => {}
+            (true, ..) => row.must_not_return(),
             (_, false, _) => {
                 row.check = Check::Exec;
                 (row.want, row.or) = errno_bits(&Errno::NEXT_CANDIDATE);
@@ -79,6 +79,7 @@ impl Lowering<'_> {
             row
         };
         row.store = store;
+        row.must_not_return();
     }
 }
 

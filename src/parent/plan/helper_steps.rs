@@ -102,6 +102,7 @@ impl Lowering<'_> {
         let args = [image, empty, argv, envp, flags];
         let row = self.call(libc::SYS_execveat, &args);
         (row.texts, row.lists) = (0b0010, 0b1100);
+        row.must_not_return();
     }
 
     /// With ADDR_NO_RANDOMIZE the exec of the helper does not move the stack

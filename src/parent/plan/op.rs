@@ -23,8 +23,7 @@ pub(crate) enum FdSource {
     SameAs(u8),
 }
 
-/// A step whose rows depend on the strategy: they are made when it is known.
-/// The functions that record and lower them say what they do.
+/// A step whose rows are made when the strategy is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Op {
     RobustList,
