@@ -238,6 +238,12 @@ fn contradictions_and_invalid_numbers_are_refused_by_name() {
         (Step::Memory, "method", |c| {
             c.method(Method::Fork).memory(Memory::Shared)
         }),
+        (Step::Memory, "engine", |c| {
+            c.engine(Engine::Suspended).memory(Memory::Private)
+        }),
+        (Step::Memory, "method", |c| {
+            c.engine(Engine::Suspended).method(Method::Fork)
+        }),
         (Step::Memory, "method", |c| {
             c.method(Method::Vfork).memory(Memory::Private)
         }),

@@ -10,31 +10,29 @@ use crate::sys::CloneCall;
 
 /// The memory that is asked for by name, with the option that names it.
 fn named(options: &Options) -> Result<Option<(Memory, Step)>, Error> {
-    let by_engine = options.launch.engine.map(|engine| match engine {
-        Engine::Suspended => (Memory::Shared, Step::Memory),
-        Engine::Isolated | Engine::Copied | Engine::Pipe => {
-            (Memory::Private, Step::Memory)
-        }
+    use Memory::{Private, Shared};
+    let engine = options.launch.engine.map(|engine| match engine {
+        Engine::Suspended => Shared,
+        Engine::Isolated | Engine::Copied | Engine::Pipe => Private,
     });
-    let by_memory = match options.launch.memory {
-        Memory::Auto => by_engine,
-        memory => Some((memory, Step::Memory)),
+    let memory = Some(options.launch.memory).filter(|m| *m != Memory::Auto);
+    let (method, why) = match options.launch.method {
+        Method::Fork => (Some(Private), "Fork copies the parent's memory"),
+        Method::Vfork => (Some(Shared), "Vfork shares the parent's memory"),
+        Method::Auto | Method::Clone3 => (None, ""),
     };
-    let by_method = match options.launch.method {
-        Method::Fork => Some((Memory::Private, Step::Method)),
-        Method::Vfork => Some((Memory::Shared, Step::Method)),
-        Method::Auto | Method::Clone3 => None,
-    };
-    if let (Some((a, _)), Some((b, _))) = (by_memory, by_method) {
-        if a != b {
-            let why = match b {
-                Memory::Shared => "Vfork shares the parent's memory",
-                _ => "Fork copies the parent's memory",
-            };
-            return Err(Error::refused(Step::Memory, why).with("method"));
+    let differ = |a: Option<Memory>, b| a.is_some_and(|a| b != Some(a));
+    let by_memory = memory.or(engine);
+    for (other, option, why) in [
+        (method, "method", why),
+        (engine, "engine", "that engine has the other kind"),
+    ] {
+        if other.is_some() && differ(by_memory, other) {
+            return Err(Error::refused(Step::Memory, why).with(option));
         }
     }
-    Ok(by_method.or(by_memory))
+    let by_method = method.map(|memory| (memory, Step::Method));
+    Ok(by_method.or(by_memory.map(|memory| (memory, Step::Memory))))
 }
 
 /// The strategy to launch with first, or the options that exclude each other.
