@@ -289,7 +289,9 @@ fn an_exec_that_returns_success_is_an_error() {
             };
             let mut named = Command::new("true");
             named.env("PATH", "/nope:/bin");
-            let by_fd = Command::from_fd(File::open("/bin/true").unwrap());
+            let program = File::open("/bin/true").unwrap();
+            let mut by_fd = Command::from_fd(program);
+            by_fd.arg0("true");
             let all = [Command::new("/bin/true"), named, by_fd];
             for (n, command) in all.into_iter().enumerate() {
                 let is_fd = n == 2;

@@ -42,6 +42,8 @@ pub(crate) struct HelperRows {
 /// Makes a child that runs `table`, whose last row execs the helper. Returns
 /// when the child has exec'd the program or has ended. Afterwards `block` is
 /// the one of the two that was written last.
+// A frame that other engines do not need.
+#[inline(never)]
 pub(crate) fn launch(
     table: &Table<'_>,
     block: &mut Block,

@@ -116,6 +116,7 @@ order! {
 /// descriptor that no option sets; `in_place` compiles steps that run in this
 /// process. The plan is boxed: by value it would occupy several frames of the
 /// caller's stack.
+#[inline(never)]
 pub(crate) fn compile(
     options: &Options,
     default: impl Fn(usize) -> StdioSource,
