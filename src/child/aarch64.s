@@ -38,7 +38,7 @@
     cmn x0, #4095
     b.lo .Lnext\@
     cmp w11, #1
-    b.eq .Lnext\@                 // may
+    b.eq .Lwanted\@               // may: an error skips rows
     b.lo .Lfail\@                 // must
     neg x12, x0                 // exec: the errnos that mean "next" are
     cmp x12, #127               // 128 bits, in want and or

@@ -45,7 +45,7 @@
     cmp rax, -4095
     jb .Lnext\@
     cmp edx, 1
-    je .Lnext\@                   # may
+    je .Lwanted\@                 # may: an error skips rows
     jb .Lfail\@                   # must
     mov ecx, eax                # exec: the errnos that mean "next" are
     neg ecx                     # 128 bits, in want and or

@@ -11,9 +11,9 @@ mod util;
 use std::path::{Path, PathBuf};
 use std::{env, fs, process};
 
-use corpus::{CASES, Case};
+use corpus::{Case, cases};
 use offshoot::{Child, Command, Engine, Error, Step};
-use supervisor::{Fault, Supervisor, watch};
+use supervisor::{Fault, Made, Supervisor, watch};
 use util::{State, alone, has_children, is_root};
 
 const ERRNOS: [i32; 6] = [
@@ -39,6 +39,7 @@ enum Want {
 struct Call {
     n: usize,
     nr: libc::c_long,
+    args: [u64; 6],
     /// Whether it is the child's first call of this number, or its last.
     first: bool,
     last: bool,
@@ -51,8 +52,9 @@ struct Call {
 }
 
 impl Call {
-    fn of(calls: &[libc::c_long], n: usize, engine: Engine) -> Call {
-        let nr = calls[n - 1];
+    fn of(all: &[Made], n: usize, engine: Engine) -> Call {
+        let (nr, args) = all[n - 1];
+        let calls: Vec<_> = all.iter().map(|(nr, _)| *nr).collect();
         let first = !calls[..n - 1].contains(&nr);
         let last = !calls[n..].contains(&nr);
         let exec = |nr: &libc::c_long| *nr == libc::SYS_execveat;
@@ -85,7 +87,7 @@ impl Call {
         let who = [libc::SYS_set_robust_list, libc::SYS_gettid];
         let watch = first && engine == Engine::Copied;
         let hook = who.contains(&nr) && !helper && !watch;
-        Call { n, nr, first, last, helper, optional, hook }
+        Call { n, nr, args, first, last, helper, optional, hook }
     }
 }
 
@@ -94,6 +96,9 @@ fn step(call: Call, case: &Case) -> Step {
     let Call { nr, first, .. } = call;
     let hooked = case.name.contains("hook");
     let chroot = case.name == "chroot";
+    if let Some(step) = (case.own)(nr, &call.args) {
+        return step;
+    }
     match nr {
         _ if call.helper => Step::Image,
         _ if call.hook => Step::PreExec,
@@ -138,6 +143,9 @@ fn step(call: Call, case: &Case) -> Step {
 fn wanted(call: Call, errno: i32, case: &Case, root: bool) -> Want {
     let Call { nr, first, last, .. } = call;
     let missing = [libc::ENOSYS, libc::EPERM, libc::EINVAL].contains(&errno);
+    if let Some(step) = (case.own)(nr, &call.args) {
+        return Want::Fails(step);
+    }
     match nr {
         _ if call.optional => Want::Runs,
         _ if call.helper => Want::Fails(Step::Image),
@@ -219,11 +227,11 @@ impl Harness<'_> {
         let calls = supervisor.calls();
         assert!(ran.is_ok_and(|ran| ran), "{}", self.case.name);
         let execs = [libc::SYS_execve, libc::SYS_execveat];
-        assert!(execs.contains(calls.last().unwrap()), "{calls:?}");
-        for (n, nr) in (1..).zip(calls.iter().copied()) {
+        assert!(execs.contains(&calls.last().unwrap().0), "{calls:?}");
+        for (n, (nr, _)) in (1..).zip(calls.iter().copied()) {
             let call = Call::of(&calls, n, self.engine);
             let before = &calls[..n - 1];
-            let times = before.iter().filter(|one| **one == nr).count();
+            let times = before.iter().filter(|one| one.0 == nr).count();
             // A legacy clone resets 62 signals by the same two calls.
             let thin = nr == libc::SYS_rt_sigaction && times > 2;
             for errno in ERRNOS {
@@ -334,7 +342,7 @@ fn every_call_of_every_plan_that_fails_is_named() {
 /// How many calls all plans make that this engine may run.
 fn every_call(own: &str) -> usize {
     let mut calls = 0;
-    for case in CASES {
+    for case in cases() {
         for engine in case.engines.iter().copied() {
             assert!(util::ENGINES.contains(&engine));
             if engine.to_string() == own {
@@ -357,7 +365,7 @@ fn joining_a_cgroup_fails_by_name_too() {
             "no cgroup2 in which this user may create groups",
         );
     };
-    for case in CASES.iter().filter(|case| case.name == "vfork") {
+    for case in cases().filter(|case| case.name == "vfork") {
         let engine = Engine::Suspended;
         let group = Some(path.clone());
         let harness = Harness { case, engine, group, root: is_root() };
@@ -401,7 +409,7 @@ fn every_step_is_in_the_corpus_in_every_engine_that_may_run_it() {
                     plan.step_names().any(|name| name == step) || optional
                 }
             };
-            let found = CASES.iter().find(holds);
+            let found = cases().find(holds);
             assert!(found.is_some(), "{step} in {engine} is in no plan");
         }
     }

@@ -19,14 +19,17 @@ pub(crate) enum Fault {
     Pause,
 }
 
+/// A system call's number and arguments.
+pub(crate) type Made = (libc::c_long, [u64; 6]);
+
 /// One spawn under supervision.
 #[derive(Debug, Default)]
 struct Watch {
     /// The call of the first child, counted from 1, and its fault.
     target: Option<(usize, Fault)>,
     child: Option<u32>,
-    /// The numbers of its calls before the program ran.
-    calls: Vec<libc::c_long>,
+    /// Its calls before the program ran.
+    calls: Vec<Made>,
     /// Whether it waits at the gate, where it may wake more than once.
     waits: bool,
     running: bool,
@@ -45,7 +48,7 @@ impl Supervisor {
     }
 
     /// The calls of the first child before its program ran.
-    pub(crate) fn calls(&self) -> Vec<libc::c_long> {
+    pub(crate) fn calls(&self) -> Vec<Made> {
         self.watch.lock().unwrap().calls.clone()
     }
 
@@ -60,7 +63,8 @@ impl Supervisor {
         // of a child that failed, or the program.
         let nr = libc::c_long::from(notice.nr);
         let execs = [libc::SYS_execve, libc::SYS_execveat];
-        let after = watch.calls.last().is_some_and(|nr| execs.contains(nr));
+        let after =
+            watch.calls.last().is_some_and(|one| execs.contains(&one.0));
         // The first call of the helper maps the status page.
         let helper = nr == libc::SYS_mmap && notice.args[0] == 0x40_0000;
         if after
@@ -78,7 +82,7 @@ impl Supervisor {
             }
             watch.waits = true;
         }
-        watch.calls.push(nr);
+        watch.calls.push((nr, notice.args));
         let count = watch.calls.len();
         let hit = watch.target.filter(|(n, _)| *n == count);
         hit.map(|(_, fault)| fault)

@@ -1,23 +1,15 @@
-//! Corpus: plans that together have every step, for fault injection.
+//! Base: plans for fault injection with the steps of every spawn, and of the
+//! options that std has too.
 
 use std::fs::{File, OpenOptions};
 
 use offshoot::{Command, Engine, Groups, Method, Stdio};
 
+use super::{Case, SHARED, none};
 use crate::util::{ENGINES, PRIVATE, is_root};
 
-/// A command, its name, and the engines that can run it.
-pub(crate) struct Case {
-    pub(crate) name: &'static str,
-    pub(crate) engines: &'static [Engine],
-    pub(crate) options: fn(&mut Command) -> &mut Command,
-}
-
-const SHARED: [Engine; 1] = [Engine::Suspended];
-
-/// Every step is in one of these plans, which a test checks.
 pub(crate) const CASES: &[Case] = &[
-    Case { name: "least", engines: &ENGINES, options: |c| c },
+    Case { name: "least", engines: &ENGINES, options: |c| c, own: none },
     Case {
         name: "descriptors",
         engines: &ENGINES,
@@ -27,19 +19,32 @@ pub(crate) const CASES: &[Case] = &[
             c.stdin(Stdio::piped()).stdout(Stdio::open("/dev/null", &write));
             c.stderr(Stdio::same_as(1))
         },
+        own: none,
     },
     Case {
         name: "closed",
         engines: &ENGINES,
         options: |c| c.stdin(Stdio::closed()).stderr(Stdio::null()),
+        own: none,
     },
     Case {
         name: "session",
         engines: &ENGINES,
         options: |c| c.setsid(true).umask(0o22).current_dir("/"),
+        own: none,
     },
-    Case { name: "group", engines: &ENGINES, options: |c| c.process_group(0) },
-    Case { name: "nice", engines: &ENGINES, options: |c| c.nice(19) },
+    Case {
+        name: "group",
+        engines: &ENGINES,
+        options: |c| c.process_group(0),
+        own: none,
+    },
+    Case {
+        name: "nice",
+        engines: &ENGINES,
+        options: |c| c.nice(19),
+        own: none,
+    },
     Case {
         name: "ids",
         engines: &PRIVATE,
@@ -51,6 +56,7 @@ pub(crate) const CASES: &[Case] = &[
             let change = u32::from(uid == 0);
             c.uid(uid + change).gid(gid + change)
         },
+        own: none,
     },
     Case {
         name: "groups",
@@ -59,6 +65,7 @@ pub(crate) const CASES: &[Case] = &[
             let root = is_root();
             c.groups(if root { Groups::from([3, 5]) } else { Groups::keep() })
         },
+        own: none,
     },
     Case {
         name: "chroot",
@@ -68,6 +75,7 @@ pub(crate) const CASES: &[Case] = &[
             let root = is_root();
             if root { c.chroot("/").current_dir("tmp") } else { c }
         },
+        own: none,
     },
     Case {
         // Without a call between them: chdir is relative to the old root.
@@ -77,11 +85,13 @@ pub(crate) const CASES: &[Case] = &[
             let root = is_root();
             if root { c.chroot("/").current_dir("/tmp") } else { c }
         },
+        own: none,
     },
     Case {
         name: "gate",
         engines: &PRIVATE,
         options: |c| c.umask(0o22).before_exec(|_, _| Ok(())),
+        own: none,
     },
     Case {
         name: "hook",
@@ -90,6 +100,7 @@ pub(crate) const CASES: &[Case] = &[
             // SAFETY: the hook makes one call through its context.
             unsafe { c.pre_exec(|context| context.chdir(c"/tmp")) }
         },
+        own: none,
     },
     Case {
         name: "shared hook",
@@ -98,16 +109,19 @@ pub(crate) const CASES: &[Case] = &[
             // SAFETY: the hook makes one call through its context.
             unsafe { c.pre_exec_shared(|context| context.chdir(c"/tmp")) }
         },
+        own: none,
     },
     Case {
         name: "vfork",
         engines: &SHARED,
         options: |c| c.method(Method::Vfork),
+        own: none,
     },
     Case {
         name: "fork",
         engines: &[Engine::Copied],
         options: |c| c.method(Method::Fork),
+        own: none,
     },
     Case {
         name: "fds",
@@ -116,11 +130,13 @@ pub(crate) const CASES: &[Case] = &[
             let null = || File::open("/dev/null").unwrap();
             c.fd(7, null()).fd(40, null()).inherit_fd(null())
         },
+        own: none,
     },
     Case {
         name: "directory fd",
         engines: &ENGINES,
         options: |c| c.current_dir_fd(File::open("/tmp").unwrap()),
+        own: none,
     },
     Case {
         name: "from fd",
@@ -129,11 +145,13 @@ pub(crate) const CASES: &[Case] = &[
             *c = Command::from_fd(File::open("/bin/true").unwrap());
             c
         },
+        own: none,
     },
     Case {
         name: "listen",
         engines: &ENGINES,
         options: |c| c.listen_fds([File::open("/dev/null").unwrap()]),
+        own: none,
     },
     Case {
         name: "search",
@@ -144,5 +162,6 @@ pub(crate) const CASES: &[Case] = &[
             *c = search;
             c
         },
+        own: none,
     },
 ];

@@ -1,0 +1,5 @@
+//! Limits: plans for fault injection with resource limits and scheduling.
+
+use super::Case;
+
+pub(super) const CASES: &[Case] = &[];

@@ -1,0 +1,45 @@
+//! Corpus: plans that together have every step, for fault injection. A file
+//! for each family of options.
+
+mod base;
+mod descriptors;
+mod identity;
+mod limits;
+mod sandbox;
+mod session;
+mod signals;
+
+use offshoot::{Command, Engine, Step};
+
+/// A command, its name, and the engines that can run it.
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    pub(crate) engines: &'static [Engine],
+    pub(crate) options: fn(&mut Command) -> &mut Command,
+    /// The step that a system call belongs to, by its number and arguments,
+    /// if it is one of the options of this case. An error of it is always an
+    /// error of that step.
+    pub(crate) own: fn(libc::c_long, &[u64; 6]) -> Option<Step>,
+}
+
+pub(crate) const SHARED: [Engine; 1] = [Engine::Suspended];
+
+/// For a case whose calls are those of the function `step` in main.rs.
+pub(crate) fn none(_: libc::c_long, _: &[u64; 6]) -> Option<Step> {
+    None
+}
+
+/// Every step is in one of these plans, which a test checks.
+pub(crate) fn cases() -> impl Iterator<Item = &'static Case> {
+    [
+        base::CASES,
+        descriptors::CASES,
+        identity::CASES,
+        limits::CASES,
+        sandbox::CASES,
+        session::CASES,
+        signals::CASES,
+    ]
+    .into_iter()
+    .flatten()
+}
