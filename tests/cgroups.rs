@@ -106,7 +106,7 @@ fn a_child_is_in_the_requested_cgroup() {
         let mut command = reporter();
         command.cgroup(group.0.as_path());
         let child = command.stdout(Stdio::piped()).spawn().unwrap();
-        let launch = *child.launch();
+        let launch = child.launch().clone();
         assert_eq!(launch.call(), "clone3");
         assert_eq!(launch.cgroup(), Some(CgroupEntry::Joined));
         let why = launch.fallbacks().next().unwrap();

@@ -24,7 +24,7 @@ fn echo() -> Command {
 /// was launched.
 fn launched(mut command: Command) -> Launch {
     let child = command.spawn().unwrap();
-    let launch = *child.launch();
+    let launch = child.launch().clone();
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.stdout, b"hi\n", "{launch}");
     let mut lost = command.current_dir("/nope").clone();

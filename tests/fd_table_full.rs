@@ -39,7 +39,7 @@ fn with_no_free_descriptor_a_program_starts_without_a_pidfd() {
         command.engine(engine);
         let mut child = with_free(0, &mut command).unwrap();
         assert!(child.pidfd().is_none(), "{engine}");
-        let launch = *child.launch();
+        let launch = child.launch().clone();
         assert!(!launch.flags().contains(CloneFlags::PIDFD), "{launch}");
         let fallback =
             launch.fallbacks().find(|f| f.feature() == "CLONE_PIDFD");

@@ -33,7 +33,7 @@ fn private(program: &str) -> Command {
 #[track_caller]
 fn ran(child: Result<Child, Error>) -> (Engine, Vec<(&'static str, i32)>) {
     let mut child = child.unwrap();
-    let launch = *child.launch();
+    let launch = child.launch().clone();
     assert!(child.wait().unwrap().success());
     let all = fallbacks(&launch).into_iter();
     (launch.engine(), all.map(|(f, e)| (f, e.unwrap_or(0))).collect())

@@ -285,7 +285,7 @@ fn a_file_without_a_format_is_run_by_a_shell_only_on_request() {
             let shell = shell.prepare().unwrap();
             for _ in 0..2 {
                 let child = shell.spawn().unwrap();
-                let launch = *child.launch();
+                let launch = child.launch().clone();
                 let output = child.wait_with_output().unwrap();
                 let want = format!("/bin/sh|{called}|a b||*|{called}");
                 assert_eq!(String::from_utf8(output.stdout).unwrap(), want);

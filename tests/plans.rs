@@ -116,6 +116,9 @@ fn sessions_groups_and_masks_are_set_in_shared_memory() {
     golden("group", &group);
     let mut nice = Command::new("/bin/true");
     golden("nice", nice.env_clear().nice(-5));
+    let mut best = Command::new("/bin/true");
+    best.env_clear().nice(5).best_effort(|it| it.setsid(true).nice(-5));
+    golden("best-effort", &best);
 }
 
 /// Never in shared memory: a change of ids there would clear the parent's

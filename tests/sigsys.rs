@@ -128,7 +128,7 @@ fn a_fallback_from_a_trapped_call_is_reported() {
     let launch = trapped(&both, || {
         let mut child = Command::new("/bin/true").spawn().unwrap();
         assert!(child.wait().unwrap().success());
-        *child.launch()
+        child.launch().clone()
     });
     let enosys = Some(libc::ENOSYS);
     let want = [("clone3", enosys), ("close_range", enosys)];
@@ -139,7 +139,7 @@ fn a_fallback_from_a_trapped_call_is_reported() {
     let launch = trapped(&both[1..], || {
         let mut child = Command::new("/bin/true").spawn().unwrap();
         assert!(child.wait().unwrap().success());
-        *child.launch()
+        child.launch().clone()
     });
     assert_eq!(fallbacks(&launch), want[1..]);
 }

@@ -18,7 +18,7 @@ fn the_requested_engine_runs() {
     each_engine(|engine| {
         let mut child =
             reporter_with(engine).stdout(Stdio::null()).spawn().unwrap();
-        let launch = *child.launch();
+        let launch = child.launch().clone();
         assert_eq!(launch.engine(), engine);
         // The isolated engine shares memory up to the exec of the helper.
         let own = [Engine::Copied, Engine::Pipe];

@@ -5,8 +5,8 @@ use super::command::stdio::StdioSource;
 use super::error::Error;
 use super::options::descriptors::{listen, mapping, requests};
 use super::options::{
-    arguments, cgroup, directory, environment, hooks, identity, program_files,
-    scheduling, session, signals,
+    arguments, best_effort, cgroup, directory, environment, hooks, identity,
+    program_files, scheduling, session, signals,
 };
 use super::plan::builder::PlanBuilder;
 use super::plan::{Plan, fd_steps, helper_steps};
@@ -122,6 +122,7 @@ pub(crate) fn compile(
     default: impl Fn(usize) -> StdioSource,
     in_place: bool,
 ) -> Result<Box<Plan>, Error> {
+    best_effort::check(options)?;
     let stdio = requests::standard(options, default)?;
     // Read before the plan allocates: std allocates two small strings for
     // each variable, and glibc's malloc consolidates the small chunks that
@@ -138,6 +139,7 @@ pub(crate) fn compile(
     for row in ORDER {
         plan.name = row.name;
         (row.record)(&mut plan)?;
+        best_effort::record(&mut plan, row.name, row.record)?;
     }
     plan.finish()
 }

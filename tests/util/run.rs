@@ -26,7 +26,7 @@ pub fn report(command: &mut Command) -> Report {
 #[track_caller]
 pub fn run(command: &mut Command) -> (Report, Launch) {
     let child = command.stdout(Stdio::piped()).spawn().unwrap();
-    let launch = *child.launch();
+    let launch = child.launch().clone();
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "{output:?}");
     (Report::parse(&output.stdout), launch)

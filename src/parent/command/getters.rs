@@ -297,9 +297,7 @@ impl Command {
     /// std's names first, in its order, then ours. Fields that are not set are
     /// left out.
     fn fields(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Options { program, directory, descriptors, .. } = &self.options;
-        let Options { identity, session, hooks, launch, .. } = &self.options;
-        let Options { scheduling, .. } = &self.options;
+        let program = &self.options.program;
         let name = program.arg0.as_ref().unwrap_or(&program.name);
         let mut args: Vec<&OsStr> = Vec::from([name.as_os_str()]);
         args.extend(self.get_args());
@@ -309,11 +307,23 @@ impl Command {
         if clear || self.get_envs().len() > 0 {
             all.field("env", &CommandEnv(clear, self.get_envs()));
         }
-        let mut set = |name: &str, is_set: bool, value: &dyn fmt::Debug| {
+        self.each_field(&mut |name, is_set, value| {
             if is_set {
                 all.field(name, value);
             }
-        };
+        });
+        all.finish()
+    }
+
+    /// Passes on each option but the arguments and the environment: its name,
+    /// whether it is set, and its value.
+    pub(crate) fn each_field(
+        &self,
+        set: &mut dyn FnMut(&'static str, bool, &dyn fmt::Debug),
+    ) {
+        let Options { program, directory, descriptors, .. } = &self.options;
+        let Options { identity, session, hooks, launch, .. } = &self.options;
+        let Options { scheduling, best_effort, .. } = &self.options;
         let [stdin, stdout, stderr] = &self.options.stdio;
         let candidates = &program.candidates;
         set("candidates", candidates.is_some(), candidates);
@@ -351,6 +361,8 @@ impl Command {
         set("method", *method != Method::default(), method);
         let memory = &launch.memory;
         set("memory", *memory != Memory::default(), memory);
-        all.finish()
+        let inner = best_effort.as_deref();
+        let inner = inner.map(|inner| Command { options: inner.clone() });
+        set("best_effort", inner.is_some(), &inner);
     }
 }

@@ -10,8 +10,8 @@ use super::path_search::PathSearch;
 use super::program_source::ProgramSource;
 use super::stdio::Stdio;
 use crate::parent::std::{
-    collections::BTreeMap, ffi::OsString, os::fd::OwnedFd, path::PathBuf,
-    string::String, sync::Arc, vec::Vec,
+    boxed::Box, collections::BTreeMap, ffi::OsString, os::fd::OwnedFd,
+    path::PathBuf, string::String, sync::Arc, vec::Vec,
 };
 
 /// The options of a command. Plain data, validated when a plan is compiled.
@@ -27,6 +27,8 @@ pub(crate) struct Options {
     pub(crate) scheduling: SchedulingOptions,
     pub(crate) hooks: HookOptions,
     pub(crate) launch: LaunchOptions,
+    /// What `best_effort` sets.
+    pub(crate) best_effort: Option<Box<Options>>,
 }
 
 #[derive(Clone, Default)]

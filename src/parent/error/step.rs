@@ -53,6 +53,8 @@ steps! {
     Method => "method",
     /// `memory` cannot be combined with another option.
     Memory => "memory",
+    /// `best_effort` sets an option that a child must not run without.
+    BestEffort => "best_effort",
     /// `process_group` is not valid.
     ProcessGroup => "process_group",
     /// `umask` is not valid, or umask failed in the child.

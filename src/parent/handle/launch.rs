@@ -1,7 +1,8 @@
 //! `Launch`: how a child was created.
 
 use crate::parent::command::Engine;
-use crate::parent::std::{fmt, io};
+use crate::parent::error::Error;
+use crate::parent::std::{fmt, io, sync::Arc};
 use crate::sys::{CloneCall, CloneFlags};
 
 /// How a child was created, from [`Child::launch`].
@@ -24,7 +25,7 @@ use crate::sys::{CloneCall, CloneFlags};
 /// ```
 ///
 /// [`Child::launch`]: crate::Child::launch
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Launch {
     pub(crate) engine: Engine,
     pub(crate) clone_call: CloneCall,
@@ -34,6 +35,7 @@ pub struct Launch {
     pub(crate) extra_probe_fd: bool,
     pub(crate) confirmed: bool,
     pub(crate) fallbacks: Fallbacks,
+    pub(crate) refused: Option<Arc<[Error]>>,
 }
 
 /// How a child entered its control group.
@@ -123,6 +125,13 @@ impl Launch {
         self.fallbacks.iter().flatten()
     }
 
+    /// Returns the error of each option that the kernel rejected in a
+    /// [`Command::best_effort`](crate::Command::best_effort), in the order of
+    /// the child's steps. The program runs without these options.
+    pub fn refused(&self) -> impl Iterator<Item = &Error> {
+        self.refused.iter().flat_map(|all| all.iter())
+    }
+
     /// Returns how often the spawn was repeated because the program was open
     /// for writing (ETXTBSY). A child of another thread can have a copy of a
     /// descriptor until its exec, even if the descriptor is closed here.
@@ -166,6 +175,9 @@ impl fmt::Display for Launch {
         write!(f, "{}: {}({})", self.engine, self.call(), self.flags)?;
         for fallback in self.fallbacks() {
             write!(f, "; {fallback}")?;
+        }
+        for error in self.refused() {
+            write!(f, "; without {error}")?;
         }
         Ok(())
     }

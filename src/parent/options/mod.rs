@@ -2,6 +2,7 @@
 //! record.
 
 pub(super) mod arguments;
+pub(super) mod best_effort;
 pub(super) mod cgroup;
 pub(super) mod descriptors;
 pub(super) mod directory;

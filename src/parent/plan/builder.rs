@@ -1,5 +1,7 @@
 //! `PlanBuilder`: what the families of options write their steps into.
 
+use core::mem;
+
 use super::fixed_strings;
 use super::needs::Needs;
 use super::op::{Op, Str};
@@ -29,6 +31,8 @@ pub(crate) struct PlanBuilder<'a> {
     pub(crate) plan: Box<Plan>,
     /// The row of the order table that is being recorded.
     pub(crate) name: &'static str,
+    /// Whether steps that are recorded now may fail.
+    optional: bool,
 }
 
 impl<'a> PlanBuilder<'a> {
@@ -63,7 +67,14 @@ impl<'a> PlanBuilder<'a> {
             set_tid: options.launch.set_tid.clone(),
         });
         let needs = Needs::default();
-        PlanBuilder { options, in_place, needs, plan, name: "" }
+        PlanBuilder {
+            options,
+            in_place,
+            needs,
+            plan,
+            name: "",
+            optional: false,
+        }
     }
 
     /// Chooses the strategy, now that it is known what the steps need.
@@ -84,6 +95,24 @@ impl<'a> PlanBuilder<'a> {
 
     pub(crate) fn options(&self) -> &'a Options {
         self.options
+    }
+
+    /// Records the steps of other options, which may fail in the child.
+    pub(crate) fn optional(
+        &mut self,
+        options: &'a Options,
+        record: fn(&mut PlanBuilder<'_>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let own = mem::replace(&mut self.options, options);
+        self.optional = true;
+        let recorded = record(self);
+        (self.options, self.optional) = (own, false);
+        recorded
+    }
+
+    /// Whether a row of the order table has recorded a step.
+    pub(crate) fn has_step(&self, name: &str) -> bool {
+        self.plan.steps.iter().any(|record| record.name == name)
     }
 
     /// Whether the steps run in this process, without a child.
@@ -127,6 +156,7 @@ impl<'a> PlanBuilder<'a> {
             effect: Effect::None,
             reasons: &[],
             runs: |_| true,
+            optional: self.optional,
         });
         let at = self.plan.steps.len() - 1;
         StepBuilder { plan: &mut self.plan, needs: &mut self.needs, at }

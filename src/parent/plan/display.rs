@@ -77,7 +77,12 @@ impl Plan {
             call => call.to_string(),
         };
         let what = self.shown(record.operand);
-        let line = Line { call, what, note: record.note.to_string() };
+        let note = match (record.optional, record.note) {
+            (false, note) => note.to_string(),
+            (true, "") => "best effort".into(),
+            (true, note) => format!("{note}; best effort"),
+        };
+        let line = Line { call, what, note };
         match record.op() {
             Some(Op::CloseRange) => self.close_range_line(line),
             Some(Op::Dup { to, source }) => self.dup_line(line, to, source),

@@ -23,6 +23,9 @@ pub(crate) fn lower(
     for (n, record) in plan.steps(strategy) {
         let from = all.rows.len();
         match record.rows {
+            Rows::Fixed { from, count } if record.optional => {
+                all.copy_optional(from, count);
+            }
             Rows::Fixed { from, count } => all.copy(from, count),
             Rows::Lowered(Op::Exec(path)) => {
                 if strategy.shell.is_some() {
@@ -115,7 +118,7 @@ impl Lowering<'_> {
 
     /// Copies rows that are the same in every strategy, with the numbers of
     /// source descriptors, which are known by now.
-    fn copy(&mut self, from: u16, count: u16) {
+    pub(super) fn copy(&mut self, from: u16, count: u16) {
         let from = usize::from(from);
         let rows = self.plan.rows.get(from..from + usize::from(count));
         for row in rows.unwrap_or_default() {

@@ -14,6 +14,7 @@ mod hooks;
 pub(crate) mod lower;
 pub(crate) mod needs;
 pub(crate) mod op;
+pub(crate) mod optional_rows;
 pub(crate) mod row_limit;
 mod signals;
 pub(crate) mod source_fd;

@@ -74,6 +74,8 @@ pub(crate) struct StepRecord {
     pub(crate) reasons: Reasons,
     /// Which strategies run it.
     pub(crate) runs: fn(Strategy) -> bool,
+    /// Whether the child continues if it fails.
+    pub(crate) optional: bool,
 }
 
 impl StepRecord {

@@ -34,9 +34,13 @@ impl Plan {
         self.ops().any(|own| own == op)
     }
 
-    /// What the steps change, in their order.
+    /// What the steps change, in their order, but for those that may fail.
     pub(crate) fn effects(&self) -> impl Iterator<Item = Effect> {
-        self.steps.iter().map(|record| record.effect)
+        let effect = |step: &StepRecord| match step.optional {
+            true => Effect::None,
+            false => step.effect,
+        };
+        self.steps.iter().map(effect)
     }
 
     /// The names of the steps that its strategy runs, as the order table has

@@ -10,6 +10,7 @@ use crate::parent::error::{Error, Step};
 use crate::parent::handle::{CgroupEntry, Fallback, Fallbacks, Launch};
 use crate::parent::plan::{Plan, Strategy};
 use crate::parent::std::os::fd::{AsRawFd, OwnedFd};
+use crate::parent::std::sync::Arc;
 use crate::parent::support;
 use crate::sys::{CloneCall, CloneFlags};
 
@@ -190,7 +191,12 @@ impl Attempt {
     }
 
     /// Describes this attempt, which created the child.
-    pub(super) fn launch(&self, plan: &Plan, confirmed: bool) -> Launch {
+    pub(super) fn launch(
+        &self,
+        plan: &Plan,
+        confirmed: bool,
+        refused: Option<Arc<[Error]>>,
+    ) -> Launch {
         let shared = CloneFlags::FILES;
         let planned = plan.flags(self.strategy).difference(shared);
         let entry = match self.strategy.joins_cgroup {
@@ -206,6 +212,7 @@ impl Attempt {
             extra_probe_fd: self.probe_fd.is_some(),
             confirmed,
             fallbacks: self.fallbacks,
+            refused,
         }
     }
 }

@@ -124,7 +124,7 @@ impl Prepared {
         }
     }
 
-    fn operand(&self, record: &StepRecord, error: Error) -> Error {
+    pub(super) fn operand(&self, record: &StepRecord, error: Error) -> Error {
         let strings = &self.plan.strings;
         match record.operand {
             Operand::None => match record.op() {

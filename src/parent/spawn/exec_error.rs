@@ -56,7 +56,10 @@ impl Prepared {
         };
         let error = match errno {
             None => Error::new(Step::Exec, cause(result)).with(program),
-            Some(errno) => self.errno_error(compiled, &candidates, errno),
+            Some(errno) => {
+                let found = (candidates.as_slice(), errno);
+                self.errno_error(compiled, block, found)
+            }
         };
         error.in_root(root).with_candidates(candidates)
     }
@@ -64,10 +67,12 @@ impl Prepared {
     fn errno_error(
         &self,
         compiled: &CompiledPlan,
-        candidates: &[Candidate],
-        errno: i32,
+        block: &Block,
+        (candidates, errno): (&[Candidate], i32),
     ) -> Error {
-        if let Some((path, errno)) = self.interpreter(candidates, errno) {
+        let view = || self.view(compiled, block);
+        if let Some((path, errno)) = self.interpreter(view, candidates, errno)
+        {
             return Error::os(Step::Interpreter, errno).with(path);
         }
         let why = self.why(compiled, candidates, errno);
@@ -128,7 +133,7 @@ impl Prepared {
             return outcome;
         };
         let path = PathBuf::from(self.plan.strings.get(path));
-        let exists = match self.view().file(&path) {
+        let exists = match self.view(compiled, block).file(&path) {
             Ok(_) => true,
             Err(e) => !Errno(e.raw_os_error()).tries_next(),
         };
@@ -186,6 +191,7 @@ impl Prepared {
     /// candidate that exists, and the errno.
     fn interpreter(
         &self,
+        view: impl FnOnce() -> View,
         candidates: &[Candidate],
         errno: i32,
     ) -> Option<(PathBuf, i32)> {
@@ -193,7 +199,7 @@ impl Prepared {
         if !denied && !Errno(errno).tries_next() {
             return None;
         }
-        let view = self.view();
+        let view = view();
         let fd = self.program_fd().and_then(|fd| self.source_fds.file(fd));
         let fd = fd.and_then(|fd| fd.try_clone_to_owned().ok());
         let paths = candidates
@@ -229,13 +235,13 @@ impl Prepared {
 
     /// The child's root and directory at exec. With exec in place they are
     /// this process's own by now.
-    fn view(&self) -> View {
+    fn view(&self, compiled: &CompiledPlan, block: &Block) -> View {
         let mut view = View::default();
         if self.plan.strategy.in_place {
             return view;
         }
         let path = |at| PathBuf::from(self.plan.strings.get(at));
-        for effect in self.plan.effects() {
+        for effect in self.effects(compiled, block) {
             match effect {
                 Effect::Root(dir) => {
                     view = View { root: Some(path(dir)), dir: "/".into() };

@@ -144,7 +144,9 @@ impl Prepared {
             // A row that ran has set `reached`, if memory is shared.
             let confirmed = confirmed && block.reached != 0;
             attempt.record_working(plan);
-            return Ok((pid, pidfd, attempt.launch(plan, confirmed)));
+            let refused = self.refused(compiled, &block);
+            let launch = attempt.launch(plan, confirmed, refused);
+            return Ok((pid, pidfd, launch));
         }
         if let Some(error) = inputs.parent_hooks.failure() {
             return Err(error.into());

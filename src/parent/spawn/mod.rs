@@ -14,6 +14,7 @@ mod launch_loop;
 pub(crate) mod prepared;
 mod probe_fd;
 mod reason;
+mod refused;
 mod retry;
 mod source_fds;
 mod status_page;

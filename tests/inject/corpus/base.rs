@@ -3,7 +3,7 @@
 
 use std::fs::{File, OpenOptions};
 
-use offshoot::{Command, Engine, Groups, Method, Stdio};
+use offshoot::{Command, Engine, Groups, Method, Stdio, Step};
 
 use super::{Case, SHARED, none};
 use crate::util::{ENGINES, PRIVATE, is_root};
@@ -44,6 +44,16 @@ pub(crate) const CASES: &[Case] = &[
         engines: &ENGINES,
         options: |c| c.nice(19),
         own: none,
+    },
+    Case {
+        name: "best effort",
+        engines: &ENGINES,
+        options: |c| c.best_effort(|it| it.nice(19).current_dir("/tmp")),
+        own: |nr, _| match nr {
+            libc::SYS_setpriority => Some(Step::Nice),
+            libc::SYS_chdir => Some(Step::Chdir),
+            _ => None,
+        },
     },
     Case {
         name: "ids",

@@ -1,0 +1,133 @@
+//! Best effort: options that the kernel may reject without an error of the
+//! spawn.
+
+use crate::parent::command::{Command, Options};
+use crate::parent::error::{Cause, Error, Step};
+use crate::parent::plan::PlanBuilder;
+
+/// The options that `best_effort` may set, by their names in `Debug`, and the
+/// steps that they become. The others are left out as a program must never
+/// run without them: it would have privileges, files or a root that it must
+/// not have.
+const OPTIONS: &[(&str, &str)] = &[
+    ("cwd", "chdir"),
+    ("nice", "nice"),
+    ("pgroup", "setpgid"),
+    ("setsid", "setsid"),
+    ("umask", "umask"),
+];
+
+impl Command {
+    /// Sets options that the kernel may reject: the child then continues
+    /// without them, and [`Launch::refused`] has the error of each.
+    ///
+    /// Options that are set both inside and outside run in this order: the
+    /// one outside, which must succeed, then the one inside. An option that is
+    /// not valid, such as a nice value of 100, is an error of the spawn inside
+    /// too.
+    ///
+    /// `set` may call the setters of directory ([`Command::current_dir`]),
+    /// session, terminal, scheduling and limits. What decides about the
+    /// privileges, files and root of the program cannot be refused: ids,
+    /// groups, capabilities, `no_new_privs`, `chroot`, sandboxes and
+    /// descriptors, and whatever is no step of the child.
+    ///
+    /// Further calls add options. With [`Command::exec`] a rejected option is
+    /// not reported.
+    ///
+    /// # Errors
+    ///
+    /// [`Step::BestEffort`], naming the option, if it is one of those that
+    /// cannot be refused; and what the setters document for values that are
+    /// not valid.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use offshoot::Command;
+    ///
+    /// // -20 takes CAP_SYS_NICE.
+    /// let mut child = Command::new("true").best_effort(|it| it.nice(-20)).spawn()?;
+    /// for error in child.launch().refused() {
+    ///     eprintln!("without {error}");
+    /// }
+    /// assert!(child.wait()?.success());
+    /// # Ok::<(), offshoot::Error>(())
+    /// ```
+    ///
+    /// [`Launch::refused`]: crate::Launch::refused
+    pub fn best_effort(
+        &mut self,
+        set: impl FnOnce(&mut Command) -> &mut Command,
+    ) -> &mut Command {
+        let own = self.options.best_effort.take();
+        let options = own.map_or_else(Options::default, |own| *own);
+        let mut inner = Command { options };
+        set(&mut inner);
+        self.options.best_effort = Some(inner.options.into());
+        self
+    }
+}
+
+/// Validates that `best_effort` sets only what it may.
+pub(crate) fn check(options: &Options) -> Result<(), Error> {
+    let Some(own) = &options.best_effort else { return Ok(()) };
+    let refuse = |option: &'static str| {
+        let why = "a child must not run without it";
+        Err(Error::refused(Step::BestEffort, why).with(option))
+    };
+    let program = &own.program;
+    if !program.name.is_empty() || program.source.is_some() {
+        return refuse("program");
+    }
+    if !program.args.is_empty() || program.arg0.is_some() {
+        return refuse("arg");
+    }
+    let environment = &own.environment;
+    if environment.clear || !environment.vars.is_empty() {
+        return refuse("env");
+    }
+    if own.launch.engine.is_some() {
+        return refuse("engine");
+    }
+    let mut other = None;
+    let inner = Command { options: (**own).clone() };
+    inner.each_field(&mut |name, is_set, _| {
+        if is_set && !OPTIONS.iter().any(|(option, _)| *option == name) {
+            other = other.or(Some(name));
+        }
+    });
+    match other {
+        Some(option) => refuse(option),
+        None => conflict(options, own),
+    }
+}
+
+/// A leader of a session cannot change its process group, so one of the two
+/// must fail whichever may.
+fn conflict(options: &Options, own: &Options) -> Result<(), Error> {
+    let leads = |all: &Options| all.session.setsid;
+    let joins = |all: &Options| all.session.process_group.is_some();
+    if leads(options) && joins(own) || leads(own) && joins(options) {
+        let error = Error::new(Step::Setsid, Cause::Conflict("process_group"));
+        return Err(error.with("best_effort"));
+    }
+    Ok(())
+}
+
+/// Records a step for the options of `best_effort`, if they may have it.
+pub(crate) fn record(
+    plan: &mut PlanBuilder<'_>,
+    name: &'static str,
+    step: fn(&mut PlanBuilder<'_>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let Some(own) = plan.options().best_effort.as_deref() else {
+        return Ok(());
+    };
+    // A second setsid fails.
+    let twice = name == "setsid" && plan.has_step(name);
+    match OPTIONS.iter().any(|(_, own)| *own == name) && !twice {
+        true => plan.optional(own, step),
+        false => Ok(()),
+    }
+}
