@@ -1,0 +1,94 @@
+//! Order: pairs of steps whose exchange is a known bug. The order table holds
+//! them, no exchange of such a pair passes the check, and neither does a plan
+//! of random options.
+
+mod util;
+
+use std::collections::HashMap;
+
+/// The first step must run before the second.
+type Pair = (&'static str, &'static str, &'static str);
+
+/// The letters and numbers are those of the hazards that each pair is about.
+const PAIRS: &[Pair] = &[
+    (
+        "close_range",
+        "dup",
+        "the table may be the parent's until it is unshared",
+    ),
+    (
+        "close_range",
+        "close",
+        "the table may be the parent's until it is unshared",
+    ),
+    ("dup", "close_gaps", "a source is closed before it is copied"),
+    (
+        "close_gaps",
+        "exec_helper",
+        "the helper keeps descriptors of the parent",
+    ),
+    ("exec_helper", "setuid", "shared memory becomes undumpable for life"),
+    ("exec_helper", "setgid", "shared memory becomes undumpable for life"),
+    ("exec_helper", "setgroups", "shared memory has two credentials"),
+    ("exec_helper", "helper_init", "exec removes the robust list"),
+    ("setsid", "setpgid", "a leader cannot change its group"),
+    ("chroot", "setuid", "chroot takes CAP_SYS_CHROOT"),
+    ("chroot", "chdir", "the directory would be outside of the root"),
+    ("clear_groups", "setgid", "groups take CAP_SETGID of the old user"),
+    ("setgroups", "setuid", "groups take CAP_SETGID"),
+    ("setgid", "setuid", "the group takes CAP_SETGID"),
+    ("setuid", "chdir", "another user's permissions would decide"),
+    ("nice", "setuid", "a lower value takes CAP_SYS_NICE"),
+    ("clear_handlers", "signal_mask", "a handler of the parent would run"),
+    ("default_sigpipe", "signal_mask", "a pending SIGPIPE would be ignored"),
+    ("setuid", "gate", "a change of ids clears the death signal"),
+    ("setuid", "hooks", "a hook would have the privileges of the parent"),
+    ("gate", "signal_mask", "a signal would end a child that waits"),
+    ("hooks", "mark_helper", "a death in a hook would look like an exec"),
+    ("mark_helper", "exec", "the exec of the helper could not be told"),
+    ("signal_mask", "exec", "the program would have all signals blocked"),
+    ("signal_mask", "exec_fd", "the program would have all signals blocked"),
+];
+
+/// The first pair that an order has the wrong way round. A step that it does
+/// not have is in no pair.
+fn wrong(order: &[&str]) -> Option<Pair> {
+    let at: HashMap<&str, usize> =
+        order.iter().enumerate().map(|(n, step)| (*step, n)).collect();
+    let is_wrong = |(first, second, _): &&Pair| {
+        let both = at.get(first).zip(at.get(second));
+        both.is_some_and(|(first, second)| first > second)
+    };
+    PAIRS.iter().find(is_wrong).copied()
+}
+
+#[test]
+fn the_order_table_has_every_known_pair_the_right_way_round() {
+    let steps = util::source::steps();
+    let order: Vec<&str> = steps.iter().map(String::as_str).collect();
+    for (first, second, why) in PAIRS {
+        assert!(order.contains(first), "{first} is no step");
+        assert!(order.contains(second), "{second} is no step");
+        assert!(why.len() > 20, "{first}, {second}: no reason");
+    }
+    assert_eq!(wrong(&order), None);
+}
+
+/// Exchanges any two steps: the check refuses it if, and only if, a pair is
+/// the wrong way round then.
+#[test]
+fn an_exchange_of_two_steps_that_is_a_known_bug_is_refused() {
+    let steps = util::source::steps();
+    let order: Vec<&str> = steps.iter().map(String::as_str).collect();
+    for (first, second, _) in PAIRS {
+        let at = |step| order.iter().position(|own| own == step).unwrap();
+        let mut swapped = order.clone();
+        swapped.swap(at(first), at(second));
+        assert!(wrong(&swapped).is_some(), "{first} and {second}");
+        // The steps in between stay where they are: only one moves.
+        let mut moved = order.clone();
+        let step = moved.remove(at(first));
+        moved.insert(at(second), step);
+        assert!(wrong(&moved).is_some(), "{first} behind {second}");
+    }
+}
