@@ -4,6 +4,7 @@
 mod util;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use offshoot::{Engine, PathSearch, Step};
@@ -179,4 +180,48 @@ fn every_errno_of_execve_continues_or_ends_the_search_as_with_std() {
             assert_eq!(tried(&ours), [Some(number), second], "{engine}");
         }
     });
+}
+
+#[test]
+fn a_program_that_the_parent_resolved_is_the_only_file_that_the_child_tries() {
+    let dir = scratch("resolved");
+    for (name, mode) in [("no", 0o644), ("yes", 0o755), ("later", 0o755)] {
+        let dir = dir.join(name);
+        fs::create_dir(&dir).unwrap();
+        fs::write(dir.join("tool"), "#!/bin/sh\nexit 3\n").unwrap();
+        let mode = fs::Permissions::from_mode(mode);
+        fs::set_permissions(dir.join("tool"), mode).unwrap();
+    }
+    fs::create_dir_all(dir.join("directory/tool")).unwrap();
+    let names = ["absent", "directory", "no", "yes", "later"];
+    let list = path(&dir, &names);
+    each_engine(|engine| {
+        let mut tool = command("tool", engine);
+        tool.env("PATH", &list);
+        let files = |plan: String| plan.matches("/tool\"").count();
+        assert_eq!(files(tool.plan().unwrap().to_string()), 5);
+        tool.resolve_program(true);
+        let plan = tool.plan().unwrap().to_string();
+        assert_eq!(files(plan.clone()), 1, "{plan}");
+        assert!(plan.contains("/yes/tool\""), "{plan}");
+        assert_eq!(tool.status().unwrap().code(), Some(3));
+        // Nothing to resolve: the child's error lists what it tried.
+        let mut lost = command("tool", engine);
+        lost.env("PATH", path(&dir, &["absent", "none"]));
+        let error = {
+            lost.resolve_program(true);
+            clean(spawn(lost))
+        };
+        assert_error(&error, Step::Exec, Some("tool"), libc::ENOENT);
+        assert_eq!(error.candidates().len(), 2);
+        // A path is not searched for.
+        let path = dir.join("yes/tool");
+        let mut direct = command(path.to_str().unwrap(), engine);
+        let code = direct.resolve_program(true).status().unwrap().code();
+        assert_eq!(code, Some(3));
+    });
+    let mut jail = offshoot::Command::new("tool");
+    let error = jail.chroot("/").resolve_program(true).plan().unwrap_err();
+    assert_eq!(error.step(), Step::PathSearch);
+    assert!(error.to_string().contains("chroot"), "{error}");
 }

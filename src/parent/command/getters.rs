@@ -357,6 +357,7 @@ impl Command {
         set("set_tid", !launch.set_tid.is_empty(), &launch.set_tid);
         let path = &program.path_search;
         set("path_search", *path != PathSearch::default(), path);
+        set("resolve_program", program.resolve, &true);
         let method = &launch.method;
         set("method", *method != Method::default(), method);
         let memory = &launch.memory;

@@ -43,6 +43,8 @@ pub(crate) struct ProgramOptions {
     pub(crate) script_fd: Option<i32>,
     pub(crate) shell_fallback: bool,
     pub(crate) path_search: PathSearch,
+    /// Whether the parent searches.
+    pub(crate) resolve: bool,
 }
 
 #[derive(Clone, Default)]

@@ -73,6 +73,37 @@ impl Command {
         self
     }
 
+    /// Sets whether the parent looks for a program whose name contains no
+    /// slash, when the plan is compiled. The child then executes one file,
+    /// where it would try every directory of PATH: that saves the system calls
+    /// of a long PATH, above all where a command is prepared once.
+    ///
+    /// The first regular file that this process may execute is taken
+    /// ([`faccessat(2)`]). A file that the child cannot execute is then an
+    /// error, without a further search: it may have another user, or the file
+    /// was removed meanwhile. If no directory has such a file, the child
+    /// searches as usual, and its error has the files that were tried.
+    ///
+    /// # Errors
+    ///
+    /// [`Step::PathSearch`](crate::Step::PathSearch), naming `chroot`, if that
+    /// is set too: the child has other files.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut ls = offshoot::Command::new("true");
+    /// ls.env("PATH", "/nope:/usr/bin:/bin").resolve_program(true);
+    /// assert!(!ls.plan()?.to_string().contains("/nope"));
+    /// # Ok::<(), offshoot::Error>(())
+    /// ```
+    ///
+    /// [`faccessat(2)`]: https://man7.org/linux/man-pages/man2/access.2.html
+    pub fn resolve_program(&mut self, resolve: bool) -> &mut Command {
+        self.options.program.resolve = resolve;
+        self
+    }
+
     /// Sets the process id of the child in each PID namespace that it is in,
     /// the innermost first (Linux 5.5).
     ///

@@ -1,12 +1,15 @@
 //! Program files: the files that exec tries, in order.
 
+use rustix::fs::{Access, AtFlags, CWD, accessat};
+
 use super::path_search;
 use crate::parent::command::{PathSearch, ProgramSource};
-use crate::parent::error::{Error, Step};
+use crate::parent::error::{Cause, Error, Step};
 use crate::parent::plan::{Op, Operand, PlanBuilder, SourceFd};
 use crate::parent::std::{
     ffi::{OsStr, OsString},
     os::unix::ffi::OsStrExt,
+    path::Path,
     vec::Vec,
 };
 
@@ -103,7 +106,25 @@ fn search(
     if files.len() > MOST {
         return Err(too_many(by, name));
     }
+    if plan.options().program.resolve && !slash {
+        if plan.options().directory.chroot.is_some() {
+            let error =
+                Error::new(Step::PathSearch, Cause::Conflict("chroot"));
+            return Err(error.with("resolve_program"));
+        }
+        if let Some(parts) = files.iter().find(|file| is_program(*file)) {
+            return file(plan, parts, name, by);
+        }
+    }
     files.iter().try_for_each(|parts| file(plan, parts, name, by))
+}
+
+/// Whether this process may execute a file, as far as can be told without.
+fn is_program(parts: &[&[u8]]) -> bool {
+    let path = parts.concat();
+    let path = Path::new(OsStr::from_bytes(&path));
+    path.is_file()
+        && accessat(CWD, path, Access::EXEC_OK, AtFlags::EACCESS).is_ok()
 }
 
 /// Records one file, given as parts; without parts the program's name.

@@ -39,9 +39,11 @@ use crate::call::Call;
 /// Its `Display` has one line per step: first the engine and its system call,
 /// then what the child does, in order. Making a plan opens no file, creates
 /// no process and makes no system call (except that
-/// [`Command::inherit_jobserver`] looks up two open descriptors), so
-/// descriptors are shown by their role and not by number.
+/// [`Command::inherit_jobserver`] looks up two open descriptors, and
+/// [`Command::resolve_program`] looks up files), so descriptors are shown by
+/// their role and not by number.
 ///
+/// [`Command::resolve_program`]: crate::Command::resolve_program
 /// [`Command::inherit_jobserver`]: crate::Command::inherit_jobserver
 ///
 /// Neither `Display` nor `Debug` shows the value of an environment variable.
