@@ -98,6 +98,7 @@ pub use parent::handle::{
     ChildStderr, ChildStdin, ChildStdout, ExitStatus, Output,
 };
 pub use parent::plan::Plan;
+pub use parent::pty;
 pub use parent::reserve::reserve_fds;
 pub use parent::sealed_memfd::self_exe_is_sealed;
 pub use parent::spawn::prepared::Prepared;

@@ -37,6 +37,7 @@ const ALLOWED_IMPORTS: &[(&str, &[&str])] = &[
     ("model", &["call", "child", "launch", "sys"]),
     ("parent", &[]),
     ("parent/error", &["call", "sys"]),
+    ("parent/pty", &["parent/error"]),
     ("parent/support", &["sys"]),
     ("parent/fd_table", &["sys"]),
     ("parent/sealed_memfd", &["sys"]),

@@ -121,6 +121,21 @@ fn sessions_groups_and_masks_are_set_in_shared_memory() {
     golden("best-effort", &best);
 }
 
+#[test]
+fn a_terminal_is_acquired_or_given_up_before_the_root_changes() {
+    let null = || File::open("/dev/null").unwrap();
+    let root = |c: &mut Command| c.env_clear().chroot("/srv/jail").clone();
+    let mut all = root(&mut Command::new("/bin/true"));
+    golden("controlling-terminal", all.terminal(null()).foreground(null()));
+    let mut job = root(&mut Command::new("/bin/true"));
+    golden("foreground", job.foreground(null()));
+    let mut alone = root(&mut Command::new("/bin/true"));
+    golden("detach-terminal", alone.detach_terminal(true));
+    let mut session = Command::new("/bin/true");
+    session.env_clear().detach_terminal(true).setsid(true);
+    golden("detach-terminal-session", &session);
+}
+
 /// Never in shared memory: a change of ids there would clear the parent's
 /// dumpable flag.
 #[test]

@@ -5,7 +5,7 @@ use core::mem::size_of;
 use super::{local, number};
 use crate::sys::abi::{
     CAPS_SIZE, COMM_SIZE, ROBUST_HEAD_SIZE, SIGACTION_SIZE, SIGSET_SIZE,
-    THREAD_FLAGS, Timespec,
+    THREAD_FLAGS, TIOCNOTTY, TIOCSCTTY, TIOCSPGRP, Timespec,
 };
 
 /// How many bytes a call reads or writes at an address.
@@ -82,6 +82,12 @@ const OWN_PRIORITY: &[(usize, u64)] =
 const NEW_THREAD: &[(usize, u64)] =
     &[(0, THREAD_FLAGS), (1, 0), (2, 0), (3, 0), (4, 0)];
 
+/// The operations of `ioctl`. A terminal of another session is never taken:
+/// the argument would be 1.
+const SET_TERMINAL: &[(usize, u64)] = &[(1, TIOCSCTTY), (2, 0)];
+const SET_FOREGROUND: &[(usize, u64)] = &[(1, TIOCSPGRP)];
+const LEAVE_TERMINAL: &[(usize, u64)] = &[(1, TIOCNOTTY), (2, 0)];
+
 /// The options of `prctl`. The dumpable flag can only be cleared.
 const DEATH_SIGNAL: &[(usize, u64)] = &[(0, libc::PR_SET_PDEATHSIG as u64)];
 const NAME: &[(usize, u64)] = &[(0, libc::PR_SET_NAME as u64)];
@@ -103,6 +109,11 @@ pub(super) const RULES: &[Rule] = &[
     plain(libc::SYS_getpid),
     plain(libc::SYS_setsid),
     plain(libc::SYS_setpgid),
+    plain(libc::SYS_getpgid),
+    only(libc::SYS_ioctl, SET_TERMINAL),
+    Rule { reads: 0b100, extent: ID, ..only(libc::SYS_ioctl, SET_FOREGROUND) },
+    only(libc::SYS_ioctl, LEAVE_TERMINAL),
+    reads(libc::SYS_openat, 0b10, Extent::String),
     plain(libc::SYS_umask),
     only(libc::SYS_setpriority, OWN_PRIORITY),
     reads(libc::SYS_setgroups, 0b10, IDS),

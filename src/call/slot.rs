@@ -114,9 +114,10 @@ pub(crate) const FREE: u8 = 82;
 pub(crate) const COUNT: u8 = 146;
 
 /// The slots below `FREE` that rows may write.
-pub(crate) const WRITTEN: [u8; 13] = [
+pub(crate) const WRITTEN: [u8; 14] = [
     SINK,
     SCRATCH,
+    SCRATCH + 1,
     ROBUST_FUTEX,
     LISTEN_PID_DIGITS,
     GATE,

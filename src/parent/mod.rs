@@ -10,6 +10,7 @@ pub(crate) mod handle;
 mod options;
 mod order;
 pub(crate) mod plan;
+pub mod pty;
 pub(crate) mod reserve;
 pub(crate) mod sealed_memfd;
 pub(crate) mod spawn;

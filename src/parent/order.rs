@@ -6,7 +6,7 @@ use super::error::Error;
 use super::options::descriptors::{listen, mapping, requests};
 use super::options::{
     arguments, best_effort, cgroup, directory, environment, hooks, identity,
-    program_files, scheduling, session, signals,
+    program_files, scheduling, session, signals, terminal,
 };
 use super::plan::builder::PlanBuilder;
 use super::plan::{Plan, fd_steps, helper_steps};
@@ -66,8 +66,16 @@ order! {
          parent wakes if a later step fails.",
     session::setsid:
         "It depends on no other step; hooks run in the new session.",
+    terminal::controlling_terminal:
+        "Only the leader of a session can acquire a terminal, and the \
+         descriptor may be one that the user could not open.",
     session::setpgid:
         "It takes the place of setsid: a leader cannot change its group.",
+    terminal::foreground:
+        "The group exists by now. Signals are still blocked: a child in the \
+         background would otherwise be stopped by SIGTTOU.",
+    terminal::detach_terminal:
+        "/dev/tty is opened, which a new root may not have.",
     session::umask:
         "The mask applies to files that a later step or a hook creates.",
     scheduling::nice:

@@ -74,6 +74,11 @@ pub(crate) enum Limit {
 const _: () = assert!(libc::RLIMIT_FSIZE == 1);
 const _: () = assert!(libc::RLIMIT_NOFILE == 7);
 
+/// Operations of `ioctl` on a terminal, whose type in libc differs by C library.
+pub(crate) const TIOCSCTTY: u64 = 0x540E;
+pub(crate) const TIOCSPGRP: u64 = 0x5410;
+pub(crate) const TIOCNOTTY: u64 = 0x5422;
+
 /// `CAP_SETGID` and `CAP_SETUID`, as bits of the effective capabilities.
 pub(crate) const SET_IDS: u64 = 1 << 6 | 1 << 7;
 

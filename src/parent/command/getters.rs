@@ -349,6 +349,11 @@ impl Command {
         set("script_fd", program.script_fd.is_some(), &program.script_fd);
         set("shell_fallback", program.shell_fallback, &true);
         set("setsid", session.setsid, &true);
+        let terminal = &session.controlling_terminal;
+        set("controlling_terminal", terminal.is_some(), terminal);
+        let terminal = &session.foreground;
+        set("foreground", terminal.is_some(), terminal);
+        set("detach_terminal", session.detach_terminal, &true);
         set("umask", session.umask.is_some(), &session.umask);
         set("nice", scheduling.nice.is_some(), &scheduling.nice);
         set("hooks", !hooks.child.is_empty(), &hooks.child);

@@ -85,6 +85,16 @@ pub(crate) struct SessionOptions {
     pub(crate) process_group: Option<i32>,
     pub(crate) setsid: bool,
     pub(crate) umask: Option<u32>,
+    pub(crate) controlling_terminal: Option<Arc<OwnedFd>>,
+    pub(crate) foreground: Option<Arc<OwnedFd>>,
+    pub(crate) detach_terminal: bool,
+}
+
+impl SessionOptions {
+    /// Whether the child creates a session.
+    pub(crate) fn is_leader(&self) -> bool {
+        self.setsid || self.controlling_terminal.is_some()
+    }
 }
 
 #[derive(Clone, Default)]

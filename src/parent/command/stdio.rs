@@ -168,6 +168,12 @@ impl Stdio {
         let options = Arc::new(options.clone());
         Stdio(StdioSource::Open(Arc::new(path.into()), options))
     }
+
+    /// A descriptor that other options use too.
+    pub(crate) fn from_shared(fd: &Arc<OwnedFd>) -> Stdio {
+        let fd = Arc::clone(fd);
+        Stdio(StdioSource::Fd(FdArg::Owned(fd)))
+    }
 }
 
 // As in std: of the handle only the number is used.

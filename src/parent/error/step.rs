@@ -57,6 +57,17 @@ steps! {
     BestEffort => "best_effort",
     /// `process_group` is not valid.
     ProcessGroup => "process_group",
+    /// `controlling_terminal` is not valid, or TIOCSCTTY failed in the child
+    /// ([`ioctl_tty(2)`](https://man7.org/linux/man-pages/man2/TIOCSCTTY.2const.html)).
+    ControllingTerminal => "controlling_terminal",
+    /// `foreground` is not valid, or TIOCSPGRP failed in the child
+    /// ([`tcsetpgrp(3)`](https://man7.org/linux/man-pages/man3/tcsetpgrp.3.html)).
+    Foreground => "foreground",
+    /// `detach_terminal` is not valid, or TIOCNOTTY failed in the child
+    /// ([`ioctl_tty(2)`](https://man7.org/linux/man-pages/man2/TIOCNOTTY.2const.html)).
+    DetachTerminal => "detach_terminal",
+    /// A pseudoterminal cannot be opened ([`pty(7)`](https://man7.org/linux/man-pages/man7/pty.7.html)).
+    Pty => "pty",
     /// `umask` is not valid, or umask failed in the child.
     Umask => "umask",
     /// `nice` is not valid, or setpriority failed in the child.

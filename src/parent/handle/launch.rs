@@ -36,6 +36,8 @@ pub struct Launch {
     pub(crate) confirmed: bool,
     pub(crate) fallbacks: Fallbacks,
     pub(crate) refused: Option<Arc<[Error]>>,
+    /// The process group that the child was put in.
+    pub(crate) process_group: Option<i32>,
 }
 
 /// How a child entered its control group.

@@ -75,6 +75,35 @@ impl Child {
         self.pid.get()
     }
 
+    /// Returns the process group that the child was put in: its own id with a
+    /// new session or group, else that of [`Command::process_group`]. `None` if
+    /// it is in the group of the thread that spawned it.
+    ///
+    /// As [`Child::id`], it stays the child's only until the child has been
+    /// waited for and the rest of the group has ended.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use offshoot::{Command, Stdio};
+    ///
+    /// // Two programs in one group, as in a pipeline of a shell.
+    /// let mut first = Command::new("echo").stdout(Stdio::piped()).process_group(0).spawn()?;
+    /// let group = first.process_group().unwrap();
+    /// let mut second = Command::new("cat");
+    /// second.stdin(first.stdout.take().unwrap()).process_group(group);
+    /// let mut second = second.spawn()?;
+    /// assert_eq!(second.process_group(), Some(group));
+    /// assert!(first.wait()?.success() && second.wait()?.success());
+    /// # Ok::<(), offshoot::Error>(())
+    /// ```
+    ///
+    /// [`Command::process_group`]: crate::Command::process_group
+    #[must_use]
+    pub fn process_group(&self) -> Option<i32> {
+        self.launch.process_group
+    }
+
     /// Returns a descriptor for the process; `None` before Linux 5.2, or if no
     /// descriptor was free, which is one of [`Launch::fallbacks`].
     #[must_use]

@@ -10,7 +10,10 @@ use crate::parent::plan::PlanBuilder;
 /// run without them: it would have privileges, files or a root that it must
 /// not have.
 const OPTIONS: &[(&str, &str)] = &[
+    ("controlling_terminal", "controlling_terminal"),
     ("cwd", "chdir"),
+    ("detach_terminal", "detach_terminal"),
+    ("foreground", "foreground"),
     ("nice", "nice"),
     ("pgroup", "setpgid"),
     ("setsid", "setsid"),
@@ -106,7 +109,7 @@ pub(crate) fn check(options: &Options) -> Result<(), Error> {
 /// A leader of a session cannot change its process group, so one of the two
 /// must fail whichever may.
 fn conflict(options: &Options, own: &Options) -> Result<(), Error> {
-    let leads = |all: &Options| all.session.setsid;
+    let leads = |all: &Options| all.session.is_leader();
     let joins = |all: &Options| all.session.process_group.is_some();
     if leads(options) && joins(own) || leads(own) && joins(options) {
         let error = Error::new(Step::Setsid, Cause::Conflict("process_group"));

@@ -17,3 +17,4 @@ pub(super) mod scheduling;
 pub(super) mod session;
 pub(super) mod signals;
 mod stdio;
+pub(super) mod terminal;

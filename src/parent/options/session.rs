@@ -2,12 +2,17 @@
 
 use crate::parent::command::Command;
 use crate::parent::error::{Error, Step};
-use crate::parent::plan::{Effect, Operand, PlanBuilder};
+use crate::parent::plan::{Effect, Operand, PlanBuilder, Reasons};
 use crate::parent::std::format;
+
+const LEADER: &str = "a session leader cannot change its process group";
 
 impl Command {
     /// Sets the process group of the child; 0 creates a new group with the
-    /// child's process id.
+    /// child's process id. [`Child::process_group`] returns the group.
+    ///
+    /// The [table](Command::foreground#sessions-groups-and-terminals) shows
+    /// how it combines with sessions and terminals.
     ///
     /// # Errors
     ///
@@ -22,6 +27,7 @@ impl Command {
     /// # Ok::<(), offshoot::Error>(())
     /// ```
     ///
+    /// [`Child::process_group`]: crate::Child::process_group
     /// [`setpgid(2)`]: https://man7.org/linux/man-pages/man2/setpgid.2.html
     pub fn process_group(&mut self, group: i32) -> &mut Command {
         self.options.session.process_group = Some(group);
@@ -31,7 +37,8 @@ impl Command {
     /// Sets whether the child creates a session ([`setsid(2)`]).
     ///
     /// The child becomes the leader of the session and of a new process group,
-    /// without a controlling terminal.
+    /// without a controlling terminal; [`Command::controlling_terminal`] gives
+    /// it one.
     ///
     /// # Errors
     ///
@@ -77,15 +84,26 @@ impl Command {
 
 /// `setsid()`.
 pub(crate) fn setsid(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
-    if !plan.options().session.setsid {
+    let session = &plan.options().session;
+    if !session.is_leader() {
         return Ok(());
     }
-    if plan.options().session.process_group.is_some() {
-        let why = "a session leader cannot change its process group";
-        return plan.refuse(Step::Setsid, why, "process_group");
+    let acquires = session.controlling_terminal.is_some();
+    if session.process_group.is_some() {
+        let step = match session.setsid {
+            true => Step::Setsid,
+            false => Step::ControllingTerminal,
+        };
+        return plan.refuse(step, LEADER, "process_group");
     }
+    let note = match (acquires, session.detach_terminal) {
+        (true, _) => "a session for controlling_terminal",
+        (false, true) => "detach_terminal",
+        (false, false) => "",
+    };
     plan.step(Step::Setsid, Operand::None)
         .call(libc::SYS_setsid, &[])
+        .note(note)
         .effect(Effect::Session);
     Ok(())
 }
@@ -93,17 +111,29 @@ pub(crate) fn setsid(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
 /// `setpgid(0, group)`.
 pub(crate) fn setpgid(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     const NO_GROUP: &str = "no process group of this session has that id";
-    let Some(group) = plan.options().session.process_group else {
-        return Ok(());
+    let session = &plan.options().session;
+    // The options outside of a `best_effort` may have chosen a group.
+    let placed = plan.has_step("setsid") || plan.has_step("setpgid");
+    let implied = session.foreground.is_some() && !placed;
+    let (group, note) = match session.process_group {
+        Some(0) => (0, "a group of its own"),
+        Some(group) => (group, ""),
+        None if implied => (0, "a group of its own for foreground"),
+        None => return Ok(()),
     };
     let Ok(id) = u32::try_from(group) else {
         let why = "a process group id is not negative";
         return plan.refuse(Step::ProcessGroup, why, group);
     };
+    let reasons: Reasons = match id {
+        0 => &[(libc::EPERM, LEADER)],
+        _ => &[(libc::EPERM, NO_GROUP)],
+    };
     plan.step(Step::Setpgid, Operand::Number(id.into()))
         .call(libc::SYS_setpgid, &[0.into(), id.into()])
-        .note(if id == 0 { "a group of its own" } else { "" })
-        .reasons(&[(libc::EPERM, NO_GROUP)]);
+        .note(note)
+        .reasons(reasons)
+        .effect(Effect::Group(id));
     Ok(())
 }
 

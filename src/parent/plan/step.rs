@@ -35,6 +35,8 @@ pub(crate) enum Effect {
     None,
     /// The child leads a session.
     Session,
+    /// A process group: its own for 0.
+    Group(u32),
     Root(Str),
     Dir(Str),
     /// The directory that a source descriptor is open on.

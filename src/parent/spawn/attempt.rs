@@ -213,6 +213,7 @@ impl Attempt {
             confirmed,
             fallbacks: self.fallbacks,
             refused,
+            process_group: None,
         }
     }
 }

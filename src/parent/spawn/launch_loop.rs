@@ -145,7 +145,10 @@ impl Prepared {
             let confirmed = confirmed && block.reached != 0;
             attempt.record_working(plan);
             let refused = self.refused(compiled, &block);
-            let launch = attempt.launch(plan, confirmed, refused);
+            let launch = Launch {
+                process_group: self.process_group(compiled, &block, pid),
+                ..attempt.launch(plan, confirmed, refused)
+            };
             return Ok((pid, pidfd, launch));
         }
         if let Some(error) = inputs.parent_hooks.failure() {

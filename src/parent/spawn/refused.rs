@@ -8,7 +8,7 @@ use crate::parent::error::Error;
 use crate::parent::plan::optional_rows::accepted_error;
 use crate::parent::plan::{Effect, StepRecord};
 use crate::parent::std::sync::Arc;
-use crate::sys::{Errno, number};
+use crate::sys::{Errno, Pid, number};
 
 impl Prepared {
     /// Returns the error of each optional step that failed, by the results
@@ -43,6 +43,25 @@ impl Prepared {
             Some(_) => Effect::None,
             None => record.effect,
         })
+    }
+}
+
+impl Prepared {
+    /// Returns the process group that a child was put in by its steps, those
+    /// that the kernel accepted.
+    pub(super) fn process_group(
+        &self,
+        compiled: &CompiledPlan,
+        block: &Block,
+        child: Pid,
+    ) -> Option<i32> {
+        let own = i32::try_from(child.get()).ok();
+        let group = |effect| match effect {
+            Effect::Session | Effect::Group(0) => own,
+            Effect::Group(group) => i32::try_from(group).ok(),
+            _ => None,
+        };
+        self.effects(compiled, block).filter_map(group).last()
     }
 }
 
