@@ -136,6 +136,18 @@ fn a_terminal_is_acquired_or_given_up_before_the_root_changes() {
     golden("detach-terminal-session", &session);
 }
 
+#[test]
+fn labels_are_written_before_the_root_changes_and_keyrings_after_the_ids() {
+    let mut command = Command::new("/bin/true");
+    command.env_clear().chroot("/srv/jail").current_dir("/").uid(1000);
+    command.new_session_keyring(true).apparmor_profile("server");
+    golden("labels", &command);
+    let mut shared = Command::new("/bin/true");
+    shared.env_clear().session_keyring("backup");
+    let context = "system_u:system_r:httpd_t:s0";
+    golden("labels-shared", shared.selinux_context(context));
+}
+
 /// Never in shared memory: a change of ids there would clear the parent's
 /// dumpable flag.
 #[test]

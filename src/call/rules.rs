@@ -4,8 +4,9 @@ use core::mem::size_of;
 
 use super::{local, number};
 use crate::sys::abi::{
-    CAPS_SIZE, COMM_SIZE, ROBUST_HEAD_SIZE, SIGACTION_SIZE, SIGSET_SIZE,
-    THREAD_FLAGS, TIOCNOTTY, TIOCSCTTY, TIOCSPGRP, Timespec,
+    CAPS_SIZE, COMM_SIZE, JOIN_SESSION_KEYRING, ROBUST_HEAD_SIZE,
+    SIGACTION_SIZE, SIGSET_SIZE, STATFS_SIZE, THREAD_FLAGS, TIOCNOTTY,
+    TIOCSCTTY, TIOCSPGRP, Timespec,
 };
 
 /// How many bytes a call reads or writes at an address.
@@ -74,6 +75,9 @@ const NO_SIGINFO: &[(usize, u64)] = &[(1, 0), (3, SIGSET_SIZE)];
 /// Of no process: tells only whether the call is available.
 const NO_PROCESS: &[(usize, u64)] = &[(0, u64::MAX), (1, 0)];
 
+/// `keyctl` has some thirty operations.
+const JOIN_SESSION: &[(usize, u64)] = &[(0, JOIN_SESSION_KEYRING as u64)];
+
 /// The nice value of the calling thread.
 const OWN_PRIORITY: &[(usize, u64)] =
     &[(0, libc::PRIO_PROCESS as u64), (1, 0)];
@@ -103,6 +107,13 @@ pub(super) const RULES: &[Rule] = &[
     plain(libc::SYS_fcntl),
     plain(libc::SYS_close),
     reads(libc::SYS_write, 0b10, Extent::Counted(2, 1)),
+    Rule {
+        reads: 0b10,
+        extent: Extent::String,
+        ..only(libc::SYS_keyctl, JOIN_SESSION)
+    },
+    reads(libc::SYS_openat, 0b10, Extent::String),
+    writes(libc::SYS_fstatfs, 0b10, Extent::Bytes(STATFS_SIZE)),
     reads(libc::SYS_chdir, 0b1, Extent::String),
     reads(libc::SYS_faccessat, 0b10, Extent::String),
     plain(libc::SYS_fchdir),
@@ -113,7 +124,6 @@ pub(super) const RULES: &[Rule] = &[
     only(libc::SYS_ioctl, SET_TERMINAL),
     Rule { reads: 0b100, extent: ID, ..only(libc::SYS_ioctl, SET_FOREGROUND) },
     only(libc::SYS_ioctl, LEAVE_TERMINAL),
-    reads(libc::SYS_openat, 0b10, Extent::String),
     plain(libc::SYS_umask),
     only(libc::SYS_setpriority, OWN_PRIORITY),
     reads(libc::SYS_setgroups, 0b10, IDS),

@@ -39,6 +39,9 @@ pub(crate) const CGROUP_PROCS: u8 = 23;
 /// Where calls write what a later row of the same step reads, or that row
 /// stores its result.
 pub(crate) const SCRATCH: u8 = 24;
+/// The last of these: a descriptor that a row has opened, where the next
+/// call writes to the others.
+pub(crate) const SCRATCH_FD: u8 = 39;
 /// The address of the environment of this launch, if it has its own.
 pub(crate) const ENVIRON: u8 = 40;
 /// Two slots that end in the name of its first variable and `=`. The
@@ -114,10 +117,11 @@ pub(crate) const FREE: u8 = 82;
 pub(crate) const COUNT: u8 = 146;
 
 /// The slots below `FREE` that rows may write.
-pub(crate) const WRITTEN: [u8; 14] = [
+pub(crate) const WRITTEN: [u8; 15] = [
     SINK,
     SCRATCH,
     SCRATCH + 1,
+    SCRATCH_FD,
     ROBUST_FUTEX,
     LISTEN_PID_DIGITS,
     GATE,

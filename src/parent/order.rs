@@ -6,7 +6,7 @@ use super::error::Error;
 use super::options::descriptors::{listen, mapping, requests};
 use super::options::{
     arguments, best_effort, cgroup, directory, environment, hooks, identity,
-    program_files, scheduling, session, signals, terminal,
+    program_files, scheduling, security, session, signals, terminal,
 };
 use super::plan::builder::PlanBuilder;
 use super::plan::{Plan, fd_steps, helper_steps};
@@ -80,6 +80,12 @@ order! {
         "The mask applies to files that a later step or a hook creates.",
     scheduling::nice:
         "A lower value needs CAP_SYS_NICE, which a change of user removes.",
+    security::apparmor_profile:
+        "It writes to a file in /proc, which the new root may not have, and \
+         which is root's once the ids have changed. The exec of a helper \
+         would consume the label.",
+    security::selinux_context:
+        "It needs the same file system and the same user as the profile.",
     directory::chroot:
         "It needs CAP_SYS_CHROOT, which a change of user removes.",
     identity::clear_groups:
@@ -90,6 +96,9 @@ order! {
         "It needs CAP_SETGID, which a change of user removes.",
     identity::setuid:
         "It removes capabilities, so it follows the steps that need one.",
+    security::session_keyring:
+        "The keyring belongs to the user that makes it, and takes part of \
+         that user's quota, so the ids are the program's by then.",
     directory::chdir:
         "The permissions of the program's user decide whether the directory \
          can be entered, and a relative program path is resolved from \

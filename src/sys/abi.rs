@@ -59,6 +59,16 @@ pub(crate) const COMM_SIZE: u64 = 16;
 /// permitted and inheritable in 32 bits each, twice.
 pub(crate) const CAPS_SIZE: u64 = 24;
 
+/// The size of `struct statfs`, which begins with the type of the file system
+/// in 64 bits.
+pub(crate) const STATFS_SIZE: u64 = 120;
+
+/// `KEYCTL_JOIN_SESSION_KEYRING`.
+pub(crate) const JOIN_SESSION_KEYRING: u32 = 1;
+
+/// `PROC_SUPER_MAGIC`.
+pub(crate) const PROC_SUPER_MAGIC: u32 = 0x9FA0;
+
 /// `_LINUX_CAPABILITY_VERSION_3`.
 pub(crate) const CAPS_HEADER: u32 = 0x2008_0522;
 

@@ -71,6 +71,7 @@ fn report(cmdline: &[u8]) -> String {
     for line in fs::read_to_string("/proc/self/limits").unwrap().lines() {
         lines.push(format!("limit {line}"));
     }
+    lines.push(format!("keyring {}", session_keyring()));
     let cgroup = fs::read_to_string("/proc/self/cgroup").unwrap();
     let cgroup = cgroup.lines().find_map(|line| line.strip_prefix("0::"));
     lines.push(format!("cgroup {}", cgroup.unwrap_or_default()));
@@ -85,6 +86,25 @@ fn report(cmdline: &[u8]) -> String {
         lines.push(format!("env {}", String::from_utf8_lossy(word)));
     }
     lines.join("\n") + "\n"
+}
+
+/// The serial number of the calling thread's session keyring, then its type,
+/// uid, gid, permissions and name; an errno where keyctl is not available.
+pub fn session_keyring() -> String {
+    const SESSION: libc::c_long = -3;
+    const GET_ID: libc::c_long = 0;
+    const DESCRIBE: libc::c_long = 6;
+    // SAFETY: returns a number.
+    let id = unsafe { libc::syscall(libc::SYS_keyctl, GET_ID, SESSION, 0) };
+    if id < 0 {
+        return std::io::Error::last_os_error().to_string();
+    }
+    let mut text = [0u8; 256];
+    let at = text.as_mut_ptr();
+    // SAFETY: writes 256 bytes at most.
+    unsafe { libc::syscall(libc::SYS_keyctl, DESCRIBE, SESSION, at, 256) };
+    let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
+    format!("{id} {}", String::from_utf8_lossy(text))
 }
 
 /// The id of the session or of the process group; `own` if it is the pid.

@@ -323,7 +323,7 @@ impl Command {
     ) {
         let Options { program, directory, descriptors, .. } = &self.options;
         let Options { identity, session, hooks, launch, .. } = &self.options;
-        let Options { scheduling, best_effort, .. } = &self.options;
+        let Options { scheduling, security, best_effort, .. } = &self.options;
         let [stdin, stdout, stderr] = &self.options.stdio;
         let candidates = &program.candidates;
         set("candidates", candidates.is_some(), candidates);
@@ -356,6 +356,12 @@ impl Command {
         set("detach_terminal", session.detach_terminal, &true);
         set("umask", session.umask.is_some(), &session.umask);
         set("nice", scheduling.nice.is_some(), &scheduling.nice);
+        let profile = &security.apparmor_profile;
+        set("apparmor_profile", profile.is_some(), profile);
+        let context = &security.selinux_context;
+        set("selinux_context", context.is_some(), context);
+        let keyring = &security.session_keyring;
+        set("session_keyring", keyring.is_some(), keyring);
         set("hooks", !hooks.child.is_empty(), &hooks.child);
         set("before_exec", !hooks.parent.is_empty(), &hooks.parent);
         set("cgroup", launch.cgroup.is_some(), &launch.cgroup);

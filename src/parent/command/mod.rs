@@ -20,7 +20,7 @@ pub(crate) use fd_request::FdRequest;
 pub(crate) use groups::{Groups, GroupsSetting};
 pub(crate) use hook::{Hook, HookContext};
 pub(crate) use method::{Engine, Memory, Method};
-pub(crate) use options::Options;
+pub(crate) use options::{Options, SessionKeyring};
 pub(crate) use parent_hook::{ParentHook, ParentHooks};
 pub(crate) use path_search::PathSearch;
 pub(crate) use program_source::ProgramSource;

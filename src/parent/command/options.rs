@@ -25,6 +25,7 @@ pub(crate) struct Options {
     pub(crate) identity: IdentityOptions,
     pub(crate) session: SessionOptions,
     pub(crate) scheduling: SchedulingOptions,
+    pub(crate) security: SecurityOptions,
     pub(crate) hooks: HookOptions,
     pub(crate) launch: LaunchOptions,
     /// What `best_effort` sets.
@@ -100,6 +101,20 @@ impl SessionOptions {
 #[derive(Clone, Default)]
 pub(crate) struct SchedulingOptions {
     pub(crate) nice: Option<i32>,
+}
+
+#[derive(Clone, Default)]
+pub(crate) struct SecurityOptions {
+    pub(crate) apparmor_profile: Option<OsString>,
+    pub(crate) selinux_context: Option<OsString>,
+    pub(crate) session_keyring: Option<SessionKeyring>,
+}
+
+/// The session keyring that a child joins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum SessionKeyring {
+    New,
+    Named(OsString),
 }
 
 #[derive(Clone, Default)]

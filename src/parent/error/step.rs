@@ -72,6 +72,16 @@ steps! {
     Umask => "umask",
     /// `nice` is not valid, or setpriority failed in the child.
     Nice => "nice",
+    /// `apparmor_profile` is not valid, or the child could not write it to
+    /// `/proc/thread-self/attr/apparmor/exec`.
+    ApparmorProfile => "apparmor_profile",
+    /// `selinux_context` is not valid, or the child could not write it to
+    /// `/proc/thread-self/attr/exec`.
+    SelinuxContext => "selinux_context",
+    /// `session_keyring` is not valid, or
+    /// [`keyctl(2)`](https://man7.org/linux/man-pages/man2/keyctl.2.html)
+    /// failed in the child, or had no effect.
+    SessionKeyring => "session_keyring",
     /// `uid` is not valid.
     Uid => "uid",
     /// `gid` is not valid.

@@ -14,6 +14,7 @@ mod path_search;
 mod program;
 pub(super) mod program_files;
 pub(super) mod scheduling;
+pub(super) mod security;
 pub(super) mod session;
 pub(super) mod signals;
 mod stdio;

@@ -5,7 +5,7 @@ mod base;
 mod descriptors;
 mod identity;
 mod limits;
-mod sandbox;
+pub(crate) mod sandbox;
 mod session;
 mod signals;
 
