@@ -164,3 +164,16 @@ fn a_missing_interpreter_is_found_whether_the_directory_was_refused_or_not() {
         }
     });
 }
+
+#[test]
+fn an_exec_in_place_continues_without_a_refused_option() {
+    let _alone = util::alone();
+    let status = util::fork::forked(|| {
+        let script = "[ $(umask) = 0027 ] && [ $PWD != /nope ] && exit 6";
+        let mut sh = Command::new("sh");
+        sh.args(["-c", script]);
+        sh.best_effort(|it| it.current_dir("/nope").umask(0o27));
+        panic!("{}", sh.exec());
+    });
+    assert_eq!(status, 6 << 8);
+}

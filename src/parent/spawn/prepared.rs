@@ -18,7 +18,8 @@ use crate::parent::std::{
 /// A compiled command, to be spawned any number of times, from several
 /// threads at once if need be. It does not change, and
 /// [`spawn`](Prepared::spawn) does not allocate memory (except for the
-/// environment of [`Command::listen_fds`](crate::Command::listen_fds)).
+/// environment of [`Command::listen_fds`](crate::Command::listen_fds), and for
+/// the errors of [`Command::best_effort`](crate::Command::best_effort)).
 ///
 /// # Descriptor tables
 ///
