@@ -75,20 +75,24 @@ fn a_nice_value_may_be_refused_and_the_one_outside_stays() {
         // SAFETY: changes the ids of this process, which loses capabilities.
         assert_eq!(unsafe { libc::setresuid(65534, 65534, 65534) }, 0);
     }
+    // SAFETY: reads the nice value of this thread.
+    let own = unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) }.min(16);
+    let (low, middle, high) = (own + 1, own + 2, own + 3);
     each_engine(|engine| {
         let mut nice = command("nice", engine);
-        nice.nice(7).best_effort(|it| it.nice(3)).stdout(Stdio::piped());
-        let (out, refused) = run(nice.spawn().unwrap());
-        assert_eq!(out, "7\n");
-        let three = Some("3".to_string());
-        assert_eq!(refused, [(Step::Nice, three, libc::EACCES)]);
-        let child = nice.spawn().unwrap();
+        nice.nice(middle).best_effort(|it| it.nice(low));
+        let child = nice.stdout(Stdio::piped()).spawn().unwrap();
         let error = child.launch().refused().next().unwrap().to_string();
         assert!(error.contains("takes CAP_SYS_NICE"), "{error}");
-        run(child);
+        let (out, refused) = run(child);
+        assert_eq!(out, format!("{middle}\n"));
+        let low = Some(low.to_string());
+        assert_eq!(refused, [(Step::Nice, low, libc::EACCES)]);
         let mut both = command("nice", engine);
-        both.nice(7).best_effort(|it| it.nice(9)).stdout(Stdio::piped());
-        assert_eq!(run(both.spawn().unwrap()), ("9\n".into(), vec![]));
+        both.nice(middle).best_effort(|it| it.nice(high));
+        both.stdout(Stdio::piped());
+        let out = run(both.spawn().unwrap());
+        assert_eq!(out, (format!("{high}\n"), vec![]));
     });
 }
 
