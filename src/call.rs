@@ -8,6 +8,7 @@
 //! [`Block`], of which each launch has its own. A mask in the row says which
 //! arguments are slot numbers. A row writes to slots only.
 
+pub(crate) mod filter;
 pub(crate) mod helper_table;
 mod rules;
 pub(crate) mod slot;

@@ -89,6 +89,7 @@ pub use parent::command::groups::Groups;
 pub use parent::command::hook::HookContext;
 pub use parent::command::method::{Engine, Memory, Method};
 pub use parent::command::path_search::PathSearch;
+pub use parent::command::seccomp::{SeccompFilter, SockFilter};
 pub use parent::command::stdio::Stdio;
 pub use parent::command::{Command, CommandArgs, CommandEnvs};
 pub use parent::error::{Candidate, Error, Step};

@@ -57,6 +57,12 @@ const PAIRS: &[Pair] = &[
     ("gate", "signal_mask", "a signal would end a child that waits"),
     ("hooks", "mark_helper", "a death in a hook would look like an exec"),
     ("mark_helper", "exec", "the exec of the helper could not be told"),
+    ("signal_mask", "seccomp", "the filter may reject sigprocmask"),
+    ("listen_pid", "seccomp", "the filter may reject getpid"),
+    ("mark_helper", "seccomp", "the filter may reject prctl"),
+    ("hooks", "seccomp", "the filter may reject what a hook calls"),
+    ("seccomp", "exec", "the program would run without the filter"),
+    ("seccomp", "exec_fd", "the program would run without the filter"),
     ("signal_mask", "exec", "the program would have all signals blocked"),
     ("signal_mask", "exec_fd", "the program would have all signals blocked"),
 ];

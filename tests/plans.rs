@@ -246,6 +246,14 @@ fn a_socket_is_passed_with_the_childs_own_id() {
     golden("listen", command.env_clear().listen_fds_named([("a", null)]));
 }
 
+#[test]
+fn filters_are_installed_last() {
+    let mut command = Command::new("/bin/true");
+    let allow = (6u16, 0u8, 0u8, 0x7FFF_0000u32);
+    command.env_clear().memory(Memory::Private);
+    golden("seccomp", command.seccomp([allow]).seccomp([allow, allow]));
+}
+
 /// The README shows what `cargo run --example explain` prints.
 #[test]
 fn the_readme_shows_the_plan_that_its_example_prints() {

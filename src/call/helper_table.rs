@@ -64,11 +64,12 @@ impl<'a> HelperTable<'a> {
         let memory = Memory {
             text: (text_at, text.len() as u64),
             lists: (lists_at, 8 * lists.len() as u64),
+            entries: lists,
             callbacks: (0, 0),
             private: true,
             also: Some(LISTEN_PID_ADDR),
         };
-        verify(rows, first, lists, &memory)?;
+        verify(rows, first, &memory)?;
         Ok(HelperTable { rows, text, lists })
     }
 }

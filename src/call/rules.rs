@@ -17,6 +17,8 @@ pub(super) enum Extent {
     Bytes(u64),
     /// This argument is a count of elements of so many bytes.
     Counted(usize, u64),
+    /// A `sock_fprog` and the instructions that it points to.
+    Program,
 }
 
 /// How a call may use its arguments. An address that the kernel reads at is in
@@ -77,6 +79,8 @@ const NO_PROCESS: &[(usize, u64)] = &[(0, u64::MAX), (1, 0)];
 
 /// `keyctl` has some thirty operations.
 const JOIN_SESSION: &[(usize, u64)] = &[(0, JOIN_SESSION_KEYRING as u64)];
+const ADD_FILTER: &[(usize, u64)] =
+    &[(0, libc::SECCOMP_SET_MODE_FILTER as u64)];
 
 /// The nice value of the calling thread.
 const OWN_PRIORITY: &[(usize, u64)] =
@@ -165,6 +169,11 @@ pub(super) const RULES: &[Rule] = &[
         private: true,
         writes: 0b10,
         ..reads(libc::SYS_capget, 0b1, Extent::Bytes(CAPS_SIZE))
+    },
+    Rule {
+        reads: 0b100,
+        extent: Extent::Program,
+        ..only(libc::SYS_seccomp, ADD_FILTER)
     },
     Rule { nr: local::VALUE, ..LOCAL },
     Rule {

@@ -3,7 +3,7 @@
 use core::fmt;
 
 use super::rules::{Extent, RULES, Rule};
-use super::{Call, Callback, ROW, local, slot};
+use super::{Call, Callback, ROW, filter, local, slot};
 
 /// Why a table is invalid: a bug of this crate, never of its user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +45,8 @@ impl fmt::Display for VerifyError {
 ///    them valid for as many bytes as the call reads or writes; no call
 ///    writes to `text` or `lists`;
 /// 2. `text` ends in NUL, so every string in it ends within it; `lists` ends
-///    in 0 and contains only addresses in `text`;
+///    in 0 and contains only addresses in `text`, and the lengths of filter
+///    programs;
 /// 3. the last row is an exec that must not return or an exit, and no row skips
 ///    past it: the walker never leaves the table;
 /// 4. every slot number is below [`slot::COUNT`], and no row writes a slot
@@ -60,9 +61,10 @@ pub(crate) struct Table<'a> {
 }
 
 /// The memory of a plan: address and length of each part.
-pub(super) struct Memory {
+pub(super) struct Memory<'a> {
     pub(super) text: (u64, u64),
     pub(super) lists: (u64, u64),
+    pub(super) entries: &'a [u64],
     pub(super) callbacks: (u64, u64),
     /// Whether the child has it for itself.
     pub(super) private: bool,
@@ -84,11 +86,12 @@ impl<'a> Table<'a> {
         let memory = Memory {
             text: span(text),
             lists: span(lists),
+            entries: lists,
             callbacks: span(callbacks),
             private: false,
             also: None,
         };
-        verify(rows, 1, lists, &memory)?;
+        verify(rows, 1, &memory)?;
         Ok(Table { rows, lists })
     }
 
@@ -106,15 +109,16 @@ impl<'a> Table<'a> {
 pub(super) fn verify(
     rows: &[Call],
     first: u16,
-    lists: &[u64],
-    memory: &Memory,
+    memory: &Memory<'_>,
 ) -> Result<(), VerifyError> {
+    let lists = memory.entries;
     let last = rows.last().ok_or(VerifyError::Empty)?;
     if rows.len() + usize::from(first) > usize::from(u16::MAX) {
         return Err(VerifyError::TooLong);
     }
     let in_text = |at: u64| at.wrapping_sub(memory.text.0) < memory.text.1;
-    let known = |at: u64| at == 0 || in_text(at) || memory.also == Some(at);
+    let known =
+        |at: u64| at <= filter::MOST || in_text(at) || memory.also == Some(at);
     if !lists.iter().all(|at| known(*at)) {
         return Err(VerifyError::List);
     }
@@ -142,7 +146,7 @@ fn span<T>(all: &[T]) -> (u64, u64) {
 }
 
 /// Whether clauses 1, 4, 5 and 6 of [`Table`] hold for a row.
-fn is_valid(row: &Call, memory: &Memory) -> bool {
+fn is_valid(row: &Call, memory: &Memory<'_>) -> bool {
     let fixed = |(i, n): &(usize, u64)| {
         row.slots & (1 << i) == 0 && row.args.get(*i) == Some(n)
     };
@@ -175,7 +179,7 @@ fn is_valid(row: &Call, memory: &Memory) -> bool {
 fn is_valid_argument(
     row: &Call,
     rule: &Rule,
-    memory: &Memory,
+    memory: &Memory<'_>,
     i: u32,
     arg: u64,
 ) -> bool {
@@ -207,7 +211,14 @@ fn is_valid_argument(
     }
     if row.lists & bit != 0 {
         let at = arg.wrapping_sub(memory.lists.0);
-        return read && at < memory.lists.1 && at % 8 == 0;
+        let inside = read && at < memory.lists.1 && at % 8 == 0;
+        return inside
+            && match rule.extent {
+                Extent::Program => {
+                    filter::is_valid(row, at / 8, memory.entries, memory.text)
+                }
+                _ => true,
+            };
     }
     // A system call fails with EFAULT or takes NULL for "none"; a row that the
     // walker computes would read it.
@@ -227,6 +238,8 @@ fn environment(row: &Call) -> Option<u32> {
 fn fits(row: &Call, rule: &Rule, room: u64) -> bool {
     match rule.extent {
         Extent::String => true,
+        // It has an address of its own, so it is in the lists.
+        Extent::Program => false,
         Extent::Bytes(len) => len <= room,
         Extent::Counted(by, unit) => {
             let literal = row.slots & (1 << by) == 0;

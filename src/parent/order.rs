@@ -6,7 +6,7 @@ use super::error::Error;
 use super::options::descriptors::{listen, mapping, requests};
 use super::options::{
     arguments, best_effort, cgroup, directory, environment, hooks, identity,
-    program_files, scheduling, security, session, signals, terminal,
+    program_files, scheduling, seccomp, security, session, signals, terminal,
 };
 use super::plan::builder::PlanBuilder;
 use super::plan::{Plan, fd_steps, helper_steps};
@@ -123,6 +123,9 @@ order! {
          steps that cannot fail, and exec, follow.",
     listen::listen_pid:
         "It cannot fail, and the process id of the child is constant.",
+    seccomp::seccomp:
+        "The filter applies to every call that follows, so none may follow \
+         but exec, and the exit after a failure.",
     program_files::exec:
         "After a successful exec no step of this table can run.",
     program_files::exec_fd:

@@ -324,6 +324,7 @@ impl Command {
         let Options { program, directory, descriptors, .. } = &self.options;
         let Options { identity, session, hooks, launch, .. } = &self.options;
         let Options { scheduling, security, best_effort, .. } = &self.options;
+        let Options { seccomp, .. } = &self.options;
         let [stdin, stdout, stderr] = &self.options.stdio;
         let candidates = &program.candidates;
         set("candidates", candidates.is_some(), candidates);
@@ -362,6 +363,7 @@ impl Command {
         set("selinux_context", context.is_some(), context);
         let keyring = &security.session_keyring;
         set("session_keyring", keyring.is_some(), keyring);
+        set("seccomp", !seccomp.filters.is_empty(), &seccomp.filters);
         set("hooks", !hooks.child.is_empty(), &hooks.child);
         set("before_exec", !hooks.parent.is_empty(), &hooks.parent);
         set("cgroup", launch.cgroup.is_some(), &launch.cgroup);

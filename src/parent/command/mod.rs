@@ -10,6 +10,7 @@ pub(crate) mod options;
 pub(crate) mod parent_hook;
 pub(crate) mod path_search;
 pub(crate) mod program_source;
+pub(crate) mod seccomp;
 mod shell_line;
 pub(crate) mod stdio;
 
@@ -24,6 +25,7 @@ pub(crate) use options::{Options, SessionKeyring};
 pub(crate) use parent_hook::{ParentHook, ParentHooks};
 pub(crate) use path_search::PathSearch;
 pub(crate) use program_source::ProgramSource;
+pub(crate) use seccomp::{SeccompFilter, SockFilter};
 pub(crate) use stdio::{FdArg, Stdio, StdioSource};
 
 use super::std::ffi::OsStr;

@@ -8,6 +8,7 @@ use super::method::{Engine, Memory, Method};
 use super::parent_hook::ParentHook;
 use super::path_search::PathSearch;
 use super::program_source::ProgramSource;
+use super::seccomp::SeccompFilter;
 use super::stdio::Stdio;
 use crate::parent::std::{
     boxed::Box, collections::BTreeMap, ffi::OsString, os::fd::OwnedFd,
@@ -26,6 +27,7 @@ pub(crate) struct Options {
     pub(crate) session: SessionOptions,
     pub(crate) scheduling: SchedulingOptions,
     pub(crate) security: SecurityOptions,
+    pub(crate) seccomp: SeccompOptions,
     pub(crate) hooks: HookOptions,
     pub(crate) launch: LaunchOptions,
     /// What `best_effort` sets.
@@ -115,6 +117,11 @@ pub(crate) struct SecurityOptions {
 pub(crate) enum SessionKeyring {
     New,
     Named(OsString),
+}
+
+#[derive(Clone, Default)]
+pub(crate) struct SeccompOptions {
+    pub(crate) filters: Vec<SeccompFilter>,
 }
 
 #[derive(Clone, Default)]

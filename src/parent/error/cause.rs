@@ -41,6 +41,11 @@ pub(crate) enum Cause {
         io::Error::from_raw_os_error(libc::ENOSYS)
     )]
     Trapped,
+    #[error(
+        "{}: the child's own filter killed it for this call (SIGSYS)",
+        io::Error::from_raw_os_error(libc::EPERM)
+    )]
+    KilledByFilter,
     #[error("the child exited with {} before exec", .0.status)]
     Exited(Ended),
     #[error(
@@ -63,6 +68,7 @@ impl Cause {
             Cause::Os(errno) | Cause::Explained(errno, _) => Some(*errno),
             Cause::ParentHook(error) => error.raw_os_error(),
             Cause::Trapped => Some(libc::ENOSYS),
+            Cause::KilledByFilter => Some(libc::EPERM),
             _ => None,
         }
     }

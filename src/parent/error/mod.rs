@@ -195,7 +195,7 @@ impl Error {
     pub fn signal(&self) -> Option<i32> {
         match &self.0.cause {
             Cause::Killed(ended) => ended.signal(),
-            Cause::Trapped => Some(libc::SIGSYS),
+            Cause::Trapped | Cause::KilledByFilter => Some(libc::SIGSYS),
             _ => None,
         }
     }

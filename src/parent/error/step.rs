@@ -178,6 +178,10 @@ steps! {
     /// [`sigprocmask(2)`](https://man7.org/linux/man-pages/man2/sigprocmask.2.html)
     /// failed in the child.
     SignalMask => "sigprocmask",
+    /// `seccomp` is not valid, or
+    /// [`seccomp(2)`](https://man7.org/linux/man-pages/man2/seccomp.2.html)
+    /// failed in the child.
+    Seccomp => "seccomp",
     /// [`execve(2)`](https://man7.org/linux/man-pages/man2/execve.2.html), or
     /// [`execveat(2)`](https://man7.org/linux/man-pages/man2/execveat.2.html)
     /// of a descriptor, failed.

@@ -3,6 +3,7 @@
 
 pub(super) mod arguments;
 pub(super) mod best_effort;
+mod bpf_check;
 pub(super) mod cgroup;
 pub(super) mod descriptors;
 pub(super) mod directory;
@@ -14,6 +15,7 @@ mod path_search;
 mod program;
 pub(super) mod program_files;
 pub(super) mod scheduling;
+pub(super) mod seccomp;
 pub(super) mod security;
 pub(super) mod session;
 pub(super) mod signals;

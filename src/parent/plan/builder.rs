@@ -62,6 +62,7 @@ impl<'a> PlanBuilder<'a> {
             listens: options.descriptors.listen.is_some(),
             program: fixed_strings::ZEROS,
             hooks: options.hooks.child.clone(),
+            filters: Vec::new(),
             parent_hooks: options.hooks.parent.clone(),
             cgroup: options.launch.cgroup.clone(),
             set_tid: options.launch.set_tid.clone(),
@@ -214,6 +215,8 @@ pub(crate) enum Arg {
     Value(u64),
     /// The address of a string.
     Text(Str),
+    /// The address of a list, by its offset.
+    List(u64),
     /// The number of a source descriptor in the child.
     Fd(u16),
     /// What a slot of the block holds.
@@ -254,6 +257,10 @@ pub(crate) fn local_row(nr: u32, args: &[Arg]) -> Call {
             Arg::Text(text) => {
                 row.texts |= bit;
                 text.start.into()
+            }
+            Arg::List(at) => {
+                row.lists |= bit;
+                at
             }
             Arg::Fd(index) => {
                 row.fds |= bit;

@@ -113,6 +113,7 @@ impl Plan {
             Operand::Octal(number) => format!("{number:#05o}"),
             Operand::Ids(list) => format!("{:?}", self.strings.listed(list)),
             Operand::EmptyList => "[]".into(),
+            Operand::Filter(len) => format!("{len} instructions"),
             Operand::Fd(_) => "fd".into(),
             Operand::Cgroup => "\"0\" -> cgroup.procs".into(),
         }

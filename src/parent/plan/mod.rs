@@ -30,7 +30,9 @@ pub(crate) use step::{Effect, Operand, Reasons, StepRecord};
 pub(crate) use strategy::Strategy;
 pub(crate) use strings::StringTable;
 
-use super::command::{Cgroup, Hook, ParentHook, ProgramSource, StdioSource};
+use super::command::{
+    Cgroup, Hook, ParentHook, ProgramSource, SeccompFilter, StdioSource,
+};
 use super::std::vec::Vec;
 use crate::call::Call;
 
@@ -94,6 +96,8 @@ pub struct Plan {
     pub(crate) listens: bool,
     pub(crate) program: Str,
     pub(crate) hooks: Vec<Hook>,
+    /// The seccomp filters that the child installs.
+    pub(crate) filters: Vec<SeccompFilter>,
     pub(crate) parent_hooks: Vec<ParentHook>,
     pub(crate) cgroup: Option<Cgroup>,
     pub(crate) set_tid: Vec<i32>,

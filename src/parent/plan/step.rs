@@ -27,6 +27,8 @@ pub(crate) enum Operand {
     /// The control group of the plan.
     Cgroup,
     EmptyList,
+    /// A filter program of so many instructions.
+    Filter(u16),
 }
 
 /// What a step leaves changed, for steps and diagnosis that depend on it.

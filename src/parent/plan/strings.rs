@@ -2,6 +2,7 @@
 
 use super::fixed_strings;
 use super::fixed_strings::opening;
+use crate::call::filter;
 use crate::parent::error::{Error, Step};
 use crate::parent::plan::op::Str;
 use crate::parent::std::{ffi::OsStr, fmt, os::unix::ffi::OsStrExt, vec::Vec};
@@ -57,6 +58,9 @@ pub(crate) struct StringTable {
 
 /// The end of a list of offsets.
 const END: u64 = u64::MAX;
+
+/// Marks a number in the lists that is no offset.
+const COUNT: u64 = 1 << 62;
 
 impl StringTable {
     /// A table with the fixed strings.
@@ -195,6 +199,16 @@ impl StringTable {
         Ok(self.str_from(start))
     }
 
+    /// Adds a filter program, as pairs of numbers, and the `sock_fprog` that
+    /// points to it: the offset of that in the lists.
+    pub(crate) fn filter(&mut self, all: &[u32]) -> Result<u64, StringError> {
+        let code = self.numbers(all)?;
+        let at = 8 * self.lists.len() as u64;
+        let len = COUNT | (all.len() as u64 / 2);
+        self.lists.extend([len, code.start.into(), END]);
+        Ok(at)
+    }
+
     /// The numbers that `numbers` has added.
     pub(crate) fn listed(&self, at: Str) -> Vec<u32> {
         let all = self.bytes(at).chunks_exact(4);
@@ -231,7 +245,8 @@ impl StringTable {
         let (own, _) = self.addresses();
         let address = |at: &u64| match *at {
             END => 0,
-            0 if self.is_relocated => 0,
+            at if at & COUNT != 0 => at & !COUNT,
+            at if self.is_relocated && at <= filter::MOST => at,
             at if self.is_relocated => at - own + text,
             at => at + text,
         };
@@ -329,7 +344,11 @@ impl StringTable {
         let (text, _) = self.addresses();
         if !self.is_relocated {
             for offset in &mut self.lists {
-                *offset = if *offset == END { 0 } else { text + *offset };
+                *offset = match *offset {
+                    END => 0,
+                    count if count & COUNT != 0 => count & !COUNT,
+                    offset => text + offset,
+                };
             }
             self.is_relocated = true;
         }

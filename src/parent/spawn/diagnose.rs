@@ -33,6 +33,9 @@ impl Prepared {
                 };
                 let trapped = is_trapped(compiled, row, ended);
                 let error = match self.step(step) {
+                    step if self.is_killed_by_filter(step, ended) => {
+                        Error::new(step, Cause::KilledByFilter)
+                    }
                     step if trapped => Error::new(step, Cause::Trapped),
                     step => Error::ended(step, ended),
                 };
@@ -80,6 +83,13 @@ impl Prepared {
         let root = dir.then(|| self.root_at(at)).flatten();
         let error = Error::new(self.step(step), reason(step, result));
         self.operand(step, error).in_root(root)
+    }
+
+    /// Whether a filter of the plan, which the child has installed by then,
+    /// killed it.
+    fn is_killed_by_filter(&self, step: Step, ended: Option<Ended>) -> bool {
+        let sigsys = ended.and_then(Ended::signal) == Some(libc::SIGSYS);
+        sigsys && step == Step::Exec && !self.plan.filters.is_empty()
     }
 
     /// No child was created.
@@ -139,6 +149,9 @@ impl Prepared {
             Operand::Number(number) => error.with(number.to_string()),
             Operand::Octal(number) => error.with(format!("{number:#o}")),
             Operand::EmptyList => error.with("[]"),
+            Operand::Filter(len) => {
+                error.with(format!("filter of {len} instructions"))
+            }
             Operand::Ids(list) => {
                 error.with(format!("{:?}", strings.listed(list)))
             }

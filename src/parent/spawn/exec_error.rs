@@ -39,6 +39,10 @@ impl Prepared {
         let step = compiled.row(row).map_or(0, |row| row.step);
         let root = self.root_at(step);
         let program = self.plan.strings.get(self.plan.program);
+        if let Some(why) = self.forbidden(compiled, row, result) {
+            let error = Error::new(Step::Exec, why).with(program);
+            return error.with_candidates(candidates);
+        }
         if compiled.strategy.shell.is_some() {
             let error = Error::new(Step::Interpreter, cause(result));
             let shell = self.plan.strings.get(fixed_strings::SHELL);

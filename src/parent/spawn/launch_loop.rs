@@ -137,6 +137,7 @@ impl Prepared {
         }
         let outcome = launch(&table, &mut block, args, &mut fds, compiled);
         let outcome = self.verify_exec(compiled, outcome, &block);
+        let outcome = self.verify_filters(compiled, outcome, &block);
         self.recycle_page(fds.page, fds.source_end, outcome);
         // From here on every return closes it or passes it on.
         let pidfd = outcome.pidfd().map(adopt);

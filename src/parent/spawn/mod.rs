@@ -7,6 +7,7 @@ mod diagnose;
 mod exec_error;
 mod exec_in_place;
 mod fallback;
+mod filter_answer;
 mod first_attempt;
 mod helper_image;
 mod interpreter;

@@ -6,6 +6,7 @@ mod descriptors;
 mod identity;
 mod limits;
 pub(crate) mod sandbox;
+mod seccomp;
 mod session;
 mod signals;
 
@@ -37,6 +38,7 @@ pub(crate) fn cases() -> impl Iterator<Item = &'static Case> {
         identity::CASES,
         limits::CASES,
         sandbox::CASES,
+        seccomp::CASES,
         session::CASES,
         signals::CASES,
     ]

@@ -1,0 +1,168 @@
+//! Seccomp: filters that decide about the system calls of the program.
+
+use rustix::system::uname;
+
+use super::bpf_check;
+use crate::parent::command::{Command, SeccompFilter, SockFilter};
+use crate::parent::error::{Error, Step};
+use crate::parent::plan::{Arg, Operand, PlanBuilder};
+use crate::parent::std::{format, string::String, vec::Vec};
+
+impl Command {
+    /// Adds a seccomp filter, which the child installs as its last step before
+    /// exec ([`seccomp(2)`]). Filters are installed in the order in which they
+    /// were added.
+    ///
+    /// The filter applies to exec itself, so it must allow `execve` (and
+    /// `execveat` for a program that is a descriptor). If it does not, the
+    /// spawn fails. It applies to no other step of the child: they have run
+    /// before it.
+    ///
+    /// Without CAP_SYS_ADMIN in its user namespace the child needs
+    /// `no_new_privs`, which it may have inherited. With
+    /// [`Command::exec`] the filter stays installed in the calling thread if
+    /// exec fails.
+    ///
+    /// # Errors
+    ///
+    /// [`Step::Seccomp`]:
+    ///
+    /// - for a program that the kernel would reject: it is empty, has more than
+    ///   4,096 instructions, an unknown operation, a jump behind its end, a
+    ///   read outside `seccomp_data`, or no return at its end. The operand is
+    ///   the instruction, counted from 0;
+    /// - with EACCES, if the child has neither CAP_SYS_ADMIN nor
+    ///   `no_new_privs`;
+    /// - with ENOMEM, if all filters of the child together are too long, about
+    ///   32,768 instructions with those that it has inherited;
+    /// - with EINVAL, if the kernel has no seccomp filters or lacks a flag.
+    ///
+    /// [`Step::Exec`] if the filter forbids exec: with the errno of the filter,
+    /// or with EPERM and [`Error::signal`] SIGSYS if it kills.
+    ///
+    /// Before Linux 5.16 the child needs memory of its own
+    /// ([`Step::Memory`] with [`Memory::Shared`](crate::Memory::Shared)): a
+    /// child that a filter kills dumps core, which would end every process
+    /// that shares its memory.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use offshoot::Command;
+    ///
+    /// // mkdir and mkdirat fail with EROFS: load the number of the call,
+    /// // compare it, return.
+    /// let filter = [
+    ///     (0x20, 0, 0, 0),
+    ///     (0x15, 1, 0, u32::try_from(libc::SYS_mkdirat)?),
+    ///     (0x15, 0, 1, 83), // SYS_mkdir of x86-64
+    ///     (0x06, 0, 0, 0x0005_0000 | libc::EROFS.unsigned_abs()),
+    ///     (0x06, 0, 0, 0x7FFF_0000),
+    /// ];
+    /// let mut mkdir = Command::new("mkdir");
+    /// mkdir.arg("/tmp/offshoot-doc-seccomp").seccomp(filter);
+    /// # mkdir.stderr(offshoot::Stdio::null());
+    /// match mkdir.status() {
+    ///     Ok(status) => assert!(!status.success()),
+    ///     // This process has neither CAP_SYS_ADMIN nor no_new_privs.
+    ///     Err(error) => assert_eq!(error.step(), offshoot::Step::Seccomp),
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// [`Error::signal`]: crate::Error::signal
+    /// [`seccomp(2)`]: https://man7.org/linux/man-pages/man2/seccomp.2.html
+    pub fn seccomp(
+        &mut self,
+        filter: impl Into<SeccompFilter>,
+    ) -> &mut Command {
+        self.options.seccomp.filters.push(filter.into());
+        self
+    }
+}
+
+/// `seccomp(SECCOMP_SET_MODE_FILTER, flags, program)`, for each filter.
+pub(crate) fn seccomp(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
+    let filters = &plan.options().seccomp.filters;
+    if filters.is_empty() {
+        return Ok(());
+    }
+    if !dumps_end_one_process() {
+        plan.needs.private("seccomp", DUMP);
+    }
+    for filter in filters {
+        validate(plan, filter)?;
+        let words: Vec<u32> =
+            filter.program.iter().flat_map(|it| it.words()).collect();
+        let program = plan.plan.strings.filter(&words);
+        let program = program.map_err(|why| why.of(Step::Seccomp, ""))?;
+        let mode = libc::SECCOMP_SET_MODE_FILTER.into();
+        let flags = Arg::Value(flags(filter));
+        let len = u16::try_from(filter.program.len()).unwrap_or(u16::MAX);
+        plan.step(Step::Seccomp, Operand::Filter(len))
+            .call(libc::SYS_seccomp, &[mode, flags, Arg::List(program)])
+            .note("applies to exec and the program")
+            .reasons(REASONS);
+    }
+    plan.plan.filters.clone_from(filters);
+    Ok(())
+}
+
+const DUMP: &str = "before Linux 5.16 the core dump of a child that it kills \
+                    ends the parent too";
+
+const REASONS: &[(i32, &str)] = &[
+    (libc::EACCES, "it takes no_new_privs or CAP_SYS_ADMIN"),
+    (libc::ENOMEM, "all filters of a process have about 32,768 instructions"),
+    (libc::EINVAL, "this kernel lacks seccomp filters or a flag of it"),
+    (libc::ENOSYS, "this kernel has no seccomp, or a filter rejects it"),
+];
+
+fn flags(filter: &SeccompFilter) -> u64 {
+    let flag = |is_set, flag| if is_set { flag } else { 0 };
+    flag(filter.log, libc::SECCOMP_FILTER_FLAG_LOG)
+        | flag(filter.speculation, libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW)
+}
+
+/// Refuses a program that the kernel would reject.
+fn validate(
+    plan: &PlanBuilder<'_>,
+    filter: &SeccompFilter,
+) -> Result<(), Error> {
+    let program = &filter.program;
+    let (len, rest) = (program.len(), filter.rest);
+    let refuse = |why: &'static str, operand: String| {
+        plan.refuse(Step::Seccomp, why, operand)
+    };
+    if rest != 0 {
+        let why = "its length is no multiple of 8, the size of an instruction";
+        return refuse(why, format!("{} bytes", 8 * len + rest));
+    }
+    if len == 0 {
+        return refuse("it has no instructions", String::new());
+    }
+    if len > bpf_check::MOST {
+        let why = "a filter has at most 4,096 instructions";
+        return refuse(why, format!("{len} instructions"));
+    }
+    bpf_check::check(program).or_else(|(n, why)| {
+        let shown = program.get(n).map(shown).unwrap_or_default();
+        refuse(why, format!("instruction {n}: {shown}"))
+    })
+}
+
+fn shown(instruction: &SockFilter) -> String {
+    let SockFilter { code, jt, jf, k } = instruction;
+    format!("{code:#04x} {jt} {jf} {k:#x}")
+}
+
+/// Whether the core dump of a process leaves the others that share its memory
+/// alone: from Linux 5.16 on.
+fn dumps_end_one_process() -> bool {
+    let uname = uname();
+    let release = uname.release().to_str().unwrap_or_default();
+    let mut numbers = release.split(['.', '-']).map_while(|n| n.parse().ok());
+    let version: (u32, u32) =
+        (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    version >= (5, 16)
+}
