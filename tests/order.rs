@@ -53,6 +53,8 @@ const PAIRS: &[Pair] = &[
     ("clear_handlers", "signal_mask", "a handler of the parent would run"),
     ("default_sigpipe", "signal_mask", "a pending SIGPIPE would be ignored"),
     ("setuid", "gate", "a change of ids clears the death signal"),
+    ("apparmor_profile", "no_new_privs", "it restricts changes of the label"),
+    ("selinux_context", "no_new_privs", "it restricts changes of the label"),
     ("setuid", "hooks", "a hook would have the privileges of the parent"),
     ("gate", "signal_mask", "a signal would end a child that waits"),
     ("hooks", "mark_helper", "a death in a hook would look like an exec"),

@@ -185,6 +185,12 @@ fn ids_are_changed_in_private_memory_and_read_back() {
 }
 
 #[test]
+fn no_new_privs_is_read_back() {
+    let mut command = command("/bin/true");
+    golden("no-new-privs", command.no_new_privs(true));
+}
+
+#[test]
 fn a_child_waits_at_the_gate_after_its_ids_are_set() {
     let mut command = Command::new("/bin/true");
     command.env_clear().uid(1000).before_exec(|_, _| Ok(()));

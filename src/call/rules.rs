@@ -102,6 +102,12 @@ const NAME: &[(usize, u64)] = &[(0, libc::PR_SET_NAME as u64)];
 const NOT_DUMPABLE: &[(usize, u64)] =
     &[(0, libc::PR_SET_DUMPABLE as u64), (1, 0)];
 
+/// It cannot be cleared.
+const SET_NO_NEW_PRIVS: &[(usize, u64)] =
+    &[(0, libc::PR_SET_NO_NEW_PRIVS as u64), (1, 1), (2, 0), (3, 0), (4, 0)];
+const GET_NO_NEW_PRIVS: &[(usize, u64)] =
+    &[(0, libc::PR_GET_NO_NEW_PRIVS as u64), (1, 0), (2, 0), (3, 0), (4, 0)];
+
 /// Every call that a table may make. In memory shared with the parent none of
 /// them maps, unmaps or writes memory other than its arguments say.
 pub(super) const RULES: &[Rule] = &[
@@ -158,6 +164,8 @@ pub(super) const RULES: &[Rule] = &[
     Rule { reads: 0b1, extent: TIMEOUT, ..only(libc::SYS_futex, WAKE) },
     reads(libc::SYS_chroot, 0b1, Extent::String),
     only(libc::SYS_prctl, DEATH_SIGNAL),
+    only(libc::SYS_prctl, SET_NO_NEW_PRIVS),
+    only(libc::SYS_prctl, GET_NO_NEW_PRIVS),
     Rule { private: true, ..only(libc::SYS_prctl, NOT_DUMPABLE) },
     Rule {
         private: true,

@@ -6,7 +6,8 @@ use super::error::Error;
 use super::options::descriptors::{listen, mapping, requests};
 use super::options::{
     arguments, best_effort, cgroup, directory, environment, hooks, identity,
-    program_files, scheduling, seccomp, security, session, signals, terminal,
+    no_new_privs, program_files, scheduling, seccomp, security, session,
+    signals, terminal,
 };
 use super::plan::builder::PlanBuilder;
 use super::plan::{Plan, fd_steps, helper_steps};
@@ -110,6 +111,9 @@ order! {
          run in the child.",
     signals::default_sigpipe:
         "Signals are still blocked, so SIGPIPE cannot end the child.",
+    no_new_privs::no_new_privs:
+        "AppArmor and SELinux restrict changes of their labels by it, so it \
+         follows those; a sandbox needs it, so it comes before.",
     hooks::gate:
         "A change of ids clears the parent death signal that ends a waiting \
          child, and a hook may set one of its own.",

@@ -19,6 +19,16 @@ impl Action {
     pub fn errno(errno: i32) -> Action {
         Action::Errno(u16::try_from(errno).unwrap())
     }
+
+    /// Returns what the filter returns for it.
+    fn value(self) -> u32 {
+        match self {
+            Action::Errno(errno) => libc::SECCOMP_RET_ERRNO | u32::from(errno),
+            Action::Kill => libc::SECCOMP_RET_KILL_PROCESS,
+            Action::Thread => libc::SECCOMP_RET_KILL_THREAD,
+            Action::Trap => libc::SECCOMP_RET_TRAP,
+        }
+    }
 }
 
 /// Runs `test` in a new thread that has this action for system call `nr`, as
@@ -147,6 +157,28 @@ pub fn with_clone3_of<T: Send>(
     with_second(nr, row(ABOVE, 0, 1, size), libc::E2BIG, test)
 }
 
+/// As `with`, only for calls whose first argument has this low half.
+pub fn with_first<T: Send>(
+    nr: libc::c_long,
+    first: u32,
+    action: Action,
+    test: impl FnOnce() -> T + Send,
+) -> T {
+    let mut rows = [
+        row(LOAD, 0, 0, 0),
+        row(EQUAL, 0, 3, u32::try_from(nr).unwrap()),
+        row(LOAD, 0, 0, FIRST),
+        row(EQUAL, 0, 1, first),
+        row(RETURN, 0, 0, action.value()),
+        row(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    let test = move || {
+        load(&mut rows);
+        test()
+    };
+    std::thread::scope(|scope| scope.spawn(test).join().unwrap())
+}
+
 /// As `with`, only where the low half of the call's second argument matches
 /// the row.
 fn with_second<T: Send>(
@@ -188,16 +220,10 @@ fn row(code: u32, jt: u8, jf: u8, k: u32) -> libc::sock_filter {
 
 /// Installs the action for a call of this thread and its future children.
 pub fn install(nr: libc::c_long, action: Action) {
-    let action = match action {
-        Action::Errno(errno) => libc::SECCOMP_RET_ERRNO | u32::from(errno),
-        Action::Kill => libc::SECCOMP_RET_KILL_PROCESS,
-        Action::Thread => libc::SECCOMP_RET_KILL_THREAD,
-        Action::Trap => libc::SECCOMP_RET_TRAP,
-    };
     load(&mut [
         row(LOAD, 0, 0, 0),
         row(EQUAL, 0, 1, u32::try_from(nr).unwrap()),
-        row(RETURN, 0, 0, action),
+        row(RETURN, 0, 0, action.value()),
         row(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW),
     ]);
 }

@@ -335,6 +335,7 @@ impl Command {
         set("uid", identity.uid.is_some(), &identity.uid);
         set("gid", identity.gid.is_some(), &identity.gid);
         set("groups", identity.groups.is_set(), &identity.groups);
+        set("no_new_privs", identity.no_new_privs, &true);
         set("stdin", stdin.is_some(), stdin);
         set("stdout", stdout.is_some(), stdout);
         set("stderr", stderr.is_some(), stderr);

@@ -81,6 +81,7 @@ pub(crate) struct IdentityOptions {
     pub(crate) uid: Option<u32>,
     pub(crate) gid: Option<u32>,
     pub(crate) groups: Groups,
+    pub(crate) no_new_privs: bool,
 }
 
 #[derive(Clone, Default)]

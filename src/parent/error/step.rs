@@ -68,6 +68,8 @@ steps! {
     DetachTerminal => "detach_terminal",
     /// A pseudoterminal cannot be opened ([`pty(7)`](https://man7.org/linux/man-pages/man7/pty.7.html)).
     Pty => "pty",
+    /// `PR_SET_NO_NEW_PRIVS` failed in the child, or had no effect.
+    NoNewPrivs => "no_new_privs",
     /// `umask` is not valid, or umask failed in the child.
     Umask => "umask",
     /// `nice` is not valid, or setpriority failed in the child.

@@ -11,6 +11,7 @@ pub(super) mod environment;
 pub(super) mod hooks;
 pub(super) mod identity;
 mod method;
+pub(super) mod no_new_privs;
 mod path_search;
 mod program;
 pub(super) mod program_files;

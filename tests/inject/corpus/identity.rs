@@ -1,5 +1,18 @@
 //! Identity: plans for fault injection with ids, capabilities and privileges.
 
-use super::Case;
+use offshoot::Step;
 
-pub(super) const CASES: &[Case] = &[];
+use super::Case;
+use crate::util::ENGINES;
+
+pub(super) const CASES: &[Case] = &[Case {
+    name: "no_new_privs",
+    engines: &ENGINES,
+    options: |c| c.no_new_privs(true),
+    own: |nr, args| {
+        let option = [libc::PR_SET_NO_NEW_PRIVS, libc::PR_GET_NO_NEW_PRIVS];
+        let option = option.map(|option| u64::from(option.unsigned_abs()));
+        let own = nr == libc::SYS_prctl && option.contains(&args[0]);
+        own.then_some(Step::NoNewPrivs)
+    },
+}];
