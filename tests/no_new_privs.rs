@@ -67,6 +67,7 @@ fn a_no_new_privs_without_effect_is_detected() {
     for engine in ENGINES {
         for (option, action, errno) in faults {
             let run = || {
+                util::ENGINE.set(engine);
                 let mut least = command("/bin/true", engine);
                 least.no_new_privs(true);
                 clean(spawn(least))
