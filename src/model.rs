@@ -101,6 +101,7 @@ const ARGS: LaunchArgs<'_> = LaunchArgs {
     tids: &[],
     environ: None,
     gate: None,
+    listener: None,
 };
 
 /// Runs a table in children of the engines suspended and copied, and in the

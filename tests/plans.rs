@@ -258,6 +258,9 @@ fn filters_are_installed_last() {
     let allow = (6u16, 0u8, 0u8, 0x7FFF_0000u32);
     command.env_clear().memory(Memory::Private);
     golden("seccomp", command.seccomp([allow]).seccomp([allow, allow]));
+    let mut listens = Command::new("/bin/true");
+    listens.env_clear().seccomp([allow]).seccomp_with_listener([allow]);
+    golden("seccomp-listener", &listens);
 }
 
 /// The README shows what `cargo run --example explain` prints.

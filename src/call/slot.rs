@@ -111,13 +111,19 @@ pub(crate) const THREAD_HEAD_ADDR: u8 = 79;
 /// (`set_tid_address`): the first waits here.
 pub(crate) const CLEAR_TID: u8 = 80;
 pub(crate) const CLEAR_TID_ADDR: u8 = 81;
+/// The number of the descriptor that notifies of the calls of the child's
+/// filter, negative until there is one; and 1 once the parent has a copy.
+pub(crate) const LISTENER: u8 = 82;
+pub(crate) const LISTENER_TAKEN: u8 = 83;
+pub(crate) const LISTENER_ADDR: u8 = 84;
+pub(crate) const LISTENER_TAKEN_ADDR: u8 = 85;
 /// The first slot that lowering assigns.
-pub(crate) const FREE: u8 = 82;
+pub(crate) const FREE: u8 = 86;
 /// The number of slots.
-pub(crate) const COUNT: u8 = 146;
+pub(crate) const COUNT: u8 = 150;
 
 /// The slots below `FREE` that rows may write.
-pub(crate) const WRITTEN: [u8; 15] = [
+pub(crate) const WRITTEN: [u8; 16] = [
     SINK,
     SCRATCH,
     SCRATCH + 1,
@@ -133,6 +139,7 @@ pub(crate) const WRITTEN: [u8; 15] = [
     HOOK_THREAD,
     HOOKS_DONE,
     THREAD_FUTEX,
+    LISTENER,
 ];
 
 const _: () = assert!(GATE_NODE - GATE == ROBUST_NODE - ROBUST_FUTEX);
@@ -142,7 +149,7 @@ const _: () =
 
 /// Which slots hold the address of which, and how many bytes may be read
 /// or written there.
-pub(crate) const ADDRESSES: [(u8, u8, u64); 15] = [
+pub(crate) const ADDRESSES: [(u8, u8, u64); 17] = [
     (SIGMASK_ADDR, SIGMASK, 8),
     (ROBUST_HEAD_ADDR, ROBUST_HEAD, 24),
     (IDS_ADDR, IDS, 8),
@@ -158,4 +165,6 @@ pub(crate) const ADDRESSES: [(u8, u8, u64); 15] = [
     (CLAIM_ADDR, CLAIM, 8),
     (THREAD_HEAD_ADDR, THREAD_HEAD, 24),
     (CLEAR_TID_ADDR, CLEAR_TID, 8 * (CLEAR_TID_ADDR - CLEAR_TID + 1) as u64),
+    (LISTENER_ADDR, LISTENER, 16),
+    (LISTENER_TAKEN_ADDR, LISTENER_TAKEN, 16),
 ];

@@ -2,6 +2,7 @@
 
 use super::environ::Environ;
 use super::gate::Gate;
+use super::listener::Listener;
 use crate::call::{Block, number, slot};
 use crate::sys::abi::CloneArgs;
 use crate::sys::arch::clone_arguments;
@@ -27,6 +28,8 @@ pub(crate) struct LaunchArgs<'a> {
     pub(crate) environ: Option<Environ<'a>>,
     /// What the parent does while the child waits, if the table has a gate.
     pub(crate) gate: Option<Gate<'a>>,
+    /// Takes the descriptor of the child's filter, if it has a listener.
+    pub(crate) listener: Option<Listener<'a>>,
 }
 
 impl<'a> LaunchArgs<'a> {
@@ -57,6 +60,9 @@ impl<'a> LaunchArgs<'a> {
         block.set(slot::ROBUST_HEAD, node);
         let futex = address(slot::ROBUST_FUTEX);
         block.set(slot::ROBUST_HEAD + 1, futex.wrapping_sub(node));
+        if self.listener.is_some() {
+            block.set(slot::LISTENER, bits(-1));
+        }
         if self.gate.is_some() {
             block.set(slot::ROBUST_NODE, address(slot::GATE_NODE));
             block.set(slot::GATE_NODE, head);

@@ -13,7 +13,7 @@ use super::reap::outcome_of;
 use super::robust_futex::{is_released, wait_for};
 use super::shared_block::SharedBlock;
 use super::stop_signals::resume;
-use super::{gate, hook_forks};
+use super::{gate, hook_forks, listener};
 use crate::call::{Block, Table, slot};
 use crate::child::enter;
 use crate::sys::abi::CloneArgs;
@@ -56,6 +56,11 @@ pub(crate) fn launch(
     let target = Target { pid, pidfd };
     let has_ended = || has_ended_or_execd(target);
     if !gate::open(&shared, args.gate, target, has_ended) {
+        *block = shared.read();
+        return Outcome::Stopped { pidfd };
+    }
+    let ended = || has_ended() || shared.read().failed != 0;
+    if !listener::attend(&shared, args.listener, target, ended) {
         *block = shared.read();
         return Outcome::Stopped { pidfd };
     }

@@ -35,6 +35,7 @@ pub(crate) fn run(
         tids: &[],
         environ,
         gate: None,
+        listener: None,
     };
     BlockCell(block).with(|block, at| {
         args.fill_slots(block, at);

@@ -22,7 +22,7 @@ use super::reap::{first_exec_row, has_ended, outcome_of};
 use super::robust_futex::{is_released, wait_for};
 use super::shared_block::SharedBlock;
 use super::stop_signals::resume;
-use super::{gate, proc_files};
+use super::{gate, listener, proc_files};
 use crate::call::{Block, Table, helper_table, slot};
 use crate::child::enter;
 use crate::sys::abi::CloneArgs;
@@ -92,6 +92,9 @@ pub(crate) fn launch(
     let target = Target { pid, pidfd };
     let has_ended = || has_ended(target);
     if !gate::open(status_page, args.gate, target, has_ended) {
+        return Outcome::Stopped { pidfd };
+    }
+    if !listener::attend(status_page, args.listener, target, has_ended) {
         return Outcome::Stopped { pidfd };
     }
     // Read from the block: the child may write the status page.

@@ -37,6 +37,7 @@ pub(crate) mod exec_in_place;
 pub(crate) mod gate;
 mod hook_forks;
 pub(crate) mod isolated;
+pub(crate) mod listener;
 mod outcome;
 pub(crate) mod pipe;
 mod proc_files;

@@ -130,6 +130,9 @@ order! {
     seccomp::seccomp:
         "The filter applies to every call that follows, so none may follow \
          but exec, and the exit after a failure.",
+    seccomp::seccomp_listener:
+        "It is the last filter: it would be notified of the installation of \
+         another.",
     program_files::exec:
         "After a successful exec no step of this table can run.",
     program_files::exec_fd:

@@ -365,6 +365,8 @@ impl Command {
         let keyring = &security.session_keyring;
         set("session_keyring", keyring.is_some(), keyring);
         set("seccomp", !seccomp.filters.is_empty(), &seccomp.filters);
+        let listener = &seccomp.listener;
+        set("seccomp_with_listener", listener.is_some(), listener);
         set("hooks", !hooks.child.is_empty(), &hooks.child);
         set("before_exec", !hooks.parent.is_empty(), &hooks.parent);
         set("cgroup", launch.cgroup.is_some(), &launch.cgroup);

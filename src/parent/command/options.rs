@@ -123,6 +123,8 @@ pub(crate) enum SessionKeyring {
 #[derive(Clone, Default)]
 pub(crate) struct SeccompOptions {
     pub(crate) filters: Vec<SeccompFilter>,
+    /// The filter with a listener.
+    pub(crate) listener: Option<SeccompFilter>,
 }
 
 #[derive(Clone, Default)]

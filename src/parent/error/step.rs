@@ -184,6 +184,12 @@ steps! {
     /// [`seccomp(2)`](https://man7.org/linux/man-pages/man2/seccomp.2.html)
     /// failed in the child.
     Seccomp => "seccomp",
+    /// `seccomp_with_listener` is not valid,
+    /// [`seccomp(2)`](https://man7.org/linux/man-pages/man2/seccomp.2.html)
+    /// failed in the child, or
+    /// [`pidfd_getfd(2)`](https://man7.org/linux/man-pages/man2/pidfd_getfd.2.html)
+    /// failed here.
+    SeccompListener => "seccomp_with_listener",
     /// [`execve(2)`](https://man7.org/linux/man-pages/man2/execve.2.html), or
     /// [`execveat(2)`](https://man7.org/linux/man-pages/man2/execveat.2.html)
     /// of a descriptor, failed.

@@ -42,6 +42,7 @@ pub struct Child {
     pidfd: Option<PidFd>,
     status: Option<ExitStatus>,
     launch: Launch,
+    seccomp_listener: Option<OwnedFd>,
     /// The parent's end of its standard input, if that is piped.
     pub stdin: Option<ChildStdin>,
     /// The parent's end of its standard output, if that is piped.
@@ -55,6 +56,7 @@ impl Child {
         pid: Pid,
         pidfd: Option<PidFd>,
         launch: Launch,
+        seccomp_listener: Option<OwnedFd>,
         [stdin, stdout, stderr]: [Option<OwnedFd>; 3],
     ) -> Child {
         Child {
@@ -62,6 +64,7 @@ impl Child {
             pidfd,
             status: None,
             launch,
+            seccomp_listener,
             stdin: stdin.map(Into::into),
             stdout: stdout.map(Into::into),
             stderr: stderr.map(Into::into),
@@ -102,6 +105,19 @@ impl Child {
     #[must_use]
     pub fn process_group(&self) -> Option<i32> {
         self.launch.process_group
+    }
+
+    /// Takes the descriptor that notifies of the child's calls, of
+    /// [`Command::seccomp_with_listener`], where there is an example. `None`
+    /// without that option, and from the second call on.
+    ///
+    /// While no process has it, the kernel fails the calls of which it would
+    /// notify with ENOSYS.
+    ///
+    /// [`Command::seccomp_with_listener`]: crate::Command::seccomp_with_listener
+    #[must_use = "without it the calls fail with ENOSYS"]
+    pub fn take_seccomp_listener(&mut self) -> Option<OwnedFd> {
+        self.seccomp_listener.take()
     }
 
     /// Returns a descriptor for the process; `None` before Linux 5.2, or if no

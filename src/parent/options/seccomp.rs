@@ -3,9 +3,11 @@
 use rustix::system::uname;
 
 use super::bpf_check;
-use crate::parent::command::{Command, SeccompFilter, SockFilter};
+use crate::call::{Call, Check, local, number, slot};
+use crate::parent::command::{Command, Engine, SeccompFilter, SockFilter};
 use crate::parent::error::{Error, Step};
-use crate::parent::plan::{Arg, Operand, PlanBuilder};
+use crate::parent::plan::filter_answer::answer;
+use crate::parent::plan::{Arg, Operand, PlanBuilder, local_row, row};
 use crate::parent::std::{format, string::String, vec::Vec};
 
 impl Command {
@@ -79,6 +81,72 @@ impl Command {
         self.options.seccomp.filters.push(filter.into());
         self
     }
+
+    /// Adds a seccomp filter whose `SECCOMP_RET_USER_NOTIF` asks this process:
+    /// [`Child::take_seccomp_listener`] returns the descriptor of its
+    /// notifications ([`seccomp_unotify(2)`]; Linux 5.6).
+    ///
+    /// It is installed after the filters of [`Command::seccomp`]. Another call
+    /// replaces it. A filter may notify of exec: this process lets the child's
+    /// own exec pass, and the first notification that the descriptor has is of
+    /// the program. The program waits at its first such call, so the thread
+    /// that answers must not wait for something that the program does first.
+    ///
+    /// The child has memory of its own, and waits until this process has taken
+    /// the descriptor. If a filter does not allow `futex`, it waits without a
+    /// call and uses the processor, about a millisecond; a caller with the
+    /// policy `SCHED_FIFO` that may run on one processor only would then wait
+    /// for ever, so such a filter must allow `futex`.
+    ///
+    /// # Errors
+    ///
+    /// [`Step::SeccompListener`] as [`Step::Seccomp`] for
+    /// [`Command::seccomp`]; and
+    ///
+    /// - with EPERM, if this process may not take the descriptor, which takes
+    ///   what ptrace takes: the same user and a dumpable process, or
+    ///   CAP_SYS_PTRACE;
+    /// - with EBUSY, if the child has inherited a filter with a listener;
+    /// - with ENOSYS before Linux 5.6;
+    /// - together with [`Command::pre_exec`], whose function may fork, with
+    ///   [`Engine::Pipe`] or with [`Command::exec`].
+    ///
+    /// [`Step::Memory`] with [`Memory::Shared`](crate::Memory::Shared).
+    ///
+    /// # Examples
+    ///
+    /// `examples/noexec.rs` answers notifications, as sudo does for NOEXEC.
+    ///
+    /// ```
+    /// use offshoot::{Command, Step};
+    ///
+    /// // Notify of `ptrace` and allow all other calls.
+    /// let filter = [
+    ///     (0x20, 0, 0, 0),
+    ///     (0x15, 0, 1, u32::try_from(libc::SYS_ptrace)?),
+    ///     (0x06, 0, 0, 0x7FC0_0000),
+    ///     (0x06, 0, 0, 0x7FFF_0000),
+    /// ];
+    /// match Command::new("true").seccomp_with_listener(filter).spawn() {
+    ///     Ok(mut child) => {
+    ///         assert!(child.take_seccomp_listener().is_some());
+    ///         assert!(child.wait()?.success());
+    ///     }
+    ///     // This process has neither CAP_SYS_ADMIN nor no_new_privs.
+    ///     Err(error) => assert_eq!(error.step(), Step::SeccompListener),
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// [`Child::take_seccomp_listener`]: crate::Child::take_seccomp_listener
+    /// [`seccomp_unotify(2)`]: https://man7.org/linux/man-pages/man2/seccomp_unotify.2.html
+    pub fn seccomp_with_listener(
+        &mut self,
+        filter: impl Into<SeccompFilter>,
+    ) -> &mut Command {
+        self.options.seccomp.listener = Some(filter.into());
+        self
+    }
 }
 
 /// `seccomp(SECCOMP_SET_MODE_FILTER, flags, program)`, for each filter.
@@ -91,21 +159,89 @@ pub(crate) fn seccomp(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
         plan.needs.private("seccomp", DUMP);
     }
     for filter in filters {
-        validate(plan, filter)?;
-        let words: Vec<u32> =
-            filter.program.iter().flat_map(|it| it.words()).collect();
-        let program = plan.plan.strings.filter(&words);
-        let program = program.map_err(|why| why.of(Step::Seccomp, ""))?;
-        let mode = libc::SECCOMP_SET_MODE_FILTER.into();
-        let flags = Arg::Value(flags(filter));
-        let len = u16::try_from(filter.program.len()).unwrap_or(u16::MAX);
-        plan.step(Step::Seccomp, Operand::Filter(len))
-            .call(libc::SYS_seccomp, &[mode, flags, Arg::List(program)])
+        validate(plan, Step::Seccomp, filter)?;
+        let install = install(plan, Step::Seccomp, filter, 0)?;
+        plan.step(Step::Seccomp, operand(filter))
+            .row(install)
             .note("applies to exec and the program")
             .reasons(REASONS);
     }
     plan.plan.filters.clone_from(filters);
     Ok(())
+}
+
+/// The filter with a listener: the child waits until the parent has its
+/// descriptor. The filters may forbid to wait by a call; then the last row,
+/// which makes none, is repeated.
+pub(crate) fn seccomp_listener(
+    plan: &mut PlanBuilder<'_>,
+) -> Result<(), Error> {
+    const STEP: Step = Step::SeccompListener;
+    let Some(filter) = &plan.options().seccomp.listener else {
+        return Ok(());
+    };
+    if plan.in_place() {
+        return Err(Error::refused(STEP, "exec creates no process"));
+    }
+    if plan.options().launch.engine == Some(Engine::Pipe) {
+        let why = "the pipe engine cannot take it";
+        return plan.refuse(STEP, why, "engine");
+    }
+    if !plan.options().hooks.child.is_empty() {
+        return plan.refuse(STEP, FORK, "pre_exec");
+    }
+    validate(plan, STEP, filter)?;
+    let flag = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
+    let mut install = install(plan, STEP, filter, flag)?;
+    install.store = slot::LISTENER;
+    plan.plan.filters.push(filter.clone());
+    plan.plan.listener = true;
+    let answer = answer(&plan.plan.filters, number(libc::SYS_futex));
+    let may_wait = answer == Some(libc::SECCOMP_RET_ALLOW);
+    let mut step = plan
+        .step(STEP, operand(filter))
+        .row(install)
+        .shown_as("seccomp")
+        .note("the parent takes the listener")
+        .reasons(REASONS)
+        .needs_private("seccomp_with_listener", TAKE);
+    if may_wait {
+        let [wake, wait] = [libc::FUTEX_WAKE, libc::FUTEX_WAIT].map(Arg::from);
+        let stored = Arg::Slot(slot::LISTENER_ADDR);
+        let taken = Arg::Slot(slot::LISTENER_TAKEN_ADDR);
+        for args in [[stored, wake, 1.into()], [taken, wait, 0.into()]] {
+            let call = row(libc::SYS_futex, &args);
+            step = step.row(Call { check: Check::May, ..call });
+        }
+    }
+    let taken = Arg::Slot(slot::LISTENER_TAKEN);
+    let taken = local_row(local::VALUE, &[taken]);
+    step.row(Call { check: Check::Until, want: 1, ..taken });
+    Ok(())
+}
+
+const TAKE: &str = "the caller is suspended until exec and cannot take it";
+const FORK: &str = "the descriptor is that of the child, and a hook may fork";
+
+fn operand(filter: &SeccompFilter) -> Operand {
+    let len = u16::try_from(filter.program.len());
+    Operand::Filter(len.unwrap_or(u16::MAX))
+}
+
+/// The row that installs a filter.
+fn install(
+    plan: &mut PlanBuilder<'_>,
+    step: Step,
+    filter: &SeccompFilter,
+    flag: u64,
+) -> Result<Call, Error> {
+    let words: Vec<u32> =
+        filter.program.iter().flat_map(|it| it.words()).collect();
+    let program = plan.plan.strings.filter(&words);
+    let program = program.map_err(|why| why.of(step, ""))?;
+    let mode = libc::SECCOMP_SET_MODE_FILTER.into();
+    let flags = Arg::Value(flags(filter) | flag);
+    Ok(row(libc::SYS_seccomp, &[mode, flags, Arg::List(program)]))
 }
 
 const DUMP: &str = "before Linux 5.16 the core dump of a child that it kills \
@@ -115,6 +251,7 @@ const REASONS: &[(i32, &str)] = &[
     (libc::EACCES, "it takes no_new_privs or CAP_SYS_ADMIN"),
     (libc::ENOMEM, "all filters of a process have about 32,768 instructions"),
     (libc::EINVAL, "this kernel lacks seccomp filters or a flag of it"),
+    (libc::EBUSY, "an inherited filter has a listener already"),
     (libc::ENOSYS, "this kernel has no seccomp, or a filter rejects it"),
 ];
 
@@ -127,13 +264,13 @@ fn flags(filter: &SeccompFilter) -> u64 {
 /// Refuses a program that the kernel would reject.
 fn validate(
     plan: &PlanBuilder<'_>,
+    step: Step,
     filter: &SeccompFilter,
 ) -> Result<(), Error> {
     let program = &filter.program;
     let (len, rest) = (program.len(), filter.rest);
-    let refuse = |why: &'static str, operand: String| {
-        plan.refuse(Step::Seccomp, why, operand)
-    };
+    let refuse =
+        |why: &'static str, operand: String| plan.refuse(step, why, operand);
     if rest != 0 {
         let why = "its length is no multiple of 8, the size of an instruction";
         return refuse(why, format!("{} bytes", 8 * len + rest));

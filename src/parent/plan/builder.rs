@@ -63,6 +63,7 @@ impl<'a> PlanBuilder<'a> {
             program: fixed_strings::ZEROS,
             hooks: options.hooks.child.clone(),
             filters: Vec::new(),
+            listener: false,
             parent_hooks: options.hooks.parent.clone(),
             cgroup: options.launch.cgroup.clone(),
             set_tid: options.launch.set_tid.clone(),

@@ -103,7 +103,7 @@ impl Plan {
         }
     }
 
-    fn shown(&self, operand: Operand) -> String {
+    pub(crate) fn shown(&self, operand: Operand) -> String {
         match operand {
             Operand::None => String::new(),
             Operand::Label(label) => label.into(),
@@ -113,6 +113,7 @@ impl Plan {
             Operand::Octal(number) => format!("{number:#05o}"),
             Operand::Ids(list) => format!("{:?}", self.strings.listed(list)),
             Operand::EmptyList => "[]".into(),
+            Operand::Filter(1) => "1 instruction".into(),
             Operand::Filter(len) => format!("{len} instructions"),
             Operand::Fd(_) => "fd".into(),
             Operand::Cgroup => "\"0\" -> cgroup.procs".into(),

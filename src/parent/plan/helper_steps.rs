@@ -206,8 +206,11 @@ impl Lowering<'_> {
     /// Sets a random name and clears the dumpable flag. The exec of the program
     /// resets both, so the parent can see in /proc whether it has happened.
     pub(super) fn mark_helper(&mut self) {
-        let option = u64::from(libc::PR_SET_DUMPABLE.unsigned_abs());
-        self.call(libc::SYS_prctl, &[option, 0]);
+        // Without CAP_SYS_PTRACE the parent could not take the listener.
+        if !self.plan.listener {
+            let option = u64::from(libc::PR_SET_DUMPABLE.unsigned_abs());
+            self.call(libc::SYS_prctl, &[option, 0]);
+        }
         let option = u64::from(libc::PR_SET_NAME.unsigned_abs());
         let args = [option, u64::from(slot::COMM_ADDR)];
         self.call(libc::SYS_prctl, &args).slots = 0b10;

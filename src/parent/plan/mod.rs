@@ -6,6 +6,7 @@ mod display;
 mod exec;
 pub(crate) mod fd_steps;
 pub(crate) mod fds;
+pub(crate) mod filter_answer;
 pub(crate) mod fixed_strings;
 mod gate;
 pub(crate) mod helper_layout;
@@ -98,6 +99,8 @@ pub struct Plan {
     pub(crate) hooks: Vec<Hook>,
     /// The seccomp filters that the child installs.
     pub(crate) filters: Vec<SeccompFilter>,
+    /// Whether the last of them has a listener.
+    pub(crate) listener: bool,
     pub(crate) parent_hooks: Vec<ParentHook>,
     pub(crate) cgroup: Option<Cgroup>,
     pub(crate) set_tid: Vec<i32>,

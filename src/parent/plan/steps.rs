@@ -80,9 +80,10 @@ impl Plan {
     /// Whether the helper image may exec in a second thread. Not after parent
     /// hooks, which may have changed the first thread: a tracer, an event
     /// counter (`perf_event_open`) and the policies `SCHED_DEADLINE` and
-    /// `SCHED_RESET_ON_FORK` do not pass to a second one.
+    /// `SCHED_RESET_ON_FORK` do not pass to a second one. Not with a listener,
+    /// of which each thread would need its own.
     pub(crate) fn may_exec_in_thread(&self) -> bool {
-        self.parent_hooks.is_empty()
+        self.parent_hooks.is_empty() && !self.listener
     }
 
     /// Whether any step reads from a descriptor of the parent's above 2.

@@ -4,6 +4,7 @@
 use super::changes::{Budget, Change, Try};
 use super::fallback::Downgrade;
 use crate::launch::gate::Gate;
+use crate::launch::listener::Listener;
 use crate::launch::{Environ, LaunchArgs};
 use crate::parent::command::{Engine, OpenCgroup};
 use crate::parent::error::{Error, Step};
@@ -117,7 +118,8 @@ impl Attempt {
     /// A debugger follows the copied engine's child only if it sees a vfork,
     /// or, where the caller must run until exec, a plain clone.
     pub(super) fn adapt_to_debugger(&mut self, plan: &Plan) {
-        if !support::is_traced() {
+        // A caller that sleeps until exec could not take the listener.
+        if !support::is_traced() || plan.listener {
             return;
         }
         if plan.parent_hooks.is_empty() {
@@ -129,13 +131,14 @@ impl Attempt {
         }
     }
 
-    /// Uses the pipe engine, whose plain clone has no set_tid.
+    /// Uses the pipe engine, whose plain clone has no set_tid, and which takes
+    /// no listener.
     pub(super) fn with_pipe(
         &mut self,
         plan: &Plan,
         errno: i32,
     ) -> Option<Try> {
-        if !plan.set_tid.is_empty() {
+        if !plan.set_tid.is_empty() || plan.listener {
             return None;
         }
         self.use_pipe(plan);
@@ -175,6 +178,7 @@ impl Attempt {
         group: Option<&OpenCgroup>,
         environ: Option<Environ<'a>>,
         gate: Option<Gate<'a>>,
+        listener: Option<Listener<'a>>,
     ) -> LaunchArgs<'a> {
         let own = self.probe_fd.as_ref().map(AsRawFd::as_raw_fd);
         let into_group = group.filter(|_| !self.strategy.joins_cgroup);
@@ -187,6 +191,7 @@ impl Attempt {
             tids: &plan.set_tid,
             environ,
             gate,
+            listener,
         }
     }
 

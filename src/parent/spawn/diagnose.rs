@@ -149,8 +149,9 @@ impl Prepared {
             Operand::Number(number) => error.with(number.to_string()),
             Operand::Octal(number) => error.with(format!("{number:#o}")),
             Operand::EmptyList => error.with("[]"),
-            Operand::Filter(len) => {
-                error.with(format!("filter of {len} instructions"))
+            Operand::Filter(_) => {
+                let filter = self.plan.shown(record.operand);
+                error.with(format!("filter of {filter}"))
             }
             Operand::Ids(list) => {
                 error.with(format!("{:?}", strings.listed(list)))

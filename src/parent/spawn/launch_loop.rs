@@ -6,12 +6,14 @@ use rustix::io::fcntl_dupfd_cloexec;
 use super::attempt::{Attempt, Failure};
 use super::changes::Try;
 use super::compiled_plan::CompiledPlan;
+use super::own_filters::listener_error;
 use super::prepared::Prepared;
 use super::source_fds::SourceFds;
 use super::status_page::init_block;
 use super::stdio_pipes::{LaunchFds, StdioPipes};
 use crate::call::{Block, Table};
 use crate::launch::gate::Gate;
+use crate::launch::listener::Listener;
 use crate::launch::{LaunchArgs, Outcome, copied, isolated, pipe, suspended};
 use crate::parent::command::{Cgroup, Engine, OpenCgroup, ParentHooks};
 use crate::parent::error::{Cause, Error, Step};
@@ -19,13 +21,13 @@ use crate::parent::handle::{Child, Launch, PidFd};
 use crate::parent::plan::Plan;
 use crate::parent::std::{
     boxed::Box,
-    cell::Cell,
+    cell::{Cell, RefCell},
     os::fd::{BorrowedFd, FromRawFd, OwnedFd},
 };
 use crate::sys::Pid;
 
 /// A child that runs its program.
-type Started = (Pid, Option<PidFd>, Launch);
+type Started = (Pid, Option<PidFd>, Launch, Option<OwnedFd>);
 
 /// No descriptor is free.
 const FD_LIMIT: [i32; 2] = [libc::EMFILE, libc::ENFILE];
@@ -37,6 +39,7 @@ struct Inputs<'a> {
     environ_buffer: &'a [Cell<u64>],
     gate: Option<Gate<'a>>,
     parent_hooks: &'a ParentHooks<'a>,
+    listener: Option<Listener<'a>>,
 }
 
 impl Prepared {
@@ -87,8 +90,16 @@ impl Prepared {
         let run =
             |pid, pidfd: Option<BorrowedFd<'_>>| parent_hooks.run(pid, pidfd);
         let gate = (!self.plan.parent_hooks.is_empty()).then_some(Gate(&run));
-        let inputs =
-            Inputs { pipes, group, environ_buffer, gate, parent_hooks };
+        let taken = RefCell::new(None);
+        let listener = self.plan.listener.then_some(Listener(&taken));
+        let inputs = Inputs {
+            pipes,
+            group,
+            environ_buffer,
+            gate,
+            parent_hooks,
+            listener,
+        };
         let mut first_error = None;
         let mut next = attempt.budget.first();
         while let Some(right) = next {
@@ -129,7 +140,13 @@ impl Prepared {
         let mut fds = LaunchFds::new(strategy, group, sources, pipes, page)?;
         attempt.select_probe_fd(self, &fds, pipes.moved);
         let environ = self.environ(&table, inputs.environ_buffer);
-        let args = attempt.launch_args(plan, group, environ, inputs.gate);
+        let args = attempt.launch_args(
+            plan,
+            group,
+            environ,
+            inputs.gate,
+            inputs.listener,
+        );
         let mut block = pipes.block(&fds);
         if fds.page.is_some() {
             let Attempt { capabilities, exec_in_thread, .. } = *attempt;
@@ -150,10 +167,14 @@ impl Prepared {
                 process_group: self.process_group(compiled, &block, pid),
                 ..attempt.launch(plan, confirmed, refused)
             };
-            return Ok((pid, pidfd, launch));
+            let listener = inputs.listener.and_then(|it| it.0.take());
+            return Ok((pid, pidfd, launch, listener.and_then(Result::ok)));
         }
         if let Some(error) = inputs.parent_hooks.failure() {
             return Err(error.into());
+        }
+        if let Some(Err(errno)) = inputs.listener.and_then(|it| it.0.take()) {
+            return Err(listener_error(errno).into());
         }
         let next = attempt.after(self, compiled, outcome, &block, group);
         let diagnose = || self.diagnose(compiled, outcome, &block, group);

@@ -85,9 +85,14 @@ impl StdioPipes {
     /// Makes the `Child`, which gets the parent's ends.
     pub(super) fn into_child(
         self,
-        (pid, pidfd, launch): (Pid, Option<PidFd>, Launch),
+        (pid, pidfd, launch, listener): (
+            Pid,
+            Option<PidFd>,
+            Launch,
+            Option<OwnedFd>,
+        ),
     ) -> Child {
-        Child::new(pid, pidfd, launch, self.ours)
+        Child::new(pid, pidfd, launch, listener, self.ours)
     }
 
     /// Returns the number that steps read one of 0 to 2 from.

@@ -1,88 +1,15 @@
-//! Filter answer: what the filters of a plan do with exec, so that an error
-//! can say that they are its cause.
+//! Filter answer: what filters do with a system call, as far as that does not
+//! depend on its arguments.
 
-use super::compiled_plan::CompiledPlan;
-use super::prepared::Prepared;
-use crate::call::Block;
-use crate::launch::Outcome;
 use crate::parent::command::{SeccompFilter, SockFilter};
-use crate::parent::error::Cause;
-use crate::sys::Errno;
-use crate::sys::wait::{Kind, Target, wait};
-
-const WHY: &str = "a filter of `seccomp` forbids it";
-
-/// The most that a filter can return as an errno.
-const MAX_ERRNO: u32 = 4095;
 
 /// `AUDIT_ARCH_X86_64`, `AUDIT_ARCH_AARCH64`.
 const ARCH: u32 =
     if cfg!(target_arch = "x86_64") { 0xC000_003E } else { 0xC000_00B7 };
 
-impl Prepared {
-    /// Why an exec failed, if the plan's filters are the cause, whatever the
-    /// arguments of the call are.
-    pub(super) fn forbidden(
-        &self,
-        compiled: &CompiledPlan,
-        row: u32,
-        result: i64,
-    ) -> Option<Cause> {
-        let nr = compiled.row(row)?.nr;
-        let answer = answer(&self.plan.filters, nr)?;
-        let errno = match answer & libc::SECCOMP_RET_ACTION_FULL {
-            libc::SECCOMP_RET_ERRNO => {
-                (answer & libc::SECCOMP_RET_DATA).min(MAX_ERRNO)
-            }
-            // Without a tracer or a listener.
-            libc::SECCOMP_RET_TRACE | libc::SECCOMP_RET_USER_NOTIF => {
-                libc::ENOSYS.unsigned_abs()
-            }
-            _ => return None,
-        };
-        match Errno::of(result) {
-            Some(Errno(own)) if own.unsigned_abs() == errno => {
-                Some(Cause::Explained(own, WHY))
-            }
-            // The filter skips the call and lets it succeed.
-            None if errno == 0 => Some(Cause::Refused(WHY, libc::EPERM)),
-            _ => None,
-        }
-    }
-
-    /// Corrects the outcome of the pipe engine, which cannot tell exec from
-    /// death in exec: a child that a filter of the plan kills for exec has
-    /// died.
-    pub(super) fn verify_filters(
-        &self,
-        compiled: &CompiledPlan,
-        outcome: Outcome,
-        block: &Block,
-    ) -> Outcome {
-        let Outcome::Running { pid, pidfd, confirmed: false } = outcome else {
-            return outcome;
-        };
-        let nr = compiled.row(block.reached).map(|row| row.nr);
-        let answer = nr.and_then(|nr| answer(&self.plan.filters, nr));
-        let action = answer.map(|it| it & libc::SECCOMP_RET_ACTION_FULL);
-        match action {
-            Some(
-                libc::SECCOMP_RET_KILL_PROCESS
-                | libc::SECCOMP_RET_KILL_THREAD
-                | libc::SECCOMP_RET_TRAP,
-            ) => {
-                let ended = wait(Target { pid, pidfd }, Kind::Any, true);
-                let (row, ended) = (block.reached, ended.ok().flatten());
-                Outcome::Died { row, ended, pidfd }
-            }
-            _ => outcome,
-        }
-    }
-}
-
 /// The answer of several filters: the strictest, and of equal ones that of the
 /// filter that was installed last. `None` if it depends on arguments.
-fn answer(filters: &[SeccompFilter], nr: u32) -> Option<u32> {
+pub(crate) fn answer(filters: &[SeccompFilter], nr: u32) -> Option<u32> {
     // As the kernel compares them: killing is below 0.
     let action = |answer: u32| {
         let action = answer & libc::SECCOMP_RET_ACTION_FULL;
