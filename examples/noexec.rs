@@ -2,8 +2,6 @@
 //! with the tag NOEXEC: a filter notifies of every exec, the first of which is
 //! of the program itself, and this process rejects the others.
 //!
-//! Takes CAP_SYS_ADMIN, as for sudo, or `no_new_privs`:
-//!
 //! ```sh
 //! cargo run --example noexec -- sh -c 'echo shell; ls'
 //! ```
@@ -81,15 +79,8 @@ fn reject(listener: &OwnedFd) -> io::Result<()> {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut words = env::args_os().skip(1);
     let program = words.next().unwrap_or_else(|| "true".into());
-    let (none, on) = (0, 1);
-    // SAFETY: sets a flag of this thread.
-    let set = unsafe {
-        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, on, none, none, none)
-    };
-    if set != 0 {
-        return Err(io::Error::last_os_error().into());
-    }
     let mut command = Command::new(program);
+    command.no_new_privs(true);
     let mut child =
         command.args(words).seccomp_with_listener(filter()).spawn()?;
     let listener = child.take_seccomp_listener().ok_or("no listener")?;

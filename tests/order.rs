@@ -63,6 +63,8 @@ const PAIRS: &[Pair] = &[
     ("listen_pid", "seccomp", "the filter may reject getpid"),
     ("mark_helper", "seccomp", "the filter may reject prctl"),
     ("hooks", "seccomp", "the filter may reject what a hook calls"),
+    ("no_new_privs", "seccomp", "a filter takes no_new_privs"),
+    ("no_new_privs", "seccomp_listener", "a filter takes no_new_privs"),
     ("seccomp", "seccomp_listener", "it would be notified of seccomp"),
     ("mark_helper", "seccomp_listener", "the filter may reject prctl"),
     ("seccomp_listener", "exec", "the program would have no filter"),

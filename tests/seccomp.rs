@@ -348,6 +348,12 @@ fn a_filter_takes_a_capability_or_no_new_privs() {
         assert_eq!(error.raw_os_error(), Some(libc::EACCES), "{error}");
         let text = error.to_string();
         assert!(text.contains("no_new_privs or CAP_SYS_ADMIN"), "{text}");
+        let mut cat = command("cat", engine);
+        cat.arg("/proc/self/status").no_new_privs(true);
+        cat.seccomp([(RETURN, 0, 0, ALLOW)]);
+        let status = cat.output().unwrap().stdout;
+        let status = String::from_utf8(status).unwrap();
+        assert_eq!(field(&status, "Seccomp"), 2, "{engine}: {status}");
     });
 }
 
