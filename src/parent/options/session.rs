@@ -11,8 +11,8 @@ impl Command {
     /// Sets the process group of the child; 0 creates a new group with the
     /// child's process id. [`Child::process_group`] returns the group.
     ///
-    /// The [table](Command::foreground#sessions-groups-and-terminals) shows
-    /// how it combines with sessions and terminals.
+    /// A table at [`Command::foreground`] shows how it combines with sessions
+    /// and terminals.
     ///
     /// # Errors
     ///
