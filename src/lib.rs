@@ -88,6 +88,7 @@ pub use parent::command::cgroup::Cgroup;
 pub use parent::command::groups::Groups;
 pub use parent::command::hook::HookContext;
 pub use parent::command::method::{Engine, Memory, Method};
+pub use parent::command::open_options::ChildOpenOptions;
 pub use parent::command::path_search::PathSearch;
 pub use parent::command::seccomp::{SeccompFilter, SockFilter};
 pub use parent::command::stdio::Stdio;

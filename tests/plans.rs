@@ -9,7 +9,7 @@ mod util;
 use std::fs::{self, File, OpenOptions};
 use std::path::Path;
 
-use offshoot::{Command, Engine, Memory, Method, Stdio};
+use offshoot::{ChildOpenOptions, Command, Engine, Memory, Method, Stdio};
 
 fn golden(name: &str, command: &Command) {
     let text = command.plan().unwrap().to_string();
@@ -230,6 +230,19 @@ fn descriptors_are_moved_in_an_order_that_overwrites_none() {
     golden("fds", &command);
     command.engine(Engine::Copied).inherit_unlisted_fds(true);
     golden("fds-unlisted", &command);
+}
+
+#[test]
+fn a_file_is_opened_by_the_child_after_its_directory_is_set() {
+    let mut log = ChildOpenOptions::new();
+    log.append(true).create(true);
+    let mut all = command("/bin/server");
+    all.chroot("/jail").current_dir("/srv").umask(0o027);
+    all.open_in_child(2, "log", &log).nonblocking(0, false);
+    golden("opened", &all);
+    let mut shared = command("/bin/server");
+    shared.open_in_child(7, "log", &log).nonblocking(7, true);
+    golden("opened-shared", &shared);
 }
 
 #[test]

@@ -94,6 +94,7 @@ const NEW_THREAD: &[(usize, u64)] =
 /// the argument would be 1.
 const SET_TERMINAL: &[(usize, u64)] = &[(1, TIOCSCTTY), (2, 0)];
 const SET_FOREGROUND: &[(usize, u64)] = &[(1, TIOCSPGRP)];
+const NONBLOCKING: &[(usize, u64)] = &[(1, libc::FIONBIO)];
 const LEAVE_TERMINAL: &[(usize, u64)] = &[(1, TIOCNOTTY), (2, 0)];
 
 /// The options of `prctl`. The dumpable flag can only be cleared.
@@ -134,6 +135,7 @@ pub(super) const RULES: &[Rule] = &[
     only(libc::SYS_ioctl, SET_TERMINAL),
     Rule { reads: 0b100, extent: ID, ..only(libc::SYS_ioctl, SET_FOREGROUND) },
     only(libc::SYS_ioctl, LEAVE_TERMINAL),
+    Rule { reads: 0b100, extent: ID, ..only(libc::SYS_ioctl, NONBLOCKING) },
     plain(libc::SYS_umask),
     only(libc::SYS_setpriority, OWN_PRIORITY),
     reads(libc::SYS_setgroups, 0b10, IDS),

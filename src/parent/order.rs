@@ -3,7 +3,9 @@
 use super::command::options::Options;
 use super::command::stdio::StdioSource;
 use super::error::Error;
-use super::options::descriptors::{listen, mapping, requests};
+use super::options::descriptors::{
+    listen, mapping, nonblocking, open_in_child, requests,
+};
 use super::options::{
     arguments, best_effort, cgroup, directory, environment, hooks, identity,
     no_new_privs, program_files, scheduling, seccomp, security, session,
@@ -106,6 +108,12 @@ order! {
          there.",
     directory::fchdir:
         "It takes the place of chdir: a command has one of the two.",
+    open_in_child::open_in_child:
+        "The file is opened inside the new root, from the child's directory, \
+         and by the program's user, so its permissions count.",
+    nonblocking::nonblocking:
+        "The descriptors are in place, those that the child opens itself \
+         too.",
     signals::clear_handlers:
         "Signals are still blocked: a handler of the parent would otherwise \
          run in the child.",

@@ -4,7 +4,7 @@ use core::{iter::FusedIterator, slice};
 
 use super::Command;
 use super::method::{Memory, Method};
-use super::options::Options;
+use super::options::{DescriptorOptions, Options};
 use super::path_search::PathSearch;
 use super::shell_line::{Line, name_of};
 use crate::parent::std::{
@@ -344,10 +344,7 @@ impl Command {
         let dir = &directory.current_dir_fd;
         set("cwd_fd", dir.is_some(), dir);
         set("chroot", directory.chroot.is_some(), &directory.chroot);
-        set("fds", !descriptors.fds.is_empty(), &descriptors.fds);
-        set("inherit_unlisted_fds", descriptors.unlisted, &true);
-        set("inherit_jobserver", descriptors.jobserver, &true);
-        set("listen_fds", descriptors.listen.is_some(), &descriptors.listen);
+        descriptor_fields(descriptors, set);
         set("script_fd", program.script_fd.is_some(), &program.script_fd);
         set("shell_fallback", program.shell_fallback, &true);
         set("setsid", session.setsid, &true);
@@ -371,6 +368,8 @@ impl Command {
         set("before_exec", !hooks.parent.is_empty(), &hooks.parent);
         set("cgroup", launch.cgroup.is_some(), &launch.cgroup);
         set("set_tid", !launch.set_tid.is_empty(), &launch.set_tid);
+        let again = &launch.retry_again;
+        set("retry_again", !again.is_zero(), again);
         let path = &program.path_search;
         set("path_search", *path != PathSearch::default(), path);
         set("resolve_program", program.resolve, &true);
@@ -382,4 +381,18 @@ impl Command {
         let inner = inner.map(|inner| Command { options: inner.clone() });
         set("best_effort", inner.is_some(), &inner);
     }
+}
+
+fn descriptor_fields(
+    descriptors: &DescriptorOptions,
+    set: &mut dyn FnMut(&'static str, bool, &dyn fmt::Debug),
+) {
+    set("fds", !descriptors.fds.is_empty(), &descriptors.fds);
+    set("inherit_unlisted_fds", descriptors.unlisted, &true);
+    set("inherit_jobserver", descriptors.jobserver, &true);
+    set("listen_fds", descriptors.listen.is_some(), &descriptors.listen);
+    let opened = &descriptors.opened;
+    set("open_in_child", !opened.is_empty(), opened);
+    let modes = &descriptors.nonblocking;
+    set("nonblocking", !modes.is_empty(), modes);
 }

@@ -6,6 +6,7 @@ mod getters;
 pub(crate) mod groups;
 pub(crate) mod hook;
 pub(crate) mod method;
+pub(crate) mod open_options;
 pub(crate) mod options;
 pub(crate) mod parent_hook;
 pub(crate) mod path_search;

@@ -1,10 +1,13 @@
 //! Options: what the setters of a command have recorded, grouped in families.
 
+use core::time::Duration;
+
 use super::cgroup::Cgroup;
 use super::fd_request::FdRequest;
 use super::groups::Groups;
 use super::hook::Hook;
 use super::method::{Engine, Memory, Method};
+use super::open_options::OpenRequest;
 use super::parent_hook::ParentHook;
 use super::path_search::PathSearch;
 use super::program_source::ProgramSource;
@@ -74,6 +77,10 @@ pub(crate) struct DescriptorOptions {
     pub(crate) jobserver: bool,
     /// The names of the listening sockets, which begin at descriptor 3.
     pub(crate) listen: Option<Vec<Option<String>>>,
+    /// The files that the child opens.
+    pub(crate) opened: Vec<OpenRequest>,
+    /// Whether O_NONBLOCK is set, by the number in the child.
+    pub(crate) nonblocking: BTreeMap<i32, bool>,
 }
 
 #[derive(Clone, Default)]
@@ -140,4 +147,6 @@ pub(crate) struct LaunchOptions {
     pub(crate) engine: Option<Engine>,
     pub(crate) cgroup: Option<Cgroup>,
     pub(crate) set_tid: Vec<i32>,
+    /// How long an EAGAIN of clone is retried.
+    pub(crate) retry_again: Duration,
 }

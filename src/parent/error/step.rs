@@ -101,6 +101,13 @@ steps! {
     InheritJobserver => "inherit_jobserver",
     /// `listen_fds` is not valid, or a descriptor of it is closed.
     ListenFds => "listen_fds",
+    /// `open_in_child` is not valid, or
+    /// [`openat(2)`](https://man7.org/linux/man-pages/man2/open.2.html) failed
+    /// in the child.
+    OpenInChild => "open_in_child",
+    /// `nonblocking` is not valid, or FIONBIO failed in the child
+    /// ([`ioctl(2)`](https://man7.org/linux/man-pages/man2/ioctl.2.html)).
+    Nonblocking => "nonblocking",
     /// `current_dir_fd` is not valid, or its descriptor is closed.
     CurrentDirFd => "current_dir_fd",
     /// `script_fd` is not valid.

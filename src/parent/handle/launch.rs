@@ -32,6 +32,7 @@ pub struct Launch {
     pub(crate) flags: CloneFlags,
     pub(crate) cgroup: Option<CgroupEntry>,
     pub(crate) busy: u32,
+    pub(crate) again: u32,
     pub(crate) extra_probe_fd: bool,
     pub(crate) confirmed: bool,
     pub(crate) fallbacks: Fallbacks,
@@ -140,6 +141,14 @@ impl Launch {
     #[must_use]
     pub fn busy_retries(&self) -> u32 {
         self.busy
+    }
+
+    /// Returns how often the spawn was repeated because there was no process
+    /// id (EAGAIN of clone), which
+    /// [`Command::retry_again`](crate::Command::retry_again) permits.
+    #[must_use]
+    pub fn again_retries(&self) -> u32 {
+        self.again
     }
 
     /// Returns whether an extra descriptor was opened for the check that the

@@ -1,5 +1,7 @@
 //! Launch: how the child is created, where its program is searched for.
 
+use core::time::Duration;
+
 use crate::parent::command::{Command, Memory, Method, PathSearch};
 use crate::parent::std::vec::Vec;
 
@@ -125,6 +127,46 @@ impl Command {
     /// [`clone(2)`]: https://man7.org/linux/man-pages/man2/clone.2.html
     pub fn set_tid(&mut self, ids: impl Into<Vec<i32>>) -> &mut Command {
         self.options.launch.set_tid = ids.into();
+        self
+    }
+
+    /// Sets for how long a clone that fails with EAGAIN is retried; by default
+    /// not at all.
+    ///
+    /// The error means that there is no process id at the moment: the user has
+    /// as many processes as RLIMIT_NPROC allows, a control group as many as
+    /// its pids.max, or the system as many as threads-max or pid_max. In a
+    /// burst of short processes one ends soon.
+    ///
+    /// The calling thread sleeps between the attempts: about 100 us at first,
+    /// then twice as long each time, at most about 50 ms. Each pause is
+    /// shortened by a random part of up to a half, so that callers that were
+    /// rejected together do not try again together. The duration begins with
+    /// the first EAGAIN, and [`Launch::again_retries`] returns the number of
+    /// retries. An EAGAIN of exec, after a change of user, is not retried.
+    ///
+    /// # Errors
+    ///
+    /// [`Step::Clone`](crate::Step::Clone) with EAGAIN when the duration has
+    /// passed; [`Step::Cgroup`](crate::Step::Cgroup) if the control group of
+    /// the command is full ([`clone(2)`]).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let mut job = offshoot::Command::new("true");
+    /// let mut child = job.retry_again(Duration::from_secs(5)).spawn()?;
+    /// println!("after {} retries", child.launch().again_retries());
+    /// child.wait()?;
+    /// # Ok::<(), offshoot::Error>(())
+    /// ```
+    ///
+    /// [`Launch::again_retries`]: crate::Launch::again_retries
+    /// [`clone(2)`]: https://man7.org/linux/man-pages/man2/clone.2.html
+    pub fn retry_again(&mut self, duration: Duration) -> &mut Command {
+        self.options.launch.retry_again = duration;
         self
     }
 }

@@ -50,6 +50,7 @@ impl<'a> PlanBuilder<'a> {
             strings: StringTable::new(),
             stdio,
             source_fds: Vec::new(),
+            opened: opened(options),
             program_fd: None,
             program_source: options.program.source.clone(),
             helper_fds: [0; 2],
@@ -67,6 +68,7 @@ impl<'a> PlanBuilder<'a> {
             parent_hooks: options.hooks.parent.clone(),
             cgroup: options.launch.cgroup.clone(),
             set_tid: options.launch.set_tid.clone(),
+            retry_again: options.launch.retry_again,
         });
         let needs = Needs::default();
         PlanBuilder {
@@ -207,6 +209,11 @@ impl<'a> PlanBuilder<'a> {
         self.plan.source_fds.push(source);
         Ok(index)
     }
+}
+
+fn opened(options: &Options) -> Vec<u32> {
+    let opened = options.descriptors.opened.iter();
+    opened.map(|request| request.target.unsigned_abs()).collect()
 }
 
 /// An argument of a row: a value, or what is known only when the plan is

@@ -188,7 +188,8 @@ impl Plan {
             Op::Dup { to, .. } => Some(to),
             _ => None,
         });
-        sorted((0..3).chain(targets).collect())
+        let opened = self.opened.iter().copied();
+        sorted((0..3).chain(targets).chain(opened).collect())
     }
 
     /// The targets, and the descriptors that stay open until exec.

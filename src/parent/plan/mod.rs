@@ -31,6 +31,8 @@ pub(crate) use step::{Effect, Operand, Reasons, StepRecord};
 pub(crate) use strategy::Strategy;
 pub(crate) use strings::StringTable;
 
+use core::time::Duration;
+
 use super::command::{
     Cgroup, Hook, ParentHook, ProgramSource, SeccompFilter, StdioSource,
 };
@@ -76,6 +78,8 @@ pub struct Plan {
     pub(crate) stdio: [StdioSource; 3],
     /// The caller's descriptors; steps refer to them by index.
     pub(crate) source_fds: Vec<SourceFd>,
+    /// The numbers at which the child opens files.
+    pub(crate) opened: Vec<u32>,
     /// The index of the program's own.
     pub(crate) program_fd: Option<u16>,
     pub(crate) program_source: Option<ProgramSource>,
@@ -104,6 +108,7 @@ pub struct Plan {
     pub(crate) parent_hooks: Vec<ParentHook>,
     pub(crate) cgroup: Option<Cgroup>,
     pub(crate) set_tid: Vec<i32>,
+    pub(crate) retry_again: Duration,
 }
 
 impl Plan {

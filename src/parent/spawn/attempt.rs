@@ -214,6 +214,7 @@ impl Attempt {
             flags: (planned | self.flags).difference(self.omitted_flags()),
             cgroup: plan.cgroup.as_ref().map(|_| entry),
             busy: self.budget.busy_retries(),
+            again: self.budget.again_retries(),
             extra_probe_fd: self.probe_fd.is_some(),
             confirmed,
             fallbacks: self.fallbacks,

@@ -15,6 +15,11 @@ use crate::sys::Errno;
 use crate::sys::call::is_filtered;
 use crate::sys::wait::Ended;
 
+/// EAGAIN of clone.
+const NO_PROCESS: &str = "there is no process id at the moment: RLIMIT_NPROC \
+                          of the user, pids.max of a control group or a limit \
+                          of the system is reached; retry_again waits";
+
 impl Prepared {
     pub(super) fn diagnose(
         &self,
@@ -80,7 +85,8 @@ impl Prepared {
         // A directory is looked up from the root that the child has by then.
         let at = compiled.row(row).map_or(0, |row| row.step);
         let dir = matches!(step.effect, Effect::Dir(_));
-        let root = dir.then(|| self.root_at(at)).flatten();
+        let file = step.step == Step::OpenInChild;
+        let root = (dir || file).then(|| self.root_at(at)).flatten();
         let error = Error::new(self.step(step), reason(step, result));
         self.operand(step, error).in_root(root)
     }
@@ -115,6 +121,9 @@ impl Prepared {
             }
             (libc::EINVAL, 2..) => {
                 "more ids than PID namespaces, or an id is out of range"
+            }
+            (libc::EAGAIN, _) => {
+                return Error::explained(Step::Clone, errno.0, NO_PROCESS);
             }
             _ => return Error::os(Step::Clone, errno.0),
         };

@@ -181,9 +181,12 @@ impl Prepared {
         Err(match (next, outcome) {
             (None, _) => Failure::Final(diagnose()),
             // The kernel allocates a process id before it finds no number
-            // for the pidfd, which uses up the init of a PID namespace.
+            // for the pidfd, or that a control group is full, which uses up
+            // the init of a PID namespace.
             (Some(right), Outcome::Rejected(errno)) => {
-                let error = FD_LIMIT.contains(&errno.0).then(diagnose);
+                let again = errno.0 == libc::EAGAIN;
+                let ends = again || FD_LIMIT.contains(&errno.0);
+                let error = ends.then(diagnose);
                 Failure::Retry(right, error)
             }
             (Some(right), _) => Failure::Retry(right, Some(diagnose())),

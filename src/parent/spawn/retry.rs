@@ -76,6 +76,9 @@ impl Attempt {
         let plan = &prepared.plan;
         let into_group = group.is_some() && !self.strategy.joins_cgroup;
         match (self.strategy.clone_call, errno) {
+            (_, libc::EAGAIN) => {
+                self.budget.wait_for_process(plan.retry_again)
+            }
             (_, libc::EMFILE | libc::ENFILE) => {
                 self.after_fd_limit(prepared, errno)
             }

@@ -20,6 +20,7 @@ use crate::parent::std::{
     fs::OpenOptions,
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
+    string::ToString,
     vec::Vec,
 };
 use crate::sys::abi::Limit;
@@ -30,6 +31,8 @@ use crate::sys::fds::Inode;
 /// at `/dev/fd/N`.
 const SCRIPT: &str = "it is a #! script, and its interpreter cannot open it: \
                       set a number for it with script_fd";
+
+const HIGH: &str = "that number is not below RLIMIT_NOFILE";
 
 /// What stays open while a plan may be launched.
 #[derive(Debug, Default)]
@@ -69,7 +72,8 @@ impl SourceFds {
         let limit = check_fds(plan)?;
         source_fds.open_null(plan)?;
         let isolated = plan.strategy.engine == Engine::Isolated;
-        if plan.source_fds.is_empty() && !isolated {
+        let none = plan.source_fds.is_empty() && plan.opened.is_empty();
+        if none && !isolated {
             return Ok(source_fds);
         }
         for n in 0..plan.source_fds.len() {
@@ -309,11 +313,16 @@ fn os(step: Step, e: Errno) -> Error {
 /// exec closes. Returns the limit on numbers, which the child's must be
 /// below: otherwise dup3 would fail with EBADF there.
 fn check_fds(plan: &mut Plan) -> Result<u64, Error> {
-    if plan.source_fds.is_empty() && plan.strategy.engine != Engine::Isolated {
+    let none = plan.source_fds.is_empty() && plan.opened.is_empty();
+    if none && plan.strategy.engine != Engine::Isolated {
         return Ok(u64::MAX);
     }
     // If a filter rejects prlimit, dup3 reports the failure in the child.
     let limit = limit(Limit::Descriptors).unwrap_or(u64::MAX);
+    if let Some(to) = plan.opened.iter().find(|n| u64::from(**n) >= limit) {
+        let error = Error::refused_as(Step::OpenInChild, libc::EBADF, HIGH);
+        return Err(error.with(to.to_string()));
+    }
     for source in &mut plan.source_fds {
         if let Some(arg) = &source.arg {
             let flags = fcntl_getfd(borrow(arg)).map_err(|e| {
@@ -325,9 +334,8 @@ fn check_fds(plan: &mut Plan) -> Result<u64, Error> {
         }
         let Some(to) = source.target else { continue };
         if u64::from(to) >= limit && source.number != to {
-            let why = "that number is not below RLIMIT_NOFILE";
             let shown = pair(source.arg.as_ref().map(FdArg::number), to);
-            let error = Error::refused_as(source.by, libc::EBADF, why);
+            let error = Error::refused_as(source.by, libc::EBADF, HIGH);
             return Err(error.with(shown));
         }
     }

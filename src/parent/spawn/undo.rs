@@ -20,6 +20,7 @@ use crate::parent::reserve;
 use crate::parent::std::{
     fs,
     os::fd::{AsFd, AsRawFd, OwnedFd},
+    os::unix::net::UnixDatagram,
     string::ToString,
     vec::Vec,
 };
@@ -47,6 +48,8 @@ struct Overwritten {
     backup: Option<(OwnedFd, bool)>,
     /// The file before the steps, and the one they put there.
     files: [Option<Inode>; 2],
+    /// Whether the steps open the file, which is not known then.
+    opened: bool,
 }
 
 /// A number whose file stays; steps may change the flag.
@@ -96,6 +99,12 @@ impl Undo {
                 _ => {}
             }
         }
+        for to in &plan.opened {
+            undo.save_opened(*to, &targets).map_err(|e| {
+                let error = Error::os(Step::OpenInChild, e.raw_os_error());
+                error.with(to.to_string())
+            })?;
+        }
         if plan.has(Op::MarkRange) {
             undo.save_inherited_flags();
         }
@@ -142,10 +151,34 @@ impl Undo {
                 }
             };
             let files = [Inode::at(to), after];
-            self.overwritten.push(Overwritten { number: to, backup, files });
+            let opened = false;
+            let number = to;
+            self.overwritten.push(Overwritten {
+                number,
+                backup,
+                files,
+                opened,
+            });
             return Ok(());
         }
         Err(Errno::BUSY)
+    }
+
+    /// Backs up a number at which the steps open a file. If nothing is open
+    /// there, a socket takes it.
+    fn save_opened(&mut self, to: u32, targets: &[u32]) -> Result<(), Errno> {
+        let socket = {
+            let socket = UnixDatagram::unbound();
+            let errno = |e| Errno::from_io_error(&e).unwrap_or(Errno::MFILE);
+            let socket = OwnedFd::from(socket.map_err(errno)?);
+            // It may be at that number itself.
+            backup(socket.as_raw_fd().unsigned_abs(), targets)?
+        };
+        let from = socket.as_raw_fd().unsigned_abs();
+        self.save(to, from, targets)?;
+        let saved = self.overwritten.last_mut();
+        saved.into_iter().for_each(|saved| saved.opened = true);
+        Ok(())
     }
 
     /// Saves the flags of what exec would leave open above 2.
@@ -183,7 +216,8 @@ impl Overwritten {
     /// another file there.
     fn restore(&self) {
         let open = is_cloexec(self.number).is_ok();
-        if !open || !self.files.contains(&Inode::at(self.number)) {
+        let own = || self.files.contains(&Inode::at(self.number));
+        if !open || !self.opened && !own() {
             return;
         }
         match &self.backup {

@@ -102,7 +102,9 @@ fn script(
         Ok(to) if to >= 3 => to,
         _ => return refuse("the number must be 3 or above"),
     };
-    if all.fds.iter().any(|fd| fd.to == to) {
+    let opened = &plan.options().descriptors.opened;
+    let opened = opened.iter().any(|it| it.target == target);
+    if opened || all.fds.iter().any(|fd| fd.to == to) {
         return refuse("another option assigns that descriptor too");
     }
     let source = plan.plan.source_fds.get_mut(usize::from(index));

@@ -4,6 +4,8 @@
 mod jobserver;
 pub(crate) mod listen;
 pub(crate) mod mapping;
+pub(crate) mod nonblocking;
+pub(crate) mod open_in_child;
 pub(crate) mod requests;
 
 use crate::parent::command::{Command, FdArg, FdRequest};

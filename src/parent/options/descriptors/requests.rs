@@ -1,5 +1,6 @@
 //! Descriptor requests of all options, each target at most once.
 
+use super::open_in_child;
 use crate::parent::command::{FdRequest, Options, StdioSource};
 use crate::parent::error::{Cause, Error, Step};
 use crate::parent::plan::stdio_step;
@@ -15,6 +16,8 @@ pub(crate) fn standard(
     for (n, source) in (0u8..).zip(&mut all) {
         let stdio = options.stdio.get(usize::from(n));
         let stdio = stdio.and_then(Option::as_ref);
+        let opened = &options.descriptors.opened;
+        let opened = opened.iter().any(|it| it.target == i32::from(n));
         let is_target = |fd: &&FdRequest| fd.target == i32::from(n);
         *source = match (stdio, options.descriptors.fds.iter().find(is_target))
         {
@@ -23,6 +26,8 @@ pub(crate) fn standard(
             }
             (Some(stdio), None) => stdio.0.clone(),
             (None, Some(fd)) => StdioSource::Fd(fd.from.clone()),
+            // The child replaces it.
+            (None, None) if opened => StdioSource::Inherit,
             (None, None) => default(n.into()),
         };
     }
@@ -60,6 +65,13 @@ pub(super) fn above_stdio<'a>(
             _ => unique.push((n, fd)),
         }
     }
+    open_in_child::check(&options.descriptors.opened, |number| {
+        let stdio = usize::try_from(number).ok();
+        let stdio = stdio.and_then(|n| options.stdio.get(n)?.as_ref());
+        let n = u8::try_from(number).unwrap_or_default();
+        let fd = unique.iter().find(|(_, fd)| fd.target == number);
+        stdio.map(|_| stdio_step(n)).or(fd.map(|(_, fd)| fd.by))
+    })?;
     unique.sort_unstable_by_key(|(n, _)| *n);
     let unique = unique.into_iter().map(|(_, fd)| fd);
     Ok(unique.filter(|fd| fd.target >= 3).collect())
