@@ -13,6 +13,7 @@ pub mod elf;
 pub mod filter;
 pub mod fork;
 mod limit;
+pub mod parent_state;
 pub mod place;
 pub mod reporter;
 mod run;
