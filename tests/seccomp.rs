@@ -301,6 +301,34 @@ fn a_filter_that_forbids_exit_leaves_the_error_as_it_is() {
     });
 }
 
+/// Without a child the filter is the calling thread's. It stays, with its
+/// consequences, if exec fails.
+#[test]
+fn exec_in_place_installs_the_filter_in_this_thread() {
+    let name = "exec_in_place_installs_the_filter_in_this_thread";
+    let _alone = alone();
+    if !inside(name) {
+        return;
+    }
+    let status = util::fork::forked(|| {
+        let mut grep = Command::new("grep");
+        grep.args(["-q", "Seccomp:.*2", "/proc/self/status"]);
+        grep.seccomp([(RETURN, 0, 0, ALLOW)]).exec();
+        9
+    });
+    assert_eq!(status, 0);
+    let status = util::fork::forked(|| {
+        let mut cat = Command::new("/bin/cat");
+        cat.seccomp(filter(&EXEC, errno(libc::EPERM)));
+        let error = cat.exec();
+        assert_eq!(error.step(), Step::Exec, "{error}");
+        assert!(error.to_string().contains("filter of `seccomp`"), "{error}");
+        assert_eq!(field(&own_status(), "Seccomp"), 2);
+        0
+    });
+    assert_eq!(status, 0);
+}
+
 /// The fallback of this command is not one of the thread.
 #[test]
 fn a_filter_without_execveat_changes_this_spawn_only() {
