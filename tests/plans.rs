@@ -269,10 +269,14 @@ fn a_socket_is_passed_with_the_childs_own_id() {
 fn filters_are_installed_last() {
     let mut command = Command::new("/bin/true");
     let allow = (6u16, 0u8, 0u8, 0x7FFF_0000u32);
-    command.env_clear().memory(Memory::Private);
+    command.env_clear().memory(Memory::Private).no_new_privs(true);
     golden("seccomp", command.seccomp([allow]).seccomp([allow, allow]));
     let mut listens = Command::new("/bin/true");
-    listens.env_clear().seccomp([allow]).seccomp_with_listener([allow]);
+    listens
+        .env_clear()
+        .no_new_privs(true)
+        .seccomp([allow])
+        .seccomp_with_listener([allow]);
     golden("seccomp-listener", &listens);
 }
 

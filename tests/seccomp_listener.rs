@@ -344,7 +344,7 @@ fn a_listener_is_refused_where_nobody_can_take_it() {
     let _alone = alone();
     let plan = |set: fn(&mut Command) -> &mut Command| -> Error {
         let mut command = Command::new("/bin/true");
-        command.seccomp_with_listener(notify(&EXEC));
+        command.no_new_privs(true).seccomp_with_listener(notify(&EXEC));
         set(&mut command).plan().unwrap_err()
     };
     let step = Step::SeccompListener;

@@ -140,6 +140,13 @@ pub(crate) fn capabilities() -> [u64; 3] {
     all
 }
 
+/// Whether the calling thread has `no_new_privs`, which its children inherit.
+pub(crate) fn has_no_new_privs() -> bool {
+    let get = bits(i64::from(libc::PR_GET_NO_NEW_PRIVS));
+    // SAFETY: clause 1 of `syscall`: the arguments are numbers.
+    unsafe { syscall(libc::SYS_prctl, [get, 0, 0, 0, 0, 0]) == 1 }
+}
+
 /// Whether the saved user and group ids equal the effective ones, as they do
 /// after exec.
 pub(crate) fn saved_ids_are_effective() -> bool {

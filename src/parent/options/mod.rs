@@ -13,6 +13,7 @@ pub(super) mod identity;
 mod method;
 pub(super) mod no_new_privs;
 mod path_search;
+mod privilege;
 mod program;
 pub(super) mod program_files;
 pub(super) mod scheduling;

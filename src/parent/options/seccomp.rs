@@ -3,6 +3,7 @@
 use rustix::system::uname;
 
 use super::bpf_check;
+use super::privilege::require_no_new_privs;
 use crate::call::{Call, Check, local, number, slot};
 use crate::parent::command::{Command, Engine, SeccompFilter, SockFilter};
 use crate::parent::error::{Error, Step};
@@ -33,8 +34,9 @@ impl Command {
     ///   4,096 instructions, an unknown operation, a jump behind its end, a
     ///   read outside `seccomp_data`, or no return at its end. The operand is
     ///   the instruction, counted from 0;
-    /// - with EACCES, if the child has neither CAP_SYS_ADMIN nor
-    ///   `no_new_privs`;
+    /// - naming `no_new_privs`, if the child has neither CAP_SYS_ADMIN nor
+    ///   that; with EACCES, if a function of [`Command::pre_exec`] could have
+    ///   set it and did not;
     /// - with ENOMEM, if all filters of the child together are too long, about
     ///   32,768 instructions with those that it has inherited;
     /// - with EINVAL, if the kernel has no seccomp filters or lacks a flag.
@@ -153,6 +155,7 @@ pub(crate) fn seccomp(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     }
     for filter in filters {
         validate(plan, Step::Seccomp, filter)?;
+        require_no_new_privs(plan, Step::Seccomp)?;
         let install = install(plan, Step::Seccomp, filter, 0)?;
         plan.step(Step::Seccomp, operand(filter))
             .row(install)
@@ -184,6 +187,7 @@ pub(crate) fn seccomp_listener(
         return plan.refuse(STEP, FORK, "pre_exec");
     }
     validate(plan, STEP, filter)?;
+    require_no_new_privs(plan, STEP)?;
     let flag = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
     let mut install = install(plan, STEP, filter, flag)?;
     install.store = slot::LISTENER;
