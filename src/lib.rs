@@ -91,8 +91,9 @@ pub use parent::command::method::{Engine, Memory, Method};
 pub use parent::command::open_options::ChildOpenOptions;
 pub use parent::command::path_search::PathSearch;
 pub use parent::command::seccomp::{SeccompFilter, SockFilter};
+pub use parent::command::signal_set::{SignalSet, Signals};
 pub use parent::command::stdio::Stdio;
-pub use parent::command::{Command, CommandArgs, CommandEnvs};
+pub use parent::command::{Command, CommandArgs, CommandEnvs, ParentDeath};
 pub use parent::error::{Candidate, Error, Step};
 pub use parent::handle::{CgroupEntry, Child, Fallback, Launch, PidFd};
 #[doc(no_inline)]

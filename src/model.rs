@@ -98,6 +98,8 @@ const ARGS: LaunchArgs<'_> = LaunchArgs {
     omitted_flags: CloneFlags::empty(),
     probe_fd: None,
     cgroup: None,
+    mask: None,
+    parent_pid: false,
     tids: &[],
     environ: None,
     gate: None,
@@ -107,9 +109,7 @@ const ARGS: LaunchArgs<'_> = LaunchArgs {
 /// Runs a table in children of the engines suspended and copied, and in the
 /// model, and returns the end state, which must be the same for all three.
 ///
-/// For a table without the rows that register the robust futex the engine
-/// copied waits until its first timeout, 20 ms, so loops over many tables use
-/// `compare_suspended`.
+/// Loops use `compare_suspended`: without a robust futex `copied` waits 20 ms.
 fn compare_all(rows: &[Call], text: &[u8], results: &[i64]) -> EndState {
     let model = compare_suspended(rows, text, results);
     let table = Table::new(rows, text, &[], &[]).expect("a valid table");

@@ -310,6 +310,7 @@ fn unsafe_code_is_in_listed_files_with_specific_reasons() {
         "parent::options::descriptors",
         "parent::spawn::source_fds",
         "parent::spawn::launch_loop",
+        "parent::spawn::waiting_thread",
         "parent::options::hooks",
         "parent::handle::pidfd",
         "parent::command::hook",

@@ -90,6 +90,24 @@ fn the_plan_of_a_prepared_command_is_the_plan_of_the_command() {
 }
 
 #[test]
+fn signals_are_named_in_the_order_of_their_numbers() {
+    let mut signals = command("/bin/true");
+    signals.ignore_signal(libc::SIGTERM).ignore_signal(libc::SIGHUP);
+    signals.default_signal(libc::SIGINT).default_signal(40);
+    let mask = offshoot::SignalSet::from([libc::SIGTERM, libc::SIGUSR1]);
+    golden("signals", signals.signal_mask(mask));
+    let mut reset = command("/bin/true");
+    reset.reset_signals().ignore_signal(libc::SIGHUP).keep_sigpipe(true);
+    let mut dies = command("/bin/true");
+    dies.parent_death_signal(libc::SIGTERM)
+        .uid(1000)
+        .before_exec(|_, _| Ok(()));
+    golden("parent-death", &dies);
+    golden("die-with-parent", command("/bin/true").die_with_parent());
+    golden("signals-reset", reset.signal_mask(offshoot::SignalSet::empty()));
+}
+
+#[test]
 fn a_legacy_clone_resets_handlers_by_itself() {
     let mut command = Command::new("/bin/true");
     command.env_clear().method(Method::Vfork);

@@ -24,6 +24,10 @@ pub(crate) struct LaunchArgs<'a> {
     pub(crate) cgroup: Option<i32>,
     /// The child's process ids, the innermost namespace's first.
     pub(crate) tids: &'a [i32],
+    /// The signal mask of the program, if it is not that of the calling thread.
+    pub(crate) mask: Option<u64>,
+    /// Whether the table compares the parent with the one at the start.
+    pub(crate) parent_pid: bool,
     /// The environment of this launch, if the table uses one.
     pub(crate) environ: Option<Environ<'a>>,
     /// What the parent does while the child waits, if the table has a gate.
@@ -66,6 +70,8 @@ impl<'a> LaunchArgs<'a> {
         if self.gate.is_some() {
             block.set(slot::ROBUST_NODE, address(slot::GATE_NODE));
             block.set(slot::GATE_NODE, head);
+        }
+        if self.gate.is_some() || self.parent_pid {
             block.set(slot::PARENT_PID, getpid().into());
         }
     }

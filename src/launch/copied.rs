@@ -40,7 +40,8 @@ pub(crate) fn launch(
     let pidfd_at = Block::slot_address(at, pidfd);
     let (nr, arguments) = args.system_call(&mut clone_args, pidfd_at, 0);
     let mask = block_signals(args.clone_call == CloneCall::Clone);
-    shared.block().set(slot::SIGMASK, mask);
+    let program_mask = args.mask.unwrap_or(mask);
+    shared.block().set(slot::SIGMASK, program_mask);
     // SAFETY: clause 1 of `enter`: clone3 or clone without a stack;
     // `clone_args` lives in this frame, the pidfd's slot in the mapping.
     // Clause 2: COPIED lacks VM, so the child has copies of the table; the

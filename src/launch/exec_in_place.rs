@@ -12,6 +12,7 @@ use super::environ::Environ;
 use crate::call::{Block, Call, Callback, Check, ROW, Table, local, slot};
 use crate::sys::arch::syscall;
 use crate::sys::call::signal_mask;
+use crate::sys::safe::getppid;
 use crate::sys::{CloneCall, CloneFlags, Errno, bits, ids, number};
 
 /// Runs the rows from number `from` on, counted from 1, in this process.
@@ -25,6 +26,7 @@ pub(crate) fn run(
     from: u16,
     block: &UnsafeCell<Block>,
     environ: Option<Environ<'_>>,
+    mask: Option<u64>,
 ) {
     let args = LaunchArgs {
         clone_call: CloneCall::Clone,
@@ -33,13 +35,16 @@ pub(crate) fn run(
         probe_fd: None,
         cgroup: None,
         tids: &[],
+        mask,
+        parent_pid: false,
         environ,
         gate: None,
         listener: None,
     };
     BlockCell(block).with(|block, at| {
         args.fill_slots(block, at);
-        block.set(slot::SIGMASK, signal_mask());
+        block.set(slot::SIGMASK, mask.unwrap_or_else(signal_mask));
+        block.set(slot::PARENT_PID, getppid().into());
         (block.failed, block.denied) = (0, 0);
     });
     let done = usize::from(from).saturating_sub(1);

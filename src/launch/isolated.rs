@@ -65,7 +65,8 @@ pub(crate) fn launch(
     let pidfd_at = Block::slot_address(at, pidfd);
     let (nr, arguments) = args.system_call(&mut clone_args, pidfd_at, 0);
     let mask = block_signals(args.clone_call == CloneCall::Clone);
-    status_page.block().set(slot::SIGMASK, mask);
+    let program_mask = args.mask.unwrap_or(mask);
+    status_page.block().set(slot::SIGMASK, program_mask);
     let at: *mut Block = block;
     // SAFETY: clause 1 of `enter`: clone3 or clone without a stack;
     // `clone_args` and the pidfd's slot live in this frame. Clause 2: clauses

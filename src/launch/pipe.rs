@@ -54,7 +54,8 @@ pub(crate) fn launch(
     let mut clone_args = CloneArgs::default();
     let (nr, arguments) = args.system_call(&mut clone_args, 0, signal);
     let mask = block_signals(true);
-    shared.block().set(slot::SIGMASK, mask);
+    let program_mask = args.mask.unwrap_or(mask);
+    shared.block().set(slot::SIGMASK, program_mask);
     // SAFETY: clause 1 of `enter`: clone without a stack and without
     // addresses. Clause 2: no VM, so the child has copies of the table; the
     // mapping outlives this call. Clause 3: `fill_slots` has set the address

@@ -4,6 +4,7 @@
 //! A thread that made a descriptor uses it without a check. For any other
 //! thread the number must be open on the recorded file.
 
+use core::cell::Cell;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use super::std::{
@@ -15,11 +16,20 @@ use crate::sys::fds::Inode;
 
 /// Returns a number that no other thread of this process has or had.
 pub(crate) fn thread_id() -> u64 {
-    static LAST: AtomicU64 = AtomicU64::new(0);
-    thread_local! {
-        static OWN: u64 = LAST.fetch_add(1, Ordering::Relaxed) + 1;
-    }
-    OWN.with(|own| *own)
+    OWN.get()
+}
+
+static LAST: AtomicU64 = AtomicU64::new(0);
+
+thread_local! {
+    static OWN: Cell<u64> =
+        Cell::new(LAST.fetch_add(1, Ordering::Relaxed) + 1);
+}
+
+/// Gives this thread the number of the thread that created it, with the same
+/// descriptor table, and waits for what it does.
+pub(crate) fn act_for(creator: u64) {
+    OWN.set(creator);
 }
 
 /// The thread that made a descriptor, and the file.

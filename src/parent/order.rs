@@ -117,8 +117,9 @@ order! {
     signals::clear_handlers:
         "Signals are still blocked: a handler of the parent would otherwise \
          run in the child.",
-    signals::default_sigpipe:
-        "Signals are still blocked, so SIGPIPE cannot end the child.",
+    signals::dispositions:
+        "Signals are still blocked, so none can end the child, and one that \
+         is pending and becomes ignored is discarded.",
     no_new_privs::no_new_privs:
         "AppArmor and SELinux restrict changes of their labels by it, so it \
          follows those; a sandbox needs it, so it comes before.",
@@ -130,6 +131,9 @@ order! {
     helper_steps::mark_helper:
         "From here on the parent takes the child's death for a successful \
          exec, so this step comes as late as it can.",
+    signals::parent_death:
+        "A change of ids clears the signal, and the second thread in which a \
+         helper may execute the program does not inherit it.",
     signals::signal_mask:
         "Once signals are unblocked one of them can end the child, so only \
          steps that cannot fail, and exec, follow.",

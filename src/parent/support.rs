@@ -59,6 +59,19 @@ pub(crate) fn record_working(change: impl FnOnce(&mut KnownWorking)) {
     WORKING.set(working);
 }
 
+/// What is known in a thread, for one that it creates, which has the same
+/// filters, and back.
+pub(crate) type Known = (KnownMissing, KnownWorking);
+
+pub(crate) fn known() -> Known {
+    (MISSING.get(), WORKING.get())
+}
+
+pub(crate) fn set_known((missing, working): Known) {
+    MISSING.set(missing);
+    WORKING.set(working);
+}
+
 /// Whether the next child of this thread is the init of a PID namespace, after
 /// `unshare(CLONE_NEWPID)` or `setns`: then the link to that namespace cannot
 /// be read yet ([`pid_namespaces(7)`], Linux 4.12). False without /proc.

@@ -5,6 +5,7 @@ use core::sync::atomic::AtomicU32;
 
 use super::abi::{CAPS_HEADER, Limit, PidfdInfo, SIGSET_SIZE, Timespec};
 use super::arch::syscall;
+use super::safe::Disposition;
 use super::wait::Target;
 use super::{Errno, Pid, bits};
 
@@ -72,8 +73,8 @@ impl Action {
         Errno::of(result).is_none().then_some(Action(old))
     }
 
-    pub(crate) fn is_default(self) -> bool {
-        self.0[0] == libc::SIG_DFL as u64
+    pub(crate) fn is(self, disposition: Disposition) -> bool {
+        self.0[0] == disposition.handler()
     }
 
     /// Restores it.
@@ -84,6 +85,24 @@ impl Action {
         // of 32 bytes; a handler in it was installed before.
         unsafe { syscall(libc::SYS_rt_sigaction, args) };
     }
+}
+
+/// Returns the calling thread's parent death signal, 0 if it has none.
+pub(crate) fn death_signal() -> Option<i32> {
+    let mut signal = 0i32;
+    let get = bits(i64::from(libc::PR_GET_PDEATHSIG));
+    let at = (&raw mut signal).expose_provenance() as u64;
+    // SAFETY: clause 1 of `syscall`: the call writes one int, which `signal`
+    // is.
+    let result = unsafe { syscall(libc::SYS_prctl, [get, at, 0, 0, 0, 0]) };
+    Errno::of(result).is_none().then_some(signal)
+}
+
+pub(crate) fn set_death_signal(signal: i32) {
+    let set = bits(i64::from(libc::PR_SET_PDEATHSIG));
+    let args = [set, bits(signal.into()), 0, 0, 0, 0];
+    // SAFETY: clause 1 of `syscall`: the arguments are numbers.
+    unsafe { syscall(libc::SYS_prctl, args) };
 }
 
 /// Returns the blocked signals that are pending for the thread or the process.

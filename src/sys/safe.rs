@@ -16,6 +16,16 @@ pub enum Disposition {
     Ignore,
 }
 
+impl Disposition {
+    /// Its value in the kernel's `struct sigaction`.
+    pub(crate) fn handler(self) -> u64 {
+        match self {
+            Disposition::Default => libc::SIG_DFL as u64,
+            Disposition::Ignore => libc::SIG_IGN as u64,
+        }
+    }
+}
+
 /// How a signal mask changes; signal `n` is bit `n - 1`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MaskChange {
@@ -35,6 +45,7 @@ fn outcome(result: i64) -> Result<u64, Errno> {
 #[derive(Clone, Copy)]
 enum Plain {
     Getpid,
+    Getppid,
     Dup,
     Dup3,
     Close,
@@ -50,6 +61,7 @@ enum Plain {
 fn plain(call: Plain, args: [i64; 3]) -> Result<u64, Errno> {
     let nr = match call {
         Plain::Getpid => libc::SYS_getpid,
+        Plain::Getppid => libc::SYS_getppid,
         Plain::Dup => libc::SYS_dup,
         Plain::Dup3 => libc::SYS_dup3,
         Plain::Close => libc::SYS_close,
@@ -81,6 +93,12 @@ fn size(result: Result<u64, Errno>) -> Result<usize, Errno> {
 
 pub(crate) fn getpid() -> u32 {
     let pid = plain(Plain::Getpid, [0; 3]).unwrap_or_default();
+    u32::try_from(pid).unwrap_or_default()
+}
+
+/// 0 if the parent is in another PID namespace.
+pub(crate) fn getppid() -> u32 {
+    let pid = plain(Plain::Getppid, [0; 3]).unwrap_or_default();
     u32::try_from(pid).unwrap_or_default()
 }
 
@@ -207,11 +225,7 @@ pub(crate) fn sigaction(
     signal: i32,
     disposition: Disposition,
 ) -> Result<(), Errno> {
-    let handler = match disposition {
-        Disposition::Default => libc::SIG_DFL,
-        Disposition::Ignore => libc::SIG_IGN,
-    };
-    let action = [handler as u64, 0, 0, 0];
+    let action = [disposition.handler(), 0, 0, 0];
     let at = action.as_ptr().expose_provenance() as u64;
     let args = [bits(signal.into()), at, 0, SIGSET_SIZE, 0, 0];
     // SAFETY: clause 1 of `syscall`: the call reads one kernel sigaction of

@@ -307,11 +307,13 @@ impl Command {
         if clear || self.get_envs().len() > 0 {
             all.field("env", &CommandEnv(clear, self.get_envs()));
         }
-        self.each_field(&mut |name, is_set, value| {
+        let set = &mut |name, is_set, value: &dyn fmt::Debug| {
             if is_set {
                 all.field(name, value);
             }
-        });
+        };
+        self.each_field(set);
+        self.options.signals.each_field(set);
         all.finish()
     }
 

@@ -8,14 +8,17 @@ pub(crate) mod hook;
 pub(crate) mod method;
 pub(crate) mod open_options;
 pub(crate) mod options;
+pub(crate) mod parent_death;
 pub(crate) mod parent_hook;
 pub(crate) mod path_search;
 pub(crate) mod program_source;
 pub(crate) mod seccomp;
 mod shell_line;
+pub(crate) mod signal_set;
 pub(crate) mod stdio;
 
 pub use getters::{CommandArgs, CommandEnvs};
+pub use parent_death::ParentDeath;
 
 pub(crate) use cgroup::{Cgroup, OpenCgroup};
 pub(crate) use fd_request::FdRequest;
@@ -27,6 +30,7 @@ pub(crate) use parent_hook::{ParentHook, ParentHooks};
 pub(crate) use path_search::PathSearch;
 pub(crate) use program_source::ProgramSource;
 pub(crate) use seccomp::{SeccompFilter, SockFilter};
+pub(crate) use signal_set::SignalSet;
 pub(crate) use stdio::{FdArg, Stdio, StdioSource};
 
 use super::std::ffi::OsStr;

@@ -1,5 +1,6 @@
 //! Options: what the setters of a command have recorded, grouped in families.
 
+use core::fmt;
 use core::time::Duration;
 
 use super::cgroup::Cgroup;
@@ -12,11 +13,13 @@ use super::parent_hook::ParentHook;
 use super::path_search::PathSearch;
 use super::program_source::ProgramSource;
 use super::seccomp::SeccompFilter;
+use super::signal_set::{Signal, SignalSet};
 use super::stdio::Stdio;
 use crate::parent::std::{
     boxed::Box, collections::BTreeMap, ffi::OsString, os::fd::OwnedFd,
     path::PathBuf, string::String, sync::Arc, vec::Vec,
 };
+use crate::sys::safe::Disposition;
 
 /// The options of a command. Plain data, validated when a plan is compiled.
 #[derive(Clone, Default)]
@@ -31,6 +34,7 @@ pub(crate) struct Options {
     pub(crate) scheduling: SchedulingOptions,
     pub(crate) security: SecurityOptions,
     pub(crate) seccomp: SeccompOptions,
+    pub(crate) signals: SignalOptions,
     pub(crate) hooks: HookOptions,
     pub(crate) launch: LaunchOptions,
     /// What `best_effort` sets.
@@ -132,6 +136,34 @@ pub(crate) struct SeccompOptions {
     pub(crate) filters: Vec<SeccompFilter>,
     /// The filter with a listener.
     pub(crate) listener: Option<SeccompFilter>,
+}
+
+#[derive(Clone, Default)]
+pub(crate) struct SignalOptions {
+    pub(crate) mask: Option<SignalSet>,
+    /// Whether every signal that is not in `dispositions` gets its default.
+    pub(crate) reset: bool,
+    pub(crate) dispositions: BTreeMap<i32, Disposition>,
+    pub(crate) keep_sigpipe: bool,
+    pub(crate) parent_death: Option<i32>,
+    pub(crate) die_with_parent: bool,
+}
+
+impl SignalOptions {
+    /// As `Command::each_field`.
+    pub(crate) fn each_field(
+        &self,
+        set: &mut dyn FnMut(&'static str, bool, &dyn fmt::Debug),
+    ) {
+        set("signal_mask", self.mask.is_some(), &self.mask);
+        set("reset_signals", self.reset, &true);
+        let dispositions = &self.dispositions;
+        set("signals", !dispositions.is_empty(), dispositions);
+        set("keep_sigpipe", self.keep_sigpipe, &true);
+        let death = self.parent_death.map(Signal);
+        set("parent_death_signal", death.is_some(), &death);
+        set("die_with_parent", self.die_with_parent, &true);
+    }
 }
 
 #[derive(Clone, Default)]

@@ -181,9 +181,19 @@ steps! {
     BeforeExec => "before_exec",
     /// A function passed to `pre_exec` or `pre_exec_shared` failed.
     PreExec => "pre_exec",
+    /// `default_signal` is not valid.
+    DefaultSignal => "default_signal",
+    /// `ignore_signal` is not valid.
+    IgnoreSignal => "ignore_signal",
+    /// `parent_death_signal` is not valid, prctl failed in the child, or the
+    /// parent has ended.
+    ParentDeathSignal => "parent_death_signal",
+    /// `die_with_parent` is not valid, or its thread cannot be created.
+    DieWithParent => "die_with_parent",
     /// [`sigaction(2)`](https://man7.org/linux/man-pages/man2/sigaction.2.html)
     /// failed in the child.
     SignalAction => "sigaction",
+    /// `signal_mask` is not valid, or
     /// [`sigprocmask(2)`](https://man7.org/linux/man-pages/man2/sigprocmask.2.html)
     /// failed in the child.
     SignalMask => "sigprocmask",

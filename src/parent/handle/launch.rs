@@ -1,6 +1,6 @@
 //! `Launch`: how a child was created.
 
-use crate::parent::command::Engine;
+use crate::parent::command::{Engine, ParentDeath};
 use crate::parent::error::Error;
 use crate::parent::std::{fmt, io, sync::Arc};
 use crate::sys::{CloneCall, CloneFlags};
@@ -36,6 +36,7 @@ pub struct Launch {
     pub(crate) extra_probe_fd: bool,
     pub(crate) confirmed: bool,
     pub(crate) fallbacks: Fallbacks,
+    pub(crate) parent_death: Option<ParentDeath>,
     pub(crate) refused: Option<Arc<[Error]>>,
     /// The process group that the child was put in.
     pub(crate) process_group: Option<i32>,
@@ -120,6 +121,15 @@ impl Launch {
     #[must_use]
     pub fn cgroup(&self) -> Option<CgroupEntry> {
         self.cgroup
+    }
+
+    /// Returns whose end sends the child a signal, if
+    /// [`Command::parent_death_signal`](crate::Command::parent_death_signal)
+    /// or [`Command::die_with_parent`](crate::Command::die_with_parent) is
+    /// set.
+    #[must_use]
+    pub fn parent_death(&self) -> Option<ParentDeath> {
+        self.parent_death
     }
 
     /// Returns the features that were replaced, in the order in which this was

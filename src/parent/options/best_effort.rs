@@ -1,6 +1,8 @@
 //! Best effort: options that the kernel may reject without an error of the
 //! spawn.
 
+use core::fmt;
+
 use crate::parent::command::{Command, Options};
 use crate::parent::error::{Cause, Error, Step};
 use crate::parent::plan::PlanBuilder;
@@ -95,11 +97,13 @@ pub(crate) fn check(options: &Options) -> Result<(), Error> {
     }
     let mut other = None;
     let inner = Command { options: (**own).clone() };
-    inner.each_field(&mut |name, is_set, _| {
+    let set = &mut |name, is_set, _: &dyn fmt::Debug| {
         if is_set && !OPTIONS.iter().any(|(option, _)| *option == name) {
             other = other.or(Some(name));
         }
-    });
+    };
+    inner.each_field(set);
+    inner.options.signals.each_field(set);
     match other {
         Some(option) => refuse(option),
         None => conflict(options, own),

@@ -12,6 +12,7 @@ pub(super) mod hooks;
 pub(super) mod identity;
 mod method;
 pub(super) mod no_new_privs;
+mod parent_death;
 mod path_search;
 mod privilege;
 mod program;

@@ -11,7 +11,7 @@ use super::strategy::Strategy;
 use super::strings::StringTable;
 use super::{Plan, choose};
 use crate::call::{Call, number};
-use crate::parent::command::{FdArg, Options, StdioSource};
+use crate::parent::command::{FdArg, Options, SignalSet, StdioSource};
 use crate::parent::error::{Error, Step};
 use crate::parent::std::{
     boxed::Box, ffi::OsStr, os::unix::ffi::OsStrExt, string::ToString,
@@ -62,6 +62,10 @@ impl<'a> PlanBuilder<'a> {
             shell_fallback: options.program.shell_fallback,
             listens: options.descriptors.listen.is_some(),
             program: fixed_strings::ZEROS,
+            defaults: SignalSet::empty(),
+            ignored: SignalSet::empty(),
+            parent_death: None,
+            mask: None,
             hooks: options.hooks.child.clone(),
             filters: Vec::new(),
             listener: false,

@@ -115,6 +115,7 @@ impl Plan {
             Operand::EmptyList => "[]".into(),
             Operand::Filter(1) => "1 instruction".into(),
             Operand::Filter(len) => format!("{len} instructions"),
+            Operand::Signals(set) => set.to_string(),
             Operand::Fd(_) => "fd".into(),
             Operand::Cgroup => "\"0\" -> cgroup.procs".into(),
         }

@@ -100,6 +100,12 @@ pub struct Plan {
     /// Whether LISTEN_PID is the first variable of the environment.
     pub(crate) listens: bool,
     pub(crate) program: Str,
+    /// The signals that steps set to their default, and those they ignore.
+    pub(crate) defaults: super::command::SignalSet,
+    pub(crate) ignored: super::command::SignalSet,
+    pub(crate) parent_death: Option<super::command::ParentDeath>,
+    /// The signal mask of the program, if that is not the caller's.
+    pub(crate) mask: Option<super::command::SignalSet>,
     pub(crate) hooks: Vec<Hook>,
     /// The seccomp filters that the child installs.
     pub(crate) filters: Vec<SeccompFilter>,

@@ -5,6 +5,7 @@ use core::fmt;
 
 use super::op::{Op, Str};
 use super::strategy::Strategy;
+use crate::parent::command::SignalSet;
 use crate::parent::error::Step;
 
 /// What a step is about. Plain values: they are formatted only when a plan
@@ -29,6 +30,7 @@ pub(crate) enum Operand {
     EmptyList,
     /// A filter program of so many instructions.
     Filter(u16),
+    Signals(SignalSet),
 }
 
 /// What a step leaves changed, for steps and diagnosis that depend on it.

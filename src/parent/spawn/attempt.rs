@@ -6,7 +6,7 @@ use super::fallback::Downgrade;
 use crate::launch::gate::Gate;
 use crate::launch::listener::Listener;
 use crate::launch::{Environ, LaunchArgs};
-use crate::parent::command::{Engine, OpenCgroup};
+use crate::parent::command::{Engine, OpenCgroup, SignalSet};
 use crate::parent::error::{Error, Step};
 use crate::parent::handle::{CgroupEntry, Fallback, Fallbacks, Launch};
 use crate::parent::plan::{Plan, Strategy};
@@ -189,6 +189,8 @@ impl Attempt {
             probe_fd: self.cached_probe_fd.or(own),
             cgroup: into_group.map(OpenCgroup::number),
             tids: &plan.set_tid,
+            mask: plan.mask.map(SignalSet::bits),
+            parent_pid: plan.parent_death.is_some(),
             environ,
             gate,
             listener,
@@ -218,6 +220,7 @@ impl Attempt {
             extra_probe_fd: self.probe_fd.is_some(),
             confirmed,
             fallbacks: self.fallbacks,
+            parent_death: plan.parent_death,
             refused,
             process_group: None,
         }

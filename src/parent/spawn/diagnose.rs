@@ -162,6 +162,7 @@ impl Prepared {
                 let filter = self.plan.shown(record.operand);
                 error.with(format!("filter of {filter}"))
             }
+            Operand::Signals(set) => error.with(set.to_string()),
             Operand::Ids(list) => {
                 error.with(format!("{:?}", strings.listed(list)))
             }

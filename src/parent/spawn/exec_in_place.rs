@@ -12,7 +12,7 @@ use super::stdio_pipes::{LaunchFds, StdioPipes};
 use super::undo::Undo;
 use crate::call::Block;
 use crate::launch::{Outcome, exec_in_place};
-use crate::parent::command::Cgroup;
+use crate::parent::command::{Cgroup, SignalSet};
 use crate::parent::error::Error;
 use crate::parent::plan::Plan;
 use crate::parent::std::boxed::Box;
@@ -63,7 +63,8 @@ impl Prepared {
             let table = compiled.table(plan)?;
             let environ = self.environ(&table, &buffer);
             let from = step.map_or(1, |step| compiled.first_row(step));
-            exec_in_place::run(&table, from, &block, environ);
+            let mask = plan.mask.map(SignalSet::bits);
+            exec_in_place::run(&table, from, &block, environ, mask);
             let block = *block.get_mut();
             let Block { failed: row, result, denied, .. } = block;
             let errno = Errno::of(result).map_or(0, |errno| errno.0);

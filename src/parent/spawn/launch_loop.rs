@@ -11,11 +11,14 @@ use super::prepared::Prepared;
 use super::source_fds::SourceFds;
 use super::status_page::init_block;
 use super::stdio_pipes::{LaunchFds, StdioPipes};
+use super::waiting_thread;
 use crate::call::{Block, Table};
 use crate::launch::gate::Gate;
 use crate::launch::listener::Listener;
 use crate::launch::{LaunchArgs, Outcome, copied, isolated, pipe, suspended};
-use crate::parent::command::{Cgroup, Engine, OpenCgroup, ParentHooks};
+use crate::parent::command::{
+    Cgroup, Engine, OpenCgroup, ParentDeath, ParentHooks,
+};
 use crate::parent::error::{Cause, Error, Step};
 use crate::parent::handle::{Child, Launch, PidFd};
 use crate::parent::plan::Plan;
@@ -76,9 +79,27 @@ impl Prepared {
         Ok(pipes.into_child(started))
     }
 
+    /// As `run_here`; a child that is to end with this process is created by
+    /// a thread of its own.
+    fn run(
+        &self,
+        pipes: &StdioPipes,
+        group: Option<&OpenCgroup>,
+        pidfd_optional: bool,
+    ) -> Result<Started, Error> {
+        let run = || self.run_here(pipes, group, pidfd_optional);
+        if self.plan.parent_death != Some(ParentDeath::Process) {
+            return run();
+        }
+        let pid = |started: &Result<Started, Error>| {
+            started.as_ref().ok().map(|(pid, ..)| *pid)
+        };
+        waiting_thread::run(run, pid)?
+    }
+
     /// Makes attempts. `pidfd_optional` permits a child without a pidfd
     /// where no number is free for one.
-    fn run(
+    fn run_here(
         &self,
         pipes: &StdioPipes,
         group: Option<&OpenCgroup>,

@@ -22,3 +22,4 @@ mod status_page;
 mod stdio_pipes;
 mod undo;
 mod verbs;
+mod waiting_thread;

@@ -18,8 +18,9 @@ use crate::parent::std::{
 /// A compiled command, to be spawned any number of times, from several
 /// threads at once if need be. It does not change, and
 /// [`spawn`](Prepared::spawn) does not allocate memory (except for the
-/// environment of [`Command::listen_fds`](crate::Command::listen_fds), and for
-/// the errors of [`Command::best_effort`](crate::Command::best_effort)).
+/// environment of [`Command::listen_fds`](crate::Command::listen_fds), the
+/// errors of [`Command::best_effort`](crate::Command::best_effort), and the
+/// thread of [`Command::die_with_parent`](crate::Command::die_with_parent)).
 ///
 /// # Descriptor tables
 ///

@@ -11,7 +11,11 @@ use crate::sys::call::limit;
 
 /// Why a step failed, where more is known than the name of the errno.
 pub(super) fn reason(step: &StepRecord, result: i64) -> Cause {
-    let Some(Errno(errno)) = Errno::of(result) else { return cause(result) };
+    let Some(Errno(errno)) = Errno::of(result) else {
+        let own = step.reasons.iter().find(|(of, _)| *of == 0);
+        let other = own.map(|(_, why)| Cause::Explained(libc::ESRCH, why));
+        return other.unwrap_or_else(|| cause(result));
+    };
     let why = match (step.op(), errno) {
         (Some(Op::Dup { to, .. }), libc::EBADF) => too_high(to),
         _ => {

@@ -6,7 +6,7 @@
 //! so that no other thread gets it. Afterwards a number is restored only if
 //! it still has the file that the steps put there.
 
-use core::mem;
+use core::{iter, mem};
 
 use rustix::io::Errno;
 
@@ -15,7 +15,7 @@ use super::stdio_pipes::StdioPipes;
 use super::{helper_image, status_page};
 use crate::parent::error::{Error, Step};
 use crate::parent::plan::fds::outside;
-use crate::parent::plan::{FdSource, Op, stdio_step};
+use crate::parent::plan::{FdSource, Op, Plan, stdio_step};
 use crate::parent::reserve;
 use crate::parent::std::{
     fs,
@@ -25,15 +25,20 @@ use crate::parent::std::{
     vec::Vec,
 };
 use crate::sys::abi::Limit;
-use crate::sys::call::{Action, limit, set_signal_mask, signal_mask};
+use crate::sys::call::{
+    Action, death_signal, limit, set_death_signal, set_signal_mask,
+    signal_mask,
+};
 use crate::sys::fds::{Inode, close, copy, is_cloexec, put, set_cloexec};
+use crate::sys::safe::Disposition;
 
 /// The state before the steps, which is restored on drop.
 pub(super) struct Undo {
     overwritten: Vec<Overwritten>,
     flags: Vec<FdFlag>,
     mask: u64,
-    sigpipe: Option<Action>,
+    actions: Vec<(i32, Disposition, Action)>,
+    death_signal: Option<i32>,
     /// Until the state is restored no other thread uses a reserved or cached
     /// descriptor, which steps may write over.
     _reserved: reserve::Lock,
@@ -78,7 +83,8 @@ impl Undo {
             overwritten: Vec::new(),
             flags: Vec::new(),
             mask: signal_mask(),
-            sigpipe: Action::of(libc::SIGPIPE),
+            actions: actions(plan),
+            death_signal: plan.parent_death.and_then(|_| death_signal()),
             _reserved: reserve::lock(),
             _page: status_page::lock_cache(),
             _image: helper_image::lock_cache(),
@@ -201,11 +207,14 @@ impl Drop for Undo {
                 let _ = set_cloexec(*number, *cloexec);
             }
         }
-        let now = Action::of(libc::SIGPIPE);
-        if let (Some(before), true) =
-            (self.sigpipe, now.is_some_and(Action::is_default))
-        {
-            before.set(libc::SIGPIPE);
+        for (signal, set, before) in &self.actions {
+            // Unless the step has not run, or another thread has set one since.
+            if Action::of(*signal).is_some_and(|now| now.is(*set)) {
+                before.set(*signal);
+            }
+        }
+        if let Some(signal) = self.death_signal {
+            set_death_signal(signal);
         }
         set_signal_mask(self.mask);
     }
@@ -250,6 +259,14 @@ impl Prepared {
         let why = "no descriptor is free for a copy of what is open there";
         Error::explained(by, e.raw_os_error(), why).with(shown)
     }
+}
+
+/// The actions of the signals that steps set.
+fn actions(plan: &Plan) -> Vec<(i32, Disposition, Action)> {
+    let default = plan.defaults.iter().zip(iter::repeat(Disposition::Default));
+    let ignored = plan.ignored.iter().zip(iter::repeat(Disposition::Ignore));
+    let with_action = |(signal, set)| Some((signal, set, Action::of(signal)?));
+    default.chain(ignored).filter_map(with_action).collect()
 }
 
 /// Copies a descriptor to a number that no step writes over.

@@ -127,8 +127,8 @@ impl Command {
     /// this thread's signal mask, as hooks left it.
     ///
     /// After an error every descriptor of this process is restored, with its
-    /// number, file and close-on-exec flag; so are the signal mask and the
-    /// action of SIGPIPE. Other effects of the steps before the failed one
+    /// number, file and close-on-exec flag; so are the signal mask, the
+    /// actions of the signals that options set, and the parent death signal. Other effects of the steps before the failed one
     /// remain: directory, root, umask, nice value, session, process group,
     /// control group, ids, and those of hooks. A record lock ([`fcntl(2)`],
     /// `F_SETLK`) on a file whose number was overwritten is lost.
