@@ -87,6 +87,7 @@ mod sys;
 pub use parent::command::cgroup::Cgroup;
 pub use parent::command::groups::Groups;
 pub use parent::command::hook::HookContext;
+pub use parent::command::landlock::Landlock;
 pub use parent::command::method::{Engine, Memory, Method};
 pub use parent::command::open_options::ChildOpenOptions;
 pub use parent::command::path_search::PathSearch;

@@ -304,6 +304,7 @@ fn unsafe_code_is_in_listed_files_with_specific_reasons() {
         "sys::fds",
         "sys::fork_detection",
         "sys::ids",
+        "sys::landlock",
         "sys::safe",
         "sys::seccomp",
         "sys::wait",

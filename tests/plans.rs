@@ -166,6 +166,20 @@ fn labels_are_written_before_the_root_changes_and_keyrings_after_the_ids() {
     golden("labels-shared", shared.selinux_context(context));
 }
 
+#[test]
+fn a_ruleset_confines_the_child_after_everything_but_signals_and_exec() {
+    let mut command = Command::new("/bin/true");
+    let null = || File::open("/dev/null").unwrap();
+    command.env_clear().current_dir("/srv").landlock_fd(null());
+    // Without hooks a caller that lacks CAP_SYS_ADMIN would be refused.
+    #[allow(unsafe_code, reason = "a hook that does nothing")]
+    // SAFETY: the hook does nothing.
+    unsafe {
+        command.pre_exec_shared(|_| Ok(()));
+    }
+    golden("landlock", &command);
+}
+
 /// Never in shared memory: a change of ids there would clear the parent's
 /// dumpable flag.
 #[test]

@@ -124,6 +124,7 @@ pub(super) const RULES: &[Rule] = &[
         ..only(libc::SYS_keyctl, JOIN_SESSION)
     },
     reads(libc::SYS_openat, 0b10, Extent::String),
+    plain(libc::SYS_landlock_restrict_self),
     writes(libc::SYS_fstatfs, 0b10, Extent::Bytes(STATFS_SIZE)),
     reads(libc::SYS_chdir, 0b1, Extent::String),
     reads(libc::SYS_faccessat, 0b10, Extent::String),

@@ -8,8 +8,8 @@ use super::options::descriptors::{
 };
 use super::options::{
     arguments, best_effort, cgroup, directory, environment, hooks, identity,
-    no_new_privs, program_files, scheduling, seccomp, security, session,
-    signals, terminal,
+    landlock, no_new_privs, program_files, scheduling, seccomp, security,
+    session, signals, terminal,
 };
 use super::plan::builder::PlanBuilder;
 use super::plan::{Plan, fd_steps, helper_steps};
@@ -128,6 +128,9 @@ order! {
          child, and a hook may set one of its own.",
     hooks::hooks:
         "As in std, a hook may override the effect of every option.",
+    landlock::landlock:
+        "Directories, files and hooks before it need no rule; only exec \
+         follows that opens a file. A later hook could not be confined.",
     helper_steps::mark_helper:
         "From here on the parent takes the child's death for a successful \
          exec, so this step comes as late as it can.",

@@ -12,6 +12,7 @@ pub(crate) mod fds;
 mod flags;
 pub(crate) mod fork_detection;
 pub(crate) mod ids;
+pub(crate) mod landlock;
 pub(crate) mod safe;
 pub(crate) mod seccomp;
 pub(crate) mod wait;

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::{env, fs, process};
 
 use corpus::{Case, cases};
-use offshoot::{Child, Command, Engine, Error, Step};
+use offshoot::{Child, Command, Engine, Error, Landlock, Step};
 use supervisor::{Fault, Made, Supervisor, watch};
 use util::{State, alone, has_children, is_root};
 
@@ -402,6 +402,7 @@ fn every_step_is_in_the_corpus_in_every_engine_that_may_run_it() {
             "join_cgroup" | "seccomp_listener" => continue,
             // Tests of their own: few kernels have the modules.
             "apparmor_profile" | "selinux_context" => continue,
+            "landlock" if Landlock::kernel_abi() == 0 => continue,
             "session_keyring" if !corpus::sandbox::has_keyrings() => continue,
             "robust_list" => &[Engine::Copied],
             "pass_helper_fds" | "exec_helper" | "helper_init"

@@ -325,7 +325,7 @@ impl Command {
     ) {
         let Options { program, directory, descriptors, .. } = &self.options;
         let Options { identity, session, hooks, launch, .. } = &self.options;
-        let Options { scheduling, security, best_effort, .. } = &self.options;
+        let Options { scheduling, best_effort, .. } = &self.options;
         let Options { seccomp, .. } = &self.options;
         let [stdin, stdout, stderr] = &self.options.stdio;
         let candidates = &program.candidates;
@@ -357,12 +357,7 @@ impl Command {
         set("detach_terminal", session.detach_terminal, &true);
         set("umask", session.umask.is_some(), &session.umask);
         set("nice", scheduling.nice.is_some(), &scheduling.nice);
-        let profile = &security.apparmor_profile;
-        set("apparmor_profile", profile.is_some(), profile);
-        let context = &security.selinux_context;
-        set("selinux_context", context.is_some(), context);
-        let keyring = &security.session_keyring;
-        set("session_keyring", keyring.is_some(), keyring);
+        self.security_fields(set);
         set("seccomp", !seccomp.filters.is_empty(), &seccomp.filters);
         let listener = &seccomp.listener;
         set("seccomp_with_listener", listener.is_some(), listener);
@@ -382,6 +377,23 @@ impl Command {
         let inner = best_effort.as_deref();
         let inner = inner.map(|inner| Command { options: inner.clone() });
         set("best_effort", inner.is_some(), &inner);
+    }
+
+    fn security_fields(
+        &self,
+        set: &mut dyn FnMut(&'static str, bool, &dyn fmt::Debug),
+    ) {
+        let security = &self.options.security;
+        let profile = &security.apparmor_profile;
+        set("apparmor_profile", profile.is_some(), profile);
+        let context = &security.selinux_context;
+        set("selinux_context", context.is_some(), context);
+        let keyring = &security.session_keyring;
+        set("session_keyring", keyring.is_some(), keyring);
+        let rules = &security.landlock;
+        set("landlock", rules.is_some(), rules);
+        let ruleset = &security.landlock_fd;
+        set("landlock_fd", ruleset.is_some(), ruleset);
     }
 }
 

@@ -7,6 +7,7 @@ use super::cgroup::Cgroup;
 use super::fd_request::FdRequest;
 use super::groups::Groups;
 use super::hook::Hook;
+use super::landlock::Landlock;
 use super::method::{Engine, Memory, Method};
 use super::open_options::OpenRequest;
 use super::parent_hook::ParentHook;
@@ -122,6 +123,8 @@ pub(crate) struct SecurityOptions {
     pub(crate) apparmor_profile: Option<OsString>,
     pub(crate) selinux_context: Option<OsString>,
     pub(crate) session_keyring: Option<SessionKeyring>,
+    pub(crate) landlock: Option<Box<Landlock>>,
+    pub(crate) landlock_fd: Option<Arc<OwnedFd>>,
 }
 
 /// The session keyring that a child joins.

@@ -80,6 +80,14 @@ steps! {
     /// `selinux_context` is not valid, or the child could not write it to
     /// `/proc/thread-self/attr/exec`.
     SelinuxContext => "selinux_context",
+    /// `landlock` is not valid: the kernel lacks what it asks for, or a path
+    /// cannot be opened.
+    Landlock => "landlock",
+    /// `landlock_fd` is not valid, or its descriptor is closed.
+    LandlockFd => "landlock_fd",
+    /// [`landlock_restrict_self(2)`](https://man7.org/linux/man-pages/man2/landlock_restrict_self.2.html)
+    /// failed in the child, or had no effect.
+    LandlockRestrictSelf => "landlock_restrict_self",
     /// `session_keyring` is not valid, or
     /// [`keyctl(2)`](https://man7.org/linux/man-pages/man2/keyctl.2.html)
     /// failed in the child, or had no effect.

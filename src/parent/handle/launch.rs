@@ -66,7 +66,9 @@ pub struct Fallback {
 impl Fallback {
     /// Returns the feature that was missing, rejected or unsuitable, such as
     /// `clone3`, `close_range`, `CLONE_INTO_CGROUP`, `suspended`, `execveat`;
-    /// `execve` for a program whose format the kernel does not know.
+    /// `execve` for a program whose format the kernel does not know;
+    /// `landlock` if the kernel lacks a part of what
+    /// [`Landlock::best_effort`](crate::Landlock::best_effort) asks for.
     #[must_use]
     pub fn feature(&self) -> &'static str {
         self.feature

@@ -10,6 +10,7 @@ pub(super) mod directory;
 pub(super) mod environment;
 pub(super) mod hooks;
 pub(super) mod identity;
+pub(super) mod landlock;
 mod method;
 pub(super) mod no_new_privs;
 mod parent_death;

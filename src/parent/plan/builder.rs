@@ -71,6 +71,9 @@ impl<'a> PlanBuilder<'a> {
             listener: false,
             parent_hooks: options.hooks.parent.clone(),
             cgroup: options.launch.cgroup.clone(),
+            landlock: None,
+            landlock_lacks: None,
+            hides_root: false,
             set_tid: options.launch.set_tid.clone(),
             retry_again: options.launch.retry_again,
         });

@@ -148,6 +148,7 @@ impl Lowering<'_> {
             Op::ClearHandlers => self.clear_handlers(),
             Op::Gate => self.gate(),
             Op::Hook(n) => self.hook(n),
+            Op::Landlock { fd, flags } => self.landlock(fd, flags),
             Op::MarkHelper => self.mark_helper(),
             Op::SignalMask => self.signal_mask(),
             Op::ExecFd(index) => self.exec_fd(index),

@@ -12,6 +12,7 @@ mod gate;
 pub(crate) mod helper_layout;
 pub(crate) mod helper_steps;
 mod hooks;
+mod landlock;
 pub(crate) mod lower;
 pub(crate) mod needs;
 pub(crate) mod op;
@@ -34,9 +35,10 @@ pub(crate) use strings::StringTable;
 use core::time::Duration;
 
 use super::command::{
-    Cgroup, Hook, ParentHook, ProgramSource, SeccompFilter, StdioSource,
+    Cgroup, Hook, Landlock, ParentHook, ProgramSource, SeccompFilter,
+    StdioSource,
 };
-use super::std::vec::Vec;
+use super::std::{boxed::Box, vec::Vec};
 use crate::call::Call;
 
 /// The steps that a child runs between clone and exec.
@@ -44,12 +46,14 @@ use crate::call::Call;
 /// Its `Display` has one line per step: first the engine and its system call,
 /// then what the child does, in order. Making a plan opens no file, creates
 /// no process and makes no system call (except that
-/// [`Command::inherit_jobserver`] looks up two open descriptors, and
-/// [`Command::resolve_program`] looks up files), so descriptors are shown by
+/// [`Command::inherit_jobserver`] looks up two open descriptors,
+/// [`Command::resolve_program`] looks up files, and [`Command::landlock`] asks
+/// for the kernel's version and for capabilities), so descriptors are shown by
 /// their role and not by number.
 ///
 /// [`Command::resolve_program`]: crate::Command::resolve_program
 /// [`Command::inherit_jobserver`]: crate::Command::inherit_jobserver
+/// [`Command::landlock`]: crate::Command::landlock
 ///
 /// Neither `Display` nor `Debug` shows the value of an environment variable.
 /// Arguments are shown.
@@ -115,6 +119,12 @@ pub struct Plan {
     pub(crate) cgroup: Option<Cgroup>,
     pub(crate) set_tid: Vec<i32>,
     pub(crate) retry_again: Duration,
+    /// The rules of a ruleset that is made when the plan is prepared, and the
+    /// version of the kernel's Landlock; what it lacks.
+    pub(crate) landlock: Option<(Box<Landlock>, u32)>,
+    pub(crate) landlock_lacks: Option<&'static str>,
+    /// Whether they deny to list the root directory; known once it is made.
+    pub(crate) hides_root: bool,
 }
 
 impl Plan {

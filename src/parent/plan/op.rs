@@ -45,6 +45,12 @@ pub(crate) enum Op {
     Gate,
     /// A function of the user's, by its index in the plan.
     Hook(u16),
+    /// Confines the process by a ruleset, a source descriptor by its index in
+    /// the plan.
+    Landlock {
+        fd: u16,
+        flags: u32,
+    },
     MarkHelper,
     SignalMask,
     /// `execve` of a path; if nothing is there, the next is tried.

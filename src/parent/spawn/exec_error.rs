@@ -24,6 +24,11 @@ use crate::sys::{Errno, number};
 const CLOSED: &str = "its interpreter cannot open it, as exec closes it: set \
                       a number for it with script_fd";
 
+/// EACCES where the child is confined.
+const DENIED: &str = "its permissions, or Landlock, which has to permit \
+                      execute for the program, its interpreter and its \
+                      dynamic loader";
+
 impl Prepared {
     /// No candidate could be executed. EACCES takes precedence over ENOENT,
     /// as it shows that there is a file; any other error takes precedence
@@ -111,6 +116,7 @@ impl Prepared {
             false if skipped && searched => {
                 "no directory that was searched has it"
             }
+            _ if errno == libc::EACCES && self.plan.is_confined() => DENIED,
             _ => return exec_reason(errno, fd.is_none()),
         };
         Cause::Explained(errno, why)

@@ -39,6 +39,9 @@ impl Attempt {
         if let Some((feature, errno)) = prepared.source_fds.no_helper {
             attempt.record_fallback(feature, errno, "copied");
         }
+        if let Some(instead) = plan.landlock_lacks {
+            attempt.record_fallback("landlock", 0, instead);
+        }
         let missing = support::known_missing();
         if let Some(errno) = missing.clone3 {
             let _ = attempt.with_clone(plan, errno);

@@ -78,6 +78,7 @@ impl SourceFds {
         }
         for n in 0..plan.source_fds.len() {
             source_fds.prepare_fd(plan, n, limit)?;
+            source_fds.make_ruleset(plan, n)?;
         }
         let numbers = plan.source_fds.iter().map(|fd| fd.number);
         let end = numbers.max().map_or(3, |n| n.saturating_add(1));
@@ -159,6 +160,7 @@ impl SourceFds {
         let Some(source) = plan.source_fds.get_mut(n) else { return Ok(()) };
         let by = source.by;
         let fd = match (&source.arg, program) {
+            (None, _) if by == Step::Landlock => None,
             (None, Some(program)) => {
                 let memfd = program_memfd(&program, source.target)?;
                 Some(self.move_off_targets(memfd).map_err(|e| os(by, e))?)
@@ -178,6 +180,28 @@ impl SourceFds {
             source.number = fd.number();
             self.copies.push(fd);
         }
+        Ok(())
+    }
+
+    /// Makes the ruleset of the plan's rules, if that is this descriptor.
+    #[inline(never)]
+    fn make_ruleset(
+        &mut self,
+        plan: &mut Plan,
+        n: usize,
+    ) -> Result<(), Error> {
+        let rules = plan.landlock.as_ref();
+        let source = plan.source_fds.get_mut(n);
+        let source = source.filter(|source| source.by == Step::Landlock);
+        let (Some((rules, abi)), Some(source)) = (rules, source) else {
+            return Ok(());
+        };
+        let (ruleset, hides_root) = rules.create(*abi)?;
+        let ruleset = self.move_off_targets(ruleset);
+        let ruleset = ruleset.map_err(|e| os(Step::Landlock, e))?;
+        source.number = ruleset.number();
+        plan.hides_root = hides_root;
+        self.copies.push(ruleset);
         Ok(())
     }
 
