@@ -8,8 +8,12 @@ mod util;
 
 use std::fs::{self, File, OpenOptions};
 use std::path::Path;
+use std::time::Duration;
 
-use offshoot::{ChildOpenOptions, Command, Engine, Memory, Method, Stdio};
+use offshoot::{
+    ChildOpenOptions, Command, Engine, IoPriority, Memory, Method, NumaPolicy,
+    Personality, Resource, Rlimit, Scheduler, Stdio,
+};
 
 fn golden(name: &str, command: &Command) {
     let text = command.plan().unwrap().to_string();
@@ -182,6 +186,22 @@ fn a_ruleset_confines_the_child_after_everything_but_signals_and_exec() {
 
 /// Never in shared memory: a change of ids there would clear the parent's
 /// dumpable flag.
+#[test]
+fn scheduling_and_limits_are_set_before_the_ids_change() {
+    let mut all = command("/bin/true");
+    all.rlimit(Resource::NProc, 100).rlimit(Resource::Core, 0);
+    all.rlimit(Resource::RtTime, Rlimit::new(1, Rlimit::INFINITY));
+    all.oom_score_adj(500).personality(Personality::ADDR_NO_RANDOMIZE);
+    all.scheduler(Scheduler::Fifo(9)).scheduler_reset_on_fork(true);
+    all.nice(5).cpu_affinity([0, 65]).io_priority(IoPriority::Idle);
+    all.timer_slack(Duration::from_micros(60)).core_scheduling(true);
+    all.numa_policy(NumaPolicy::Interleave(vec![0, 1]));
+    golden("attributes", &all);
+    let mut private = command("/bin/true");
+    private.transparent_huge_pages(false).memory_merge(true);
+    golden("memory-policy", &private);
+}
+
 #[test]
 fn ids_are_changed_in_private_memory_and_read_back() {
     let mut command = Command::new("/bin/true");

@@ -17,6 +17,8 @@ pub(super) enum Extent {
     Bytes(u64),
     /// This argument is a count of elements of so many bytes.
     Counted(usize, u64),
+    /// This argument is a count of bits, read in words of 64.
+    Bits(usize),
     /// A `sock_fprog` and the instructions that it points to.
     Program,
 }
@@ -97,6 +99,25 @@ const SET_FOREGROUND: &[(usize, u64)] = &[(1, TIOCSPGRP)];
 const NONBLOCKING: &[(usize, u64)] = &[(1, libc::FIONBIO)];
 const LEAVE_TERMINAL: &[(usize, u64)] = &[(1, TIOCNOTTY), (2, 0)];
 
+/// The scheduler and the limits of the calling thread or process.
+const OWN: &[(usize, u64)] = &[(0, 0)];
+const OWN_ATTR: &[(usize, u64)] = &[(0, 0), (2, 0)];
+const OWN_LIMITS: &[(usize, u64)] = &[(0, 0), (3, 0)];
+const IOPRIO_SELF: &[(usize, u64)] = &[(0, 1), (1, 0)];
+
+/// `PR_SET_MEMORY_MERGE`; `PR_SCHED_CORE_CREATE` for the calling thread.
+const MEMORY_MERGE: &[(usize, u64)] = &[(0, 67), (2, 0), (3, 0), (4, 0)];
+const CORE_COOKIE: &[(usize, u64)] = &[
+    (0, libc::PR_SCHED_CORE as u64),
+    (1, libc::PR_SCHED_CORE_CREATE as u64),
+    (2, 0),
+    (3, 0),
+    (4, 0),
+];
+const NO_HUGE_PAGES: &[(usize, u64)] =
+    &[(0, libc::PR_SET_THP_DISABLE as u64), (2, 0), (3, 0), (4, 0)];
+const TIMER_SLACK: &[(usize, u64)] = &[(0, libc::PR_SET_TIMERSLACK as u64)];
+
 /// The options of `prctl`. The dumpable flag can only be cleared.
 const DEATH_SIGNAL: &[(usize, u64)] = &[(0, libc::PR_SET_PDEATHSIG as u64)];
 const NAME: &[(usize, u64)] = &[(0, libc::PR_SET_NAME as u64)];
@@ -139,6 +160,33 @@ pub(super) const RULES: &[Rule] = &[
     Rule { reads: 0b100, extent: ID, ..only(libc::SYS_ioctl, NONBLOCKING) },
     plain(libc::SYS_umask),
     only(libc::SYS_setpriority, OWN_PRIORITY),
+    Rule {
+        reads: 0b100,
+        extent: ID,
+        ..only(libc::SYS_sched_setscheduler, OWN)
+    },
+    Rule {
+        reads: 0b10,
+        extent: Extent::Bytes(48),
+        ..only(libc::SYS_sched_setattr, OWN_ATTR)
+    },
+    Rule {
+        reads: 0b100,
+        extent: Extent::Counted(1, 1),
+        ..only(libc::SYS_sched_setaffinity, OWN)
+    },
+    only(libc::SYS_ioprio_set, IOPRIO_SELF),
+    Rule {
+        reads: 0b100,
+        extent: Extent::Bytes(16),
+        ..only(libc::SYS_prlimit64, OWN_LIMITS)
+    },
+    reads(libc::SYS_set_mempolicy, 0b10, Extent::Bits(2)),
+    only(libc::SYS_prctl, TIMER_SLACK),
+    only(libc::SYS_prctl, CORE_COOKIE),
+    // As for ids, the plan of these has private memory.
+    only(libc::SYS_prctl, NO_HUGE_PAGES),
+    only(libc::SYS_prctl, MEMORY_MERGE),
     reads(libc::SYS_setgroups, 0b10, IDS),
     writes(libc::SYS_getgroups, 0b10, IDS),
     plain(libc::SYS_setresgid),

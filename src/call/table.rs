@@ -234,6 +234,12 @@ fn environment(row: &Call) -> Option<u32> {
     }
 }
 
+/// Returns an argument that is not in a slot.
+fn literal(row: &Call, arg: usize) -> Option<u64> {
+    let literal = row.slots & (1 << arg) == 0;
+    row.args.get(arg).copied().filter(|_| literal)
+}
+
 /// Whether what the call reads or writes fits into `room` bytes.
 fn fits(row: &Call, rule: &Rule, room: u64) -> bool {
     match rule.extent {
@@ -242,9 +248,12 @@ fn fits(row: &Call, rule: &Rule, room: u64) -> bool {
         Extent::Program => false,
         Extent::Bytes(len) => len <= room,
         Extent::Counted(by, unit) => {
-            let literal = row.slots & (1 << by) == 0;
-            let count = row.args.get(by).copied().unwrap_or(u64::MAX);
-            literal && count.checked_mul(unit).is_some_and(|n| n <= room)
+            let count = literal(row, by);
+            let bytes = count.and_then(|count| count.checked_mul(unit));
+            bytes.is_some_and(|n| n <= room)
+        }
+        Extent::Bits(by) => {
+            literal(row, by).is_some_and(|n| n.div_ceil(64) <= room / 8)
         }
     }
 }
@@ -303,8 +312,7 @@ mod tests {
 
     #[test]
     fn a_structure_must_be_in_the_text_as_a_whole() {
-        let nr = number(libc::SYS_rt_sigaction);
-        let zeros = [0u8; 33];
+        let (nr, zeros) = (number(libc::SYS_rt_sigaction), [0u8; 33]);
         for (offset, valid) in [(0, true), (1, true), (2, false)] {
             let at = (zeros.as_ptr().addr() + offset) as u64;
             let row = Call::new(nr, [13, at, 0, 8, 0, 0]);
@@ -318,14 +326,11 @@ mod tests {
 
     #[test]
     fn only_listed_calls_may_run() {
-        for nr in [libc::SYS_munmap, libc::SYS_mmap, libc::SYS_kill] {
-            let row = Call::new(number(nr), [0; 6]);
+        let calls = [libc::SYS_munmap, libc::SYS_mmap, libc::SYS_kill];
+        for nr in calls.map(number).into_iter().chain([u32::MAX]) {
+            let row = Call::new(nr, [0; 6]);
             assert_eq!(error_of(row), Some(VerifyError::Row(1)));
         }
-        assert_eq!(
-            error_of(Call::new(u32::MAX, [0; 6])),
-            Some(VerifyError::Row(1))
-        );
     }
 
     #[test]
@@ -412,11 +417,9 @@ mod tests {
             );
         }
         let at = TEXT.as_ptr().addr() as u64;
-        let text = Call::new(nr, [1, at, 0, 0, 0, 0]);
-        let text = Call { texts: 0b10, ..text };
+        let text = Call { texts: 0b10, ..Call::new(nr, [1, at, 0, 0, 0, 0]) };
         assert_eq!(error_of(text), Some(VerifyError::Row(1)), "written text");
-        let none = Call::new(nr, [0; 6]);
-        assert_eq!(error_of(none), None, "NULL");
+        assert_eq!(error_of(Call::new(nr, [0; 6])), None, "NULL");
         let compare = Call::new(local::COMPARE, [0; 6]);
         assert_eq!(
             error_of(compare),

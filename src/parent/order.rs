@@ -7,9 +7,9 @@ use super::options::descriptors::{
     listen, mapping, nonblocking, open_in_child, requests,
 };
 use super::options::{
-    arguments, best_effort, cgroup, directory, environment, hooks, identity,
-    landlock, no_new_privs, program_files, scheduling, seccomp, security,
-    session, signals, terminal,
+    arguments, attributes, best_effort, cgroup, directory, environment, hooks,
+    identity, landlock, limits, memory_policy, no_new_privs, program_files,
+    scheduling, seccomp, security, session, signals, terminal,
 };
 use super::plan::builder::PlanBuilder;
 use super::plan::{Plan, fd_steps, helper_steps};
@@ -81,8 +81,37 @@ order! {
         "/dev/tty is opened, which a new root may not have.",
     session::umask:
         "The mask applies to files that a later step or a hook creates.",
+    scheduling::scheduler:
+        "The nice value of a policy is set after it; a real-time policy takes \
+         CAP_SYS_NICE, which a change of user removes.",
     scheduling::nice:
         "A lower value needs CAP_SYS_NICE, which a change of user removes.",
+    scheduling::cpu_affinity:
+        "It depends on no other step; the cpuset of the control group, which \
+         the child entered above, restricts it.",
+    scheduling::io_priority:
+        "The real-time class takes CAP_SYS_NICE, which a change of user \
+         removes.",
+    scheduling::timer_slack:
+        "It depends on no other step, and a program inherits it.",
+    scheduling::core_scheduling:
+        "It reads the cookie of the calling thread only, so any position \
+         before exec will do.",
+    memory_policy::transparent_huge_pages:
+        "The memory is the child's own by now, and exec passes the setting \
+         on.",
+    memory_policy::memory_merge:
+        "A kernel may want CAP_SYS_RESOURCE for it, which a change of user \
+         removes.",
+    memory_policy::numa_policy:
+        "It applies to memory that is allocated afterwards, and the program \
+         inherits it.",
+    attributes::oom_score_adj:
+        "It writes to /proc, which a new root may lack, and a lower value \
+         takes CAP_SYS_RESOURCE, which a change of user removes.",
+    attributes::personality:
+        "The helper restores the caller's personality, so it comes after \
+         that, and exec applies it.",
     security::apparmor_profile:
         "It writes to a file in /proc, which the new root may not have, and \
          which is root's once the ids have changed. The exec of a helper \
@@ -91,6 +120,10 @@ order! {
         "It needs the same file system and the same user as the profile.",
     directory::chroot:
         "It needs CAP_SYS_CHROOT, which a change of user removes.",
+    limits::rlimits:
+        "A higher limit takes CAP_SYS_RESOURCE, which a change of user \
+         removes; a low RLIMIT_NOFILE would keep the steps above from opening \
+         their files.",
     identity::clear_groups:
         "It needs CAP_SETGID, which a change of user removes.",
     identity::setgroups:

@@ -8,6 +8,7 @@
 )]
 #![allow(unsafe_code, reason = "the tests make calls that std does not offer")]
 
+pub mod attributes;
 pub mod clean;
 pub mod elf;
 pub mod filter;

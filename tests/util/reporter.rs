@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::{env, fs};
 
+use super::attributes::attributes;
+
 /// The first argument that makes this binary a reporter; the second is the
 /// file to write to, or `-` for standard output.
 pub const ASK: &str = "offshoot-reporter";
@@ -70,6 +72,9 @@ fn report(cmdline: &[u8]) -> String {
     lines.push(format!("group {}", leader(1)));
     for line in fs::read_to_string("/proc/self/limits").unwrap().lines() {
         lines.push(format!("limit {line}"));
+    }
+    for (name, value) in attributes() {
+        lines.push(format!("attribute {name} = {value}"));
     }
     lines.push(format!("keyring {}", session_keyring()));
     let cgroup = fs::read_to_string("/proc/self/cgroup").unwrap();
@@ -139,6 +144,14 @@ impl Report {
     pub fn all(&self, key: &str) -> Vec<&str> {
         let all = self.0.get(key).map(Vec::as_slice).unwrap_or_default();
         all.iter().map(String::as_str).collect()
+    }
+
+    /// The value of an attribute.
+    pub fn attribute(&self, name: &str) -> &str {
+        let all = self.all("attribute").into_iter();
+        let mut pairs = all.filter_map(|line| line.split_once(" = "));
+        let pair = pairs.find(|pair| pair.0 == name);
+        pair.unwrap_or_else(|| panic!("no attribute {name}")).1
     }
 
     pub fn one(&self, key: &str) -> &str {

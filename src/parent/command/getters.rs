@@ -357,6 +357,7 @@ impl Command {
         set("detach_terminal", session.detach_terminal, &true);
         set("umask", session.umask.is_some(), &session.umask);
         set("nice", scheduling.nice.is_some(), &scheduling.nice);
+        self.each_attribute(set);
         self.security_fields(set);
         set("seccomp", !seccomp.filters.is_empty(), &seccomp.filters);
         let listener = &seccomp.listener;
@@ -394,6 +395,37 @@ impl Command {
         set("landlock", rules.is_some(), rules);
         let ruleset = &security.landlock_fd;
         set("landlock_fd", ruleset.is_some(), ruleset);
+    }
+
+    /// The options of scheduling, memory policy and limits.
+    fn each_attribute(
+        &self,
+        set: &mut dyn FnMut(&'static str, bool, &dyn fmt::Debug),
+    ) {
+        let Options { scheduling, memory_policy, .. } = &self.options;
+        let Options { attributes, limits, .. } = &self.options;
+        let scheduler = &scheduling.scheduler;
+        set("scheduler", scheduler.is_some(), scheduler);
+        let reset = scheduling.reset_on_fork;
+        set("scheduler_reset_on_fork", reset, &true);
+        let cpus = &scheduling.cpu_affinity;
+        set("cpu_affinity", cpus.is_some(), cpus);
+        let io = &scheduling.io_priority;
+        set("io_priority", io.is_some(), io);
+        let slack = &scheduling.timer_slack;
+        set("timer_slack", slack.is_some(), slack);
+        set("core_scheduling", scheduling.core_scheduling, &true);
+        let pages = &memory_policy.huge_pages;
+        set("transparent_huge_pages", pages.is_some(), pages);
+        let merge = &memory_policy.merge;
+        set("memory_merge", merge.is_some(), merge);
+        let numa = &memory_policy.numa;
+        set("numa_policy", numa.is_some(), numa);
+        let oom = &attributes.oom_score_adj;
+        set("oom_score_adj", oom.is_some(), oom);
+        let personality = &attributes.personality;
+        set("personality", personality.is_some(), personality);
+        set("rlimits", !limits.rlimits.is_empty(), &limits.rlimits);
     }
 }
 

@@ -8,11 +8,14 @@ use super::fd_request::FdRequest;
 use super::groups::Groups;
 use super::hook::Hook;
 use super::landlock::Landlock;
+use super::limits::{Resource, Rlimit};
 use super::method::{Engine, Memory, Method};
 use super::open_options::OpenRequest;
 use super::parent_hook::ParentHook;
 use super::path_search::PathSearch;
+use super::personality::Personality;
 use super::program_source::ProgramSource;
+use super::scheduling::{IoPriority, NumaPolicy, Scheduler};
 use super::seccomp::SeccompFilter;
 use super::signal_set::{Signal, SignalSet};
 use super::stdio::Stdio;
@@ -33,6 +36,9 @@ pub(crate) struct Options {
     pub(crate) identity: IdentityOptions,
     pub(crate) session: SessionOptions,
     pub(crate) scheduling: SchedulingOptions,
+    pub(crate) memory_policy: MemoryPolicyOptions,
+    pub(crate) attributes: AttributeOptions,
+    pub(crate) limits: LimitOptions,
     pub(crate) security: SecurityOptions,
     pub(crate) seccomp: SeccompOptions,
     pub(crate) signals: SignalOptions,
@@ -116,6 +122,30 @@ impl SessionOptions {
 #[derive(Clone, Default)]
 pub(crate) struct SchedulingOptions {
     pub(crate) nice: Option<i32>,
+    pub(crate) scheduler: Option<Scheduler>,
+    pub(crate) reset_on_fork: bool,
+    pub(crate) cpu_affinity: Option<Vec<u32>>,
+    pub(crate) io_priority: Option<IoPriority>,
+    pub(crate) timer_slack: Option<Duration>,
+    pub(crate) core_scheduling: bool,
+}
+
+#[derive(Clone, Default)]
+pub(crate) struct MemoryPolicyOptions {
+    pub(crate) huge_pages: Option<bool>,
+    pub(crate) merge: Option<bool>,
+    pub(crate) numa: Option<NumaPolicy>,
+}
+
+#[derive(Clone, Default)]
+pub(crate) struct AttributeOptions {
+    pub(crate) oom_score_adj: Option<i32>,
+    pub(crate) personality: Option<Personality>,
+}
+
+#[derive(Clone, Default)]
+pub(crate) struct LimitOptions {
+    pub(crate) rlimits: BTreeMap<Resource, Rlimit>,
 }
 
 #[derive(Clone, Default)]

@@ -92,6 +92,29 @@ steps! {
     /// [`keyctl(2)`](https://man7.org/linux/man-pages/man2/keyctl.2.html)
     /// failed in the child, or had no effect.
     SessionKeyring => "session_keyring",
+    /// `scheduler` is not valid, or sched_setscheduler or sched_setattr failed
+    /// in the child.
+    Scheduler => "scheduler",
+    /// `cpu_affinity` is not valid, or sched_setaffinity failed in the child.
+    CpuAffinity => "cpu_affinity",
+    /// `io_priority` is not valid, or ioprio_set failed in the child.
+    IoPriority => "io_priority",
+    /// `timer_slack` is not valid, or `PR_SET_TIMERSLACK` failed in the child.
+    TimerSlack => "timer_slack",
+    /// `PR_SCHED_CORE` failed in the child.
+    CoreScheduling => "core_scheduling",
+    /// `PR_SET_THP_DISABLE` failed in the child.
+    TransparentHugePages => "transparent_huge_pages",
+    /// `PR_SET_MEMORY_MERGE` failed in the child.
+    MemoryMerge => "memory_merge",
+    /// `numa_policy` is not valid, or set_mempolicy failed in the child.
+    NumaPolicy => "numa_policy",
+    /// `oom_score_adj` is not valid, or could not be written in the child.
+    OomScoreAdj => "oom_score_adj",
+    /// personality failed in the child.
+    Personality => "personality",
+    /// `rlimit` is not valid, or prlimit failed in the child.
+    Rlimit => "rlimit",
     /// `uid` is not valid.
     Uid => "uid",
     /// `gid` is not valid.

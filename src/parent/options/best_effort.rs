@@ -13,12 +13,24 @@ use crate::parent::plan::PlanBuilder;
 /// not have.
 const OPTIONS: &[(&str, &str)] = &[
     ("controlling_terminal", "controlling_terminal"),
+    ("core_scheduling", "core_scheduling"),
+    ("cpu_affinity", "cpu_affinity"),
     ("cwd", "chdir"),
     ("detach_terminal", "detach_terminal"),
     ("foreground", "foreground"),
+    ("io_priority", "io_priority"),
+    ("memory_merge", "memory_merge"),
     ("nice", "nice"),
+    ("numa_policy", "numa_policy"),
+    ("oom_score_adj", "oom_score_adj"),
+    ("personality", "personality"),
     ("pgroup", "setpgid"),
+    ("rlimits", "rlimits"),
+    ("scheduler", "scheduler"),
+    ("scheduler_reset_on_fork", "scheduler"),
     ("setsid", "setsid"),
+    ("timer_slack", "timer_slack"),
+    ("transparent_huge_pages", "transparent_huge_pages"),
     ("umask", "umask"),
 ];
 

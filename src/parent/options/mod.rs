@@ -2,6 +2,7 @@
 //! record.
 
 pub(super) mod arguments;
+pub(super) mod attributes;
 pub(super) mod best_effort;
 mod bpf_check;
 pub(super) mod cgroup;
@@ -11,6 +12,8 @@ pub(super) mod environment;
 pub(super) mod hooks;
 pub(super) mod identity;
 pub(super) mod landlock;
+pub(super) mod limits;
+pub(super) mod memory_policy;
 mod method;
 pub(super) mod no_new_privs;
 mod parent_death;

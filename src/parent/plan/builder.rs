@@ -193,6 +193,21 @@ impl<'a> PlanBuilder<'a> {
         put.map_err(|why| why.of(step, string))
     }
 
+    /// Puts a structure of 64-bit numbers into the string table.
+    pub(crate) fn words(
+        &mut self,
+        step: Step,
+        words: &[u64],
+    ) -> Result<Str, Error> {
+        let low = |n: u64| {
+            u32::try_from(n & u64::from(u32::MAX)).unwrap_or_default()
+        };
+        let halves = words.iter().flat_map(|n| [low(*n), low(n >> 32)]);
+        let halves: Vec<u32> = halves.collect();
+        let put = self.plan.strings.numbers(&halves);
+        put.map_err(|why| why.of(step, ""))
+    }
+
     /// Records a descriptor of the caller's that becomes `to` in the child.
     pub(crate) fn source_fd(
         &mut self,

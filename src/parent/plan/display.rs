@@ -106,7 +106,7 @@ impl Plan {
     pub(crate) fn shown(&self, operand: Operand) -> String {
         match operand {
             Operand::None => String::new(),
-            Operand::Label(label) => label.into(),
+            Operand::Label(text) | Operand::Name(text) => text.into(),
             Operand::Text(text) => format!("{:?}", self.strings.get(text)),
             Operand::Number(number) => number.to_string(),
             Operand::Stdio(number) => number.to_string(),

@@ -15,6 +15,8 @@ pub(crate) enum Operand {
     None,
     /// Shown in a plan; an error does not repeat it.
     Label(&'static str),
+    /// The kernel's name of a value.
+    Name(&'static str),
     /// A string of the string table.
     Text(Str),
     /// One of 0 to 2, which an error names by its option.
@@ -37,6 +39,8 @@ pub(crate) enum Operand {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Effect {
     None,
+    /// The calling thread's only: a second thread does not inherit it.
+    ThreadOnly,
     /// The child leads a session.
     Session,
     /// A process group: its own for 0.

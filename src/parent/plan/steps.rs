@@ -83,7 +83,10 @@ impl Plan {
     /// `SCHED_RESET_ON_FORK` do not pass to a second one. Not with a listener,
     /// of which each thread would need its own.
     pub(crate) fn may_exec_in_thread(&self) -> bool {
-        self.parent_hooks.is_empty() && !self.listener
+        let mut all = self.steps.iter();
+        self.parent_hooks.is_empty()
+            && !self.listener
+            && !all.any(|record| record.effect == Effect::ThreadOnly)
     }
 
     /// Whether any step reads from a descriptor of the parent's above 2.

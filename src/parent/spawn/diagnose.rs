@@ -153,6 +153,7 @@ impl Prepared {
                 _ => error,
             },
             Operand::Label(_) => error,
+            Operand::Name(name) => error.with(name),
             Operand::Text(text) => error.with(strings.get(text)),
             Operand::Stdio(n) => error.with(stdio_step(n).to_string()),
             Operand::Number(number) => error.with(number.to_string()),
