@@ -95,12 +95,19 @@ impl Call {
     }
 }
 
+/// The step of a call that is one of the case's options. The helper closes its
+/// status page itself.
+fn own_step(call: Call, case: &Case) -> Option<Step> {
+    let page = call.helper && call.nr == libc::SYS_close;
+    (case.own)(call.nr, &call.args).filter(|_| !page)
+}
+
 /// The step that a call belongs to.
 fn step(call: Call, case: &Case) -> Step {
     let Call { nr, first, .. } = call;
     let hooked = case.name.contains("hook");
     let chroot = case.name == "chroot";
-    if let Some(step) = (case.own)(nr, &call.args).filter(|_| !call.helper) {
+    if let Some(step) = own_step(call, case) {
         return step;
     }
     match nr {
@@ -150,7 +157,7 @@ fn wanted(call: Call, errno: i32, case: &Case, root: bool) -> Want {
     if nr == libc::SYS_close && case.name == "attributes" && !call.helper {
         return Want::Runs;
     }
-    if let Some(step) = (case.own)(nr, &call.args).filter(|_| !call.helper) {
+    if let Some(step) = own_step(call, case) {
         let optional = case.name.starts_with("best effort");
         return if optional { Want::Runs } else { Want::Fails(step) };
     }
