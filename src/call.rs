@@ -10,12 +10,15 @@
 
 pub(crate) mod filter;
 pub(crate) mod helper_table;
+pub(crate) mod raw;
 mod rules;
 pub(crate) mod slot;
 mod table;
+mod verify_error;
 
 pub(crate) use helper_table::HelperTable;
-pub(crate) use table::{Table, VerifyError};
+pub(crate) use table::Table;
+pub(crate) use verify_error::VerifyError;
 
 use core::mem::{align_of, offset_of, size_of};
 

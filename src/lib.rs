@@ -93,6 +93,7 @@ pub use parent::command::method::{Engine, Memory, Method};
 pub use parent::command::open_options::ChildOpenOptions;
 pub use parent::command::path_search::PathSearch;
 pub use parent::command::personality::Personality;
+pub use parent::command::raw_arg::RawArg;
 pub use parent::command::scheduling::{IoPriority, NumaPolicy, Scheduler};
 pub use parent::command::seccomp::{SeccompFilter, SockFilter};
 pub use parent::command::signal_set::{SignalSet, Signals};

@@ -313,6 +313,8 @@ fn unsafe_code_is_in_listed_files_with_specific_reasons() {
         "parent::spawn::launch_loop",
         "parent::spawn::waiting_thread",
         "parent::options::hooks",
+        "parent::options::raw_syscall",
+        "call::raw",
         "parent::handle::pidfd",
         "parent::command::hook",
         "parent::command::stdio",

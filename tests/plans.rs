@@ -3,6 +3,7 @@
 //!
 //! `OFFSHOOT_BLESS=1 cargo test --test plans` rewrites the files; the
 //! difference is then reviewed.
+#![allow(unsafe_code, reason = "raw calls are vouched for")]
 
 mod util;
 
@@ -12,7 +13,7 @@ use std::time::Duration;
 
 use offshoot::{
     ChildOpenOptions, Command, Engine, IoPriority, Memory, Method, NumaPolicy,
-    Personality, Resource, Rlimit, Scheduler, Stdio,
+    Personality, RawArg, Resource, Rlimit, Scheduler, Stdio,
 };
 
 fn golden(name: &str, command: &Command) {
@@ -295,6 +296,17 @@ fn a_file_is_opened_by_the_child_after_its_directory_is_set() {
     let mut shared = command("/bin/server");
     shared.open_in_child(7, "log", &log).nonblocking(7, true);
     golden("opened-shared", &shared);
+}
+
+#[test]
+fn a_raw_call_is_made_before_hooks() {
+    let mut all = command("/bin/server");
+    let slack = [RawArg::from(29u64), RawArg::from(70_000)];
+    // SAFETY: a plan makes no call.
+    unsafe { all.raw_syscall("slack", libc::SYS_prctl, slack) };
+    // SAFETY: as above.
+    unsafe { all.raw_syscall_shared("setsid", libc::SYS_setsid, []) };
+    golden("raw", &all);
 }
 
 #[test]

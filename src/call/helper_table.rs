@@ -3,6 +3,7 @@
 
 use core::mem::offset_of;
 
+use super::raw::RawCall;
 use super::table::{Memory, verify};
 use super::{Block, Call, ROW, VerifyError, slot};
 
@@ -56,6 +57,7 @@ impl<'a> HelperTable<'a> {
         first: u16,
         text: &'a [u8],
         lists: &'a [u64],
+        raw: &[RawCall],
     ) -> Result<HelperTable<'a>, VerifyError> {
         if !matches!(text.last(), None | Some(0)) {
             return Err(VerifyError::Text);
@@ -68,6 +70,7 @@ impl<'a> HelperTable<'a> {
             callbacks: (0, 0),
             private: true,
             also: Some(LISTEN_PID_ADDR),
+            raw,
         };
         verify(rows, first, &memory)?;
         Ok(HelperTable { rows, text, lists })

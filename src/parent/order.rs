@@ -9,7 +9,7 @@ use super::options::descriptors::{
 use super::options::{
     arguments, attributes, best_effort, cgroup, directory, environment, hooks,
     identity, landlock, limits, memory_policy, no_new_privs, program_files,
-    scheduling, seccomp, security, session, signals, terminal,
+    raw_syscall, scheduling, seccomp, security, session, signals, terminal,
 };
 use super::plan::builder::PlanBuilder;
 use super::plan::{Plan, fd_steps, helper_steps};
@@ -159,6 +159,9 @@ order! {
     hooks::gate:
         "A change of ids clears the parent death signal that ends a waiting \
          child, and a hook may set one of its own.",
+    raw_syscall::raw_syscall:
+        "The call may override the effect of every option, as a hook may, \
+         and a hook may depend on it.",
     hooks::hooks:
         "As in std, a hook may override the effect of every option.",
     landlock::landlock:

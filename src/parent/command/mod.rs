@@ -2,6 +2,7 @@
 
 pub(crate) mod cgroup;
 pub(crate) mod fd_request;
+mod fields;
 mod getters;
 pub(crate) mod groups;
 pub(crate) mod hook;
@@ -15,6 +16,7 @@ pub(crate) mod parent_hook;
 pub(crate) mod path_search;
 pub(crate) mod personality;
 pub(crate) mod program_source;
+pub(crate) mod raw_arg;
 pub(crate) mod scheduling;
 pub(crate) mod seccomp;
 mod shell_line;

@@ -15,6 +15,7 @@ use super::parent_hook::ParentHook;
 use super::path_search::PathSearch;
 use super::personality::Personality;
 use super::program_source::ProgramSource;
+use super::raw_arg::RawRequest;
 use super::scheduling::{IoPriority, NumaPolicy, Scheduler};
 use super::seccomp::SeccompFilter;
 use super::signal_set::{Signal, SignalSet};
@@ -203,6 +204,7 @@ impl SignalOptions {
 pub(crate) struct HookOptions {
     pub(crate) child: Vec<Hook>,
     pub(crate) parent: Vec<ParentHook>,
+    pub(crate) raw: Vec<RawRequest>,
 }
 
 #[derive(Clone, Default)]

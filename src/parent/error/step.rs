@@ -210,6 +210,8 @@ steps! {
     /// wait for it
     /// ([`futex(2)`](https://man7.org/linux/man-pages/man2/futex.2.html)).
     BeforeExec => "before_exec",
+    /// `raw_syscall` is not valid, or its system call failed in the child.
+    RawSyscall => "raw_syscall",
     /// A function passed to `pre_exec` or `pre_exec_shared` failed.
     PreExec => "pre_exec",
     /// `default_signal` is not valid.

@@ -69,6 +69,7 @@ impl<'a> PlanBuilder<'a> {
             hooks: options.hooks.child.clone(),
             filters: Vec::new(),
             listener: false,
+            raw: Vec::new(),
             parent_hooks: options.hooks.parent.clone(),
             cgroup: options.launch.cgroup.clone(),
             landlock: None,

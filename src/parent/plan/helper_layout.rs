@@ -8,6 +8,7 @@
 use crate::call::helper_table::{
     IMAGE_BASE, LISTEN_PID_ADDR, PAGE_FD_OFFSET, ROWS_OFFSET, addresses,
 };
+use crate::call::raw::RawCall;
 use crate::call::{Call, HelperTable};
 use crate::parent::error::{Cause, Error, Step};
 use crate::parent::std::vec::Vec;
@@ -32,6 +33,7 @@ pub(crate) struct HelperLayout<'a> {
     text: &'a [u8],
     lists: Vec<u64>,
     page: u32,
+    raw: &'a [RawCall],
 }
 
 /// What a file was written from; its rows were verified.
@@ -58,7 +60,7 @@ impl<'a> HelperLayout<'a> {
                 *entry = LISTEN_PID_ADDR;
             }
         }
-        HelperLayout { rows, text, lists, page }
+        HelperLayout { rows, text, lists, page, raw: &plan.raw }
     }
 
     /// Whether a file with this layout would have the same contents.
@@ -84,7 +86,13 @@ impl<'a> HelperLayout<'a> {
         file: &mut Vec<u8>,
     ) -> Result<(), Error> {
         let error = |error| Error::new(Step::Plan, Cause::VerifyError(error));
-        let table = HelperTable::new(self.rows, first, self.text, &self.lists);
+        let table = HelperTable::new(
+            self.rows,
+            first,
+            self.text,
+            &self.lists,
+            self.raw,
+        );
         let table = table.map_err(error)?;
         let (_, lists_at) = addresses(table.rows.len(), table.text.len());
         let size = lists_at - IMAGE_BASE + 8 * table.lists.len() as u64;

@@ -40,6 +40,7 @@ use super::command::{
 };
 use super::std::{boxed::Box, vec::Vec};
 use crate::call::Call;
+use crate::call::raw::RawCall;
 
 /// The steps that a child runs between clone and exec.
 ///
@@ -115,6 +116,8 @@ pub struct Plan {
     pub(crate) filters: Vec<SeccompFilter>,
     /// Whether the last of them has a listener.
     pub(crate) listener: bool,
+    /// Calls in no rule, for which their caller vouches.
+    pub(crate) raw: Vec<RawCall>,
     pub(crate) parent_hooks: Vec<ParentHook>,
     pub(crate) cgroup: Option<Cgroup>,
     pub(crate) set_tid: Vec<i32>,

@@ -135,7 +135,7 @@ impl CompiledPlan {
     ) -> Result<Table<'a>, Error> {
         let (text, lists) = (plan.strings.text(), plan.strings.lists());
         let rows = self.rows.get(..self.in_process).unwrap_or_default();
-        Table::new(rows, text, lists, &self.callbacks)
+        Table::with_raw(rows, text, lists, &self.callbacks, &plan.raw)
             .map_err(|error| Error::new(Step::Plan, Cause::VerifyError(error)))
     }
 

@@ -6,7 +6,9 @@ use offshoot::{ChildOpenOptions, Step};
 use super::Case;
 use crate::util::ENGINES;
 
-pub(super) const CASES: &[Case] = &[Case {
+pub(super) const CASES: &[Case] = &[OPENED, RAW];
+
+const OPENED: Case = Case {
     name: "opened",
     engines: &ENGINES,
     options: |it| {
@@ -25,6 +27,16 @@ pub(super) const CASES: &[Case] = &[Case {
         (libc::SYS_fcntl, SETFD) if args[0] == 9 => Some(Step::OpenInChild),
         _ => None,
     },
-}];
+};
+
+const RAW: Case = Case {
+    name: "raw",
+    engines: &ENGINES,
+    options: |it| {
+        // SAFETY: the call takes no argument and concerns no memory.
+        unsafe { it.raw_syscall_shared("ids", libc::SYS_getuid, []) }
+    },
+    own: |nr, _| (nr == libc::SYS_getuid).then_some(Step::RawSyscall),
+};
 
 const SETFD: u64 = libc::F_SETFD as u64;
