@@ -307,6 +307,7 @@ fn unsafe_code_is_in_listed_files_with_specific_reasons() {
         "sys::landlock",
         "sys::safe",
         "sys::seccomp",
+        "sys::users",
         "sys::wait",
         "parent::options::descriptors",
         "parent::spawn::source_fds",

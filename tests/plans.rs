@@ -238,6 +238,14 @@ fn ids_are_changed_in_private_memory_and_read_back() {
 }
 
 #[test]
+fn ids_may_differ_and_a_mask_may_be_added() {
+    let mut apart = command("/bin/true");
+    apart.resuid(1, 2, 3).resgid(4, 4, 5).groups([6]);
+    golden("ids-apart", &apart);
+    golden("umask-or", command("/bin/true").umask_or(0o027));
+}
+
+#[test]
 fn no_new_privs_is_read_back() {
     let mut command = command("/bin/true");
     golden("no-new-privs", command.no_new_privs(true));

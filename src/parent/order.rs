@@ -10,6 +10,7 @@ use super::options::{
     arguments, attributes, best_effort, cgroup, directory, environment, hooks,
     identity, landlock, limits, memory_policy, no_new_privs, program_files,
     raw_syscall, scheduling, seccomp, security, session, signals, terminal,
+    user,
 };
 use super::plan::builder::PlanBuilder;
 use super::plan::{Plan, fd_steps, helper_steps};
@@ -81,6 +82,8 @@ order! {
         "/dev/tty is opened, which a new root may not have.",
     session::umask:
         "The mask applies to files that a later step or a hook creates.",
+    session::umask_or:
+        "It takes the place of umask: a command has one of the two.",
     scheduling::scheduler:
         "The nice value of a policy is set after it; a real-time policy takes \
          CAP_SYS_NICE, which a change of user removes.",
@@ -209,6 +212,7 @@ pub(crate) fn compile(
         options.environment.clear || options.environment.exact.is_some();
     let own = (!whole).then(env::vars_os);
     let mut plan = PlanBuilder::new(options, in_place, stdio);
+    plan.ids = user::resolve(options)?;
     let strings = &mut plan.plan.strings;
     let program = arguments::argv(strings, options)?;
     environment::environment(strings, options, own)?;

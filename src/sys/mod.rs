@@ -15,6 +15,7 @@ pub(crate) mod ids;
 pub(crate) mod landlock;
 pub(crate) mod safe;
 pub(crate) mod seccomp;
+pub(crate) mod users;
 pub(crate) mod wait;
 
 pub use flags::CloneFlags;

@@ -32,6 +32,9 @@ impl Command {
         set("uid", identity.uid.is_some(), &identity.uid);
         set("gid", identity.gid.is_some(), &identity.gid);
         set("groups", identity.groups.is_set(), &identity.groups);
+        set("resuid", identity.resuid.is_some(), &identity.resuid);
+        set("resgid", identity.resgid.is_some(), &identity.resgid);
+        set("user", identity.user.is_some(), &identity.user);
         set("no_new_privs", identity.no_new_privs, &true);
         set("stdin", stdin.is_some(), stdin);
         set("stdout", stdout.is_some(), stdout);
@@ -51,6 +54,7 @@ impl Command {
         set("foreground", terminal.is_some(), terminal);
         set("detach_terminal", session.detach_terminal, &true);
         set("umask", session.umask.is_some(), &session.umask);
+        set("umask_or", session.umask_or.is_some(), &session.umask_or);
         set("nice", scheduling.nice.is_some(), &scheduling.nice);
         self.each_attribute(set);
         self.security_fields(set);

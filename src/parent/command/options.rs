@@ -100,7 +100,19 @@ pub(crate) struct IdentityOptions {
     pub(crate) uid: Option<u32>,
     pub(crate) gid: Option<u32>,
     pub(crate) groups: Groups,
+    /// Real, effective and saved id.
+    pub(crate) resuid: Option<[u32; 3]>,
+    pub(crate) resgid: Option<[u32; 3]>,
+    pub(crate) user: Option<OsString>,
     pub(crate) no_new_privs: bool,
+}
+
+/// What the options of identity mean together: real, effective and saved ids.
+#[derive(Clone, Default)]
+pub(crate) struct Ids {
+    pub(crate) uid: Option<[u32; 3]>,
+    pub(crate) gid: Option<[u32; 3]>,
+    pub(crate) groups: Groups,
 }
 
 #[derive(Clone, Default)]
@@ -108,6 +120,7 @@ pub(crate) struct SessionOptions {
     pub(crate) process_group: Option<i32>,
     pub(crate) setsid: bool,
     pub(crate) umask: Option<u32>,
+    pub(crate) umask_or: Option<u32>,
     pub(crate) controlling_terminal: Option<Arc<OwnedFd>>,
     pub(crate) foreground: Option<Arc<OwnedFd>>,
     pub(crate) detach_terminal: bool,

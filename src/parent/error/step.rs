@@ -117,6 +117,12 @@ steps! {
     Rlimit => "rlimit",
     /// `uid` is not valid.
     Uid => "uid",
+    /// `user` is not valid: there is no such user, or it cannot be looked up.
+    User => "user",
+    /// `resuid` is not valid.
+    Resuid => "resuid",
+    /// `resgid` is not valid.
+    Resgid => "resgid",
     /// `gid` is not valid.
     Gid => "gid",
     /// `groups` is not valid.

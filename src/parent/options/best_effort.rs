@@ -32,6 +32,7 @@ const OPTIONS: &[(&str, &str)] = &[
     ("timer_slack", "timer_slack"),
     ("transparent_huge_pages", "transparent_huge_pages"),
     ("umask", "umask"),
+    ("umask_or", "umask_or"),
 ];
 
 impl Command {

@@ -117,26 +117,16 @@ const FULL: &str = "that user has as many processes as RLIMIT_NPROC allows";
 /// `NGROUPS_MAX`.
 const MOST_GROUPS: usize = 65536;
 
-/// Validates an id: the kernel takes -1 for "no change".
-fn id(step: Step, id: Option<u32>) -> Result<Option<u32>, Error> {
-    if id == Some(u32::MAX) {
-        let why = "the kernel takes 4294967295 (-1) for \"no change\"";
-        return Err(Error::refused(step, why).with("4294967295"));
-    }
-    Ok(id)
-}
-
 /// `setgroups([])`, as ids change. As in std, the child needs the privilege
 /// to drop groups only if it becomes another user.
 pub(crate) fn clear_groups(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
-    let options = plan.options();
-    let uid = id(Step::Uid, options.identity.uid)?;
-    let gid = id(Step::Gid, options.identity.gid)?;
-    let unset = options.identity.groups.0 == GroupsSetting::Unset;
+    let (uid, gid) = (plan.ids.uid, plan.ids.gid);
     let (nr, own, option, reasons) = match (uid, gid) {
-        _ if !unset => return Ok(()),
-        (Some(uid), _) => (libc::SYS_geteuid, uid, "uid", UID_CLEARS),
-        (None, Some(gid)) => (libc::SYS_getegid, gid, "gid", GID_CLEARS),
+        _ if plan.ids.groups.is_set() => return Ok(()),
+        (Some([_, uid, _]), _) => (libc::SYS_geteuid, uid, "uid", UID_CLEARS),
+        (None, Some([_, gid, _])) => {
+            (libc::SYS_getegid, gid, "gid", GID_CLEARS)
+        }
         (None, None) => return Ok(()),
     };
     let same = Call { check: Check::Skip, skip: 3 * ROW, ..row(nr, &[]) };
@@ -161,13 +151,16 @@ pub(crate) fn clear_groups(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
 /// effect and leave as many groups as before, so all groups are dropped
 /// first; not in place, where the process keeps them if the call fails.
 pub(crate) fn setgroups(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
-    let GroupsSetting::List(list) = &plan.options().identity.groups.0 else {
+    let GroupsSetting::List(list) = &plan.ids.groups.0 else {
         return Ok(());
     };
     let mut list = list.clone();
     // The order in which the kernel keeps them, duplicates included.
     list.sort_unstable();
-    id(Step::Groups, list.last().copied())?;
+    if list.last() == Some(&u32::MAX) {
+        let why = "the kernel takes 4294967295 (-1) for \"no change\"";
+        return plan.refuse(Step::Groups, why, u32::MAX);
+    }
     if list.len() > MOST_GROUPS {
         let why = "a process has at most 65,536 groups";
         return Err(Error::refused(Step::Groups, why));
@@ -198,15 +191,16 @@ fn count_groups(count: u32) -> Call {
     Call { check: Check::Equal, want: count.into(), ..row }
 }
 
-/// `setresgid` with three equal ids, read back.
+/// `setresgid`, read back.
 pub(crate) fn setgid(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
-    if let Some(gid) = plan.options().identity.gid {
+    if let Some(ids) = plan.ids.gid {
+        let operand = operand(plan, Step::Setresgid, ids)?;
         let step = plan
-            .step(Step::Setresgid, Operand::Number(gid.into()))
-            .call(libc::SYS_setresgid, &[gid.into(); 3]);
-        read_back(step, libc::SYS_getresgid, gid)
+            .step(Step::Setresgid, operand)
+            .call(libc::SYS_setresgid, &ids.map(Arg::from));
+        read_back(step, libc::SYS_getresgid, ids)
             .note("gid, read back")
-            .effect(Effect::Gid(gid))
+            .effect(Effect::Gid(ids[1]))
             .reasons(&[
                 (libc::EPERM, "gid takes CAP_SETGID"),
                 (libc::EINVAL, NO_GID),
@@ -216,15 +210,16 @@ pub(crate) fn setgid(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// `setresuid` with three equal ids, read back.
+/// `setresuid`, read back.
 pub(crate) fn setuid(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
-    if let Some(uid) = plan.options().identity.uid {
+    if let Some(ids) = plan.ids.uid {
+        let operand = operand(plan, Step::Setresuid, ids)?;
         let step = plan
-            .step(Step::Setresuid, Operand::Number(uid.into()))
-            .call(libc::SYS_setresuid, &[uid.into(); 3]);
-        read_back(step, libc::SYS_getresuid, uid)
+            .step(Step::Setresuid, operand)
+            .call(libc::SYS_setresuid, &ids.map(Arg::from));
+        read_back(step, libc::SYS_getresuid, ids)
             .note("uid, read back")
-            .effect(Effect::Uid(uid))
+            .effect(Effect::Uid(ids[1]))
             .reasons(&[
                 (libc::EPERM, "uid takes CAP_SETUID"),
                 (libc::EINVAL, NO_UID),
@@ -235,15 +230,29 @@ pub(crate) fn setuid(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Verifies that real, effective and saved id are `id`: a filter can make the
-/// change without effect.
+/// One number if the three ids are the same.
+fn operand(
+    plan: &mut PlanBuilder<'_>,
+    step: Step,
+    ids: [u32; 3],
+) -> Result<Operand, Error> {
+    if ids == [ids[0]; 3] {
+        return Ok(Operand::Number(ids[0].into()));
+    }
+    let list = plan.plan.strings.numbers(&ids);
+    Ok(Operand::Ids(list.map_err(|why| why.of(step, ""))?))
+}
+
+/// Verifies the real, effective and saved id: a filter can make the change
+/// without effect.
 fn read_back(
     step: StepBuilder<'_>,
     nr: libc::c_long,
-    id: u32,
+    ids: [u32; 3],
 ) -> StepBuilder<'_> {
     let addresses = [0, 1, 2].map(|n| Arg::Slot(slot::IDS_ADDR + n));
-    (0..3).fold(step.call(nr, &addresses), |step, n| {
+    let step = step.call(nr, &addresses);
+    (0..).zip(ids).fold(step, |step, (n, id)| {
         let row = local_row(local::VALUE, &[Arg::Slot(slot::IDS + n)]);
         step.row(Call { check: Check::Equal, want: id.into(), ..row })
     })

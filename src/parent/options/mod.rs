@@ -29,3 +29,4 @@ pub(super) mod session;
 pub(super) mod signals;
 mod stdio;
 pub(super) mod terminal;
+pub(super) mod user;

@@ -1,8 +1,9 @@
 //! Session, process group and file mode creation mask.
 
+use crate::call::{Call, slot};
 use crate::parent::command::Command;
-use crate::parent::error::{Error, Step};
-use crate::parent::plan::{Effect, Operand, PlanBuilder, Reasons};
+use crate::parent::error::{Cause, Error, Step};
+use crate::parent::plan::{Arg, Effect, Operand, PlanBuilder, Reasons, row};
 use crate::parent::std::format;
 
 const LEADER: &str = "a session leader cannot change its process group";
@@ -80,6 +81,27 @@ impl Command {
         self.options.session.umask = Some(mask);
         self
     }
+
+    /// Adds to the file mode creation mask that the child inherits: files do
+    /// not get these permissions, whatever the caller's mask is.
+    ///
+    /// # Errors
+    ///
+    /// [`Step::Umask`] for a mask above `0o777`, and naming `umask`, if that is
+    /// set too.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut sh = offshoot::Command::new("sh");
+    /// sh.args(["-c", "umask 0002; umask"]).umask_or(0o007);
+    /// assert!(sh.status()?.success());
+    /// # Ok::<(), offshoot::Error>(())
+    /// ```
+    pub fn umask_or(&mut self, mask: u32) -> &mut Command {
+        self.options.session.umask_or = Some(mask);
+        self
+    }
 }
 
 /// `setsid()`.
@@ -146,5 +168,26 @@ pub(crate) fn umask(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     }
     plan.step(Step::Umask, Operand::Octal(mask))
         .call(libc::SYS_umask, &[mask.into()]);
+    Ok(())
+}
+
+/// `umask(0o777)`, whose result is the inherited mask, then `umask` of that
+/// with the bits added.
+pub(crate) fn umask_or(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
+    let session = &plan.options().session;
+    let Some(mask) = session.umask_or else { return Ok(()) };
+    if mask > 0o777 {
+        let why = "a mask has nine bits, 0o777 at most";
+        return plan.refuse(Step::Umask, why, format!("{mask:#o}"));
+    }
+    if session.umask.is_some() {
+        let error = Error::new(Step::Umask, Cause::Conflict("umask"));
+        return Err(error.with("umask_or"));
+    }
+    let inherited = row(libc::SYS_umask, &[0o777.into()]);
+    plan.step(Step::Umask, Operand::Octal(mask))
+        .row(Call { store: slot::SCRATCH, or: mask.into(), ..inherited })
+        .call(libc::SYS_umask, &[Arg::Slot(slot::SCRATCH)])
+        .note("added to the inherited mask");
     Ok(())
 }

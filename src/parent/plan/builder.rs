@@ -11,7 +11,7 @@ use super::strategy::Strategy;
 use super::strings::StringTable;
 use super::{Plan, choose};
 use crate::call::{Call, number};
-use crate::parent::command::{FdArg, Options, SignalSet, StdioSource};
+use crate::parent::command::{FdArg, Ids, Options, SignalSet, StdioSource};
 use crate::parent::error::{Error, Step};
 use crate::parent::std::{
     boxed::Box, ffi::OsStr, os::unix::ffi::OsStrExt, string::ToString,
@@ -29,6 +29,8 @@ pub(crate) struct PlanBuilder<'a> {
     in_place: bool,
     pub(crate) needs: Needs,
     pub(crate) plan: Box<Plan>,
+    /// The ids that the options mean.
+    pub(crate) ids: Ids,
     /// The row of the order table that is being recorded.
     pub(crate) name: &'static str,
     /// Whether steps that are recorded now may fail.
@@ -82,6 +84,7 @@ impl<'a> PlanBuilder<'a> {
         PlanBuilder {
             options,
             in_place,
+            ids: Ids::default(),
             needs,
             plan,
             name: "",
