@@ -93,6 +93,7 @@ fn end_state(code: i32, block: &Block) -> EndState {
 }
 
 const ARGS: LaunchArgs<'_> = LaunchArgs {
+    traced: false,
     clone_call: CloneCall::Clone3,
     flags: CloneFlags::empty(),
     omitted_flags: CloneFlags::empty(),

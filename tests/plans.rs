@@ -185,6 +185,12 @@ fn a_ruleset_confines_the_child_after_everything_but_signals_and_exec() {
     golden("landlock", &command);
 }
 
+#[test]
+fn a_traced_child_asks_for_it_right_before_exec() {
+    let mut command = Command::new("/bin/true");
+    golden("ptrace", command.env_clear().ptrace_traceme(true));
+}
+
 /// Never in shared memory: a change of ids there would clear the parent's
 /// dumpable flag.
 #[test]

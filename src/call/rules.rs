@@ -79,6 +79,9 @@ const NO_SIGINFO: &[(usize, u64)] = &[(1, 0), (3, SIGSET_SIZE)];
 /// Of no process: tells only whether the call is available.
 const NO_PROCESS: &[(usize, u64)] = &[(0, u64::MAX), (1, 0)];
 
+/// `PTRACE_TRACEME`, and what it ignores.
+const TRACEME: &[(usize, u64)] = &[(0, 0), (1, 0), (2, 0), (3, 0)];
+
 /// `keyctl` has some thirty operations.
 const JOIN_SESSION: &[(usize, u64)] = &[(0, JOIN_SESSION_KEYRING as u64)];
 const ADD_FILTER: &[(usize, u64)] =
@@ -146,6 +149,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     reads(libc::SYS_openat, 0b10, Extent::String),
     plain(libc::SYS_landlock_restrict_self),
+    only(libc::SYS_ptrace, TRACEME),
     writes(libc::SYS_fstatfs, 0b10, Extent::Bytes(STATFS_SIZE)),
     reads(libc::SYS_chdir, 0b1, Extent::String),
     reads(libc::SYS_faccessat, 0b10, Extent::String),

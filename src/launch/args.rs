@@ -30,6 +30,8 @@ pub(crate) struct LaunchArgs<'a> {
     pub(crate) parent_pid: bool,
     /// The environment of this launch, if the table uses one.
     pub(crate) environ: Option<Environ<'a>>,
+    /// Whether the child asks to be traced by this thread.
+    pub(crate) traced: bool,
     /// What the parent does while the child waits, if the table has a gate.
     pub(crate) gate: Option<Gate<'a>>,
     /// Takes the descriptor of the child's filter, if it has a listener.

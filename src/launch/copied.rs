@@ -9,10 +9,10 @@ use core::sync::atomic::Ordering;
 
 use super::args::{LaunchArgs, fd_in};
 use super::outcome::Outcome;
-use super::reap::outcome_of;
+use super::reap::{outcome_of, outcome_of_traced};
 use super::robust_futex::{is_released, wait_for};
 use super::shared_block::SharedBlock;
-use super::stop_signals::resume;
+use super::stop_signals::{resume, resume_traced};
 use super::{gate, hook_forks, listener};
 use crate::call::{Block, Table, slot};
 use crate::child::enter;
@@ -68,6 +68,10 @@ pub(crate) fn launch(
     let word = shared.atomic(slot::ROBUST_FUTEX);
     wait_for(word, is_released, || {
         resume(target);
+        if args.traced {
+            let word = || word.load(Ordering::Acquire);
+            resume_traced(target, || is_released(word()));
+        }
         // A fork made by a hook may have failed while the child lives.
         has_ended() || shared.read().failed != 0
     });
@@ -75,6 +79,9 @@ pub(crate) fn launch(
         wait_for(word, is_released, || shared.read().failed != 0);
     }
     *block = shared.read();
+    if args.traced {
+        return outcome_of_traced(table, block, target);
+    }
     if !hook_forks::claimed_by_fork(block) {
         return outcome_of(table, block, pid, pidfd);
     }

@@ -29,6 +29,7 @@ pub(crate) fn run(
     mask: Option<u64>,
 ) {
     let args = LaunchArgs {
+        traced: false,
         clone_call: CloneCall::Clone,
         flags: CloneFlags::empty(),
         omitted_flags: CloneFlags::empty(),

@@ -21,7 +21,7 @@ use super::outcome::Outcome;
 use super::reap::{first_exec_row, has_ended, outcome_of};
 use super::robust_futex::{is_released, wait_for};
 use super::shared_block::SharedBlock;
-use super::stop_signals::resume;
+use super::stop_signals::{resume, resume_traced};
 use super::{gate, listener, proc_files};
 use crate::call::{Block, Table, helper_table, slot};
 use crate::child::enter;
@@ -100,7 +100,7 @@ pub(crate) fn launch(
     }
     // Read from the block: the child may write the status page.
     let threaded = block.slot(slot::EXEC_IN_THREAD) != 0;
-    wait_for_release(status_page, target, threaded);
+    wait_for_release(status_page, target, threaded, args.traced);
     *block = status_page.read();
     outcome_of_helper(target, block, helper_rows, threaded)
 }
@@ -131,6 +131,7 @@ fn wait_for_release(
     status_page: &SharedBlock,
     target: Target,
     threaded: bool,
+    traced: bool,
 ) {
     let word = match threaded {
         true => slot::PENDING_FUTEX,
@@ -149,6 +150,10 @@ fn wait_for_release(
     };
     wait_for(status_page.atomic(word), is_done, || {
         resume(target);
+        if traced {
+            // Exec releases the word before its stop.
+            resume_traced(target, || released(word));
+        }
         has_ended(target)
     });
 }

@@ -19,7 +19,7 @@ use super::outcome::Outcome;
 use super::proc_files::has_execd;
 use super::reap::{first_exec_row, has_ended};
 use super::shared_block::SharedBlock;
-use super::stop_signals::resume;
+use super::stop_signals::{resume, resume_traced};
 use super::{gate, hook_forks};
 use crate::call::{Block, Table, local, slot};
 use crate::child::enter;
@@ -73,7 +73,7 @@ pub(crate) fn launch(
         *block = shared.read();
         return Outcome::Stopped { pidfd };
     }
-    let execd = wait_for_exec(&shared, table, target, &read_end);
+    let execd = wait_for_exec(&shared, table, target, &read_end, args.traced);
     *block = shared.read();
     if execd || !hook_forks::claimed_by_fork(block) {
         return outcome_of(block, target, execd);
@@ -91,6 +91,7 @@ fn wait_for_exec(
     table: &Table<'_>,
     target: Target,
     pipe: &OwnedFd,
+    traced: bool,
 ) -> bool {
     let exec = first_exec_row(table);
     let has_hooks = table.rows().iter().any(|row| row.nr == local::CALLBACK);
@@ -102,6 +103,10 @@ fn wait_for_exec(
         let timed_out = !poll_child(pipe, &mut open, pidfd, timeout);
         if timed_out {
             resume(target);
+            if traced {
+                let execd = || has_execd(target.pid) != Some(false);
+                resume_traced(target, execd);
+            }
             timeout = (timeout * 2).min(LAST_TIMEOUT);
         }
         // In this order: a child that has ended writes no more.

@@ -2,9 +2,11 @@
 
 use super::hook_forks;
 use super::outcome::Outcome;
+use super::proc_files::has_execd;
+use super::robust_futex::sleep_briefly;
 use crate::call::{Block, Table, number};
 use crate::sys::call::pidfd_open;
-use crate::sys::wait::{Kind, Target, peek, wait};
+use crate::sys::wait::{Kind, Target, is_unreaped, peek, wait};
 use crate::sys::{Errno, Pid};
 
 /// Returns the number of a table's first row that execs.
@@ -52,6 +54,44 @@ pub(super) fn outcome_of(
         }
         // A seccomp filter rejects every kind of wait.
         Ok(None) | Err(_) => Outcome::Running { pid, pidfd, confirmed: false },
+    }
+}
+
+/// As `outcome_of`, for a child that this thread traces. Every wait sees such
+/// a child, before exec and after: /proc tells whether it has exec'd.
+pub(super) fn outcome_of_traced(
+    table: &Table<'_>,
+    block: &Block,
+    target: Target,
+) -> Outcome {
+    let (row, Target { pid, pidfd }) = (block.reached, target);
+    let running = |confirmed| Outcome::Running { pid, pidfd, confirmed };
+    // Exec releases the futex a moment before it changes the flag in /proc.
+    let execd = || {
+        loop {
+            let ended = has_ended(target);
+            let execd = has_execd(pid).filter(|_| is_unreaped(target));
+            if ended || execd != Some(false) {
+                return execd;
+            }
+            sleep_briefly();
+        }
+    };
+    let execd = match row >= first_exec_row(table) {
+        true => execd(),
+        false => Some(false),
+    };
+    match execd {
+        _ if block.failed != 0 => {
+            let _ = wait(target, Kind::Any, true);
+            Outcome::failed(block, pidfd)
+        }
+        Some(true) => running(true),
+        None => running(false),
+        Some(false) => {
+            let ended = wait(target, Kind::Any, true).ok().flatten();
+            Outcome::Died { row, ended, pidfd }
+        }
     }
 }
 

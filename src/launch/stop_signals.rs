@@ -6,10 +6,14 @@
 //! one from its queue before that; in the other engines the caller continues
 //! a stopped child.
 
+use rustix::event::{Timespec, poll};
+
 use crate::call::{Block, slot};
 use crate::sys::abi::STOP_SIGNALS;
-use crate::sys::call::{getpgid, pending_signals, send_signal};
-use crate::sys::wait::{Target, stop_signal};
+use crate::sys::call::{
+    getpgid, pending_signals, ptrace_continue, send_signal,
+};
+use crate::sys::wait::{Target, stop_signal, traced_stop};
 
 /// Continues a child that one of these signals has stopped before its exec.
 /// The caller could wait for ever otherwise: a shell that continues the group
@@ -18,6 +22,28 @@ use crate::sys::wait::{Target, stop_signal};
 pub(super) fn resume(target: Target) {
     if stop_signal(target).is_some_and(is_stop_signal) {
         let _ = send_signal(target, libc::SIGCONT);
+    }
+}
+
+/// How often a child is continued in one turn.
+const MOST_STOPS: u32 = 64;
+
+/// As `resume`, for a child that asks to be traced by this thread: a signal
+/// stops it before it is delivered. The signal is delivered, except one that
+/// stops: the tracer continues nobody before exec. `has_execd` must be true
+/// of a child that has exec'd: its first stop belongs to the caller.
+pub(super) fn resume_traced(target: Target, has_execd: impl Fn() -> bool) {
+    // The same signal may be pending again, and stops the child at once.
+    for _ in 0..MOST_STOPS {
+        let Some(signal) = traced_stop(target) else { return };
+        // In this order: a child that stopped after exec has exec'd by now.
+        if has_execd() {
+            return;
+        }
+        let stops = is_stop_signal(signal) || signal == libc::SIGSTOP;
+        ptrace_continue(target.pid, if stops { 0 } else { signal });
+        let pause = Timespec { tv_sec: 0, tv_nsec: 20_000 };
+        let _ = poll(&mut [], Some(&pause));
     }
 }
 

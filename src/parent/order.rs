@@ -9,8 +9,8 @@ use super::options::descriptors::{
 use super::options::{
     arguments, attributes, best_effort, cgroup, directory, environment, hooks,
     identity, landlock, limits, memory_policy, no_new_privs, program_files,
-    raw_syscall, scheduling, seccomp, security, session, signals, terminal,
-    user,
+    ptrace, raw_syscall, scheduling, seccomp, security, session, signals,
+    terminal, user,
 };
 use super::plan::builder::PlanBuilder;
 use super::plan::{Plan, fd_steps, helper_steps};
@@ -181,6 +181,10 @@ order! {
          steps that cannot fail, and exec, follow.",
     listen::listen_pid:
         "It cannot fail, and the process id of the child is constant.",
+    ptrace::ptrace_traceme:
+        "From here on each signal stops the child until the parent continues \
+         it, so this step comes as late as it can. A signal that was blocked \
+         has had its effect by now.",
     seccomp::seccomp:
         "The filter applies to every call that follows, so none may follow \
          but exec, and the exit after a failure.",

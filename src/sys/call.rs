@@ -207,6 +207,19 @@ pub(crate) fn kill(pid: Pid, signal: i32) -> Result<(), Errno> {
     Errno::of(result).map_or(Ok(()), Err)
 }
 
+/// Continues a child that the calling thread traces and that has stopped, with
+/// a signal, or with none if it is 0.
+pub(crate) fn ptrace_continue(pid: Pid, signal: i32) {
+    let request = u64::from(libc::PTRACE_CONT);
+    let signal = u64::from(signal.unsigned_abs());
+    // SAFETY: clause 1 of `syscall`: numbers; the request accesses no memory
+    // of this process.
+    unsafe {
+        let args = [request, pid.get().into(), 0, signal, 0, 0];
+        syscall(libc::SYS_ptrace, args)
+    };
+}
+
 /// Kills a child that has not been reaped.
 pub(crate) fn kill_child(target: Target) -> Result<(), Errno> {
     send_signal(target, libc::SIGKILL)

@@ -3,6 +3,9 @@
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::BorrowedFd;
+
 use super::abi::SigInfo;
 use super::arch::syscall;
 use super::{Errno, Pid, bits};
@@ -35,6 +38,12 @@ impl Ended {
             libc::CLD_DUMPED => self.status | 0x80,
             _ => self.status,
         }
+    }
+
+    /// Whether it is none: the stop of a child that this process traces, which
+    /// every wait for the end of a child sees.
+    fn is_stop(self) -> bool {
+        matches!(self.code, libc::CLD_TRAPPED | libc::CLD_STOPPED)
     }
 
     /// Returns the signal that ended the child, if one did.
@@ -77,6 +86,15 @@ pub(crate) fn reaped_elsewhere() -> bool {
     REAPED_ELSEWHERE.load(Ordering::Relaxed)
 }
 
+/// Whether a child of this process has asked to be traced by it. A wait then
+/// sees its stops too, which a tracer must find.
+static TRACES: AtomicBool = AtomicBool::new(false);
+
+/// Records that a child is about to be started that asks to be traced.
+pub(crate) fn note_traced() {
+    TRACES.store(true, Ordering::Relaxed);
+}
+
 /// Records whether the result of a wait for a child that this crate has not
 /// reaped shows that it was reaped elsewhere.
 fn note_reaped(result: Result<Option<Ended>, Errno>, how: i32) {
@@ -97,6 +115,11 @@ pub(crate) fn wait(
     kind: Kind,
     block: bool,
 ) -> Result<Option<Ended>, Errno> {
+    if TRACES.load(Ordering::Relaxed)
+        && matches!(skip_stops(target, kind, block), Ok(None))
+    {
+        return Ok(None);
+    }
     let how = kind.flag();
     if let Some(result) = wait_by_pidfd(target, how, block) {
         return result;
@@ -108,12 +131,48 @@ pub(crate) fn wait(
     }
 }
 
+/// As `wait`, for a child that may be traced: neither reaps the child nor
+/// consumes a stop. Its pidfd becomes readable at its end only.
+fn skip_stops(
+    target: Target,
+    kind: Kind,
+    block: bool,
+) -> Result<Option<Ended>, Errno> {
+    loop {
+        let ended = peek(target, kind)?;
+        if ended.is_some() || !block {
+            return Ok(ended);
+        }
+        let Some(pidfd) = target.pidfd else {
+            let limit = Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
+            let _ = poll(&mut [], Some(&limit));
+            continue;
+        };
+        // SAFETY: the caller passes the number of a pidfd that it keeps open
+        // during this call.
+        let pidfd = unsafe { BorrowedFd::borrow_raw(pidfd) };
+        let mut fds = [PollFd::from_borrowed_fd(pidfd, PollFlags::IN)];
+        match poll(&mut fds, None) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(e) => return Err(Errno(e.raw_os_error())),
+        }
+    }
+}
+
 /// As `wait` without blocking, but does not reap the child.
 pub(crate) fn peek(
     target: Target,
     kind: Kind,
 ) -> Result<Option<Ended>, Errno> {
-    wait_unreaped(target, kind.flag(), false)
+    let change = wait_unreaped(target, kind.flag(), false)?;
+    Ok(change.filter(|change| !change.is_stop()))
+}
+
+/// Returns the signal for which a child that this process traces has stopped,
+/// if it is stopped. A later wait still sees it.
+pub(crate) fn traced_stop(target: Target) -> Option<i32> {
+    let change = wait_unreaped(target, Kind::Any.flag(), false).ok()??;
+    change.is_stop().then_some(change.status)
 }
 
 /// Waits for the end of a child and does not reap it.

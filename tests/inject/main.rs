@@ -414,6 +414,8 @@ fn every_step_is_in_the_corpus_in_every_engine_that_may_run_it() {
             // Tests of their own: a process has one listener, which is that of
             // this test.
             "join_cgroup" | "seccomp_listener" => continue,
+            // A test of its own: the program stops.
+            "ptrace_traceme" => continue,
             // Tests of their own: few kernels have the modules.
             "apparmor_profile" | "selinux_context" => continue,
             "landlock" if Landlock::kernel_abi() == 0 => continue,

@@ -89,6 +89,7 @@ impl Command {
         set("selinux_context", context.is_some(), context);
         let keyring = &security.session_keyring;
         set("session_keyring", keyring.is_some(), keyring);
+        set("ptrace_traceme", security.ptrace_traceme, &true);
         let rules = &security.landlock;
         set("landlock", rules.is_some(), rules);
         let ruleset = &security.landlock_fd;

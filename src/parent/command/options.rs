@@ -167,6 +167,7 @@ pub(crate) struct SecurityOptions {
     pub(crate) apparmor_profile: Option<OsString>,
     pub(crate) selinux_context: Option<OsString>,
     pub(crate) session_keyring: Option<SessionKeyring>,
+    pub(crate) ptrace_traceme: bool,
     pub(crate) landlock: Option<Box<Landlock>>,
     pub(crate) landlock_fd: Option<Arc<OwnedFd>>,
 }

@@ -80,6 +80,9 @@ steps! {
     /// `selinux_context` is not valid, or the child could not write it to
     /// `/proc/thread-self/attr/exec`.
     SelinuxContext => "selinux_context",
+    /// [`ptrace(2)`](https://man7.org/linux/man-pages/man2/ptrace.2.html)
+    /// failed in the child, or had no effect.
+    PtraceTraceme => "ptrace_traceme",
     /// `landlock` is not valid: the kernel lacks what it asks for, or a path
     /// cannot be opened.
     Landlock => "landlock",

@@ -21,6 +21,7 @@ mod path_search;
 mod privilege;
 mod program;
 pub(super) mod program_files;
+pub(super) mod ptrace;
 pub(super) mod raw_syscall;
 pub(super) mod scheduling;
 pub(super) mod seccomp;

@@ -74,6 +74,7 @@ impl<'a> PlanBuilder<'a> {
             raw: Vec::new(),
             parent_hooks: options.hooks.parent.clone(),
             cgroup: options.launch.cgroup.clone(),
+            traced: false,
             landlock: None,
             landlock_lacks: None,
             hides_root: false,

@@ -122,6 +122,8 @@ pub struct Plan {
     pub(crate) cgroup: Option<Cgroup>,
     pub(crate) set_tid: Vec<i32>,
     pub(crate) retry_again: Duration,
+    /// Whether this process traces the child.
+    pub(crate) traced: bool,
     /// The rules of a ruleset that is made when the plan is prepared, and the
     /// version of the kernel's Landlock; what it lacks.
     pub(crate) landlock: Option<(Box<Landlock>, u32)>,

@@ -86,6 +86,7 @@ impl Plan {
         let mut all = self.steps.iter();
         self.parent_hooks.is_empty()
             && !self.listener
+            && !self.traced
             && !all.any(|record| record.effect == Effect::ThreadOnly)
     }
 

@@ -13,6 +13,7 @@ use crate::parent::plan::{Plan, Strategy};
 use crate::parent::std::os::fd::{AsRawFd, OwnedFd};
 use crate::parent::std::sync::Arc;
 use crate::parent::support;
+use crate::sys::wait::note_traced;
 use crate::sys::{CloneCall, CloneFlags};
 
 /// How an attempt failed.
@@ -181,6 +182,9 @@ impl Attempt {
         listener: Option<Listener<'a>>,
     ) -> LaunchArgs<'a> {
         let own = self.probe_fd.as_ref().map(AsRawFd::as_raw_fd);
+        if plan.traced {
+            note_traced();
+        }
         let into_group = group.filter(|_| !self.strategy.joins_cgroup);
         LaunchArgs {
             clone_call: self.strategy.clone_call,
@@ -192,6 +196,7 @@ impl Attempt {
             mask: plan.mask.map(SignalSet::bits),
             parent_pid: plan.parent_death.is_some(),
             environ,
+            traced: plan.traced,
             gate,
             listener,
         }

@@ -1,0 +1,209 @@
+//! Tracing: a child that asks to be traced stops after its exec, and neither
+//! the spawn nor a wait takes a stop for the end.
+#![allow(unsafe_code, reason = "the tests make calls that std does not offer")]
+
+mod util;
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use std::{fs, ptr, thread};
+
+use offshoot::{Child, Engine, Step};
+use util::clean::{assert_error, clean, command, refused};
+use util::filter::{self, Action};
+use util::{PRIVATE, each_of};
+
+/// Waits for a stop of a child and returns its signal.
+#[track_caller]
+fn stop(child: &Child) -> i32 {
+    let mut status = 0;
+    let pid = i32::try_from(child.id()).unwrap();
+    // SAFETY: writes one int.
+    let waited = unsafe { libc::waitpid(pid, &raw mut status, 0) };
+    assert_eq!(waited, pid, "{}", io::Error::last_os_error());
+    assert!(libc::WIFSTOPPED(status), "{status:#x}");
+    libc::WSTOPSIG(status)
+}
+
+#[track_caller]
+fn go_on(child: &Child, signal: i32) {
+    let pid = i32::try_from(child.id()).unwrap();
+    let none = ptr::null_mut::<libc::c_void>();
+    // SAFETY: the request accesses no memory of this process.
+    let done = unsafe {
+        libc::ptrace(libc::PTRACE_CONT, pid, none, libc::c_long::from(signal))
+    };
+    assert_eq!(done, 0, "{}", io::Error::last_os_error());
+}
+
+#[test]
+fn a_traced_program_stops_after_its_exec_and_ends_once_continued() {
+    each_of(&PRIVATE, |engine| {
+        let mut sh = command("/bin/sh", engine);
+        sh.args(["-c", "kill -USR1 $$; exit 7"]).ptrace_traceme(true);
+        for prepared in [false, true] {
+            let mut child = match prepared {
+                false => sh.spawn().unwrap(),
+                true => sh.prepare().unwrap().spawn().unwrap(),
+            };
+            assert_eq!(child.launch().engine(), engine);
+            let confirmed = engine != Engine::Pipe;
+            assert_eq!(child.launch().confirmed(), confirmed);
+            // It has not run yet, and a wait neither ends nor consumes it.
+            assert!(child.try_wait().unwrap().is_none());
+            assert_eq!(stop(&child), libc::SIGTRAP);
+            let exe = fs::read_link(format!("/proc/{}/exe", child.id()));
+            assert!(exe.unwrap().to_str().unwrap().contains("sh"));
+            go_on(&child, 0);
+            assert_eq!(stop(&child), libc::SIGUSR1);
+            assert!(child.try_wait().unwrap().is_none());
+            // The signal is not delivered.
+            go_on(&child, 0);
+            assert_eq!(child.wait().unwrap().code(), Some(7));
+        }
+    });
+}
+
+/// The stop may come before or after the wait.
+#[test]
+fn a_wait_does_not_take_the_stop_of_a_traced_child_for_its_end() {
+    each_of(&PRIVATE, |engine| {
+        let mut child = command("/bin/true", engine);
+        let mut child = child.ptrace_traceme(true).spawn().unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        let waits = AtomicBool::new(false);
+        // Only this thread can continue it, so another one waits.
+        let status = thread::scope(|scope| {
+            let waiter = scope.spawn(|| {
+                waits.store(true, Ordering::SeqCst);
+                child.wait().unwrap()
+            });
+            while !waits.load(Ordering::SeqCst) {
+                thread::yield_now();
+            }
+            let mut status = 0;
+            // SAFETY: writes one int.
+            let waited = unsafe { libc::waitpid(pid, &raw mut status, 0) };
+            assert_eq!((waited, libc::WSTOPSIG(status)), (pid, libc::SIGTRAP));
+            let none = ptr::null_mut::<libc::c_void>();
+            // SAFETY: the request accesses no memory of this process.
+            unsafe { libc::ptrace(libc::PTRACE_DETACH, pid, none, none) };
+            waiter.join().unwrap()
+        });
+        assert!(status.success());
+    });
+}
+
+#[test]
+fn a_program_that_cannot_be_executed_is_an_error_when_traced_too() {
+    each_of(&PRIVATE, |engine| {
+        let mut child = command("/nope", engine);
+        child.ptrace_traceme(true);
+        let error = clean(|| child.spawn().map(drop));
+        assert_error(&error, Step::Exec, Some("/nope"), libc::ENOENT);
+    });
+}
+
+#[test]
+fn a_child_that_cannot_be_traced_says_why() {
+    let nr = libc::SYS_ptrace;
+    each_of(&PRIVATE, |engine| {
+        filter::with(nr, Action::errno(libc::EPERM), || {
+            let mut child = command("/bin/true", engine);
+            let error = child.ptrace_traceme(true).spawn().unwrap_err();
+            assert_error(&error, Step::PtraceTraceme, None, libc::EPERM);
+            let text = error.to_string();
+            assert!(text.contains("another process traces"), "{text}");
+        });
+        // Without effect: the program would run untraced.
+        filter::with(nr, Action::Errno(0), || {
+            let mut child = command("/bin/true", engine);
+            let error = child.ptrace_traceme(true).spawn().unwrap_err();
+            assert_eq!(error.step(), Step::PtraceTraceme, "{error}");
+            assert_eq!(error.raw_os_error(), None, "{error}");
+        });
+        filter::with(nr, Action::Kill, || {
+            let mut child = command("/bin/true", engine);
+            let error = child.ptrace_traceme(true).spawn().unwrap_err();
+            assert_eq!(error.step(), Step::PtraceTraceme, "{error}");
+        });
+    });
+}
+
+/// In shared memory a stop before exec would suspend the thread that has to
+/// end it; a fork of a hook would be traced by a process that does not know.
+#[test]
+fn a_traced_child_with_shared_memory_or_a_hook_is_refused() {
+    let _alone = util::alone();
+    let mut shared = command("/bin/true", Engine::Suspended);
+    let error = clean(|| shared.ptrace_traceme(true).spawn().map(drop));
+    let why = "suspend the tracer";
+    refused(&error, Step::Memory, Some("ptrace_traceme"), why);
+    let mut hooked = offshoot::Command::new("/bin/true");
+    // SAFETY: the hook does nothing.
+    unsafe { hooked.pre_exec(|_| Ok(())) };
+    let error = clean(|| hooked.ptrace_traceme(true).spawn().map(drop));
+    refused(&error, Step::PtraceTraceme, Some("pre_exec"), "may fork");
+}
+
+/// Signals between the request and exec: each stops the child, and only the
+/// spawning thread can continue it.
+#[test]
+fn signals_before_the_exec_of_a_traced_child_do_not_block_the_spawn() {
+    let name =
+        "signals_before_the_exec_of_a_traced_child_do_not_block_the_spawn";
+    let pids = util::own_pids();
+    if pids.is_empty() {
+        return util::skip(name, "this user may not create PID namespaces");
+    }
+    if !util::inside(name, &pids) {
+        return;
+    }
+    // SIGWINCH is ignored by default, but stops a traced process.
+    each_of(&PRIVATE, |engine| {
+        let done = AtomicBool::new(false);
+        let begun = Instant::now();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                // A panic below does not set the flag.
+                let limit = Duration::from_secs(60);
+                while !done.load(Ordering::SeqCst) && begun.elapsed() < limit {
+                    signal_children();
+                }
+            });
+            for _ in 0..50 {
+                let mut child = command("/bin/true", engine);
+                let mut child = child.ptrace_traceme(true).spawn().unwrap();
+                assert!(begun.elapsed() < Duration::from_secs(60));
+                // Stops by SIGWINCH may come before the one of exec.
+                while stop(&child) != libc::SIGTRAP {
+                    go_on(&child, 0);
+                }
+                child.kill().unwrap();
+                child.wait().unwrap();
+            }
+            done.store(true, Ordering::SeqCst);
+        });
+    });
+}
+
+/// Sends SIGWINCH to each child of this process.
+fn signal_children() {
+    let own = std::process::id();
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let name = entry.file_name();
+        let Some(pid) = name.to_str().and_then(|n| n.parse::<i32>().ok())
+        else {
+            continue;
+        };
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
+        let stat = stat.unwrap_or_default();
+        let parent = stat.rsplit(") ").next();
+        let parent = parent.and_then(|rest| rest.split(' ').nth(1));
+        if pid > 1 && parent == Some(&own.to_string()) {
+            // SAFETY: a process id above 1, in a namespace of the test's own.
+            unsafe { libc::kill(pid, libc::SIGWINCH) };
+        }
+    }
+}
