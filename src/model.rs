@@ -374,8 +374,7 @@ fn random_tables_end_in_the_same_state_as_in_the_model() {
             }
             let store = FREE + next(8) as u8;
             let mut row = value(result, check, want, store);
-            let skips = [Check::Skip, Check::May].contains(&check);
-            let most = if skips { len - n } else { 1 };
+            let most = if [skip, may].contains(&check) { len - n } else { 1 };
             row.skip = next(most as u64) as u16 * ROW;
             row.or = if next(4) == 0 { 1 << next(64) } else { 0 };
             if next(3) == 0 && check != Check::Until {
