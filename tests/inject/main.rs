@@ -416,7 +416,6 @@ fn every_step_is_in_the_corpus_in_every_engine_that_may_run_it() {
             "join_cgroup" | "seccomp_listener" => continue,
             // A test of its own: the program stops.
             "ptrace_traceme" => continue,
-            // Tests of their own: few kernels have the modules.
             "apparmor_profile" | "selinux_context" => continue,
             "landlock" if Landlock::kernel_abi() == 0 => continue,
             "session_keyring" if !corpus::sandbox::has_keyrings() => continue,
