@@ -84,6 +84,7 @@ mod parent;
 mod readme {}
 mod sys;
 
+pub use parent::command::capabilities::{CapabilitySet, Securebits};
 pub use parent::command::cgroup::Cgroup;
 pub use parent::command::groups::Groups;
 pub use parent::command::hook::HookContext;

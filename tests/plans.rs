@@ -12,8 +12,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use offshoot::{
-    ChildOpenOptions, Command, Engine, IoPriority, Memory, Method, NumaPolicy,
-    Personality, RawArg, Resource, Rlimit, Scheduler, Stdio,
+    CapabilitySet, ChildOpenOptions, Command, Engine, IoPriority, Memory,
+    Method, NumaPolicy, Personality, RawArg, Resource, Rlimit, Scheduler,
+    Securebits, Stdio,
 };
 
 fn golden(name: &str, command: &Command) {
@@ -249,6 +250,16 @@ fn ids_may_differ_and_a_mask_may_be_added() {
     apart.resuid(1, 2, 3).resgid(4, 4, 5).groups([6]);
     golden("ids-apart", &apart);
     golden("umask-or", command("/bin/true").umask_or(0o027));
+}
+
+#[test]
+fn capabilities_are_kept_through_a_change_of_user() {
+    let mut all = command("/bin/true");
+    all.uid(65534).gid(65534);
+    all.ambient_capabilities(CapabilitySet::NET_BIND_SERVICE);
+    all.bounding_capabilities(CapabilitySet::NET_BIND_SERVICE);
+    all.securebits(Securebits::NO_CAP_AMBIENT_RAISE);
+    golden("capabilities", &all);
 }
 
 #[test]

@@ -133,6 +133,23 @@ const SET_NO_NEW_PRIVS: &[(usize, u64)] =
 const GET_NO_NEW_PRIVS: &[(usize, u64)] =
     &[(0, libc::PR_GET_NO_NEW_PRIVS as u64), (1, 0), (2, 0), (3, 0), (4, 0)];
 
+/// Capabilities of the calling thread. None of these writes memory.
+const REST: (usize, u64) = (3, 0);
+const READ_BOUNDING: &[(usize, u64)] =
+    &[(0, libc::PR_CAPBSET_READ as u64), (2, 0), REST, (4, 0)];
+const DROP_BOUNDING: &[(usize, u64)] =
+    &[(0, libc::PR_CAPBSET_DROP as u64), (2, 0), REST, (4, 0)];
+const SET_KEEPCAPS: &[(usize, u64)] =
+    &[(0, libc::PR_SET_KEEPCAPS as u64), (2, 0), REST, (4, 0)];
+const GET_KEEPCAPS: &[(usize, u64)] =
+    &[(0, libc::PR_GET_KEEPCAPS as u64), (2, 0), REST, (4, 0)];
+const SET_SECUREBITS: &[(usize, u64)] =
+    &[(0, libc::PR_SET_SECUREBITS as u64), (2, 0), REST, (4, 0)];
+const GET_SECUREBITS: &[(usize, u64)] =
+    &[(0, libc::PR_GET_SECUREBITS as u64), (2, 0), REST, (4, 0)];
+const AMBIENT: &[(usize, u64)] =
+    &[(0, libc::PR_CAP_AMBIENT as u64), REST, (4, 0)];
+
 /// Every call that a table may make. In memory shared with the parent none of
 /// them maps, unmaps or writes memory other than its arguments say.
 pub(super) const RULES: &[Rule] = &[
@@ -219,6 +236,14 @@ pub(super) const RULES: &[Rule] = &[
     Rule { reads: 0b1, extent: TIMEOUT, ..only(libc::SYS_futex, WAKE) },
     reads(libc::SYS_chroot, 0b1, Extent::String),
     only(libc::SYS_prctl, DEATH_SIGNAL),
+    only(libc::SYS_prctl, READ_BOUNDING),
+    only(libc::SYS_prctl, DROP_BOUNDING),
+    only(libc::SYS_prctl, SET_KEEPCAPS),
+    only(libc::SYS_prctl, GET_KEEPCAPS),
+    only(libc::SYS_prctl, SET_SECUREBITS),
+    only(libc::SYS_prctl, GET_SECUREBITS),
+    only(libc::SYS_prctl, AMBIENT),
+    reads(libc::SYS_capset, 0b11, Extent::Bytes(CAPS_SIZE)),
     only(libc::SYS_prctl, SET_NO_NEW_PRIVS),
     only(libc::SYS_prctl, GET_NO_NEW_PRIVS),
     Rule { private: true, ..only(libc::SYS_prctl, NOT_DUMPABLE) },
@@ -229,7 +254,6 @@ pub(super) const RULES: &[Rule] = &[
         ..only(libc::SYS_prctl, NAME)
     },
     Rule {
-        private: true,
         writes: 0b10,
         ..reads(libc::SYS_capget, 0b1, Extent::Bytes(CAPS_SIZE))
     },

@@ -7,10 +7,10 @@ use super::options::descriptors::{
     listen, mapping, nonblocking, open_in_child, requests,
 };
 use super::options::{
-    arguments, attributes, best_effort, cgroup, directory, environment, hooks,
-    identity, landlock, limits, memory_policy, no_new_privs, program_files,
-    ptrace, raw_syscall, scheduling, seccomp, security, session, signals,
-    terminal, user,
+    arguments, attributes, best_effort, capabilities, cgroup, directory,
+    environment, hooks, identity, landlock, limits, memory_policy,
+    no_new_privs, program_files, ptrace, raw_syscall, scheduling, seccomp,
+    security, session, signals, terminal, user,
 };
 use super::plan::builder::PlanBuilder;
 use super::plan::{Plan, fd_steps, helper_steps};
@@ -127,6 +127,11 @@ order! {
         "A higher limit takes CAP_SYS_RESOURCE, which a change of user \
          removes; a low RLIMIT_NOFILE would keep the steps above from opening \
          their files.",
+    capabilities::bounding_capabilities:
+        "It takes CAP_SETPCAP, which a change of user removes.",
+    capabilities::keep_capabilities:
+        "A change of user would remove the capabilities that the program \
+         keeps.",
     identity::clear_groups:
         "It needs CAP_SETGID, which a change of user removes.",
     identity::setgroups:
@@ -135,6 +140,16 @@ order! {
         "It needs CAP_SETGID, which a change of user removes.",
     identity::setuid:
         "It removes capabilities, so it follows the steps that need one.",
+    capabilities::capabilities:
+        "A change of user clears the effective capabilities.",
+    capabilities::ambient_capabilities:
+        "A change of user clears them, and they must be permitted and \
+         inheritable.",
+    capabilities::securebits:
+        "They may forbid to raise ambient capabilities, and take CAP_SETPCAP, \
+         which is kept until here.",
+    capabilities::drop_setpcap:
+        "The securebits above took CAP_SETPCAP; no later step does.",
     security::session_keyring:
         "The keyring belongs to the user that makes it, and takes part of \
          that user's quota, so the ids are the program's by then.",

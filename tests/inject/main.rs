@@ -3,6 +3,7 @@
 //! parent reports the right step, and nothing is left behind.
 #![allow(unsafe_code, reason = "the tests make calls that std does not offer")]
 
+mod complete;
 mod corpus;
 mod supervisor;
 #[path = "../util/mod.rs"]
@@ -12,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::{env, fs, process};
 
 use corpus::{Case, cases};
-use offshoot::{Child, Command, Engine, Error, Landlock, Step};
+use offshoot::{Child, Command, Engine, Error, Step};
 use supervisor::{Fault, Made, Supervisor, watch};
 use util::{State, alone, has_children, is_root};
 
@@ -401,50 +402,4 @@ fn joining_a_cgroup_fails_by_name_too() {
         harness.run();
     }
     fs::remove_dir(path).unwrap();
-}
-
-/// A step that is added to the order table joins the corpus.
-#[test]
-fn every_step_is_in_the_corpus_in_every_engine_that_may_run_it() {
-    let _alone = alone();
-    for step in &util::source::steps() {
-        let step = step.as_str();
-        // Which engines may run a step, and with which the others refuse.
-        let engines: &[Engine] = match step {
-            // Tests of their own: a process has one listener, which is that of
-            // this test.
-            "join_cgroup" | "seccomp_listener" => continue,
-            // A test of its own: the program stops.
-            "ptrace_traceme" => continue,
-            "apparmor_profile" | "selinux_context" => continue,
-            "landlock" if Landlock::kernel_abi() == 0 => continue,
-            "session_keyring" if !corpus::sandbox::has_keyrings() => continue,
-            "robust_list" => &[Engine::Copied],
-            "pass_helper_fds" | "exec_helper" | "helper_init"
-            | "mark_helper" => &[Engine::Isolated],
-            // The isolated engine has a legacy clone as a fallback only.
-            "block_sigsys" | "mark_range" | "clear_handlers" | "hooks" => {
-                &util::WITHOUT_HELPER
-            }
-            "transparent_huge_pages" | "memory_merge" => &util::PRIVATE,
-            "clear_groups" | "setgroups" | "setgid" | "setuid" | "gate" => {
-                &util::PRIVATE
-            }
-            _ => &util::ENGINES,
-        };
-        for engine in engines {
-            let holds = |case: &&Case| {
-                case.engines.contains(engine) && {
-                    let mut command = Command::new("/bin/true");
-                    (case.options)(&mut command);
-                    let plan = command.engine(*engine).plan().unwrap();
-                    let optional =
-                        ["setgroups", "chroot"].contains(&step) && !is_root();
-                    plan.step_names().any(|name| name == step) || optional
-                }
-            };
-            let found = cases().find(holds);
-            assert!(found.is_some(), "{step} in {engine} is in no plan");
-        }
-    }
 }

@@ -34,6 +34,7 @@ impl Command {
         set("groups", identity.groups.is_set(), &identity.groups);
         set("resuid", identity.resuid.is_some(), &identity.resuid);
         set("resgid", identity.resgid.is_some(), &identity.resgid);
+        self.capability_fields(set);
         set("user", identity.user.is_some(), &identity.user);
         set("no_new_privs", identity.no_new_privs, &true);
         set("stdin", stdin.is_some(), stdin);
@@ -76,6 +77,22 @@ impl Command {
         let inner = best_effort.as_deref();
         let inner = inner.map(|inner| Command { options: inner.clone() });
         set("best_effort", inner.is_some(), &inner);
+    }
+
+    fn capability_fields(
+        &self,
+        set: &mut dyn FnMut(&'static str, bool, &dyn fmt::Debug),
+    ) {
+        let all = &self.options.capabilities;
+        for (name, own) in [
+            ("ambient_capabilities", all.ambient),
+            ("inheritable_capabilities", all.inheritable),
+            ("permitted_capabilities", all.permitted),
+            ("bounding_capabilities", all.bounding),
+        ] {
+            set(name, own.is_some(), &own);
+        }
+        set("securebits", all.securebits.is_some(), &all.securebits);
     }
 
     fn security_fields(

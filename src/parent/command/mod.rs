@@ -1,5 +1,6 @@
 //! `Command`: the options of a program to start.
 
+pub(crate) mod capabilities;
 pub(crate) mod cgroup;
 pub(crate) mod fd_request;
 mod fields;
@@ -26,6 +27,7 @@ pub(crate) mod stdio;
 pub use getters::{CommandArgs, CommandEnvs};
 pub use parent_death::ParentDeath;
 
+pub(crate) use capabilities::{CapabilitySet, Securebits};
 pub(crate) use cgroup::{Cgroup, OpenCgroup};
 pub(crate) use fd_request::FdRequest;
 pub(crate) use groups::{Groups, GroupsSetting};

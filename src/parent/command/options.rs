@@ -3,6 +3,7 @@
 use core::fmt;
 use core::time::Duration;
 
+use super::capabilities::{CapabilitySet, Securebits};
 use super::cgroup::Cgroup;
 use super::fd_request::FdRequest;
 use super::groups::Groups;
@@ -35,6 +36,7 @@ pub(crate) struct Options {
     pub(crate) stdio: [Option<Stdio>; 3],
     pub(crate) descriptors: DescriptorOptions,
     pub(crate) identity: IdentityOptions,
+    pub(crate) capabilities: CapabilityOptions,
     pub(crate) session: SessionOptions,
     pub(crate) scheduling: SchedulingOptions,
     pub(crate) memory_policy: MemoryPolicyOptions,
@@ -105,6 +107,15 @@ pub(crate) struct IdentityOptions {
     pub(crate) resgid: Option<[u32; 3]>,
     pub(crate) user: Option<OsString>,
     pub(crate) no_new_privs: bool,
+}
+
+#[derive(Clone, Default)]
+pub(crate) struct CapabilityOptions {
+    pub(crate) ambient: Option<CapabilitySet>,
+    pub(crate) inheritable: Option<CapabilitySet>,
+    pub(crate) permitted: Option<CapabilitySet>,
+    pub(crate) bounding: Option<CapabilitySet>,
+    pub(crate) securebits: Option<Securebits>,
 }
 
 /// What the options of identity mean together: real, effective and saved ids.

@@ -68,6 +68,19 @@ steps! {
     DetachTerminal => "detach_terminal",
     /// A pseudoterminal cannot be opened ([`pty(7)`](https://man7.org/linux/man-pages/man7/pty.7.html)).
     Pty => "pty",
+    /// The options of capabilities exclude each other, or
+    /// [`capset(2)`](https://man7.org/linux/man-pages/man2/capset.2.html)
+    /// failed in the child, or had no effect.
+    Capabilities => "capabilities",
+    /// `PR_CAPBSET_DROP` failed in the child, or had no effect.
+    BoundingCapabilities => "bounding_capabilities",
+    /// `PR_CAP_AMBIENT` failed in the child, or had no effect.
+    AmbientCapabilities => "ambient_capabilities",
+    /// `PR_SET_KEEPCAPS` failed in the child, or had no effect.
+    KeepCapabilities => "keep_capabilities",
+    /// `securebits` is not valid, or `PR_SET_SECUREBITS` failed in the child,
+    /// or had no effect.
+    Securebits => "securebits",
     /// `PR_SET_NO_NEW_PRIVS` failed in the child, or had no effect.
     NoNewPrivs => "no_new_privs",
     /// `umask` is not valid, or umask failed in the child.

@@ -5,6 +5,7 @@ pub(super) mod arguments;
 pub(super) mod attributes;
 pub(super) mod best_effort;
 mod bpf_check;
+pub(super) mod capabilities;
 pub(super) mod cgroup;
 pub(super) mod descriptors;
 pub(super) mod directory;

@@ -30,9 +30,13 @@ pub(crate) fn require_no_new_privs(
 }
 
 /// Whether the child has CAP_SYS_ADMIN once its ids are set: a change of all
-/// three user ids from 0 to others removes it.
+/// three user ids from 0 to others removes it, unless it is kept.
 fn keeps_sys_admin(plan: &PlanBuilder<'_>) -> bool {
     let own = capabilities()[0] & SYS_ADMIN != 0;
-    let user = |effect| matches!(effect, Effect::Uid(uid) if uid != 0);
-    own && !plan.plan.effects().any(user)
+    let kept = plan.plan.effects().filter_map(|effect| match effect {
+        Effect::Uid(uid) if uid != 0 => Some(false),
+        Effect::Capabilities(set) => Some(set & SYS_ADMIN != 0),
+        _ => None,
+    });
+    own && kept.last().unwrap_or(true)
 }

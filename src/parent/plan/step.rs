@@ -52,6 +52,8 @@ pub(crate) enum Effect {
     /// Supplementary groups: none, or a list.
     NoGroups,
     Groups(Str),
+    /// The permitted capabilities.
+    Capabilities(u64),
     Gid(u32),
     Uid(u32),
 }
