@@ -81,8 +81,9 @@ impl Call {
             at if at > exec_helper && nr == libc::SYS_prctl => {
                 calls[n..].iter().filter(|one| **one == nr).count() < 2
             }
-            // The status page's is the first to be closed.
-            at if at > exec_helper && nr == libc::SYS_close => {
+            // The status page is the first to be closed, and the first
+            // capabilities to be read are the helper's.
+            at if at > exec_helper && FIRST.contains(&nr) => {
                 !calls[exec_helper..at].contains(&nr)
             }
             at if at > exec_helper => own.contains(&nr),
@@ -96,11 +97,13 @@ impl Call {
     }
 }
 
-/// The step of a call that is one of the case's options. The helper closes its
-/// status page itself.
+/// Calls that the helper makes before every option.
+const FIRST: [libc::c_long; 2] = [libc::SYS_close, libc::SYS_capget];
+
+/// The step of a call that is one of the case's options.
 fn own_step(call: Call, case: &Case) -> Option<Step> {
-    let page = call.helper && call.nr == libc::SYS_close;
-    (case.own)(call.nr, &call.args).filter(|_| !page)
+    let first = call.helper && FIRST.contains(&call.nr);
+    (case.own)(call.nr, &call.args).filter(|_| !first)
 }
 
 /// The step that a call belongs to.

@@ -8,7 +8,7 @@ use crate::util::{ENGINES, PRIVATE, is_root};
 fn capabilities(nr: libc::c_long, args: &[u64; 6]) -> Option<Step> {
     let option = libc::c_int::try_from(args[0]).unwrap_or_default();
     match (nr, option) {
-        (libc::SYS_capset, _) => Some(Step::Capabilities),
+        (libc::SYS_capset | libc::SYS_capget, _) => Some(Step::Capabilities),
         (libc::SYS_prctl, libc::PR_CAPBSET_READ | libc::PR_CAPBSET_DROP) => {
             Some(Step::BoundingCapabilities)
         }
