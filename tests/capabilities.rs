@@ -156,7 +156,7 @@ fn securebits_are_set_and_lock_out_root() {
 #[test]
 fn an_unprivileged_caller_passes_on_what_it_has() {
     let name = "an_unprivileged_caller_passes_on_what_it_has";
-    if !root_only(name) {
+    if !util::is_inside(name) && !root_only(name) {
         return;
     }
     let caps = "+net_bind_service";
@@ -170,12 +170,8 @@ fn an_unprivileged_caller_passes_on_what_it_has() {
         "--ambient-caps",
         caps,
     ];
-    let _ = name;
     let bind = BIND.bits();
-    let mut status = std::process::Command::new(wrap[0]);
-    status.args(&wrap[1..]).args(["cat", "/proc/self/status"]);
-    let works = status.output().is_ok_and(|output| output.status.success());
-    if !works || !util::inside(name, &wrap) {
+    if !util::inside(name, &wrap) {
         return;
     }
     assert_eq!(own("CapEff"), bind);

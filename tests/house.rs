@@ -7,6 +7,8 @@
 
 #[path = "house/documents.rs"]
 mod documents;
+#[path = "house/features.rs"]
+mod features;
 #[path = "house/imports.rs"]
 mod imports;
 

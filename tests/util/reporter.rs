@@ -73,7 +73,12 @@ fn report(cmdline: &[u8]) -> String {
     for line in fs::read_to_string("/proc/self/limits").unwrap().lines() {
         lines.push(format!("limit {line}"));
     }
-    for (name, value) in attributes() {
+    // Signals, session and group are in the report already.
+    let others = attributes().into_iter().filter(|(name, _)| {
+        !name.starts_with("Sig")
+            && !["session", "group"].contains(&name.as_str())
+    });
+    for (name, value) in others {
         lines.push(format!("attribute {name} = {value}"));
     }
     lines.push(format!("keyring {}", session_keyring()));
