@@ -205,7 +205,7 @@ fn child_calls(engine: Engine) -> Vec<ChildCall> {
         (libc::SYS_close_range, Step::CloseRange, None),
         (libc::SYS_dup3, Step::Dup, Some("stdin")),
         (libc::SYS_chdir, Step::Chdir, Some("/")),
-        (libc::SYS_rt_sigaction, Step::SignalAction, None),
+        (libc::SYS_rt_sigaction, Step::SignalAction, Some("SIGPIPE")),
         (libc::SYS_execve, Step::Exec, Some("/bin/true")),
     ];
     if engine == Engine::Copied {

@@ -92,7 +92,7 @@ const ROWS: [(&str, [usize; 2], Work); 8] = [
         command.spawn().map(drop).unwrap_err();
     }),
     ("isolated", [10 << 10, 24 << 10], || ids(Engine::Isolated)),
-    ("copied", [10 << 10, 24 << 10], || ids(Engine::Copied)),
+    ("copied", [10 << 10, 28 << 10], || ids(Engine::Copied)),
     ("pipe", [10 << 10, 24 << 10], || ids(Engine::Pipe)),
 ];
 

@@ -18,10 +18,10 @@ impl Command {
         &self,
         set: &mut dyn FnMut(&'static str, bool, &dyn fmt::Debug),
     ) {
-        let Options { program, directory, descriptors, .. } = &self.options;
-        let Options { identity, session, hooks, launch, .. } = &self.options;
-        let Options { scheduling, best_effort, .. } = &self.options;
-        let Options { seccomp, .. } = &self.options;
+        let Options { program, directory, descriptors, .. } = &*self.options;
+        let Options { identity, session, hooks, launch, .. } = &*self.options;
+        let Options { scheduling, best_effort, .. } = &*self.options;
+        let Options { seccomp, .. } = &*self.options;
         let [stdin, stdout, stderr] = &self.options.stdio;
         let candidates = &program.candidates;
         set("candidates", candidates.is_some(), candidates);
@@ -75,7 +75,8 @@ impl Command {
         let memory = &launch.memory;
         set("memory", *memory != Memory::default(), memory);
         let inner = best_effort.as_deref();
-        let inner = inner.map(|inner| Command { options: inner.clone() });
+        let inner =
+            inner.map(|inner| Command { options: inner.clone().into() });
         set("best_effort", inner.is_some(), &inner);
     }
 
@@ -118,8 +119,8 @@ impl Command {
         &self,
         set: &mut dyn FnMut(&'static str, bool, &dyn fmt::Debug),
     ) {
-        let Options { scheduling, memory_policy, .. } = &self.options;
-        let Options { attributes, limits, .. } = &self.options;
+        let Options { scheduling, memory_policy, .. } = &*self.options;
+        let Options { attributes, limits, .. } = &*self.options;
         let scheduler = &scheduling.scheduler;
         set("scheduler", scheduler.is_some(), scheduler);
         let reset = scheduling.reset_on_fork;

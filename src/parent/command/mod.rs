@@ -45,7 +45,7 @@ pub(crate) use seccomp::{SeccompFilter, SockFilter};
 pub(crate) use signal_set::SignalSet;
 pub(crate) use stdio::{FdArg, Stdio, StdioSource};
 
-use super::std::ffi::OsStr;
+use super::std::{boxed::Box, ffi::OsStr};
 
 /// A builder for a process: the program to start, and how.
 ///
@@ -71,7 +71,9 @@ use super::std::ffi::OsStr;
 /// [`std::process::Command`]: https://doc.rust-lang.org/std/process/struct.Command.html
 #[derive(Clone)]
 pub struct Command {
-    pub(crate) options: Options,
+    /// Boxed: they have over a thousand bytes, which would be on the stack of
+    /// every caller.
+    pub(crate) options: Box<Options>,
 }
 
 impl Command {
@@ -95,7 +97,7 @@ impl Command {
     /// ```
     #[must_use]
     pub fn new<S: AsRef<OsStr>>(program: S) -> Command {
-        let mut options = Options::default();
+        let mut options = Box::<Options>::default();
         options.program.name = program.as_ref().to_os_string();
         Command { options }
     }

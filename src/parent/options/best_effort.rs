@@ -79,10 +79,10 @@ impl Command {
         set: impl FnOnce(&mut Command) -> &mut Command,
     ) -> &mut Command {
         let own = self.options.best_effort.take();
-        let options = own.map_or_else(Options::default, |own| *own);
+        let options = own.unwrap_or_default();
         let mut inner = Command { options };
         set(&mut inner);
-        self.options.best_effort = Some(inner.options.into());
+        self.options.best_effort = Some(inner.options);
         self
     }
 }
@@ -109,7 +109,7 @@ pub(crate) fn check(options: &Options) -> Result<(), Error> {
         return refuse("engine");
     }
     let mut other = None;
-    let inner = Command { options: (**own).clone() };
+    let inner = Command { options: own.clone() };
     let set = &mut |name, is_set, _: &dyn fmt::Debug| {
         if is_set && !OPTIONS.iter().any(|(option, _)| *option == name) {
             other = other.or(Some(name));
