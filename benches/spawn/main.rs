@@ -16,6 +16,8 @@ mod elf;
 #[allow(dead_code, unreachable_pub, reason = "the tests use the rest")]
 mod filter;
 mod filtered;
+mod floor;
+mod options;
 mod peers;
 
 use std::time::{Duration, Instant};

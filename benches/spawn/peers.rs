@@ -1,7 +1,6 @@
 //! Peers: the rows, one program started and waited for in many ways, and two
 //! floors.
 
-use std::arch::asm;
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
@@ -13,6 +12,8 @@ use std::{env, fs, process, ptr};
 use offshoot::{Command, Engine, Method, Prepared};
 
 use crate::elf::elf;
+use crate::floor::{self, Call};
+use crate::options;
 
 /// The program that every row starts, in the form that each needs.
 pub(crate) struct Peers {
@@ -27,6 +28,10 @@ pub(crate) struct Peers {
     /// With the session, group and mask options; with a hook in shared
     /// memory.
     options: Prepared,
+    /// Every option that runs in shared memory, and the calls of its child.
+    shared_options: Prepared,
+    calls: Vec<Call>,
+    memory: Box<options::Memory>,
     hook_shared: Prepared,
     /// With another user, group, groups, root and directory: by the isolated
     /// engine and by the copied one.
@@ -37,7 +42,7 @@ pub(crate) struct Peers {
 pub(crate) type Run = fn(&Peers);
 
 /// The rows, floors first.
-const ROWS: [(&str, Run); 18] = [
+const ROWS: [(&str, Run); 20] = [
     ("floor", |peers| peers.floor(0)),
     ("floor_pidfd", |peers| peers.floor(0x1000)),
     ("prepared", |peers| ours(peers.prepared.spawn())),
@@ -50,6 +55,8 @@ const ROWS: [(&str, Run); 18] = [
     ("copied", |peers| ours(peers.copied.spawn())),
     ("vfork", |peers| ours(peers.vfork.spawn())),
     ("options", |peers| ours(peers.options.spawn())),
+    ("floor_options", Peers::floor_options),
+    ("shared_options", |peers| ours(peers.shared_options.spawn())),
     ("hook_shared", |peers| ours(peers.hook_shared.spawn())),
     ("drop", |peers| ours(peers.drop.spawn())),
     ("drop_builder", |peers| ours(drop(&peers.path).spawn())),
@@ -131,6 +138,7 @@ impl Peers {
         let mut options = new();
         let options = options.setsid(true).umask(0o22).current_dir("/");
         let options = options.prepare().unwrap();
+        let shared_options = options::command(&path).prepare().unwrap();
         let mut hook = new();
         // SAFETY: the hook makes one call through its context.
         unsafe { hook.pre_exec_shared(|context| context.setsid()) };
@@ -138,7 +146,7 @@ impl Peers {
         let isolated = drop(&path).prepare().unwrap();
         let copied_drop = drop(&path).engine(Engine::Copied).prepare();
         let copied_drop = copied_drop.unwrap();
-        Peers {
+        let mut peers = Peers {
             path,
             words,
             argv,
@@ -147,10 +155,16 @@ impl Peers {
             copied,
             vfork,
             options,
+            shared_options,
+            calls: Vec::new(),
+            memory: options::Memory::new(),
             hook_shared,
             drop: isolated,
             copied_drop,
-        }
+        };
+        peers.calls = peers.memory.calls();
+        peers.calls.push(peers.exec());
+        peers
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -184,6 +198,35 @@ impl Peers {
         }
     }
 
+    /// The calls of `shared_options` in parent and child: signals are blocked
+    /// around the clone, and exec is told from death by a second wait.
+    fn floor_options(&self) {
+        const FLAGS: u64 = 0x1_0000_5500;
+        let (mut pidfd, mut args) = (-1i64, [0u64; 8]);
+        args[0] = FLAGS;
+        args[1] = (&raw mut pidfd) as u64;
+        let (all, mut old) = ([u64::MAX], [0u64]);
+        // SAFETY: reads and writes 8 bytes of this frame.
+        let mask = |set: *const u64, to: *mut u64| unsafe {
+            let how = libc::SIG_SETMASK;
+            libc::syscall(libc::SYS_rt_sigprocmask, how, set, to, 8)
+        };
+        mask(all.as_ptr(), old.as_mut_ptr());
+        // SAFETY: the kernel reads 64 bytes of `args`; the calls are those of
+        // a child that has its own descriptors before it changes any.
+        let pid = unsafe {
+            floor::enter(435, args.as_ptr() as u64, 64, &self.calls)
+        };
+        mask(old.as_ptr(), ptr::null_mut());
+        let id = libc::id_t::try_from(pid).unwrap();
+        let how = libc::WEXITED | libc::WNOHANG | libc::__WCLONE;
+        // SAFETY: waits for our own child and writes nothing.
+        unsafe { libc::waitid(libc::P_PID, id, ptr::null_mut(), how) };
+        reap(pid);
+        // SAFETY: the new pidfd, which has no other owner.
+        unsafe { libc::close((pidfd & 0xFFFF_FFFF) as i32) };
+    }
+
     /// clone(VM | VFORK | SIGCHLD), as a libc's vfork does.
     fn vfork_exec(&self) {
         let nr = libc::SYS_clone.unsigned_abs();
@@ -196,63 +239,16 @@ impl Peers {
     /// # Safety
     ///
     /// The call is clone or clone3 with VM and VFORK, its arguments valid.
-    #[cfg(target_arch = "x86_64")]
     unsafe fn enter(&self, nr: u64, one: u64, two: u64) -> i64 {
-        let pid;
-        // SAFETY: the child uses registers only and never comes back.
-        unsafe {
-            asm!(
-                "xor edx, edx", "xor r10d, r10d", "xor r8d, r8d",
-                "syscall",
-                "test rax, rax",
-                "jnz 2f",
-                "mov rdi, r12", "mov rsi, r13", "mov rdx, r14",
-                "mov eax, 59",
-                "syscall",
-                "mov edi, 127", "mov eax, 231",
-                "syscall",
-                "2:",
-                inlateout("rax") nr => pid,
-                in("rdi") one, in("rsi") two,
-                in("r12") self.words[0].as_ptr(),
-                in("r13") self.argv.as_ptr(),
-                in("r14") self.envp.as_ptr(),
-                out("rcx") _, out("r11") _, out("rdx") _,
-                out("r10") _, out("r8") _,
-            );
-        }
-        pid
+        // SAFETY: as this function's; execve leaves our memory as it is.
+        unsafe { floor::enter(nr, one, two, &[self.exec()]) }
     }
 
-    /// As on x86-64.
-    ///
-    /// # Safety
-    ///
-    /// The call is clone or clone3 with VM and VFORK, its arguments valid.
-    #[cfg(target_arch = "aarch64")]
-    unsafe fn enter(&self, nr: u64, one: u64, two: u64) -> i64 {
-        let pid;
-        // SAFETY: the child uses registers only and never comes back.
-        unsafe {
-            asm!(
-                "mov x2, #0", "mov x3, #0", "mov x4, #0",
-                "svc 0",
-                "cbnz x0, 2f",
-                "mov x0, x9", "mov x1, x10", "mov x2, x11",
-                "mov x8, #221",
-                "svc 0",
-                "mov x0, #127", "mov x8, #94",
-                "svc 0",
-                "2:",
-                inlateout("x0") one => pid,
-                in("x1") two, in("x8") nr,
-                in("x9") self.words[0].as_ptr(),
-                in("x10") self.argv.as_ptr(),
-                in("x11") self.envp.as_ptr(),
-                out("x2") _, out("x3") _, out("x4") _,
-            );
-        }
-        pid
+    /// The execve of the program.
+    fn exec(&self) -> Call {
+        let path = self.words[0].as_ptr() as u64;
+        let (argv, envp) = (self.argv.as_ptr(), self.envp.as_ptr());
+        Call::new(libc::SYS_execve, &[path, argv as u64, envp as u64])
     }
 
     fn fork_exec(&self) {
