@@ -2,7 +2,7 @@
 
 use offshoot::{CapabilitySet, Securebits, Step};
 
-use super::{Case, none};
+use super::{Case, no_new_privs, none};
 use crate::util::{ENGINES, PRIVATE, is_root};
 
 fn capabilities(nr: libc::c_long, args: &[u64; 6]) -> Option<Step> {
@@ -61,12 +61,6 @@ pub(super) const CASES: &[Case] = &[
         name: "no_new_privs",
         engines: &ENGINES,
         options: |c| c.no_new_privs(true),
-        own: |nr, args| {
-            let option =
-                [libc::PR_SET_NO_NEW_PRIVS, libc::PR_GET_NO_NEW_PRIVS];
-            let option = option.map(|option| u64::from(option.unsigned_abs()));
-            let own = nr == libc::SYS_prctl && option.contains(&args[0]);
-            own.then_some(Step::NoNewPrivs)
-        },
+        own: no_new_privs,
     },
 ];

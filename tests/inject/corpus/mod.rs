@@ -45,3 +45,11 @@ pub(crate) fn cases() -> impl Iterator<Item = &'static Case> {
     .into_iter()
     .flatten()
 }
+
+/// The calls of `no_new_privs`.
+pub(crate) fn no_new_privs(nr: libc::c_long, args: &[u64; 6]) -> Option<Step> {
+    let option = [libc::PR_SET_NO_NEW_PRIVS, libc::PR_GET_NO_NEW_PRIVS];
+    let option = option.map(|option| u64::from(option.unsigned_abs()));
+    let own = nr == libc::SYS_prctl && option.contains(&args[0]);
+    own.then_some(Step::NoNewPrivs)
+}

@@ -2,7 +2,7 @@
 
 use offshoot::{Landlock, Step};
 
-use super::Case;
+use super::{Case, no_new_privs};
 use crate::util::ENGINES;
 
 pub(super) const CASES: &[Case] = &[
@@ -18,12 +18,16 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "landlock",
         engines: &ENGINES,
-        // No probe, as the rules permit to list the root directory. The
-        // supervisor's filter has set `no_new_privs`.
-        options: |it| it.landlock(Landlock::new().best_effort().execute("/")),
-        own: |nr, _| {
-            let own = nr == libc::SYS_landlock_restrict_self;
-            own.then_some(Step::LandlockRestrictSelf)
+        // No probe, as the rules permit to list the root directory.
+        options: |it| {
+            let rules = Landlock::new().best_effort().execute("/");
+            it.no_new_privs(true).landlock(rules)
+        },
+        own: |nr, args| match nr {
+            libc::SYS_landlock_restrict_self => {
+                Some(Step::LandlockRestrictSelf)
+            }
+            nr => no_new_privs(nr, args),
         },
     },
 ];

@@ -2,7 +2,7 @@
 
 use offshoot::Step;
 
-use super::Case;
+use super::{Case, no_new_privs};
 use crate::util::ENGINES;
 
 /// `return SECCOMP_RET_ALLOW`.
@@ -12,15 +12,8 @@ pub(super) const CASES: &[Case] = &[Case {
     name: "seccomp",
     engines: &ENGINES,
     options: |c| c.no_new_privs(true).seccomp([ALLOW]).seccomp([ALLOW]),
-    own: |nr, args| {
-        let option = [libc::PR_SET_NO_NEW_PRIVS, libc::PR_GET_NO_NEW_PRIVS];
-        let option = option.map(|option| u64::from(option.unsigned_abs()));
-        match nr {
-            libc::SYS_seccomp => Some(Step::Seccomp),
-            libc::SYS_prctl if option.contains(&args[0]) => {
-                Some(Step::NoNewPrivs)
-            }
-            _ => None,
-        }
+    own: |nr, args| match nr {
+        libc::SYS_seccomp => Some(Step::Seccomp),
+        nr => no_new_privs(nr, args),
     },
 }];
