@@ -5,6 +5,13 @@
 mod util;
 
 use std::collections::HashMap;
+use std::fs::File;
+use std::time::Duration;
+
+use offshoot::{
+    CapabilitySet, Command, Engine, IoPriority, Landlock, NumaPolicy,
+    Personality, Resource, Scheduler, Securebits, Stdio,
+};
 
 /// The first step must run before the second.
 type Pair = (&'static str, &'static str, &'static str);
@@ -154,5 +161,41 @@ fn an_exchange_of_two_steps_that_is_a_known_bug_is_refused() {
         let step = moved.remove(at(first));
         moved.insert(at(second), step);
         assert!(wrong(&moved).is_some(), "{first} behind {second}");
+    }
+}
+
+/// Every option that does not exclude another: its steps are in the order of
+/// the table, in each engine that may run them.
+#[test]
+fn a_maximal_plan_has_its_steps_in_the_order_of_the_table() {
+    let steps = util::source::steps();
+    let null = || File::open("/dev/null").unwrap();
+    for engine in [Engine::Isolated, Engine::Copied, Engine::Pipe] {
+        let mut all = Command::new("/bin/true");
+        all.stdin(Stdio::closed()).fd(9, null()).listen_fds([null()]);
+        all.controlling_terminal(null()).umask(0o27);
+        all.scheduler(Scheduler::Batch).nice(5).cpu_affinity([0]);
+        all.io_priority(IoPriority::Idle).core_scheduling(true);
+        all.timer_slack(Duration::from_micros(60)).oom_score_adj(5);
+        all.transparent_huge_pages(false).memory_merge(true);
+        all.numa_policy(NumaPolicy::Local).rlimit(Resource::Core, 0);
+        all.personality(Personality::empty()).apparmor_profile("a");
+        all.selinux_context("b").chroot("/").uid(1).gid(2).groups([3]);
+        all.ambient_capabilities(CapabilitySet::KILL);
+        all.bounding_capabilities(CapabilitySet::KILL);
+        all.securebits(Securebits::NOROOT).new_session_keyring(true);
+        all.current_dir("/").no_new_privs(true).nonblocking(9, true);
+        all.landlock(Landlock::new().best_effort().execute("/"));
+        all.seccomp([(6, 0, 0, 0x7FFF_0000)]);
+        all.parent_death_signal(9).before_exec(|_, _| Ok(()));
+        all.best_effort(|it| it.nice(-5).umask_or(0o7));
+        let plan = all.engine(engine).plan().unwrap();
+        let names: Vec<&str> = plan.step_names().collect();
+        let at = |name: &&str| steps.iter().position(|own| own == name);
+        let order: Vec<usize> = names.iter().filter_map(at).collect();
+        assert_eq!(order.len(), names.len(), "{names:?}");
+        assert!(order.is_sorted(), "{engine}: {names:?}");
+        assert!(names.len() > 45, "{engine}: {} of {names:?}", names.len());
+        assert_eq!(wrong(&names), None);
     }
 }
