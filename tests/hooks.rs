@@ -312,3 +312,44 @@ fn a_hook_that_execs_itself_leaves_a_child_to_wait_for() {
         assert!(!util::has_children(), "{engine}");
     });
 }
+
+/// In shared memory they would make the parent undumpable for life.
+#[test]
+fn a_hook_changes_ids_in_private_memory_only() {
+    let root = util::is_root();
+    each(|engine| {
+        let mut cat = util::clean::command("cat", engine);
+        cat.arg("/proc/self/status");
+        add(&mut cat, engine, |context| {
+            let [uid, euid, gid, egid] = context.ids();
+            let flag = context.prctl_get(libc::PR_GET_NO_NEW_PRIVS, 0)?;
+            let other = context.prctl_get(libc::PR_GET_NAME, 64);
+            let known = flag < 2 && other == Err(errno(libc::EINVAL));
+            if !known || context.parent_id() == context.id() {
+                return Err(errno(libc::EDOM));
+            }
+            if uid != 0 {
+                return context.setresuid(uid, euid, u32::MAX);
+            }
+            context.setgroups(&[5])?;
+            context.setresgid(gid + 7, egid + 7, 7)?;
+            context.setresuid(8, 8, 8)
+        });
+        let before = util::dumpable();
+        let output = cat.output();
+        assert_eq!(util::dumpable(), before);
+        if engine == Engine::Suspended {
+            let error = output.unwrap_err();
+            assert_eq!(error.step(), offshoot::Step::PreExec, "{error}");
+            assert_eq!(error.raw_os_error(), Some(libc::EPERM), "{error}");
+            return;
+        }
+        let status = String::from_utf8(output.unwrap().stdout).unwrap();
+        if root {
+            for line in ["Uid:\t8\t8\t8\t8", "Gid:\t7\t7\t7\t7", "Groups:\t5"]
+            {
+                assert!(status.contains(line), "{engine}: {status}");
+            }
+        }
+    });
+}

@@ -46,6 +46,12 @@ fn outcome(result: i64) -> Result<u64, Errno> {
 enum Plain {
     Getpid,
     Getppid,
+    Getuid,
+    Geteuid,
+    Getgid,
+    Getegid,
+    Setresuid,
+    Setresgid,
     Dup,
     Dup3,
     Close,
@@ -62,6 +68,12 @@ fn plain(call: Plain, args: [i64; 3]) -> Result<u64, Errno> {
     let nr = match call {
         Plain::Getpid => libc::SYS_getpid,
         Plain::Getppid => libc::SYS_getppid,
+        Plain::Getuid => libc::SYS_getuid,
+        Plain::Geteuid => libc::SYS_geteuid,
+        Plain::Getgid => libc::SYS_getgid,
+        Plain::Getegid => libc::SYS_getegid,
+        Plain::Setresuid => libc::SYS_setresuid,
+        Plain::Setresgid => libc::SYS_setresgid,
         Plain::Dup => libc::SYS_dup,
         Plain::Dup3 => libc::SYS_dup3,
         Plain::Close => libc::SYS_close,
@@ -200,6 +212,49 @@ pub(crate) fn ioctl(fd: i32, request: u64, value: i32) -> Result<(), Errno> {
     // `value` is one, alive to the end of this body.
     let result = unsafe { syscall(libc::SYS_ioctl, args) };
     outcome(result).map(drop)
+}
+
+/// The real and effective user id, and the real and effective group id.
+pub(crate) fn ids() -> [u32; 4] {
+    [Plain::Getuid, Plain::Geteuid, Plain::Getgid, Plain::Getegid].map(
+        |call| {
+            let id = plain(call, [0; 3]).unwrap_or_default();
+            u32::try_from(id).unwrap_or_default()
+        },
+    )
+}
+
+pub(crate) fn setresuid(ids: [u32; 3]) -> Result<(), Errno> {
+    done(Plain::Setresuid, ids.map(i64::from))
+}
+
+pub(crate) fn setresgid(ids: [u32; 3]) -> Result<(), Errno> {
+    done(Plain::Setresgid, ids.map(i64::from))
+}
+
+pub(crate) fn setgroups(groups: &[u32]) -> Result<(), Errno> {
+    let at = groups.as_ptr().expose_provenance() as u64;
+    let args = [groups.len() as u64, at, 0, 0, 0, 0];
+    // SAFETY: clause 1 of `syscall`: the call reads as many ids of 32 bits as
+    // the slice has.
+    outcome(unsafe { syscall(libc::SYS_setgroups, args) }).map(drop)
+}
+
+/// Options that return a number and change nothing.
+const READS: [i32; 6] = [
+    libc::PR_GET_DUMPABLE,
+    libc::PR_GET_NO_NEW_PRIVS,
+    libc::PR_GET_KEEPCAPS,
+    libc::PR_GET_SECUREBITS,
+    libc::PR_GET_TIMERSLACK,
+    libc::PR_CAPBSET_READ,
+];
+
+pub(crate) fn prctl_get(option: i32, value: u64) -> Result<u64, Errno> {
+    if !READS.contains(&option) {
+        return Err(Errno(libc::EINVAL));
+    }
+    plain(Plain::Prctl, [option.into(), super::number(value), 0])
 }
 
 /// Options that take a number and change neither memory nor the dumpable

@@ -48,6 +48,7 @@ impl Hook {
     /// Returns what the child calls, valid while this or a clone of it lives.
     pub(crate) fn callback(&self) -> Callback {
         let data: *const Box<Function> = Arc::as_ptr(&self.function);
+        let run = if self.shared { run_shared } else { run_private };
         Callback { run, data: data.expose_provenance() as u64 }
     }
 }
@@ -56,6 +57,26 @@ impl fmt::Debug for Hook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.shared { "pre_exec_shared" } else { "pre_exec" })
     }
+}
+
+/// [`run`], in the parent's memory.
+///
+/// # Safety
+///
+/// As [`run`].
+unsafe extern "C" fn run_shared(data: u64, mask: u64, owner: u64) -> i64 {
+    // SAFETY: the clauses of `run` are this function's.
+    unsafe { run(data, mask, owner, true) }
+}
+
+/// [`run`], in memory of the child's own, or in place.
+///
+/// # Safety
+///
+/// As [`run`].
+unsafe extern "C" fn run_private(data: u64, mask: u64, owner: u64) -> i64 {
+    // SAFETY: the clauses of `run` are this function's.
+    unsafe { run(data, mask, owner, false) }
 }
 
 /// The function that the child calls. It always returns: unwinding stops here,
@@ -69,7 +90,7 @@ impl fmt::Debug for Hook {
 /// else uses meanwhile.
 ///
 /// Clause 3: `owner` is the address of the launch's owner slot, or 0.
-unsafe extern "C" fn run(data: u64, mask: u64, owner: u64) -> i64 {
+unsafe fn run(data: u64, mask: u64, owner: u64, shared: bool) -> i64 {
     let narrow = |n: u64| usize::try_from(n).unwrap_or_default();
     let data =
         core::ptr::with_exposed_provenance::<Box<Function>>(narrow(data));
@@ -78,7 +99,7 @@ unsafe extern "C" fn run(data: u64, mask: u64, owner: u64) -> i64 {
     let mask = core::ptr::with_exposed_provenance_mut::<u64>(narrow(mask));
     // SAFETY: clause 2: a slot is 8 aligned bytes.
     let mask = unsafe { &mut *mask };
-    let mut context = HookContext { mask, here: PhantomData };
+    let mut context = HookContext { mask, shared, here: PhantomData };
     let failed =
         match catch_unwind(AssertUnwindSafe(|| function(&mut context))) {
             Ok(Ok(())) => return 0,
@@ -124,6 +145,8 @@ unsafe extern "C" fn run(data: u64, mask: u64, owner: u64) -> i64 {
 #[derive(Debug)]
 pub struct HookContext<'a> {
     mask: &'a mut u64,
+    /// Whether it runs in the parent's memory.
+    pub(super) shared: bool,
     /// Makes the context neither `Send` nor `Sync`.
     here: PhantomData<*mut ()>,
 }

@@ -7,6 +7,7 @@ mod fields;
 mod getters;
 pub(crate) mod groups;
 pub(crate) mod hook;
+mod hook_ids;
 pub(crate) mod landlock;
 pub(crate) mod limits;
 pub(crate) mod method;
