@@ -93,7 +93,7 @@ const ROWS: [(&str, [usize; 2], Work); 8] = [
     }),
     ("isolated", [10 << 10, 24 << 10], || ids(Engine::Isolated)),
     ("copied", [10 << 10, 28 << 10], || ids(Engine::Copied)),
-    ("pipe", [10 << 10, 24 << 10], || ids(Engine::Pipe)),
+    ("pipe", [10 << 10, 28 << 10], || ids(Engine::Pipe)),
 ];
 
 #[test]
