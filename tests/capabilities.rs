@@ -278,7 +278,7 @@ fn sets_that_exclude_each_other_are_refused_by_name() {
     let mut least = Command::new("/bin/true");
     let future = CapabilitySet::from_bits_retain(1 << 63);
     let error = least.ambient_capabilities(future).plan().unwrap_err();
-    refused(&error, Step::Capabilities, Some(""), "no such capability");
+    refused(&error, Step::Capabilities, Some("cap_63"), "no such capability");
     let error = Command::new("/bin/true").ambient_capabilities(BIND).exec();
     refused(&error, Step::Capabilities, Some("exec"), "one thread");
     for (option, set) in [

@@ -117,6 +117,14 @@ impl fmt::Display for CapabilitySet {
             let comma = if n == 0 { "" } else { "," };
             write!(f, "{comma}cap_{}", name.to_ascii_lowercase())?;
         }
+        // Those without a name, by their number.
+        let named = *self & CapabilitySet::all();
+        let unknown = self.bits() & !CapabilitySet::all().bits();
+        let mut comma = if named.is_empty() { "" } else { "," };
+        for n in (0..64).filter(|n| unknown & 1 << n != 0) {
+            write!(f, "{comma}cap_{n}")?;
+            comma = ",";
+        }
         Ok(())
     }
 }

@@ -101,8 +101,10 @@ impl Command {
     }
 
     /// Sets the bounding set: no program that the child executes gets
-    /// capabilities outside it, whatever its user or its file is. What the
-    /// caller's set lacks stays out.
+    /// capabilities outside it by its file or by being root's. What the
+    /// caller's set lacks stays out. Capabilities that the caller has
+    /// inheritable or ambient are inherited all the same: set those too
+    /// ([`Command::inheritable_capabilities`]).
     ///
     /// # Errors
     ///
