@@ -22,7 +22,8 @@ pub(crate) fn require_no_new_privs(
     step: Step,
 ) -> Result<(), Error> {
     let set = plan.has_step("no_new_privs");
-    let hooked = !plan.options().hooks.child.is_empty();
+    let hooks = &plan.options().hooks;
+    let hooked = !hooks.child.is_empty() || !hooks.raw.is_empty();
     if set || hooked || has_no_new_privs() || keeps_sys_admin(plan) {
         return Ok(());
     }

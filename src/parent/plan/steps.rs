@@ -87,6 +87,7 @@ impl Plan {
         self.parent_hooks.is_empty()
             && !self.listener
             && !self.traced
+            && self.raw.is_empty()
             && !all.any(|record| record.effect == Effect::ThreadOnly)
     }
 
