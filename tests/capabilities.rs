@@ -4,7 +4,11 @@
 
 mod util;
 
-use offshoot::{CapabilitySet, Command, Engine, Memory, Securebits, Step};
+use std::os::unix::fs::PermissionsExt;
+
+use offshoot::{
+    CapabilitySet, Command, Engine, Errno, Memory, Securebits, Step,
+};
 use util::attributes::attributes;
 use util::clean::{assert_error, clean, command, refused, spawn};
 use util::filter::{self, Action};
@@ -194,6 +198,75 @@ fn an_unprivileged_caller_passes_on_what_it_has() {
     }
 }
 
+/// What is permitted and effective before execve decides whether a file may be
+/// executed; `CAP_DAC_OVERRIDE` permits it.
+#[test]
+fn the_permitted_capabilities_are_those_of_the_exec() {
+    let name = "the_permitted_capabilities_are_those_of_the_exec";
+    if !root_only(name) {
+        return;
+    }
+    let dir = util::scratch("permitted");
+    let path = dir.join("program");
+    util::program(&path, &util::elf::seven());
+    let mode = std::fs::Permissions::from_mode(0o700);
+    std::fs::set_permissions(&path, mode).unwrap();
+    std::os::unix::fs::chown(&path, Some(1), Some(1)).unwrap();
+    let other = CapabilitySet::KILL;
+    each_of(&PRIVATE, |engine| {
+        for uid in [0, 65534] {
+            let with = |set: CapabilitySet| {
+                let mut seven = command(&path, engine);
+                seven.uid(uid).gid(uid).permitted_capabilities(set);
+                seven.status()
+            };
+            let ran = with(CapabilitySet::DAC_OVERRIDE | other).unwrap();
+            assert_eq!(ran.code(), Some(7), "{engine}");
+            let error = with(other).unwrap_err();
+            let path = path.to_str();
+            assert_error(&error, Step::Exec, path, libc::EACCES);
+        }
+    });
+}
+
+/// `CAP_SETPCAP` is there for the securebits and gone after them, unless it
+/// was asked for.
+#[test]
+fn the_capability_for_securebits_is_dropped_after_them() {
+    let name = "the_capability_for_securebits_is_dropped_after_them";
+    if !root_only(name) {
+        return;
+    }
+    each_of(&[Engine::Copied, Engine::Pipe], |engine| {
+        let kill = CapabilitySet::KILL;
+        for set in [kill, kill | CapabilitySet::SETPCAP] {
+            let mut cat = command("cat", engine);
+            cat.uid(65534).gid(65534).permitted_capabilities(set);
+            cat.securebits(Securebits::NO_SETUID_FIXUP);
+            let bits = set.bits();
+            // SAFETY: the hook makes system calls and allocates nothing.
+            unsafe {
+                cat.pre_exec(move |_| match permitted() == bits {
+                    true => Ok(()),
+                    false => Err(Errno::from_raw_os_error(99)),
+                });
+            }
+            let mut child =
+                cat.stdin(offshoot::Stdio::null()).spawn().unwrap();
+            assert!(child.wait().unwrap().success());
+        }
+    });
+}
+
+/// The low half of the permitted capabilities of this thread.
+fn permitted() -> u64 {
+    let (header, mut all) = ([0x2008_0522u32, 0], [0u32; 6]);
+    let (header, at) = (header.as_ptr(), all.as_mut_ptr());
+    // SAFETY: reads a header and writes two sets of three words.
+    unsafe { libc::syscall(libc::SYS_capget, header, at) };
+    all[1].into()
+}
+
 #[test]
 fn what_takes_a_capability_is_an_error_of_its_step() {
     let name = "what_takes_a_capability_is_an_error_of_its_step";
@@ -278,6 +351,9 @@ fn sets_that_exclude_each_other_are_refused_by_name() {
     let mut least = Command::new("/bin/true");
     let future = CapabilitySet::from_bits_retain(1 << 63);
     let error = least.ambient_capabilities(future).plan().unwrap_err();
+    refused(&error, Step::Capabilities, Some("cap_63"), "no such capability");
+    let mut least = Command::new("/bin/true");
+    let error = least.bounding_capabilities(future | BIND).plan().unwrap_err();
     refused(&error, Step::Capabilities, Some("cap_63"), "no such capability");
     let error = Command::new("/bin/true").ambient_capabilities(BIND).exec();
     refused(&error, Step::Capabilities, Some("exec"), "one thread");

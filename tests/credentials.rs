@@ -9,14 +9,33 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::{env, fs, io, process, thread};
 
-use offshoot::{Command, Engine, Memory, Stdio};
+use offshoot::{CapabilitySet, Command, Engine, Groups, Memory, Stdio, Step};
 use util::fork::forked;
 use util::{alone, is_root, scratch};
 
-/// The credentials of a child of this thread, and its engine.
-fn credentials(command: &mut Command) -> (Engine, Vec<String>) {
-    command.arg("/proc/self/status").stdout(Stdio::piped());
-    let child = command.spawn().unwrap();
+type Set = fn(&mut Command) -> &mut Command;
+
+/// Options that set what an exec recomputes. A caller may lack the privilege.
+const OPTIONS: [Set; 6] = [
+    |it| it,
+    |it| it.groups(Groups::keep()).uid(65534),
+    |it| it.gid(65534).uid(65534),
+    |it| it.ambient_capabilities(CHOWN),
+    |it| it.ambient_capabilities(CHOWN).groups(Groups::keep()).uid(65534),
+    |it| it.permitted_capabilities(CHOWN).inheritable_capabilities(CHOWN),
+];
+
+const CHOWN: CapabilitySet = CapabilitySet::CHOWN;
+
+/// The credentials of a child of this thread, and its engine; or the step that
+/// failed.
+fn credentials(
+    command: &mut Command,
+    set: Set,
+) -> Result<(Engine, Vec<String>), (Step, Option<i32>)> {
+    set(command.arg("/proc/self/status").stdout(Stdio::piped()));
+    let child = command.spawn();
+    let child = child.map_err(|it| (it.step(), it.raw_os_error()))?;
     let engine = child.launch().engine();
     let output = child.wait_with_output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
@@ -24,7 +43,7 @@ fn credentials(command: &mut Command) -> (Engine, Vec<String>) {
     let own = |line: &&str| keys.iter().any(|key| line.starts_with(key));
     let all: Vec<_> = text.lines().filter(own).map(String::from).collect();
     assert!(all.len() >= 9, "{text}");
-    (engine, all)
+    Ok((engine, all))
 }
 
 /// Runs `change` in a new thread, whose children must then have the same
@@ -33,12 +52,20 @@ fn engine_after(change: impl FnOnce() + Send) -> Engine {
     thread::scope(|scope| {
         let test = || {
             change();
-            let mut auto = Command::new("/bin/cat");
-            let (engine, seen) = credentials(auto.memory(Memory::Private));
-            let mut copied = Command::new("/bin/cat");
-            let (_, want) = credentials(copied.engine(Engine::Copied));
-            assert_eq!(seen, want, "{engine}");
-            engine
+            let of = |set: Set| {
+                let mut auto = Command::new("/bin/cat");
+                let seen = credentials(auto.memory(Memory::Private), set);
+                let mut copied = Command::new("/bin/cat");
+                let want = credentials(copied.engine(Engine::Copied), set);
+                assert_eq!(
+                    seen.as_ref().map(|it| &it.1),
+                    want.as_ref().map(|it| &it.1)
+                );
+                seen
+            };
+            let all = OPTIONS.map(of);
+            let without = all.into_iter().next().unwrap();
+            without.unwrap().0
         };
         scope.spawn(test).join().unwrap()
     })

@@ -3,7 +3,7 @@
 
 mod util;
 
-use offshoot::{Command, Engine, Resource, Rlimit, Step};
+use offshoot::{ChildOpenOptions, Command, Engine, Resource, Rlimit, Step};
 use util::attributes::attributes;
 use util::clean::{assert_error, clean, command, refused, spawn};
 use util::{alone, each_engine, report, reporter_with};
@@ -109,7 +109,16 @@ fn a_hard_limit_above_the_inherited_one_takes_a_capability() {
 }
 
 #[test]
-fn a_soft_limit_above_the_hard_one_is_refused_by_name() {
+fn limits_that_exclude_each_other_or_an_option_are_refused_by_name() {
+    let mut command = Command::new("/bin/true");
+    let mut read = ChildOpenOptions::new();
+    command.open_in_child(8, "/dev/null", read.read(true));
+    command.rlimit(Resource::NoFile, Rlimit::new(8, 9));
+    let error = command.plan().unwrap_err();
+    let name = Some("RLIMIT_NOFILE");
+    refused(&error, Step::Rlimit, name, "open_in_child");
+    command.rlimit(Resource::NoFile, Rlimit::new(9, 9));
+    assert!(command.plan().is_ok());
     let mut command = Command::new("/bin/true");
     command.rlimit(Resource::NoFile, Rlimit::new(9, 8));
     let error = command.plan().unwrap_err();

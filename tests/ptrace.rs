@@ -4,15 +4,15 @@
 
 mod util;
 
-use std::io;
+use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use std::{fs, ptr, thread};
 
-use offshoot::{Child, Engine, Step};
+use offshoot::{Child, Engine, Stdio, Step};
 use util::clean::{assert_error, clean, command, refused};
 use util::filter::{self, Action};
-use util::{PRIVATE, each_of};
+use util::{PRIVATE, each_engine, each_of};
 
 /// Waits for a stop of a child and returns its signal.
 #[track_caller]
@@ -145,6 +145,44 @@ fn a_traced_child_with_shared_memory_or_a_hook_is_refused() {
     unsafe { hooked.pre_exec(|_| Ok(())) };
     let error = clean(|| hooked.ptrace_traceme(true).spawn().map(drop));
     refused(&error, Step::PtraceTraceme, Some("pre_exec"), "may fork");
+    let mut waited = offshoot::Command::new("/bin/true");
+    waited.die_with_parent().ptrace_traceme(true);
+    let error = clean(|| waited.spawn().map(drop));
+    let option = Some("die_with_parent");
+    refused(&error, Step::PtraceTraceme, option, "thread that waits");
+}
+
+/// The thread that waits for the end sees the stops of a child that this
+/// process traces.
+#[test]
+fn a_child_that_dies_with_the_parent_survives_being_traced_by_it() {
+    each_engine(|engine| {
+        let mut cat = command("cat", engine);
+        cat.stdin(Stdio::piped()).stdout(Stdio::piped()).die_with_parent();
+        let mut child = cat.spawn().unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        let none = ptr::null_mut::<libc::c_void>();
+        let request = |request| {
+            // SAFETY: the requests access no memory of this process.
+            let done = unsafe { libc::ptrace(request, pid, none, none) };
+            assert_eq!(done, 0, "{}", io::Error::last_os_error());
+        };
+        request(libc::PTRACE_SEIZE);
+        request(libc::PTRACE_INTERRUPT);
+        assert_eq!(stop(&child), libc::SIGTRAP);
+        go_on(&child, 0);
+        request(libc::PTRACE_INTERRUPT);
+        // The stop stays to be taken meanwhile.
+        thread::sleep(Duration::from_millis(100));
+        assert_eq!(stop(&child), libc::SIGTRAP);
+        request(libc::PTRACE_DETACH);
+        let mut input = child.stdin.take().unwrap();
+        input.write_all(b"lives").unwrap();
+        drop(input);
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.stdout, b"lives", "{engine}: {}", output.status);
+        assert!(output.status.success());
+    });
 }
 
 /// Signals between the request and exec: each stops the child, and only the

@@ -7,7 +7,7 @@ use std::fs::File;
 
 use offshoot::{Command, Engine, Memory, RawArg, Step};
 use util::clean::{assert_error, clean, command, refused};
-use util::{PRIVATE, alone, each_engine, each_of, scratch};
+use util::{PRIVATE, alone, each_engine, each_of, inside, is_root, scratch};
 
 fn shell(engine: Engine, line: &str) -> Command {
     let mut sh = command("/bin/sh", engine);
@@ -111,6 +111,60 @@ fn a_call_that_fails_is_named() {
         let error = clean(|| lost.spawn().map(drop));
         let name = Some("to /nope");
         assert_error(&error, Step::RawSyscall, name, libc::ENOENT);
+    });
+}
+
+/// The call may set the flag that a filter and Landlock take.
+#[test]
+fn a_call_may_set_no_new_privs_for_what_needs_it() {
+    let name = "a_call_may_set_no_new_privs_for_what_needs_it";
+    if !inside(name, &[]) {
+        return;
+    }
+    if is_root() {
+        // SAFETY: changes the ids of this process, which loses capabilities.
+        assert_eq!(unsafe { libc::setresuid(65534, 65534, 65534) }, 0);
+    }
+    let filter = [(0x06u16, 0u8, 0u8, libc::SECCOMP_RET_ALLOW)];
+    let mut without = Command::new("/bin/true");
+    let error = without.seccomp(filter).plan().unwrap_err();
+    refused(&error, Step::Seccomp, Some("no_new_privs"), "CAP_SYS_ADMIN");
+    each_engine(|engine| {
+        let mut grep = command("grep", engine);
+        grep.args(["-c", "Seccomp:.2", "/proc/self/status"]).seccomp(filter);
+        let option = RawArg::from(libc::PR_SET_NO_NEW_PRIVS);
+        let args = [option, 1.into(), 0.into(), 0.into(), 0.into()];
+        // SAFETY: the call takes numbers, and a child has a flag of its own.
+        unsafe { grep.raw_syscall_shared("nnp", libc::SYS_prctl, args) };
+        assert_eq!(grep.output().unwrap().stdout, b"1\n", "{engine}");
+    });
+}
+
+/// A thread does not pass on its parent death signal. Once another thread has
+/// reaped a child, helpers call exec in a second thread where they can.
+#[test]
+fn an_attribute_of_the_calls_thread_is_the_programs() {
+    let name = "an_attribute_of_the_calls_thread_is_the_programs";
+    if !inside(name, &[]) {
+        return;
+    }
+    let mut reaped = command("/bin/true", Engine::Isolated).spawn().unwrap();
+    let reap = || {
+        let mut status = 0;
+        // SAFETY: writes one int.
+        unsafe { libc::waitpid(-1, &raw mut status, 0) }
+    };
+    std::thread::spawn(reap).join().unwrap();
+    let _ = reaped.wait();
+    each_engine(|engine| {
+        let mut reporter = util::reporter_with(engine);
+        let option = RawArg::from(libc::PR_SET_PDEATHSIG);
+        let args = [option, RawArg::from(libc::SIGURG)];
+        // SAFETY: the call takes numbers, and a child has its own signal.
+        unsafe { reporter.raw_syscall_shared("it", libc::SYS_prctl, args) };
+        let seen = util::report(&mut reporter);
+        let want = libc::SIGURG.to_string();
+        assert_eq!(seen.one("deathsig"), want, "{engine}");
     });
 }
 

@@ -10,6 +10,7 @@ use std::thread;
 
 use offshoot::{Command, Engine, Error, Groups, Memory, Step};
 use util::clean::{clean, command, refused, spawn};
+use util::notify::{self, Answer};
 use util::{alone, each_of, elf, program, scratch};
 
 const ALLOW: u32 = libc::SECCOMP_RET_ALLOW;
@@ -39,9 +40,6 @@ fn notify(calls: &[libc::c_long]) -> Vec<Row> {
 
 const EXEC: [libc::c_long; 2] = [libc::SYS_execve, libc::SYS_execveat];
 const EXIT: libc::c_long = libc::SYS_exit_group;
-/// `SECCOMP_IOCTL_NOTIF_RECV` and `SECCOMP_IOCTL_NOTIF_SEND`.
-const RECEIVE: u64 = 0xC050_2100;
-const SEND: u64 = 0xC018_2101;
 
 /// A call that waits for an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,20 +62,13 @@ fn answer(listener: &OwnedFd, errno: i32) -> Vec<Call> {
             assert_eq!(ready, 1, "no end after {calls:?}");
             return calls;
         }
-        let mut call = [0u64; 10];
-        // SAFETY: writes the 80 bytes of a `seccomp_notif`.
-        let done = unsafe { libc::ioctl(fd, RECEIVE as _, &raw mut call) };
-        if done != 0 {
-            continue;
-        }
-        let pid = u32::try_from(call[1] & 0xFFFF_FFFF).unwrap();
-        let nr = libc::c_long::try_from(call[2] & 0xFFFF_FFFF).unwrap();
-        calls.push(Call { pid, nr });
-        let flags = u64::from(errno == 0) << 32;
-        let error = u64::from(u32::from_ne_bytes((-errno).to_ne_bytes()));
-        let response = [call[0], 0, error | flags];
-        // SAFETY: reads the 24 bytes of a `seccomp_notif_resp`.
-        unsafe { libc::ioctl(fd, SEND as _, &raw const response) };
+        let Ok(notice) = notify::receive(listener) else { continue };
+        calls.push(Call { pid: notice.pid, nr: notice.nr.into() });
+        let answer = match errno {
+            0 => Answer::Continue,
+            errno => Answer::Errno(errno),
+        };
+        notify::answer(listener, &notice, answer);
     }
 }
 

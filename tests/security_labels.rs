@@ -4,12 +4,14 @@
 
 mod util;
 
+use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
-use std::{fs, io, mem, thread};
+use std::{fs, io, thread};
 
 use offshoot::{Command, Step};
 use util::clean::{assert_error, clean, command, refused};
 use util::filter::{self, Action};
+use util::notify::{self, Answer};
 use util::reporter::session_keyring;
 use util::{PRIVATE, alone, dumpable, each_engine, each_of, is_root};
 use util::{report, reporter_with};
@@ -116,31 +118,6 @@ fn a_session_keyring_that_cannot_be_joined_says_why() {
     });
 }
 
-/// `struct seccomp_notif`.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Notice {
-    id: u64,
-    pid: u32,
-    flags: u32,
-    nr: i32,
-    arch: u32,
-    at: u64,
-    args: [u64; 6],
-}
-
-/// `struct seccomp_notif_resp`.
-#[repr(C)]
-struct Answer {
-    id: u64,
-    value: i64,
-    error: i32,
-    flags: u32,
-}
-
-const RECEIVE: libc::c_ulong = 0xC050_2100;
-const SEND: libc::c_ulong = 0xC018_2101;
-
 /// Acts as a kernel with the security module: the first write of `len` bytes
 /// of a child of the thread is not made and succeeds. Returns the file and the
 /// bytes.
@@ -152,24 +129,14 @@ fn written_by(len: u32, mut child: Command) -> (String, Vec<u8>) {
             assert!(child.status().unwrap().success());
         });
         let listener = received.recv().unwrap();
-        // SAFETY: all zeros is a valid notice, as the kernel requires.
-        let mut notice: Notice = unsafe { mem::zeroed() };
-        // SAFETY: the request writes one notice.
-        let got = unsafe { libc::ioctl(listener, RECEIVE, &raw mut notice) };
-        assert_eq!(got, 0, "{}", io::Error::last_os_error());
-        let pid = notice.pid;
-        let fd = notice.args[0];
+        let notice = notify::receive(&listener).unwrap();
+        let (pid, fd) = (notice.pid, notice.args[0]);
         let file = fs::read_link(format!("/proc/{pid}/fd/{fd}")).unwrap();
         let mut bytes = vec![0; len as usize];
         let memory = fs::File::open(format!("/proc/{pid}/mem")).unwrap();
         memory.read_exact_at(&mut bytes, notice.args[1]).unwrap();
-        let value = i64::from(len);
-        let answer = Answer { id: notice.id, value, error: 0, flags: 0 };
-        // SAFETY: the request reads one answer.
-        let done = unsafe { libc::ioctl(listener, SEND, &raw const answer) };
-        assert_eq!(done, 0, "{}", io::Error::last_os_error());
-        // SAFETY: the number is this function's own.
-        unsafe { libc::close(listener) };
+        notify::answer(&listener, &notice, Answer::Value(len.into()));
+        drop(listener);
         let file = file.to_str().unwrap().replace(&pid.to_string(), "PID");
         (file, bytes)
     })
@@ -177,7 +144,7 @@ fn written_by(len: u32, mut child: Command) -> (String, Vec<u8>) {
 
 /// Makes writes of `len` bytes of this thread and its children wait for an
 /// answer from the listener that is returned.
-fn notify_writes(len: u32) -> i32 {
+fn notify_writes(len: u32) -> OwnedFd {
     const LOAD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
     const EQUAL: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
     const RETURN: u32 = libc::BPF_RET | libc::BPF_K;
@@ -208,7 +175,8 @@ fn notify_writes(len: u32) -> i32 {
         libc::syscall(libc::SYS_seccomp, mode, NEW_LISTENER, &program)
     };
     assert!(fd >= 0, "{}", io::Error::last_os_error());
-    i32::try_from(fd).unwrap()
+    // SAFETY: the descriptor is new and has no other owner.
+    unsafe { OwnedFd::from_raw_fd(i32::try_from(fd).unwrap()) }
 }
 
 const CONTEXT: &str = "offshoot_u:offshoot_r:offshoot_t:s0:c0.c1023";

@@ -135,9 +135,68 @@ fn umask_or_adds_to_the_inherited_mask() {
     });
 }
 
+type Set = fn(&mut Command) -> &mut Command;
+
+/// exec clears the signal (AT_SECURE), so that nothing would be sent.
+#[test]
+fn a_parent_death_signal_beside_ids_apart_is_refused() {
+    let all: [(Set, &str); 4] = [
+        (|it| it.resuid(1, 2, 2), "resuid"),
+        (|it| it.resgid(1, 2, 1), "resgid"),
+        (|it| it.uid(1).resgid(2, 1, 1), "resgid"),
+        (|it| it.resuid(1, 2, 2).gid(1), "resuid"),
+    ];
+    for (set, option) in all {
+        let mut thread = Command::new("/bin/true");
+        let error = set(thread.parent_death_signal(9)).plan().unwrap_err();
+        let why = "exec clears the signal";
+        refused(&error, Step::ParentDeathSignal, Some(option), why);
+        let mut process = Command::new("/bin/true");
+        let error = set(process.die_with_parent()).plan().unwrap_err();
+        refused(&error, Step::DieWithParent, Some(option), why);
+    }
+    let mut same = Command::new("/bin/true");
+    same.resuid(1, 1, 2).resgid(2, 2, 1).parent_death_signal(9);
+    assert!(same.plan().is_ok());
+}
+
+/// What a caller with ids apart passes on.
+#[test]
+fn a_caller_with_ids_apart_keeps_neither_signal_nor_groups() {
+    let name = "a_caller_with_ids_apart_keeps_neither_signal_nor_groups";
+    if !util::is_root() {
+        return util::skip(name, "only root may have other ids");
+    }
+    if !util::inside(name, &[]) {
+        return;
+    }
+    let groups = [3u32, 5];
+    // SAFETY: reads two ids; the process is the test's own.
+    assert_eq!(unsafe { libc::setgroups(2, groups.as_ptr()) }, 0);
+    // SAFETY: takes numbers.
+    assert_eq!(unsafe { libc::setresuid(0, 65534, 0) }, 0);
+    let mut signal = Command::new("/bin/true");
+    let error = signal.parent_death_signal(9).plan().unwrap_err();
+    let why = "exec clears the signal";
+    refused(&error, Step::ParentDeathSignal, Some("resuid"), why);
+    assert!(signal.uid(65534).plan().is_ok());
+    each_of(&PRIVATE, |engine| {
+        // Its effective user stays, and the others change: with the groups of
+        // root's, it would be more than that user.
+        let mut least = util::clean::command("/bin/true", engine);
+        let error = least.uid(65534).spawn().map(drop).unwrap_err();
+        assert_eq!(error.step(), Step::Setgroups, "{engine}: {error}");
+        assert_eq!(error.raw_os_error(), Some(libc::EPERM));
+        assert!(error.to_string().contains("drops all groups"), "{error}");
+        let mut keeps = util::clean::command("id", engine);
+        keeps.arg("-G").groups(Groups::keep()).uid(65534);
+        let output = keeps.output().unwrap();
+        assert_eq!(output.stdout, b"0 3 5\n", "{engine}");
+    });
+}
+
 #[test]
 fn invalid_ids_and_masks_are_refused_by_name() {
-    type Set = fn(&mut Command) -> &mut Command;
     let all: &[(Set, Step, &str, &str)] = &[
         (|it| it.uid(1).resuid(1, 1, 1), Step::Resuid, "resuid", "`uid`"),
         (|it| it.gid(1).resgid(1, 1, 1), Step::Resgid, "resgid", "`gid`"),

@@ -214,8 +214,6 @@ pub(super) const RULES: &[Rule] = &[
     writes(libc::SYS_getresgid, 0b111, ID),
     plain(libc::SYS_setresuid),
     writes(libc::SYS_getresuid, 0b111, ID),
-    plain(libc::SYS_geteuid),
-    plain(libc::SYS_getegid),
     Rule { writes: 0b100, ..reads(libc::SYS_rt_sigaction, 0b10, SIGACTION) },
     reads(libc::SYS_rt_sigprocmask, 0b10, SIGSET),
     Rule {

@@ -152,7 +152,7 @@ const _: () =
 pub(crate) const ADDRESSES: [(u8, u8, u64); 17] = [
     (SIGMASK_ADDR, SIGMASK, 8),
     (ROBUST_HEAD_ADDR, ROBUST_HEAD, 24),
-    (IDS_ADDR, IDS, 8),
+    (IDS_ADDR, IDS, 24),
     (IDS_ADDR + 1, IDS + 1, 8),
     (IDS_ADDR + 2, IDS + 2, 8),
     (SCRATCH_ADDR, SCRATCH, 8 * (ENVIRON - SCRATCH) as u64),

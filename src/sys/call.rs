@@ -169,14 +169,27 @@ pub(crate) fn has_no_new_privs() -> bool {
 /// Whether the saved user and group ids equal the effective ones, as they do
 /// after exec.
 pub(crate) fn saved_ids_are_effective() -> bool {
-    [libc::SYS_getresuid, libc::SYS_getresgid].into_iter().all(|nr| {
-        let mut ids = [0u32; 3];
-        let at = ids.as_mut_ptr().expose_provenance() as u64;
-        // SAFETY: clause 1 of `syscall`: the call writes three ids of 32
-        // bits, which `ids` holds.
-        unsafe { syscall(nr, [at, at + 4, at + 8, 0, 0, 0]) };
-        ids[1] == ids[2]
-    })
+    [user_ids(), group_ids()].iter().all(|ids| ids[1] == ids[2])
+}
+
+/// The real, effective and saved user id of the calling thread.
+pub(crate) fn user_ids() -> [u32; 3] {
+    own_ids(libc::SYS_getresuid)
+}
+
+/// The real, effective and saved group id of the calling thread.
+pub(crate) fn group_ids() -> [u32; 3] {
+    own_ids(libc::SYS_getresgid)
+}
+
+/// `getresuid` or `getresgid`.
+fn own_ids(nr: i64) -> [u32; 3] {
+    let mut ids = [0u32; 3];
+    let at = ids.as_mut_ptr().expose_provenance() as u64;
+    // SAFETY: clause 1 of `syscall`: both calls write three ids of 32 bits,
+    // which `ids` holds.
+    unsafe { syscall(nr, [at, at + 4, at + 8, 0, 0, 0]) };
+    ids
 }
 
 /// Returns the errno of an empty clone3: EINVAL if the call is available,

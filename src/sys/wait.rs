@@ -175,12 +175,24 @@ pub(crate) fn traced_stop(target: Target) -> Option<i32> {
     change.is_stop().then_some(change.status)
 }
 
-/// Waits for the end of a child and does not reap it.
+/// How long a wait that sees a stop pauses, in nanoseconds.
+const STOPPED_PAUSE: i64 = 20_000_000;
+
+/// Waits for the end of a child and does not reap it. A wait sees the stops of
+/// a child that this process traces too, and returns at once as long as the
+/// tracer does not take them.
 pub(crate) fn wait_for_end(
     target: Target,
     kind: Kind,
 ) -> Result<Option<Ended>, Errno> {
-    wait_unreaped(target, kind.flag(), true)
+    loop {
+        let change = wait_unreaped(target, kind.flag(), true)?;
+        if !change.is_some_and(Ended::is_stop) {
+            return Ok(change);
+        }
+        let pause = Timespec { tv_sec: 0, tv_nsec: STOPPED_PAUSE };
+        let _ = poll(&mut [], Some(&pause));
+    }
 }
 
 fn wait_unreaped(

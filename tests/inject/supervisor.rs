@@ -5,8 +5,10 @@
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+use std::thread;
 use std::time::Duration;
-use std::{io, mem, thread};
+
+use crate::util::notify::{self, Answer, Notice, answer};
 
 /// A fault of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,31 +91,6 @@ impl Supervisor {
     }
 }
 
-/// `struct seccomp_notif`.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Notice {
-    id: u64,
-    pid: u32,
-    flags: u32,
-    nr: i32,
-    arch: u32,
-    at: u64,
-    args: [u64; 6],
-}
-
-/// `struct seccomp_notif_resp`.
-#[repr(C)]
-struct Answer {
-    id: u64,
-    value: i64,
-    error: i32,
-    flags: u32,
-}
-
-const RECEIVE: libc::c_ulong = 0xC050_2100;
-const SEND: libc::c_ulong = 0xC018_2101;
-const CONTINUE: u32 = 1;
 const NEW_LISTENER: libc::c_ulong = 1 << 3;
 const WAIT_KILLABLE: libc::c_ulong = 1 << 5;
 const USER_NOTIF: u32 = 0x7FC0_0000;
@@ -185,19 +162,19 @@ fn serve(listener: &OwnedFd, own: u32, supervisor: &Supervisor) {
         if notice.pid != own {
             fault = supervisor.record(&notice);
         } else if i64::from(notice.nr) == libc::SYS_getpgid {
-            answer(listener, &notice, None);
+            answer(listener, &notice, Answer::Continue);
             return;
         }
         match fault {
             Some(Fault::Kill) => kill(notice.pid),
             Some(Fault::Pause) => {
                 thread::sleep(Duration::from_millis(3));
-                answer(listener, &notice, None);
+                answer(listener, &notice, Answer::Continue);
             }
             Some(Fault::Errno(errno)) => {
-                answer(listener, &notice, Some(errno));
+                answer(listener, &notice, Answer::Errno(errno));
             }
-            None => answer(listener, &notice, None),
+            None => answer(listener, &notice, Answer::Continue),
         }
     }
 }
@@ -213,36 +190,23 @@ fn serve_rest(listener: &OwnedFd) {
             return;
         }
         if let Some(notice) = receive(listener) {
-            answer(listener, &notice, None);
+            answer(listener, &notice, Answer::Continue);
         }
     }
 }
 
 fn receive(listener: &OwnedFd) -> Option<Notice> {
     loop {
-        // SAFETY: all zeros is a valid notice, as the kernel requires.
-        let mut notice: Notice = unsafe { mem::zeroed() };
-        let fd = listener.as_raw_fd();
-        // SAFETY: the request writes one notice.
-        if unsafe { libc::ioctl(fd, RECEIVE, &raw mut notice) } == 0 {
-            return Some(notice);
-        }
-        let errno = io::Error::last_os_error().raw_os_error();
+        let error = match notify::receive(listener) {
+            Ok(notice) => return Some(notice),
+            Err(error) => error,
+        };
         // ENOENT: killed before the notice was read.
-        if errno != Some(libc::EINTR) && errno != Some(libc::ENOENT) {
+        let again = [Some(libc::EINTR), Some(libc::ENOENT)];
+        if !again.contains(&error.raw_os_error()) {
             return None;
         }
     }
-}
-
-fn answer(listener: &OwnedFd, notice: &Notice, errno: Option<i32>) {
-    let flags = if errno.is_some() { 0 } else { CONTINUE };
-    let error = -errno.unwrap_or(0);
-    let answer = Answer { id: notice.id, value: 0, error, flags };
-    let fd = listener.as_raw_fd();
-    // SAFETY: the request reads one answer. It fails if the caller was killed
-    // meanwhile, which is no error.
-    unsafe { libc::ioctl(fd, SEND, &raw const answer) };
 }
 
 fn kill(pid: u32) {

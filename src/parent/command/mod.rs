@@ -36,7 +36,7 @@ pub(crate) use hook::{Hook, HookContext};
 pub(crate) use landlock::Landlock;
 pub(crate) use limits::{Resource, Rlimit};
 pub(crate) use method::{Engine, Memory, Method};
-pub(crate) use options::{Ids, Options, SessionKeyring};
+pub(crate) use options::{Ids, Options, SessionKeyring, SessionOptions};
 pub(crate) use parent_hook::{ParentHook, ParentHooks};
 pub(crate) use path_search::PathSearch;
 pub(crate) use personality::Personality;

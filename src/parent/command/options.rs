@@ -138,6 +138,24 @@ pub(crate) struct SessionOptions {
 }
 
 impl SessionOptions {
+    /// What two sets of options ask for together.
+    pub(crate) fn with(&self, other: &SessionOptions) -> SessionOptions {
+        let one = |a: &Option<Arc<OwnedFd>>, b: &Option<Arc<OwnedFd>>| {
+            a.as_ref().or(b.as_ref()).cloned()
+        };
+        let (acquired, others) =
+            (&self.controlling_terminal, &other.controlling_terminal);
+        SessionOptions {
+            process_group: self.process_group.or(other.process_group),
+            setsid: self.setsid || other.setsid,
+            umask: self.umask.or(other.umask),
+            umask_or: self.umask_or.or(other.umask_or),
+            controlling_terminal: one(acquired, others),
+            foreground: one(&self.foreground, &other.foreground),
+            detach_terminal: self.detach_terminal || other.detach_terminal,
+        }
+    }
+
     /// Whether the child creates a session.
     pub(crate) fn is_leader(&self) -> bool {
         self.setsid || self.controlling_terminal.is_some()

@@ -1,12 +1,10 @@
 //! Attributes: how likely the kernel kills the child, and how it lays out its
 //! memory.
 
-use crate::call::{Call, Check, local, slot};
+use crate::call::{Call, slot};
 use crate::parent::command::{Command, Personality};
 use crate::parent::error::{Error, Step};
-use crate::parent::plan::{
-    Arg, Operand, PlanBuilder, Reasons, local_row, row,
-};
+use crate::parent::plan::{Arg, Operand, PlanBuilder, Reasons, row};
 use crate::parent::std::string::ToString;
 
 impl Command {
@@ -63,11 +61,9 @@ impl Command {
     }
 }
 
-/// `open("/proc/self/oom_score_adj")`, `write` and `close`. The result of the
-/// second is checked last, so that `exec` leaves no descriptor behind.
+/// `open("/proc/self/oom_score_adj")`, `write` and `close`.
 pub(crate) fn oom_score_adj(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     const FLAGS: i32 = libc::O_WRONLY | libc::O_CLOEXEC;
-    const RESULT: u8 = slot::SCRATCH + 1;
     const REASONS: Reasons = &[
         (libc::EACCES, "a lower value takes CAP_SYS_RESOURCE"),
         (libc::ENOENT, "/proc is not mounted"),
@@ -84,15 +80,10 @@ pub(crate) fn oom_score_adj(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     let text = plan.text(step, value.to_string().as_ref())?;
     let fd = Arg::Slot(slot::SCRATCH);
     let open = [libc::AT_FDCWD.into(), path.into(), FLAGS.into()];
+    let write = row(libc::SYS_write, &[fd, text.into(), text.len.into()]);
     plan.step(step, Operand::Number(value.into()))
         .row(Call { store: slot::SCRATCH, ..row(libc::SYS_openat, &open) })
-        .row(Call {
-            check: Check::May,
-            store: RESULT,
-            ..row(libc::SYS_write, &[fd, text.into(), text.len.into()])
-        })
-        .row(Call { check: Check::May, ..row(libc::SYS_close, &[fd]) })
-        .row(local_row(local::VALUE, &[Arg::Slot(RESULT)]))
+        .on_opened(slot::SCRATCH, &[write])
         .shown_as("write")
         .note("/proc/self/oom_score_adj")
         .reasons(REASONS);

@@ -3,8 +3,9 @@
 
 use core::fmt;
 
+use super::session;
 use crate::parent::command::{Command, Options};
-use crate::parent::error::{Cause, Error, Step};
+use crate::parent::error::{Error, Step};
 use crate::parent::plan::PlanBuilder;
 
 /// The options that `best_effort` may set, by their names in `Debug`, and the
@@ -119,20 +120,9 @@ pub(crate) fn check(options: &Options) -> Result<(), Error> {
     inner.options.signals.each_field(set);
     match other {
         Some(option) => refuse(option),
-        None => conflict(options, own),
+        // Whichever of the two may fail.
+        None => session::check(&options.session.with(&own.session)),
     }
-}
-
-/// A leader of a session cannot change its process group, so one of the two
-/// must fail whichever may.
-fn conflict(options: &Options, own: &Options) -> Result<(), Error> {
-    let leads = |all: &Options| all.session.is_leader();
-    let joins = |all: &Options| all.session.process_group.is_some();
-    if leads(options) && joins(own) || leads(own) && joins(options) {
-        let error = Error::new(Step::Setsid, Cause::Conflict("process_group"));
-        return Err(error.with("best_effort"));
-    }
-    Ok(())
 }
 
 /// Records a step for the options of `best_effort`, if they may have it.

@@ -6,8 +6,9 @@ use crate::parent::error::{Error, Step};
 use crate::parent::plan::{
     Arg, Effect, Operand, PlanBuilder, Reasons, StepBuilder, local_row, row,
 };
-use crate::parent::std::{fs, string::ToString};
+use crate::parent::std::string::ToString;
 use crate::sys::abi::CAPS_HEADER;
+use crate::sys::safe::prctl_get;
 
 impl Command {
     /// Sets the ambient capabilities: those that the program has although its
@@ -183,12 +184,13 @@ fn sets(options: &Options, uid: Option<[u32; 3]>) -> Option<Sets> {
     Some(Sets { permitted, inheritable, until_securebits })
 }
 
-/// The highest capability of this kernel.
+/// The highest capability of this kernel: the last that the bounding set can be
+/// asked for, if a filter does not reject the call.
 fn last_capability() -> u32 {
     const NEWEST_KNOWN: u32 = 40;
-    let last = fs::read_to_string("/proc/sys/kernel/cap_last_cap");
-    let last = last.ok().and_then(|last| last.trim().parse().ok());
-    last.unwrap_or(NEWEST_KNOWN)
+    let is_known =
+        |n: &u32| prctl_get(libc::PR_CAPBSET_READ, u64::from(*n)).is_ok();
+    (0..u64::BITS).take_while(is_known).last().unwrap_or(NEWEST_KNOWN)
 }
 
 /// Validates the sets of a command, and of what each must be part of.
@@ -213,6 +215,13 @@ fn check(plan: &PlanBuilder<'_>) -> Result<(), Error> {
     let used = used.fold(CapabilitySet::empty(), |all, set| all | set);
     if !known.contains(used) {
         return refuse(used - known, "this kernel has no such capability");
+    }
+    // The bounding set may have names that an older kernel lacks, so that
+    // `CapabilitySet::all()` is what it says.
+    let bounding = all.bounding.unwrap_or_default();
+    let named = known | CapabilitySet::all();
+    if !named.contains(bounding) {
+        return refuse(bounding - named, "this kernel has no such capability");
     }
     let ambient = all.ambient.unwrap_or_default();
     let inheritable = all.inheritable.unwrap_or_default() | ambient;

@@ -14,8 +14,8 @@ impl Command {
     /// back.
     ///
     /// Supplementary groups are dropped too, unless [`Command::groups`] is
-    /// set. Without the privilege to drop them, they are kept if the user
-    /// stays the same.
+    /// set. They are kept if all three ids are this one already, so that it
+    /// takes no privilege then.
     ///
     /// The child has memory of its own: in shared memory a change of user
     /// would make the *parent* undumpable permanently.
@@ -117,23 +117,26 @@ const FULL: &str = "that user has as many processes as RLIMIT_NPROC allows";
 /// `NGROUPS_MAX`.
 const MOST_GROUPS: usize = 65536;
 
-/// `setgroups([])`, as ids change. As in std, the child needs the privilege
-/// to drop groups only if it becomes another user.
+/// `setgroups([])`, as ids change. The child needs the privilege to drop groups
+/// only if it becomes another user: one of its three ids changes.
 pub(crate) fn clear_groups(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     let (uid, gid) = (plan.ids.uid, plan.ids.gid);
     let (nr, own, option, reasons) = match (uid, gid) {
         _ if plan.ids.groups.is_set() => return Ok(()),
-        (Some([_, uid, _]), _) => (libc::SYS_geteuid, uid, "uid", UID_CLEARS),
-        (None, Some([_, gid, _])) => {
-            (libc::SYS_getegid, gid, "gid", GID_CLEARS)
-        }
+        (Some(uid), _) => (libc::SYS_getresuid, uid, "uid", UID_CLEARS),
+        (None, Some(gid)) => (libc::SYS_getresgid, gid, "gid", GID_CLEARS),
         (None, None) => return Ok(()),
     };
-    let same = Call { check: Check::Skip, skip: 3 * ROW, ..row(nr, &[]) };
+    let own = plan.words(Step::Setgroups, &own.map(u64::from))?;
+    let addresses = id_addresses();
+    let same = [addresses[0], own.into(), own.len.into()];
+    let same = local_row(local::COMPARE, &same);
+    let same = Call { check: Check::Skip, skip: 3 * ROW, ..same };
     let skip = local_row(local::VALUE, &[Arg::Value(0)]);
     let skip = Call { check: Check::Skip, skip: ROW, ..skip };
     plan.step(Step::Setgroups, Operand::EmptyList)
-        .row(Call { want: own.into(), ..same })
+        .call(nr, &addresses)
+        .row(same)
         .row(no_groups())
         .row(count_groups(0))
         .row(skip)
@@ -230,6 +233,11 @@ pub(crate) fn setuid(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     Ok(())
 }
 
+/// Where `getresuid` and `getresgid` store the three ids, a word each.
+fn id_addresses() -> [Arg; 3] {
+    [0, 1, 2].map(|n| Arg::Slot(slot::IDS_ADDR + n))
+}
+
 /// One number if the three ids are the same.
 fn operand(
     plan: &mut PlanBuilder<'_>,
@@ -250,8 +258,7 @@ fn read_back(
     nr: libc::c_long,
     ids: [u32; 3],
 ) -> StepBuilder<'_> {
-    let addresses = [0, 1, 2].map(|n| Arg::Slot(slot::IDS_ADDR + n));
-    let step = step.call(nr, &addresses);
+    let step = step.call(nr, &id_addresses());
     (0..).zip(ids).fold(step, |step, (n, id)| {
         let row = local_row(local::VALUE, &[Arg::Slot(slot::IDS + n)]);
         step.row(Call { check: Check::Equal, want: id.into(), ..row })

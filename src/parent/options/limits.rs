@@ -72,9 +72,15 @@ fn rlimit(
         let why = "the soft limit is above the hard limit";
         return plan.refuse(Step::Rlimit, why, name);
     }
+    let files = resource == Resource::NoFile;
+    let mut opened = plan.options().descriptors.opened.iter();
+    let above = |n: u32| u64::from(n) >= limit.soft;
+    if files && opened.any(|request| above(request.target.unsigned_abs())) {
+        let why = "a descriptor of open_in_child is not below the soft limit";
+        return plan.refuse(Step::Rlimit, why, name);
+    }
     let limits = plan.words(Step::Rlimit, &[limit.soft, limit.hard])?;
     let number = resource as u32;
-    let files = resource == Resource::NoFile;
     plan.step(Step::Rlimit, Operand::Name(name))
         .call(
             libc::SYS_prlimit64,

@@ -4,6 +4,7 @@ use crate::call::{Check, ROW, local, slot};
 use crate::parent::command::{Command, ParentDeath, SignalSet};
 use crate::parent::error::{Error, Step};
 use crate::parent::plan::{Arg, Operand, PlanBuilder, local_row, row};
+use crate::sys::call::{group_ids, user_ids};
 
 impl Command {
     /// Sends the program a signal when the *thread* that spawned it ends
@@ -28,8 +29,10 @@ impl Command {
     ///
     /// # Errors
     ///
-    /// [`Step::ParentDeathSignal`] for a number that is not from 1 to 64; with
-    /// ESRCH, if the parent is another than the one that the child began with.
+    /// [`Step::ParentDeathSignal`] for a number that is not from 1 to 64; if the
+    /// real and the effective id of the child would differ, as exec clears the
+    /// signal then ([`Command::resuid`], [`Command::resgid`], or a caller with
+    /// such ids); with ESRCH, if the parent is another than the one that the child began with.
     /// A [`Command::pre_exec`] hook that forks and exits its parent has that
     /// effect.
     ///
@@ -77,7 +80,8 @@ impl Command {
     /// [`Step::DieWithParent`] with the errno of [`pthread_create(3)`]: EAGAIN
     /// near a limit of threads; EINVAL, if the calling thread has called
     /// `unshare(CLONE_NEWPID)`, after which the kernel creates no threads.
-    /// With [`Command::exec`], which creates no process.
+    /// With [`Command::exec`], which creates no process, and for ids as
+    /// [`Command::parent_death_signal`].
     ///
     /// # Examples
     ///
@@ -102,6 +106,18 @@ impl Command {
     }
 }
 
+const CLEARED: &str =
+    "exec clears the signal if the real and the effective id differ";
+
+/// The option that makes exec take the program for one that gains privileges
+/// (`AT_SECURE`), or the id of this thread that does.
+fn exec_clears(plan: &PlanBuilder<'_>) -> Option<&'static str> {
+    let differ = |[real, effective, _]: [u32; 3]| real != effective;
+    let uid = plan.ids.uid.unwrap_or_else(user_ids);
+    let gid = plan.ids.gid.unwrap_or_else(group_ids);
+    if differ(uid) { Some("resuid") } else { differ(gid).then_some("resgid") }
+}
+
 /// `prctl(PR_SET_PDEATHSIG)`; then the parent must still be the one that has
 /// cloned the child. In a new PID namespace `getppid` returns 0 in any case.
 pub(crate) fn parent_death(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
@@ -119,6 +135,13 @@ pub(crate) fn parent_death(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     if options.die_with_parent && plan.in_place() {
         let why = "exec creates no process";
         return Err(Error::refused(Step::DieWithParent, why));
+    }
+    if let Some(option) = exec_clears(plan) {
+        let step = match options.die_with_parent {
+            true => Step::DieWithParent,
+            false => Step::ParentDeathSignal,
+        };
+        return plan.refuse(step, CLEARED, option);
     }
     plan.plan.parent_death = Some(match options.die_with_parent {
         true => ParentDeath::Process,

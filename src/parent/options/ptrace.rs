@@ -76,6 +76,10 @@ pub(crate) fn ptrace_traceme(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
         let why = "a hook may fork, and no thread would trace the fork";
         return plan.refuse(Step::PtraceTraceme, why, "pre_exec");
     }
+    if plan.options().signals.die_with_parent {
+        let why = "the thread that waits for the child would trace it";
+        return plan.refuse(Step::PtraceTraceme, why, "die_with_parent");
+    }
     let again = Call {
         check: Check::Equal,
         want: bits(-i64::from(libc::EPERM)),

@@ -296,7 +296,10 @@ fn deadlines(
 
 /// `sched_setaffinity(0, size, &mask)`.
 pub(crate) fn cpu_affinity(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
-    const NONE: &str = "none of these CPUs is available to the child";
+    const REASONS: Reasons = &[
+        (libc::EINVAL, "none of these CPUs is available to the child"),
+        (libc::EBUSY, "under SCHED_DEADLINE it takes all CPUs"),
+    ];
     let step = Step::CpuAffinity;
     let Some(cpus) = &plan.options().scheduling.cpu_affinity else {
         return Ok(());
@@ -312,7 +315,7 @@ pub(crate) fn cpu_affinity(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     plan.step(step, Operand::Text(shown))
         .call(libc::SYS_sched_setaffinity, &args)
         .shown_as("sched_setaffinity")
-        .reasons(&[(libc::EINVAL, NONE)]);
+        .reasons(REASONS);
     Ok(())
 }
 

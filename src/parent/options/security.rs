@@ -219,18 +219,20 @@ fn write_label<'p>(
     let stat = [fd, Arg::Slot(slot::SCRATCH_ADDR)];
     let kind = local_row(local::VALUE, &[Arg::Slot(slot::SCRATCH)]);
     let write = row(libc::SYS_write, &[fd, bytes.into(), bytes.len.into()]);
-    plan.step(step, Operand::Text(label))
-        .row(Call { store: slot::SCRATCH_FD, ..open })
-        .call(libc::SYS_fstatfs, &stat)
-        .row(Call {
+    let calls = [
+        row(libc::SYS_fstatfs, &stat),
+        Call {
             check: Check::Skip,
             want: PROC_SUPER_MAGIC.into(),
             skip: ROW,
             ..kind
-        })
-        .row(fail(libc::EOPNOTSUPP))
-        .row(Call { check: Check::Equal, want: bytes.len.into(), ..write })
-        .call(libc::SYS_close, &[fd])
+        },
+        fail(libc::EOPNOTSUPP),
+        Call { check: Check::Equal, want: bytes.len.into(), ..write },
+    ];
+    plan.step(step, Operand::Text(label))
+        .row(Call { store: slot::SCRATCH_FD, ..open })
+        .on_opened(slot::SCRATCH_FD, &calls)
         .shown_as("write")
         .note("the label of the program")
 }

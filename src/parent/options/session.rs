@@ -1,7 +1,7 @@
 //! Session, process group and file mode creation mask.
 
 use crate::call::{Call, slot};
-use crate::parent::command::Command;
+use crate::parent::command::{Command, SessionOptions};
 use crate::parent::error::{Cause, Error, Step};
 use crate::parent::plan::{Arg, Effect, Operand, PlanBuilder, Reasons, row};
 use crate::parent::std::format;
@@ -104,20 +104,49 @@ impl Command {
     }
 }
 
+/// Refuses options of which one must fail if the other does not.
+pub(super) fn check(session: &SessionOptions) -> Result<(), Error> {
+    const NONE: &str =
+        "a child without a controlling terminal cannot have one";
+    const NEW: &str =
+        "a new session has no terminal but that of controlling_terminal";
+    let acquires = session.controlling_terminal.is_some();
+    let foreground = session.foreground.is_some();
+    let leaves = session.detach_terminal;
+    let leads =
+        if session.setsid { Step::Setsid } else { Step::ControllingTerminal };
+    let joins = session.is_leader() && session.process_group.is_some();
+    for (is_set, step, why, option) in [
+        (joins, leads, LEADER, "process_group"),
+        (
+            foreground && session.setsid && !acquires,
+            Step::Foreground,
+            NEW,
+            "setsid",
+        ),
+        (
+            leaves && acquires,
+            Step::DetachTerminal,
+            NONE,
+            "controlling_terminal",
+        ),
+        (leaves && foreground, Step::Foreground, NONE, "detach_terminal"),
+    ] {
+        if is_set {
+            return Err(Error::refused(step, why).with(option));
+        }
+    }
+    Ok(())
+}
+
 /// `setsid()`.
 pub(crate) fn setsid(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     let session = &plan.options().session;
+    check(session)?;
     if !session.is_leader() {
         return Ok(());
     }
     let acquires = session.controlling_terminal.is_some();
-    if session.process_group.is_some() {
-        let step = match session.setsid {
-            true => Step::Setsid,
-            false => Step::ControllingTerminal,
-        };
-        return plan.refuse(step, LEADER, "process_group");
-    }
     let note = match (acquires, session.detach_terminal) {
         (true, _) => "a session for controlling_terminal",
         (false, true) => "detach_terminal",

@@ -1,11 +1,9 @@
 //! Terminals: the controlling terminal of the child, and its foreground group.
 
-use crate::call::{Call, Check, ROW, local, slot};
+use crate::call::{Call, Check, ROW, slot};
 use crate::parent::command::{Command, Stdio};
 use crate::parent::error::{Error, Step};
-use crate::parent::plan::{
-    Arg, Operand, PlanBuilder, Reasons, SourceFd, local_row, row,
-};
+use crate::parent::plan::{Arg, Operand, PlanBuilder, Reasons, SourceFd, row};
 use crate::parent::std::{os::fd::OwnedFd, sync::Arc};
 use crate::sys::abi::{TIOCNOTTY, TIOCSCTTY, TIOCSPGRP};
 use crate::sys::bits;
@@ -235,12 +233,6 @@ pub(crate) fn foreground(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     let session = &plan.options().session;
     let Some(terminal) = &session.foreground else { return Ok(()) };
     let step = Step::Foreground;
-    let acquires = session.controlling_terminal.is_some();
-    if session.setsid && !acquires {
-        let why = "a new session has no terminal but that of \
-                   controlling_terminal";
-        return plan.refuse(step, why, "setsid");
-    }
     let index = plan.keep_fd(SourceFd::open_until_exec(step, terminal))?;
     let group = Call { store: slot::SCRATCH, ..row(libc::SYS_getpgid, &[]) };
     let args =
@@ -254,31 +246,23 @@ pub(crate) fn foreground(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// `open("/dev/tty")`, `ioctl(fd, TIOCNOTTY)` and `close(fd)`. The result of
-/// the second is checked last, so that `exec` leaves no descriptor behind.
+/// `open("/dev/tty")`, `ioctl(fd, TIOCNOTTY)` and `close(fd)`.
 pub(crate) fn detach_terminal(
     plan: &mut PlanBuilder<'_>,
 ) -> Result<(), Error> {
     const FLAGS: i32 = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
-    const RESULT: u8 = slot::SCRATCH + 1;
     let session = &plan.options().session;
     if !session.detach_terminal {
         return Ok(());
     }
-    let why = "a child without a controlling terminal cannot have one";
     let step = Step::DetachTerminal;
-    if session.controlling_terminal.is_some() {
-        return plan.refuse(step, why, "controlling_terminal");
-    }
-    if session.foreground.is_some() {
-        return plan.refuse(Step::Foreground, why, "detach_terminal");
-    }
     if session.setsid {
         return Ok(());
     }
     let path = plan.text(step, "/dev/tty".as_ref())?;
     let fd = Arg::Slot(slot::SCRATCH);
     let open = [libc::AT_FDCWD.into(), path.into(), FLAGS.into()];
+    let leave = row(libc::SYS_ioctl, &[fd, Arg::Value(TIOCNOTTY)]);
     plan.step(step, Operand::Text(path))
         .row(Call {
             check: Check::Skip,
@@ -287,13 +271,7 @@ pub(crate) fn detach_terminal(
             store: slot::SCRATCH,
             ..row(libc::SYS_openat, &open)
         })
-        .row(Call {
-            check: Check::May,
-            store: RESULT,
-            ..row(libc::SYS_ioctl, &[fd, Arg::Value(TIOCNOTTY)])
-        })
-        .call(libc::SYS_close, &[fd])
-        .row(local_row(local::VALUE, &[Arg::Slot(RESULT)]))
+        .on_opened(slot::SCRATCH, &[leave])
         .shown_as("ioctl")
         .note("TIOCNOTTY: no controlling terminal");
     Ok(())

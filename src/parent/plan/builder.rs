@@ -10,7 +10,7 @@ use super::step::{Effect, Operand, Reasons, Rows, StepRecord};
 use super::strategy::Strategy;
 use super::strings::StringTable;
 use super::{Plan, choose};
-use crate::call::{Call, number};
+use crate::call::{Call, Check, ROW, local, number, slot};
 use crate::parent::command::{FdArg, Ids, Options, SignalSet, StdioSource};
 use crate::parent::error::{Error, Step};
 use crate::parent::std::{
@@ -336,6 +336,34 @@ impl StepBuilder<'_> {
             if let Rows::Fixed { count, .. } = &mut record.rows {
                 *count += 1;
             }
+        })
+    }
+
+    /// Calls on a descriptor that the row before has stored in a slot, and its
+    /// close. The first call that fails skips the others; its result, or that
+    /// of the last, is checked after the close, so that a failed `exec` leaves
+    /// no descriptor behind.
+    pub(crate) fn on_opened(self, fd: u8, calls: &[Call]) -> Self {
+        const RESULT: u8 = slot::SCRATCH + 1;
+        let mut step = self;
+        for (n, call) in (1..).zip(calls) {
+            let rest = u16::try_from(calls.len() - n).unwrap_or_default();
+            let kept = Call {
+                check: Check::May,
+                store: RESULT,
+                skip: rest * ROW,
+                ..*call
+            };
+            let checked = [Check::Must, Check::Equal].contains(&call.check);
+            step = step.row(if checked { kept } else { *call });
+        }
+        let last = calls.last().map(|call| (call.check, call.want));
+        let (check, want) = last.unwrap_or((Check::Must, 0));
+        let result = local_row(local::VALUE, &[Arg::Slot(RESULT)]);
+        step.call(libc::SYS_close, &[Arg::Slot(fd)]).row(Call {
+            check,
+            want,
+            ..result
         })
     }
 

@@ -3,7 +3,7 @@
 use super::lower::Lowering;
 use super::step::Effect;
 use super::{Plan, fixed_strings};
-use crate::call::{Check, ROW, local};
+use crate::call::{Check, ROW, local, slot};
 use crate::sys::bits;
 
 impl Plan {
@@ -35,7 +35,10 @@ impl Lowering<'_> {
         let open = self.call(libc::SYS_openat, &args);
         open.texts = 0b10;
         open.check = Check::May;
-        open.skip = ROW;
+        open.store = slot::SCRATCH_FD;
+        open.skip = 2 * ROW;
+        let fd = u64::from(slot::SCRATCH_FD);
+        self.call(libc::SYS_close, &[fd]).slots = 0b1;
         let confined = self.push(local::VALUE, &[0]);
         confined.check = Check::Equal;
         confined.want = 1;

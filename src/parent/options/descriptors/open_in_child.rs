@@ -67,12 +67,9 @@ impl Command {
     }
 }
 
-/// `openat`, and `dup3` to the number unless the file is there already. The
-/// result of `dup3` is checked last, so that `exec` leaves no descriptor
-/// behind.
+/// `openat`, and `dup3` to the number unless the file is there already.
 pub(crate) fn open_in_child(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     const OPENED: Arg = Arg::Slot(slot::SCRATCH);
-    const COPIED: u8 = slot::SCRATCH + 1;
     const REASONS: Reasons = &[
         (libc::ENXIO, "a FIFO without a reader, or a device without a driver"),
         (libc::ETXTBSY, "it is a program that is running"),
@@ -96,6 +93,8 @@ pub(crate) fn open_in_child(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
             [libc::AT_FDCWD.into(), path.into(), flags.into(), mode.into()];
         let same = [Arg::Slot(slot::SCRATCH_ADDR), number.into(), 8.into()];
         let setfd = [(*target).into(), libc::F_SETFD.into(), 0.into()];
+        let to = [OPENED, (*target).into(), 0.into()];
+        let dup = row(libc::SYS_dup3, &to);
         plan.step(step, Operand::Text(path))
             .row(Call { store: slot::SCRATCH, ..row(libc::SYS_openat, &open) })
             .row(Call {
@@ -103,13 +102,7 @@ pub(crate) fn open_in_child(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
                 skip: 3 * ROW,
                 ..local_row(local::COMPARE, &same)
             })
-            .row(Call {
-                check: Check::May,
-                store: COPIED,
-                ..row(libc::SYS_dup3, &[OPENED, (*target).into(), 0.into()])
-            })
-            .call(libc::SYS_close, &[OPENED])
-            .row(local_row(local::VALUE, &[Arg::Slot(COPIED)]))
+            .on_opened(slot::SCRATCH, &[dup])
             .call(libc::SYS_fcntl, &setfd)
             .shown_as("openat")
             .note("opened by the child")
