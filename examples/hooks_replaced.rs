@@ -1,9 +1,9 @@
 //! Hooks replaced: what other programs do in functions between fork and exec,
-//! as options. No memory is copied for them, and an error names its step.
+//! as options. No memory is copied for them, and an error names its step. What
+//! is said of the hooks was read in their sources in November 2026.
 //!
 //! `cargo run --example hooks_replaced`
 
-use std::fs::File;
 use std::io::Read;
 
 use offshoot::{Command, Error, SeccompFilter, SignalSet, Stdio, Step, pty};
@@ -15,10 +15,10 @@ type Run = Result<(), Box<dyn std::error::Error>>;
 fn main() -> Run {
     process_wrap()?;
     portable_pty()?;
-    sudo_foreground()?;
-    sudo_monitor()?;
+    sudo_target_user()?;
+    sudo_chdir()?;
+    sudo_umask()?;
     sudo_noexec()?;
-    sudo_closefrom()?;
     jobserver()?;
     daemonize()
 }
@@ -35,31 +35,24 @@ fn text(command: &mut Command) -> Result<String, Error> {
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_string())
 }
 
-/// process-wrap: `ProcessGroup` and `ProcessSession` call setpgid or setsid in
-/// a hook, `ResetSigmask` clears the mask there.
+/// process-wrap: `ProcessSession` calls setsid in a hook, and `ResetSigmask`
+/// unblocks all signals in another.
 fn process_wrap() -> Run {
-    const IDS: &str = "set -- $(cat /proc/self/stat); echo $5 $6";
-    let mut group = sh(IDS);
-    let mut child = group.process_group(0).stdout(Stdio::null()).spawn()?;
-    assert_eq!(child.process_group(), Some(child.id().try_into()?));
-    child.wait()?;
-    let mask = text(
-        Command::new("grep")
-            .args(["SigBlk", "/proc/self/status"])
-            .setsid(true)
-            .signal_mask(SignalSet::empty()),
-    )?;
+    let mut grep = Command::new("grep");
+    grep.args(["SigBlk", "/proc/self/status"]);
+    let mask = text(grep.setsid(true).signal_mask(SignalSet::empty()))?;
     println!("process-wrap: a session of its own, {mask}");
     Ok(())
 }
 
-/// portable-pty: its hook resets six signals, calls setsid and TIOCSCTTY, and
-/// closes every descriptor above 2.
+/// portable-pty: its hook gives six signals their default action, unblocks all,
+/// calls setsid and ioctl(0, TIOCSCTTY), closes descriptors above 2, and sets
+/// the umask.
 fn portable_pty() -> Run {
     let (mut controller, terminal) = pty::open()?;
     controller.set_size(pty::Size::new(24, 80))?;
     let mut stty = Command::new("stty");
-    stty.arg("size").terminal(terminal).reset_signals();
+    stty.arg("size").terminal(terminal).reset_signals().umask(0o022);
     let mut child = stty.spawn()?;
     drop(stty);
     let mut output = String::new();
@@ -69,37 +62,49 @@ fn portable_pty() -> Run {
     Ok(())
 }
 
-/// sudo-rs, the command of a terminal: a hook makes a process group and calls
-/// tcsetpgrp while SIGTTOU is blocked.
-fn sudo_foreground() -> Run {
-    let Ok(terminal) = File::open("/dev/tty") else {
-        println!("sudo-rs, foreground: there is no terminal here");
-        return Ok(());
-    };
-    let mut job = Command::new("true");
-    // Where this process has no right to it, the program runs all the same.
-    job.best_effort(|it| it.foreground(terminal));
-    let mut child = job.spawn()?;
+/// sudo-rs, the target user: a hook calls setgroups, setgid and setuid.
+fn sudo_target_user() -> Run {
+    let mut id = Command::new("id");
+    id.user("nobody").stdout(Stdio::piped());
+    match id.output() {
+        Ok(output) => {
+            let text = String::from_utf8_lossy(&output.stdout);
+            println!("sudo-rs, target user: {}", text.trim());
+        }
+        Err(error) if error.step() == Step::Setgroups => {
+            println!("sudo-rs, target user: it takes root: {error}");
+        }
+        Err(error) => return Err(error.into()),
+    }
+    Ok(())
+}
+
+/// sudo-rs, directory: a hook enters the directory as the target user. One that
+/// was asked for must be there; the home of a login may be missing.
+fn sudo_chdir() -> Run {
+    if let Err(error) = sh("pwd").current_dir("/nope").spawn() {
+        println!("sudo-rs, directory: {error}");
+    }
+    let mut login = sh("exit 0");
+    let mut child = login.best_effort(|it| it.current_dir("/nope")).spawn()?;
     for error in child.launch().refused() {
-        println!("sudo-rs, foreground: without {error}");
+        println!("sudo-rs, home: without {error}");
     }
     child.wait()?;
     Ok(())
 }
 
-/// sudo-rs, the monitor: a hook calls setsid, acquires the terminal of a pty,
-/// and restores signals that the monitor handles or blocks.
-fn sudo_monitor() -> Run {
-    let (_controller, terminal) = pty::open()?;
-    let mut command = sh("exec 3</dev/tty && echo acquired");
-    command.controlling_terminal(terminal).stdout(Stdio::piped());
-    command.default_signal(15).signal_mask(SignalSet::empty());
-    println!("sudo-rs, monitor: terminal {}", text(&mut command)?);
+/// sudo-rs, umask: a hook adds to the inherited mask, which it has to change
+/// in order to read it, or sets another one.
+fn sudo_umask() -> Run {
+    let added = text(sh("umask").umask_or(0o022))?;
+    let set = text(sh("umask").umask(0o077))?;
+    println!("sudo-rs, umask: {added} with 0022 added, or {set}");
     Ok(())
 }
 
-/// sudo-rs, noexec: a hook installs a filter and sends its listener to the
-/// monitor, which lets the first exec pass. `examples/noexec.rs` answers the
+/// sudo-rs, noexec: a hook sets no_new_privs, installs a filter and sends its
+/// listener to sudo over a socket, which lets the first exec pass. `examples/noexec.rs` answers the
 /// others with EACCES; once the listener is closed they fail with ENOSYS.
 fn sudo_noexec() -> Run {
     let number = |nr: libc::c_long| u32::try_from(nr).unwrap_or(u32::MAX);
@@ -126,15 +131,6 @@ fn sudo_noexec() -> Run {
     Ok(())
 }
 
-/// sudo-rs, closefrom: a hook closes what sudo itself has open. It is what
-/// every command does.
-fn sudo_closefrom() -> Run {
-    let _open = File::open("/dev/null")?;
-    let fds = text(sh("ls /proc/self/fd | wc -l").stdin(Stdio::null()))?;
-    println!("sudo-rs, closefrom: {fds} descriptors, one of them of ls");
-    Ok(())
-}
-
 /// jobserver: a hook clears close-on-exec of the two ends of a pipe.
 fn jobserver() -> Run {
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
@@ -145,8 +141,9 @@ fn jobserver() -> Run {
     Ok(())
 }
 
-/// daemonize, the first half: umask, directory, session, user and group,
-/// standard descriptors; in the order that works.
+/// daemonize, the first half: after a fork it changes the directory, calls
+/// setsid, sets the umask, and redirects 0 to 2; then it changes root, group and
+/// user.
 fn daemonize() -> Run {
     let mut daemon = sh("umask; pwd; id -u; readlink /proc/self/fd/0");
     daemon.umask(0o027).current_dir("/").setsid(true);

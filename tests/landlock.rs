@@ -53,6 +53,36 @@ fn code(mut command: Command) -> i32 {
     output.status.code().unwrap()
 }
 
+/// The filter, which is installed last, may forbid what Landlock took.
+#[test]
+fn a_program_may_be_confined_by_rules_and_by_a_filter() {
+    let name = "a_program_may_be_confined_by_rules_and_by_a_filter";
+    if !has_abi(name, 1) {
+        return;
+    }
+    let number = |nr: libc::c_long| u32::try_from(nr).unwrap();
+    let eperm = libc::SECCOMP_RET_ERRNO | libc::EPERM.unsigned_abs();
+    let mut filter = vec![(0x20, 0, 0, 0)];
+    for nr in [
+        libc::SYS_landlock_create_ruleset,
+        libc::SYS_landlock_restrict_self,
+        libc::SYS_prctl,
+        libc::SYS_setpgid,
+    ] {
+        filter.push((0x15, 0, 1, number(nr)));
+        filter.push((0x06, 0, 0, eperm));
+    }
+    filter.push((0x06, 0, 0, libc::SECCOMP_RET_ALLOW));
+    let filter = offshoot::SeccompFilter::from(filter);
+    each_engine(|engine| {
+        let line = "{ : </etc/passwd; } 2>/dev/null && exit 3; \
+                    grep -q 'Seccomp:.2' /proc/self/status";
+        let mut both = sh(engine, line, system().read("/proc"));
+        both.seccomp(filter.clone());
+        assert_eq!(code(both), 0, "{engine}");
+    });
+}
+
 /// In shared memory too: the parent keeps its rights and its dumpable flag.
 #[test]
 fn a_confined_program_can_do_what_the_rules_permit_and_no_more() {

@@ -104,6 +104,25 @@ fn a_standard_descriptor_may_be_a_file_that_the_child_opens() {
     });
 }
 
+/// The child waits for the writer, and so does the spawn.
+#[test]
+fn a_fifo_is_opened_once_it_has_a_writer() {
+    each_engine(|engine| {
+        let dir = scratch("open-fifo");
+        let path = dir.join("fifo");
+        let mode = rustix::fs::Mode::from(0o600);
+        let fifo = rustix::fs::FileType::Fifo;
+        rustix::fs::mknodat(rustix::fs::CWD, &path, fifo, mode, 0).unwrap();
+        let mut cat = command("/bin/cat", engine);
+        cat.open_in_child(0, &path, &read());
+        std::thread::scope(|scope| {
+            // Opening it for writing waits for the reader.
+            scope.spawn(|| fs::write(&path, "text").unwrap());
+            assert_eq!(cat.output().unwrap().stdout, b"text", "{engine}");
+        });
+    });
+}
+
 /// The number is free, so that `open` returns it and there is nothing to copy.
 #[test]
 fn a_file_is_opened_at_a_number_that_is_closed_here() {

@@ -210,6 +210,28 @@ fn a_label_is_written_to_the_file_of_its_module() {
     }
 }
 
+/// A real transition: every kernel with AppArmor in use has this profile, and
+/// an unconfined process may change to it.
+#[test]
+fn the_profile_unconfined_is_entered_where_apparmor_is_in_use() {
+    let name = "the_profile_unconfined_is_entered_where_apparmor_is_in_use";
+    let current = "/proc/self/attr/apparmor/current";
+    let own = fs::read_to_string(current).unwrap_or_default();
+    if own.trim_end() != "unconfined" {
+        return util::skip(name, "AppArmor is not in use");
+    }
+    each_engine(|engine| {
+        let mut cat = command("cat", engine);
+        let output = cat.arg(current).apparmor_profile("unconfined").output();
+        assert_eq!(output.unwrap().stdout, b"unconfined\n", "{engine}");
+        let mut child = command("/bin/true", engine);
+        let error = child.apparmor_profile("no-such-profile").spawn();
+        let error = error.map(drop).unwrap_err();
+        let label = Some("no-such-profile");
+        assert_error(&error, Step::ApparmorProfile, label, libc::ENOENT);
+    });
+}
+
 /// No kernel has both modules in use, and none has these labels.
 #[test]
 fn a_label_that_no_module_knows_is_named() {
