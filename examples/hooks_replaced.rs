@@ -103,12 +103,21 @@ fn sudo_umask() -> Run {
     Ok(())
 }
 
+#[cfg(target_arch = "x86_64")]
+const ARCH: u32 = 0xC000_003E;
+#[cfg(target_arch = "aarch64")]
+const ARCH: u32 = 0xC000_00B7;
+
 /// sudo-rs, noexec: a hook sets no_new_privs, installs a filter and sends its
-/// listener to sudo over a socket, which lets the first exec pass. `examples/noexec.rs` answers the
-/// others with EACCES; once the listener is closed they fail with ENOSYS.
+/// listener to sudo over a socket, which lets the first exec pass.
+/// `examples/noexec.rs` answers the others with EACCES; once the listener is
+/// closed they fail with ENOSYS.
 fn sudo_noexec() -> Run {
     let number = |nr: libc::c_long| u32::try_from(nr).unwrap_or(u32::MAX);
     let filter = SeccompFilter::from([
+        (0x20, 0, 0, 4), // the architecture: others have other numbers
+        (0x15, 1, 0, ARCH),
+        (0x06, 0, 0, libc::SECCOMP_RET_KILL_PROCESS),
         (0x20, 0, 0, 0), // the number of the call
         (0x15, 1, 0, number(libc::SYS_execve)),
         (0x15, 0, 1, number(libc::SYS_execveat)),

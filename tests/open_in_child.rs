@@ -275,7 +275,7 @@ fn a_number_above_the_limit_is_refused() {
     if !util::inside(name, &[]) {
         return;
     }
-    limit(libc::RLIMIT_NOFILE, 200, 200);
+    limit(libc::RLIMIT_NOFILE, 200, 400);
     each_engine(|engine| {
         let mut high = command("/bin/true", engine);
         high.open_in_child(120, "/dev/null", &read());
@@ -283,6 +283,14 @@ fn a_number_above_the_limit_is_refused() {
         high.open_in_child(200, "/dev/null", &read());
         let error = clean(|| high.spawn().map(drop));
         denied(&error, "200", "RLIMIT_NOFILE");
+    });
+    // It is the child's limit that counts. The other engines would have to
+    // keep descriptors of their own above the number.
+    each_of(&[Engine::Suspended, Engine::Copied], |engine| {
+        let mut high = command("/bin/true", engine);
+        high.open_in_child(200, "/dev/null", &read());
+        high.rlimit(offshoot::Resource::NoFile, 201);
+        assert!(high.status().unwrap().success(), "{engine}");
     });
 }
 

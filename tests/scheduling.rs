@@ -124,6 +124,46 @@ fn a_real_time_policy_is_set_or_says_what_it_takes() {
     });
 }
 
+type Set = Box<dyn Fn(&mut Command)>;
+
+/// Options that take a privilege: what sets one, and its error.
+fn privileged(lower: i32) -> Vec<(Set, Step, String, i32, &'static str)> {
+    let real = IoPriority::RealTime(0);
+    let ms = Duration::from_millis;
+    let (runtime, deadline, period) = (ms(1), ms(50), ms(100));
+    let deadline = Scheduler::Deadline { runtime, deadline, period };
+    vec![
+        (
+            Box::new(move |it| _ = it.scheduler(deadline)),
+            Step::Scheduler,
+            "SCHED_DEADLINE".into(),
+            libc::EPERM,
+            "SCHED_DEADLINE takes CAP_SYS_NICE",
+        ),
+        (
+            Box::new(|it| _ = it.scheduler(Scheduler::Fifo(1))),
+            Step::Scheduler,
+            "SCHED_FIFO".into(),
+            libc::EPERM,
+            "CAP_SYS_NICE",
+        ),
+        (
+            Box::new(move |it| _ = it.io_priority(real)),
+            Step::IoPriority,
+            "real-time".into(),
+            libc::EPERM,
+            "CAP_SYS_ADMIN or CAP_SYS_NICE",
+        ),
+        (
+            Box::new(move |it| _ = it.oom_score_adj(lower)),
+            Step::OomScoreAdj,
+            lower.to_string(),
+            libc::EACCES,
+            "CAP_SYS_RESOURCE",
+        ),
+    ]
+}
+
 #[test]
 fn what_takes_a_privilege_says_so() {
     let name = "what_takes_a_privilege_says_so";
@@ -141,38 +181,12 @@ fn what_takes_a_privilege_says_so() {
         assert_eq!(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 1) }, 0);
     }
     let lower = (own - 1).max(-1000);
-    let number = lower.to_string();
     each_engine(|engine| {
-        type Set = Box<dyn Fn(&mut Command)>;
-        let real = IoPriority::RealTime(0);
-        let all: [(Set, Step, &str, i32, &str); 3] = [
-            (
-                Box::new(|it| _ = it.scheduler(Scheduler::Fifo(1))),
-                Step::Scheduler,
-                "SCHED_FIFO",
-                libc::EPERM,
-                "CAP_SYS_NICE",
-            ),
-            (
-                Box::new(move |it| _ = it.io_priority(real)),
-                Step::IoPriority,
-                "real-time",
-                libc::EPERM,
-                "CAP_SYS_ADMIN or CAP_SYS_NICE",
-            ),
-            (
-                Box::new(move |it| _ = it.oom_score_adj(lower)),
-                Step::OomScoreAdj,
-                &number,
-                libc::EACCES,
-                "CAP_SYS_RESOURCE",
-            ),
-        ];
-        for (set, step, operand, errno, why) in &all {
+        for (set, step, operand, errno, why) in privileged(lower) {
             let mut least = command("/bin/true", engine);
             set(&mut least);
             let error = clean(spawn(least));
-            assert_error(&error, *step, Some(operand), *errno);
+            assert_error(&error, step, Some(&operand), errno);
             assert!(error.to_string().contains(why), "{error}");
             let mut least = command("/bin/true", engine);
             least.best_effort(|it| {
@@ -185,7 +199,7 @@ fn what_takes_a_privilege_says_so() {
                 .refused()
                 .map(|error| (error.step(), error.raw_os_error()))
                 .collect();
-            assert_eq!(refused, [(*step, Some(*errno))], "{engine}");
+            assert_eq!(refused, [(step, Some(errno))], "{engine}");
             assert!(child.wait().unwrap().success());
         }
     });
@@ -289,18 +303,22 @@ fn cpus_that_are_not_there_are_an_error_of_the_child() {
     });
 }
 
-#[test]
-fn invalid_values_of_scheduling_are_refused_by_name() {
+/// The value that asks the kernel which is set.
+fn no_change() -> Personality {
+    Personality::from_bits_retain(u32::MAX)
+}
+
+/// What sets an invalid value, and the step and operand of its error.
+fn invalid() -> Vec<(Set, Step, &'static str)> {
     let us = Duration::from_micros;
     let deadline = |runtime, deadline, period| Scheduler::Deadline {
         runtime,
         deadline,
         period,
     };
-    type Set = Box<dyn Fn(&mut Command)>;
     let scheduler =
         |scheduler| -> Set { Box::new(move |it| _ = it.scheduler(scheduler)) };
-    let all: Vec<(Set, Step, &str)> = vec![
+    vec![
         (scheduler(Scheduler::Fifo(0)), Step::Scheduler, "0"),
         (scheduler(Scheduler::RoundRobin(100)), Step::Scheduler, "100"),
         (
@@ -312,6 +330,11 @@ fn invalid_values_of_scheduling_are_refused_by_name() {
             scheduler(deadline(us(1), us(8), us(10))),
             Step::Scheduler,
             "SCHED_DEADLINE",
+        ),
+        (
+            Box::new(|it| _ = it.personality(no_change())),
+            Step::Personality,
+            "4294967295",
         ),
         (
             Box::new(|it| _ = it.scheduler_reset_on_fork(true)),
@@ -327,7 +350,7 @@ fn invalid_values_of_scheduling_are_refused_by_name() {
         (
             Box::new(|it| _ = it.cpu_affinity([0, 65_536])),
             Step::CpuAffinity,
-            "0 65536",
+            "65536",
         ),
         (
             Box::new(|it| _ = it.timer_slack(Duration::ZERO)),
@@ -345,10 +368,14 @@ fn invalid_values_of_scheduling_are_refused_by_name() {
             Step::OomScoreAdj,
             "-1001",
         ),
-    ];
-    for (set, step, operand) in &all {
+    ]
+}
+
+#[test]
+fn invalid_values_of_scheduling_are_refused_by_name() {
+    for (set, step, operand) in invalid() {
         let mut least = Command::new("/bin/true");
         set(&mut least);
-        refused(&least.plan().unwrap_err(), *step, Some(operand), "");
+        refused(&least.plan().unwrap_err(), step, Some(operand), "");
     }
 }

@@ -186,3 +186,37 @@ fn a_filter_is_made_from_any_collection() {
     let text = format!("{command:#?}");
     assert!(text.contains("seccomp"), "{text}");
 }
+
+/// The number of `exit` is another in each architecture.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn a_filter_that_compares_no_architecture_lets_32_bit_calls_pass() {
+    const X86_64: u32 = 0xC000_003E;
+    const KILL: u32 = libc::SECCOMP_RET_KILL_PROCESS;
+    let name = "a_filter_that_compares_no_architecture_lets_32_bit_calls_pass";
+    let run = |filter: Option<&[(u16, u8, u8, u32)]>| {
+        let mut seven = Command::from_bytes(util::elf::seven_of_32_bits());
+        if let Some(filter) = filter {
+            seven.no_new_privs(true).seccomp(filter.to_vec());
+        }
+        seven.rlimit(offshoot::Resource::Core, 0);
+        seven.status().unwrap()
+    };
+    if run(None).code() != Some(7) {
+        return util::skip(name, "the kernel has no 32-bit calls");
+    }
+    let numbers = [
+        (0x20, 0, 0, 0),
+        (0x15, 1, 0, u32::try_from(libc::SYS_exit).unwrap()),
+        (0x15, 0, 1, u32::try_from(libc::SYS_exit_group).unwrap()),
+        (0x06, 0, 0, KILL),
+        (0x06, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    assert_eq!(run(Some(&numbers)).code(), Some(7));
+    let architecture =
+        [(0x20, 0, 0, 4), (0x15, 1, 0, X86_64), (0x06, 0, 0, KILL)];
+    let both = [&architecture[..], &numbers].concat();
+    let status = run(Some(&both));
+    let signal = std::os::unix::process::ExitStatusExt::signal(&status);
+    assert_eq!(signal, Some(libc::SIGSYS));
+}

@@ -138,7 +138,7 @@ fn combinations_that_contradict_each_other_are_refused_by_name() {
     not(Step::ProcessGroup, "-1", "not negative", &|c| {
         c.foreground(null()).process_group(-1);
     });
-    not(Step::Setsid, "best_effort", "process_group", &|c| {
+    not(ctty, group, leader, &|c| {
         let terminal = null();
         c.best_effort(|it| it.controlling_terminal(terminal));
         c.process_group(0);

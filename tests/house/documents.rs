@@ -157,3 +157,19 @@ fn the_architecture_quotes_the_source_as_it_is() {
         assert!(source.contains(block.trim()), "not in src: {block}");
     }
 }
+
+/// The README has a row for every example, and for no other.
+#[test]
+fn every_example_is_a_row_of_the_readme() {
+    let text = fs::read_to_string(root().join("README.md")).unwrap();
+    let table = text.split("| `cargo run --example` |").nth(1).unwrap();
+    let rows = table.lines().skip(2).take_while(|row| row.starts_with("| `"));
+    let rows: BTreeSet<&str> =
+        rows.filter_map(|row| row.split('`').nth(1)).collect();
+    let stem = |path: &std::path::PathBuf| {
+        path.file_stem().unwrap().to_str().unwrap().to_string()
+    };
+    let own: BTreeSet<String> = files("examples").iter().map(stem).collect();
+    let own: BTreeSet<&str> = own.iter().map(String::as_str).collect();
+    assert_eq!(rows, own);
+}

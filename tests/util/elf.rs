@@ -101,6 +101,12 @@ const PAUSE: &[u8] = b"\x31\xFF\x31\xF6\x31\xD2\x45\x31\xD2\
 const PAUSE: &[u8] = b"\0\0\x80\xD2\x01\0\x80\xD2\x02\0\x80\xD2\
     \x03\0\x80\xD2\x28\x09\x80\xD2\x01\0\0\xD4\xFA\xFF\xFF\x17";
 
+/// A program that exits with 7 by the 32-bit call `exit`, 1: `int $0x80`.
+#[cfg(target_arch = "x86_64")]
+pub fn seven_of_32_bits() -> Vec<u8> {
+    elf(b"\xB8\x01\0\0\0\xBB\x07\0\0\0\xCD\x80")
+}
+
 /// A program that exits with 7, and opens nothing.
 pub fn seven() -> Vec<u8> {
     elf(SEVEN)

@@ -34,7 +34,9 @@ use crate::sys::landlock::{
 /// for the interpreter of a script, and for the dynamic loader, and
 /// [`read`](Landlock::read) (which `execute` includes) for its libraries. So
 /// most programs need `execute("/usr")`, and `/lib` and `/lib64` where they
-/// are no links to it, and often `read("/etc")`, and `/dev/null`.
+/// are no links to it, and often `read("/etc")`, and `/dev/null`. With
+/// `execute` for the program and its dynamic loader alone (`ldd` shows it) and
+/// `read("/usr")`, it can execute nothing else.
 ///
 /// # Kernel versions
 ///
@@ -308,6 +310,11 @@ impl Landlock {
             (7.., false) => LOG_SAME_EXEC_OFF,
             (7.., true) => LOG_SAME_EXEC_OFF | LOG_NEW_EXEC_ON,
         }
+    }
+
+    /// The number of rules.
+    pub(crate) fn len(&self) -> usize {
+        self.paths.len() + self.ports.len()
     }
 
     /// How a plan shows it.

@@ -4,7 +4,7 @@
 use crate::call::{Call, slot};
 use crate::parent::command::{Command, Personality};
 use crate::parent::error::{Error, Step};
-use crate::parent::plan::{Arg, Operand, PlanBuilder, Reasons, row};
+use crate::parent::plan::{Arg, Detail, Operand, PlanBuilder, Reasons, row};
 use crate::parent::std::string::ToString;
 
 impl Command {
@@ -96,8 +96,13 @@ pub(crate) fn personality(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
         return Ok(());
     };
     let bits = personality.bits();
+    if bits == u32::MAX {
+        let why = "the kernel takes 4294967295 (-1) for \"no change\"";
+        return plan.refuse(Step::Personality, why, bits);
+    }
     plan.step(Step::Personality, Operand::Number(bits.into()))
         .call(libc::SYS_personality, &[bits.into()])
+        .detail(Detail::Personality(personality))
         .note("execution domain")
         .reasons(&[(libc::EPERM, "a filter rejects this value")]);
     Ok(())

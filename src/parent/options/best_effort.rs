@@ -36,6 +36,37 @@ const OPTIONS: &[(&str, &str)] = &[
     ("umask_or", "umask_or"),
 ];
 
+/// The setters of fields that have another name.
+const SETTERS: &[(&str, &str)] = &[
+    ("arg", "arg or arg0"),
+    ("cwd_fd", "current_dir_fd"),
+    ("env", "env, env_remove or env_clear"),
+    ("env_exact", "env_exact"),
+    ("fds", "fd, inherit_fd or listen_fds"),
+    ("hooks", "pre_exec or pre_exec_shared"),
+    ("raw_syscall", "raw_syscall or raw_syscall_shared"),
+    ("session_keyring", "session_keyring or new_session_keyring"),
+    ("signals", "default_signal, ignore_signal or reset_signals"),
+    ("stdin", "stdin or terminal"),
+];
+
+/// Fields that are no step of the child.
+const NO_STEPS: &[&str] = &[
+    "arg",
+    "best_effort",
+    "candidates",
+    "engine",
+    "env",
+    "env_exact",
+    "memory",
+    "method",
+    "path_search",
+    "program",
+    "resolve_program",
+    "retry_again",
+    "shell_fallback",
+];
+
 impl Command {
     /// Sets options that the kernel may reject: the child then continues
     /// without them, and [`Launch::refused`] has the error of each.
@@ -45,11 +76,15 @@ impl Command {
     /// not valid, such as a nice value of 100, is an error of the spawn inside
     /// too.
     ///
-    /// `set` may call the setters of directory ([`Command::current_dir`]),
-    /// session, terminal, scheduling and limits. What decides about the
-    /// privileges, files and root of the program cannot be refused: ids,
-    /// groups, capabilities, `no_new_privs`, `chroot`, sandboxes and
-    /// descriptors, and whatever is no step of the child.
+    /// `set` may call `current_dir`; `setsid`, `process_group`,
+    /// `controlling_terminal`, `foreground`, `detach_terminal`; `umask`,
+    /// `umask_or`; `nice`, `scheduler`, `cpu_affinity`, `io_priority`,
+    /// `timer_slack`, `core_scheduling`; `rlimit`, `oom_score_adj`,
+    /// `personality`; `transparent_huge_pages`, `memory_merge` and
+    /// `numa_policy`. What decides about the privileges, files and root of the
+    /// program cannot be refused: ids, groups, capabilities, `no_new_privs`,
+    /// `chroot`, sandboxes and descriptors (so `terminal` and
+    /// `current_dir_fd` neither), and whatever is no step of the child.
     ///
     /// Further calls add options. With [`Command::exec`] a rejected option is
     /// not reported.
@@ -91,8 +126,13 @@ impl Command {
 /// Validates that `best_effort` sets only what it may.
 pub(crate) fn check(options: &Options) -> Result<(), Error> {
     let Some(own) = &options.best_effort else { return Ok(()) };
-    let refuse = |option: &'static str| {
-        let why = "a child must not run without it";
+    let refuse = |field: &'static str| {
+        let why = match NO_STEPS.contains(&field) {
+            true => "the kernel cannot refuse it",
+            false => "a child must not run without it",
+        };
+        let mut setters = SETTERS.iter().filter(|(name, _)| *name == field);
+        let option = setters.next().map_or(field, |(_, setters)| *setters);
         Err(Error::refused(Step::BestEffort, why).with(option))
     };
     let program = &own.program;

@@ -4,7 +4,8 @@ use crate::call::{Call, Check, ROW, slot};
 use crate::parent::command::{CapabilitySet, Command, Options, Securebits};
 use crate::parent::error::{Error, Step};
 use crate::parent::plan::{
-    Arg, Effect, Operand, PlanBuilder, Reasons, StepBuilder, local_row, row,
+    Arg, Detail, Effect, Operand, PlanBuilder, Reasons, StepBuilder,
+    local_row, row,
 };
 use crate::parent::std::string::ToString;
 use crate::sys::abi::CAPS_HEADER;
@@ -16,10 +17,13 @@ impl Command {
     /// 4.3). They are kept through a change of user ([`Command::uid`]), and
     /// become inheritable as well, which they have to be.
     ///
-    /// The child has no other capabilities then, unless
+    /// The child has no other capabilities until its execve then, unless
     /// [`Command::permitted_capabilities`] or
-    /// [`Command::inheritable_capabilities`] is set. A program with
-    /// set-user-ID, or with capabilities of its file, gets no ambient ones.
+    /// [`Command::inheritable_capabilities`] is set. A program of root's gets
+    /// the whole bounding set at execve all the same: change the user as well,
+    /// or set [`Command::bounding_capabilities`] or [`Securebits::NOROOT`]. A
+    /// program with set-user-ID, or with capabilities of its file, gets no
+    /// ambient ones.
     ///
     /// # Errors
     ///
@@ -152,7 +156,7 @@ impl Command {
     }
 }
 
-const PRIVATE: &str = "it must not run in the parent's memory";
+const PRIVATE: &str = "this option must not run in the parent's memory";
 const MISSING: &str = "the caller does not have these capabilities, or the \
                        bounding set lacks them";
 const SETPCAP: &str = "it takes CAP_SETPCAP";
@@ -233,7 +237,13 @@ fn check(plan: &PlanBuilder<'_>) -> Result<(), Error> {
     }
     if let Some(bounding) = all.bounding {
         if !bounding.contains(inheritable) {
-            let why = "inheritable, but not in bounding_capabilities";
+            let why = match (inheritable - bounding).intersects(ambient) {
+                true => {
+                    "ambient, so inheritable too, but not in \
+                     bounding_capabilities"
+                }
+                false => "inheritable, but not in bounding_capabilities",
+            };
             return refuse(inheritable - bounding, why);
         }
     }
@@ -399,8 +409,10 @@ pub(crate) fn securebits(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     if bits.bits() & !Securebits::all().bits() != 0 {
         return plan.refuse(Step::Securebits, "unknown bits", bits.bits());
     }
+    let detail = Detail::Securebits(bits);
     let bits = bits.bits();
     plan.step(Step::Securebits, Operand::Number(bits.into()))
+        .detail(detail)
         .row(prctl(libc::PR_SET_SECUREBITS, bits))
         .row(must_be(prctl(libc::PR_GET_SECUREBITS, 0), bits))
         .shown_as("prctl")

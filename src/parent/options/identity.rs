@@ -17,6 +17,10 @@ impl Command {
     /// set. They are kept if all three ids are this one already, so that it
     /// takes no privilege then.
     ///
+    /// The group ids stay those of the caller, as in std: set
+    /// [`Command::gid`] too, or use [`Command::user`], or a program of
+    /// another user keeps root's group.
+    ///
     /// The child has memory of its own: in shared memory a change of user
     /// would make the *parent* undumpable permanently.
     ///
@@ -100,7 +104,7 @@ impl Command {
 
 /// A change of credentials marks the memory undumpable, and shared memory is
 /// the parent's.
-const PRIVATE: &str = "it must not run in the parent's memory";
+const PRIVATE: &str = "this option must not run in the parent's memory";
 
 const UID_CLEARS: Reasons =
     &[(libc::EPERM, "uid drops all groups, which takes CAP_SETGID")];

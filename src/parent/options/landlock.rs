@@ -3,7 +3,9 @@
 use super::privilege::require_no_new_privs;
 use crate::parent::command::{Command, Landlock};
 use crate::parent::error::{Error, Step};
-use crate::parent::plan::{Arg, Op, Operand, PlanBuilder, Reasons, SourceFd};
+use crate::parent::plan::{
+    Arg, Detail, Op, Operand, PlanBuilder, Reasons, SourceFd,
+};
 use crate::parent::std::{boxed::Box, os::fd::OwnedFd, sync::Arc};
 
 impl Command {
@@ -129,7 +131,9 @@ pub(crate) fn landlock(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     let fd = plan.keep_fd(source)?;
     plan.plan.landlock = Some((rules.clone(), abi));
     let op = Op::Landlock { fd, flags: rules.flags(abi) };
+    let detail = Detail::Rules(rules.len());
     plan.op(Step::LandlockRestrictSelf, Operand::Label(rules.shown()), op)
+        .detail(detail)
         .shown_as("landlock")
         .note("denies all but what the rules permit")
         .reasons(REASONS);

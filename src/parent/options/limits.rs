@@ -2,7 +2,7 @@
 
 use crate::parent::command::{Command, Resource, Rlimit};
 use crate::parent::error::{Error, Step};
-use crate::parent::plan::{Operand, PlanBuilder};
+use crate::parent::plan::{Detail, Operand, PlanBuilder};
 
 impl Command {
     /// Sets a resource limit of the child ([`prlimit(2)`]). A number sets both
@@ -79,6 +79,9 @@ fn rlimit(
         let why = "a descriptor of open_in_child is not below the soft limit";
         return plan.refuse(Step::Rlimit, why, name);
     }
+    if files {
+        plan.plan.file_limit = Some(limit.soft);
+    }
     let limits = plan.words(Step::Rlimit, &[limit.soft, limit.hard])?;
     let number = resource as u32;
     plan.step(Step::Rlimit, Operand::Name(name))
@@ -86,6 +89,7 @@ fn rlimit(
             libc::SYS_prlimit64,
             &[0.into(), number.into(), limits.into(), 0.into()],
         )
+        .detail(Detail::Limits(limit.soft, limit.hard))
         .shown_as("prlimit")
         .reasons(if files {
             &[(libc::EPERM, MOST_FDS)]

@@ -1,9 +1,10 @@
 //! Memory policy: huge pages, merged pages and NUMA nodes of the child.
 
-use super::scheduling::{list, mask};
+use super::number_sets::{list, mask, too_high};
 use crate::parent::command::{Command, NumaPolicy};
 use crate::parent::error::{Error, Step};
 use crate::parent::plan::{Arg, Operand, PlanBuilder, Reasons};
+use crate::parent::std::format;
 
 impl Command {
     /// Sets whether the kernel may use transparent huge pages for the child
@@ -160,7 +161,7 @@ pub(crate) fn numa_policy(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     if let Some(nodes) = nodes {
         let Some(mask) = mask(nodes) else {
             let why = "it takes one node at least, and numbers up to 65,535";
-            return plan.refuse(step, why, list(nodes));
+            return plan.refuse(step, why, too_high(nodes));
         };
         // The kernel reads one bit less than this number.
         let bits = 64 * mask.len() as u64 + 1;
@@ -169,7 +170,14 @@ pub(crate) fn numa_policy(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
         let mask = plan.words(step, &mask)?;
         args = [mode.into(), mask.into(), Arg::Value(bits)];
     }
-    plan.step(step, Operand::Name(name))
+    let operand = match nodes {
+        Some(nodes) => {
+            let shown = format!("{name} {}", list(nodes));
+            Operand::Text(plan.text(step, shown.as_ref())?)
+        }
+        None => Operand::Name(name),
+    };
+    plan.step(step, operand)
         .call(libc::SYS_set_mempolicy, &args)
         .shown_as("set_mempolicy")
         .reasons(REASONS);

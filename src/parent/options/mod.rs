@@ -17,6 +17,7 @@ pub(super) mod limits;
 pub(super) mod memory_policy;
 mod method;
 pub(super) mod no_new_privs;
+mod number_sets;
 mod parent_death;
 mod path_search;
 mod privilege;

@@ -162,7 +162,10 @@ pub(crate) fn parent_death(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
         .row(parent)
         .row(same)
         .shown_as("prctl")
-        .note("when the parent ends")
+        .note(match options.die_with_parent {
+            true => "when this process ends: a thread waits",
+            false => "when this thread ends",
+        })
         .reasons(&[(0, ENDED)]);
     Ok(())
 }

@@ -2,10 +2,13 @@
 
 use core::ops::RangeInclusive;
 
+use super::number_sets::{list, mask, too_high};
 use crate::parent::command::{Command, IoPriority, Scheduler};
 use crate::parent::error::{Error, Step};
-use crate::parent::plan::{Arg, Effect, Operand, PlanBuilder, Reasons};
-use crate::parent::std::{string::ToString, time::Duration, vec::Vec};
+use crate::parent::plan::{
+    Arg, Detail, Effect, Operand, PlanBuilder, Reasons,
+};
+use crate::parent::std::{time::Duration, vec::Vec};
 
 impl Command {
     /// Sets the nice value of the child, from -20 (the most CPU time) to 19
@@ -41,8 +44,13 @@ impl Command {
     /// # Errors
     ///
     /// [`Step::Scheduler`] for a priority or time outside the range; with
-    /// EPERM, if a real-time policy takes CAP_SYS_NICE or RLIMIT_RTPRIO; with
-    /// EBUSY, if the deadlines of all processes together cannot be met.
+    /// EPERM, as a real-time policy takes CAP_SYS_NICE or RLIMIT_RTPRIO, a
+    /// deadline CAP_SYS_NICE, and leaving `SCHED_IDLE` CAP_SYS_NICE or
+    /// RLIMIT_NICE; with EBUSY, if the deadlines of all processes together
+    /// cannot be met.
+    ///
+    /// A program with a deadline cannot fork (EAGAIN), unless
+    /// [`Command::scheduler_reset_on_fork`] is set.
     ///
     /// # Examples
     ///
@@ -206,12 +214,17 @@ pub(crate) fn nice(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-const REAL_TIME: Reasons = &[
-    (
-        libc::EPERM,
-        "a real-time policy takes CAP_SYS_NICE or RLIMIT_RTPRIO, and leaving \
-         SCHED_IDLE may take RLIMIT_NICE",
-    ),
+const REAL_TIME: Reasons =
+    &[(libc::EPERM, "a real-time policy takes CAP_SYS_NICE or RLIMIT_RTPRIO")];
+
+const ORDINARY: Reasons = &[(
+    libc::EPERM,
+    "leaving SCHED_IDLE takes CAP_SYS_NICE or RLIMIT_NICE, and leaving a policy \
+     with reset on fork CAP_SYS_NICE",
+)];
+
+const DEADLINES: Reasons = &[
+    (libc::EPERM, "SCHED_DEADLINE takes CAP_SYS_NICE, and all CPUs"),
     (libc::EBUSY, "the deadlines of all processes cannot be met together"),
 ];
 
@@ -254,8 +267,13 @@ pub(crate) fn scheduler(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     let step = plan
         .step(Step::Scheduler, Operand::Name(name))
         .call(libc::SYS_sched_setscheduler, &args)
-        .shown_as("sched_setscheduler")
-        .reasons(REAL_TIME);
+        .shown_as("sched_setscheduler");
+    let step = match real_time {
+        true => {
+            step.detail(Detail::Number(priority.into())).reasons(REAL_TIME)
+        }
+        false => step.reasons(ORDINARY),
+    };
     if reset {
         step.note("reset on fork").effect(Effect::ThreadOnly);
     }
@@ -288,8 +306,9 @@ fn deadlines(
     let attr = plan.words(step, &attr)?;
     plan.step(step, Operand::Name("SCHED_DEADLINE"))
         .call(libc::SYS_sched_setattr, &[0.into(), attr.into(), 0.into()])
+        .detail(Detail::Times(times))
         .shown_as("sched_setattr")
-        .reasons(REAL_TIME)
+        .reasons(DEADLINES)
         .effect(Effect::ThreadOnly);
     Ok(())
 }
@@ -306,7 +325,7 @@ pub(crate) fn cpu_affinity(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     };
     let Some(mask) = mask(cpus) else {
         let why = "it takes one CPU at least, and numbers up to 65,535";
-        return plan.refuse(step, why, list(cpus));
+        return plan.refuse(step, why, too_high(cpus));
     };
     let size = 8 * mask.len() as u64;
     let mask = plan.words(step, &mask)?;
@@ -317,28 +336,6 @@ pub(crate) fn cpu_affinity(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
         .shown_as("sched_setaffinity")
         .reasons(REASONS);
     Ok(())
-}
-
-/// Numbers as a text, "0 2 3".
-pub(super) fn list(all: &[u32]) -> crate::parent::std::string::String {
-    let words: Vec<_> = all.iter().map(ToString::to_string).collect();
-    words.join(" ")
-}
-
-/// A bit for each number; `None` without any, or with one above 65,535.
-pub(super) fn mask(all: &[u32]) -> Option<Vec<u64>> {
-    let most = usize::try_from(*all.iter().max()?).ok()?;
-    if most > 0xFFFF {
-        return None;
-    }
-    let mut mask = Vec::from_iter((0..=most / 64).map(|_| 0u64));
-    for n in all {
-        let n = usize::try_from(*n).unwrap_or_default();
-        if let Some(word) = mask.get_mut(n / 64) {
-            *word |= 1 << (n % 64);
-        }
-    }
-    Some(mask)
 }
 
 /// `ioprio_set(IOPRIO_WHO_PROCESS, 0, class << 13 | level)`.
@@ -362,10 +359,14 @@ pub(crate) fn io_priority(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     }
     let value = class << CLASS_SHIFT | u32::from(level);
     let args = [PROCESS.into(), 0.into(), value.into()];
-    plan.step(Step::IoPriority, Operand::Name(name))
+    let step = plan
+        .step(Step::IoPriority, Operand::Name(name))
         .call(libc::SYS_ioprio_set, &args)
         .shown_as("ioprio_set")
         .reasons(&[(libc::EPERM, RIGHT)]);
+    if priority != IoPriority::Idle {
+        step.detail(Detail::Number(level.into()));
+    }
     Ok(())
 }
 

@@ -21,6 +21,10 @@ impl Command {
     /// spawn fails. It applies to no other step of the child: they have run
     /// before it.
     ///
+    /// A filter that compares numbers of calls must compare the architecture
+    /// first: the kernel also has the calls of 32-bit programs, and x32, with
+    /// numbers of their own.
+    ///
     /// Without CAP_SYS_ADMIN in its user namespace the child needs
     /// [`Command::no_new_privs`], which it may have inherited. With
     /// [`Command::exec`] the filter stays installed in the calling thread if
@@ -54,14 +58,21 @@ impl Command {
     /// ```
     /// use offshoot::Command;
     ///
+    /// // AUDIT_ARCH of this program: calls of another architecture have other
+    /// // numbers, so they end the process.
+    /// let arch = if cfg!(target_arch = "x86_64") { 0xC000_003E } else { 0xC000_00B7 };
     /// // mkdir and mkdirat fail with EROFS: load the number of the call,
     /// // compare it, return.
     /// let filter = [
+    ///     (0x20, 0, 0, 4),
+    ///     (0x15, 1, 0, arch),
+    ///     (0x06, 0, 0, 0x8000_0000), // SECCOMP_RET_KILL_PROCESS
     ///     (0x20, 0, 0, 0),
-    ///     (0x15, 1, 0, u32::try_from(libc::SYS_mkdirat)?),
-    ///     (0x15, 0, 1, 83), // SYS_mkdir of x86-64
+    ///     (0x35, 3, 0, 0x4000_0000), // x32 has numbers from here on
+    ///     (0x15, 2, 0, u32::try_from(libc::SYS_mkdirat)?),
+    ///     (0x15, 1, 0, 83), // SYS_mkdir of x86-64
+    ///     (0x06, 0, 0, 0x7FFF_0000), // SECCOMP_RET_ALLOW
     ///     (0x06, 0, 0, 0x0005_0000 | libc::EROFS.unsigned_abs()),
-    ///     (0x06, 0, 0, 0x7FFF_0000),
     /// ];
     /// let mut mkdir = Command::new("mkdir");
     /// mkdir.arg("/tmp/offshoot-doc-seccomp").no_new_privs(true).seccomp(filter);

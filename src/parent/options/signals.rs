@@ -268,7 +268,8 @@ const NO_SIGNAL: &str = "a signal is a number from 1 to 64";
 pub(crate) fn signal_mask(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     let mask = plan.options().signals.mask;
     if let Some(number) = mask.and_then(SignalSet::invalid) {
-        return plan.refuse(Step::SignalMask, NO_SIGNAL, number);
+        let why = "signal_mask: a signal is a number from 1 to 64";
+        return plan.refuse(Step::SignalMask, why, number);
     }
     plan.plan.mask = mask;
     let own = Operand::Label("the caller's mask");

@@ -6,7 +6,7 @@ use super::fixed_strings;
 use super::needs::Needs;
 use super::op::{Op, Str};
 use super::source_fd::SourceFd;
-use super::step::{Effect, Operand, Reasons, Rows, StepRecord};
+use super::step::{Detail, Effect, Operand, Reasons, Rows, StepRecord};
 use super::strategy::Strategy;
 use super::strings::StringTable;
 use super::{Plan, choose};
@@ -53,6 +53,7 @@ impl<'a> PlanBuilder<'a> {
             stdio,
             source_fds: Vec::new(),
             opened: opened(options),
+            file_limit: None,
             program_fd: None,
             program_source: options.program.source.clone(),
             helper_fds: [0; 2],
@@ -166,6 +167,7 @@ impl<'a> PlanBuilder<'a> {
             name: self.name,
             step,
             operand,
+            detail: Detail::None,
             call: "",
             note: "",
             rows,
@@ -375,6 +377,10 @@ impl StepBuilder<'_> {
     /// The purpose that a plan shows.
     pub(crate) fn note(self, note: &'static str) -> Self {
         self.set(|record| record.note = note)
+    }
+
+    pub(crate) fn detail(self, detail: Detail) -> Self {
+        self.set(|record| record.detail = detail)
     }
 
     pub(crate) fn effect(self, effect: Effect) -> Self {

@@ -3,7 +3,7 @@
 use super::Plan;
 use super::op::{FdSource, Op};
 use super::source_fd::stdio_step;
-use super::step::{Operand, StepRecord};
+use super::step::{Detail, Operand, StepRecord};
 use crate::parent::command::Engine;
 use crate::parent::std::{
     fmt, format,
@@ -14,6 +14,8 @@ use crate::parent::std::{
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.head(f)?;
+        let calls = self.steps(self.strategy).map(|(_, record)| record.call);
+        let width = calls.map(str::len).max().unwrap_or_default().max(16);
         let mut steps = self.steps(self.strategy).enumerate();
         while let Some((n, (_, record))) = steps.next() {
             let Line { call, what, note } = self.line(record);
@@ -23,15 +25,50 @@ impl fmt::Display for Plan {
                 let all: Vec<String> =
                     [what].into_iter().chain(rest).collect();
                 let all = all.join(" | ");
-                writeln!(f, "{n:>3}  {call:<16} {all}")?;
-                writeln!(f, "     {:<16} {note}", "")?;
+                writeln!(f, "{n:>3}  {call:<width$} {all}")?;
+                writeln!(f, "     {:<width$} {note}", "")?;
             } else if note.is_empty() {
-                writeln!(f, "{n:>3}  {call:<16} {what}")?;
+                writeln!(f, "{n:>3}  {call:<width$} {what}")?;
             } else {
-                writeln!(f, "{n:>3}  {call:<16} {what:<24} {note}")?;
+                writeln!(f, "{n:>3}  {call:<width$} {what:<24} {note}")?;
             }
         }
         Ok(())
+    }
+}
+
+/// What follows an operand.
+fn shown_detail(detail: Detail) -> String {
+    let limit = |n: u64| match n {
+        u64::MAX => "unlimited".into(),
+        n => n.to_string(),
+    };
+    match detail {
+        Detail::None => String::new(),
+        Detail::Number(n) => format!(" {n}"),
+        Detail::Target(n) => format!(" -> {n}"),
+        Detail::Limits(soft, hard) if soft == hard => {
+            format!(" {}", limit(soft))
+        }
+        Detail::Limits(soft, hard) => {
+            format!(" {}, hard {}", limit(soft), limit(hard))
+        }
+        Detail::Times([runtime, deadline, period]) => {
+            format!(" {runtime:?} in {deadline:?} of {period:?}")
+        }
+        Detail::Personality(flags) => flag_names(flags),
+        Detail::Securebits(bits) => flag_names(bits),
+        Detail::Rules(1) => ", 1 rule".into(),
+        Detail::Rules(n) => format!(", {n} rules"),
+    }
+}
+
+/// The names of flags, as " A | B".
+fn flag_names<F: bitflags::Flags>(flags: F) -> String {
+    let names: Vec<&str> = flags.iter_names().map(|(name, _)| name).collect();
+    match names.is_empty() {
+        true => String::new(),
+        false => format!(" {}", names.join(" | ")),
     }
 }
 
@@ -77,6 +114,8 @@ impl Plan {
             call => call.to_string(),
         };
         let what = self.shown(record.operand);
+        let what = format!("{what}{}", shown_detail(record.detail));
+        let what = what.trim_start().to_string();
         let note = match (record.optional, record.note) {
             (false, note) => note.to_string(),
             (true, "") => "best effort".into(),

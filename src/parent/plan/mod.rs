@@ -28,7 +28,7 @@ pub(crate) mod strings;
 pub(crate) use builder::{Arg, PlanBuilder, StepBuilder, local_row, row};
 pub(crate) use op::{FdSource, Op, Str};
 pub(crate) use source_fd::{SourceFd, stdio_step};
-pub(crate) use step::{Effect, Operand, Reasons, StepRecord};
+pub(crate) use step::{Detail, Effect, Operand, Reasons, StepRecord};
 pub(crate) use strategy::Strategy;
 pub(crate) use strings::StringTable;
 
@@ -85,6 +85,8 @@ pub struct Plan {
     pub(crate) source_fds: Vec<SourceFd>,
     /// The numbers at which the child opens files.
     pub(crate) opened: Vec<u32>,
+    /// RLIMIT_NOFILE of the child, where an option sets it.
+    pub(crate) file_limit: Option<u64>,
     /// The index of the program's own.
     pub(crate) program_fd: Option<u16>,
     pub(crate) program_source: Option<ProgramSource>,

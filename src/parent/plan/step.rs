@@ -5,8 +5,9 @@ use core::fmt;
 
 use super::op::{Op, Str};
 use super::strategy::Strategy;
-use crate::parent::command::SignalSet;
+use crate::parent::command::{Personality, Securebits, SignalSet};
 use crate::parent::error::Step;
+use crate::parent::std::time::Duration;
 
 /// What a step is about. Plain values: they are formatted only when a plan
 /// is shown or the step has failed.
@@ -33,6 +34,24 @@ pub(crate) enum Operand {
     /// A filter program of so many instructions.
     Filter(u16),
     Signals(SignalSet),
+}
+
+/// A value of a step that a plan shows behind the operand; an error does not
+/// repeat it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Detail {
+    None,
+    Number(i64),
+    /// The number that a descriptor gets.
+    Target(i32),
+    /// A soft and a hard limit.
+    Limits(u64, u64),
+    /// Runtime, deadline and period.
+    Times([Duration; 3]),
+    Personality(Personality),
+    Securebits(Securebits),
+    /// So many rules.
+    Rules(usize),
 }
 
 /// What a step leaves changed, for steps and diagnosis that depend on it.
@@ -78,6 +97,7 @@ pub(crate) struct StepRecord {
     /// What an error of it is called.
     pub(crate) step: Step,
     pub(crate) operand: Operand,
+    pub(crate) detail: Detail,
     /// The system call that a plan shows, and what for.
     pub(crate) call: &'static str,
     pub(crate) note: &'static str,

@@ -343,7 +343,8 @@ fn check_fds(plan: &mut Plan) -> Result<u64, Error> {
     }
     // If a filter rejects prlimit, dup3 reports the failure in the child.
     let limit = limit(Limit::Descriptors).unwrap_or(u64::MAX);
-    if let Some(to) = plan.opened.iter().find(|n| u64::from(**n) >= limit) {
+    let own = plan.file_limit.unwrap_or(limit);
+    if let Some(to) = plan.opened.iter().find(|n| u64::from(**n) >= own) {
         let error = Error::refused_as(Step::OpenInChild, libc::EBADF, HIGH);
         return Err(error.with(to.to_string()));
     }

@@ -5,7 +5,7 @@ use crate::parent::command::open_options::{ChildOpenOptions, OpenRequest};
 use crate::parent::command::{Command, StdioSource};
 use crate::parent::error::{Cause, Error, Step};
 use crate::parent::plan::{
-    Arg, Operand, PlanBuilder, Reasons, local_row, row, stdio_step,
+    Arg, Detail, Operand, PlanBuilder, Reasons, local_row, row, stdio_step,
 };
 use crate::parent::std::{os::fd::RawFd, path::PathBuf};
 
@@ -21,7 +21,9 @@ impl Command {
     /// [`Stdio::open`](crate::Stdio::open) or [`Command::fd`].
     ///
     /// Targets 0 to 2 are allowed if `stdin`, `stdout` or `stderr` does not
-    /// set them. Files are opened in the order of the calls.
+    /// set them. Files are opened in the order of the calls. For a log file at
+    /// 1 and 2, open it twice with [`ChildOpenOptions::append`]:
+    /// [`Stdio::same_as`](crate::Stdio::same_as) makes its copy before.
     ///
     /// The open may wait: at a FIFO until another process opens the other end,
     /// on a network file system. The spawn waits with it. Where the child
@@ -34,8 +36,8 @@ impl Command {
     ///
     /// [`Step::OpenInChild`] with the path and the error of [`open(2)`]:
     /// ENOENT, EACCES, EEXIST, ENXIO, ETXTBSY (after a few retries). Refused if
-    /// the target is negative, is assigned twice or is not below
-    /// RLIMIT_NOFILE, if a [`Stdio::same_as`](crate::Stdio::same_as) copies it,
+    /// the target is negative, is assigned twice or is not below the child's
+    /// RLIMIT_NOFILE ([`Command::rlimit`], else that of this process), if a [`Stdio::same_as`](crate::Stdio::same_as) copies it,
     /// if the path is empty or contains a NUL byte, and for options that std
     /// rejects too.
     ///
@@ -104,6 +106,7 @@ pub(crate) fn open_in_child(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
             })
             .on_opened(slot::SCRATCH, &[dup])
             .call(libc::SYS_fcntl, &setfd)
+            .detail(Detail::Target(*target))
             .shown_as("openat")
             .note("opened by the child")
             .reasons(REASONS);
