@@ -86,6 +86,7 @@ mod sys;
 
 pub use parent::command::capabilities::{CapabilitySet, Securebits};
 pub use parent::command::cgroup::Cgroup;
+pub use parent::command::environment::Environment;
 pub use parent::command::groups::Groups;
 pub use parent::command::hook::HookContext;
 pub use parent::command::landlock::Landlock;
@@ -117,7 +118,16 @@ pub use sys::{CloneFlags, Errno};
 /// Threads can share these.
 const _: () = {
     const fn shared<T: Send + Sync + 'static>() {}
-    shared::<(Command, Plan, Prepared, Child, PidFd, Launch, Error)>();
+    shared::<(
+        Command,
+        Environment,
+        Plan,
+        Prepared,
+        Child,
+        PidFd,
+        Launch,
+        Error,
+    )>();
 };
 
 /// Entry points for `fuzz/`, compiled by cargo-fuzz only.

@@ -8,7 +8,7 @@ use std::cell::Cell;
 use std::fs::{self, OpenOptions};
 use std::process;
 
-use offshoot::{Command, Engine, Prepared, Stdio};
+use offshoot::{Command, Engine, Environment, Prepared, Stdio};
 use util::{alone, each_engine, scratch};
 
 struct Counting;
@@ -69,6 +69,33 @@ fn a_prepared_spawn_and_its_wait_allocate_nothing() {
         }
     });
     assert_ne!(allocations(|| drop(Box::new(7))), 0, "the counter counts");
+}
+
+#[test]
+fn a_builder_allocates_nothing_for_a_shared_environment() {
+    let _alone = alone();
+    let vars = |n: usize| (0..n).map(|n| (format!("NAME_{n}"), "value"));
+    let none = Environment::new();
+    let many: Environment = vars(1000).collect();
+    for engine in [Engine::Suspended, Engine::Copied, Engine::Pipe] {
+        let count = |env: &Environment| {
+            let mut command = Command::new("/bin/true");
+            command.engine(engine).environment(env);
+            // The first use lays it out.
+            command.status().unwrap();
+            allocations(|| assert!(command.status().unwrap().success()))
+        };
+        assert_eq!(count(&many), count(&none), "{engine}");
+        let mut command = Command::new("/bin/true");
+        let prepared = command.engine(engine).environment(&many).prepare();
+        let prepared = prepared.unwrap();
+        let count = allocations(|| {
+            assert!(prepared.spawn().unwrap().wait().unwrap().success());
+        });
+        assert_eq!(count, 0, "{engine}");
+    }
+    let copy = allocations(|| drop(many.clone()));
+    assert_eq!(copy, 0, "a clone shares");
 }
 
 /// Marks a position in the trace by a call that no other code makes.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::{env, fs, process, ptr};
 
-use offshoot::{Command, Engine, Method, Prepared};
+use offshoot::{Command, Engine, Environment, Method, Prepared};
 
 use crate::elf::elf;
 use crate::floor::{self, Call};
@@ -22,6 +22,8 @@ pub(crate) struct Peers {
     argv: Vec<*const libc::c_char>,
     envp: Vec<*const libc::c_char>,
     prepared: Prepared,
+    /// The variables, for builders that share them.
+    env: Environment,
     copied: Prepared,
     /// By the legacy clone, which resets handlers one by one.
     vfork: Prepared,
@@ -42,11 +44,12 @@ pub(crate) struct Peers {
 pub(crate) type Run = fn(&Peers);
 
 /// The rows, floors first.
-const ROWS: [(&str, Run); 20] = [
+const ROWS: [(&str, Run); 21] = [
     ("floor", |peers| peers.floor(0)),
     ("floor_pidfd", |peers| peers.floor(0x1000)),
     ("prepared", |peers| ours(peers.prepared.spawn())),
     ("builder", |peers| ours(Command::new(&peers.path).spawn())),
+    ("builder_env", Peers::builder_env),
     ("fork_exec", Peers::fork_exec),
     ("vfork_exec", Peers::vfork_exec),
     ("posix_spawn", Peers::posix_spawn),
@@ -152,6 +155,7 @@ impl Peers {
             argv,
             envp,
             prepared,
+            env: Environment::inherit(),
             copied,
             vfork,
             options,
@@ -179,6 +183,10 @@ impl Peers {
 
     pub(crate) fn rows(&self) -> &'static [(&'static str, Run)] {
         &ROWS
+    }
+
+    fn builder_env(&self) {
+        ours(Command::new(&self.path).environment(&self.env).spawn());
     }
 
     /// clone3(VM | VFORK), execve and wait, without which there is no spawn.

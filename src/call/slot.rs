@@ -42,7 +42,7 @@ pub(crate) const SCRATCH: u8 = 24;
 /// The last of these: a descriptor that a row has opened, where the next
 /// call writes to the others.
 pub(crate) const SCRATCH_FD: u8 = 39;
-/// The address of the environment of this launch, if it has its own.
+/// The address of the environment of this launch, if that is not in the lists.
 pub(crate) const ENVIRON: u8 = 40;
 /// Two slots that end in the name of its first variable and `=`. The
 /// value follows: digits, then zeros.

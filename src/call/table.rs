@@ -21,7 +21,7 @@ use super::{Call, Callback, ROW, filter, local, slot};
 /// 4. every slot number is below [`slot::COUNT`], and no row writes a slot
 ///    that holds an address;
 /// 5. a function that a row calls is one of `callbacks`;
-/// 6. the slot of the launch's own environment is used only as the
+/// 6. the slot of an environment that is not in `lists` is used only as the
 ///    environment of an exec.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Table<'a> {

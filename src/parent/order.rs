@@ -227,8 +227,9 @@ pub(crate) fn compile(
     // Read before the plan allocates: std allocates two small strings for
     // each variable, and glibc's malloc consolidates the small chunks that
     // the last spawn freed, one by one, when a large one is requested first.
-    let whole =
-        options.environment.clear || options.environment.exact.is_some();
+    let whole = options.environment.clear
+        || options.environment.exact.is_some()
+        || options.environment.shared.is_some();
     let own = (!whole).then(env::vars_os);
     let mut plan = PlanBuilder::new(options, in_place, stdio);
     plan.ids = user::resolve(options)?;

@@ -25,8 +25,7 @@ impl Command {
         let [stdin, stdout, stderr] = &self.options.stdio;
         let candidates = &program.candidates;
         set("candidates", candidates.is_some(), candidates);
-        let exact = self.get_env_exact().map(Exact::new);
-        set("env_exact", exact.is_some(), &exact);
+        self.environment_fields(set);
         let dir = &directory.current_dir;
         set("cwd", dir.is_some(), dir);
         set("uid", identity.uid.is_some(), &identity.uid);
@@ -78,6 +77,16 @@ impl Command {
         let inner =
             inner.map(|inner| Command { options: inner.clone().into() });
         set("best_effort", inner.is_some(), &inner);
+    }
+
+    fn environment_fields(
+        &self,
+        set: &mut dyn FnMut(&'static str, bool, &dyn fmt::Debug),
+    ) {
+        let exact = self.get_env_exact().map(Exact::new);
+        set("env_exact", exact.is_some(), &exact);
+        let shared = &self.options.environment.shared;
+        set("environment", shared.is_some(), shared);
     }
 
     fn capability_fields(

@@ -3,6 +3,7 @@
 use core::{iter::FusedIterator, slice};
 
 use super::Command;
+use super::environment::{Environment, Hidden};
 use super::shell_line::Line;
 use crate::parent::std::{
     collections::btree_map,
@@ -77,7 +78,8 @@ impl Command {
     }
 
     /// Returns the variables that were set or removed (`None`), by name.
-    /// Inherited variables are not included.
+    /// Variables that are inherited, or those of [`Command::environment`], are
+    /// not included.
     ///
     /// # Examples
     ///
@@ -90,6 +92,23 @@ impl Command {
     /// ```
     pub fn get_envs(&self) -> CommandEnvs<'_> {
         CommandEnvs(self.options.environment.vars.iter())
+    }
+
+    /// Returns the environment that was passed to [`Command::environment`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use offshoot::{Command, Environment};
+    ///
+    /// let env = Environment::from([("A", "1")]);
+    /// let mut ls = Command::new("ls");
+    /// assert_eq!(ls.get_environment(), None);
+    /// assert_eq!(ls.environment(&env).get_environment(), Some(&env));
+    /// ```
+    #[must_use]
+    pub fn get_environment(&self) -> Option<&Environment> {
+        self.options.environment.shared.as_ref()
     }
 
     /// Returns whether [`Command::env_clear`] was called.
@@ -216,15 +235,6 @@ impl fmt::Debug for CommandEnvs<'_> {
             (key.to_os_string(), value.map(|_| Hidden))
         };
         f.debug_map().entries(self.clone().map(hidden)).finish()
-    }
-}
-
-/// Printed in place of a value.
-struct Hidden;
-
-impl fmt::Debug for Hidden {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("..")
     }
 }
 

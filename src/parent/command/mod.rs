@@ -2,6 +2,7 @@
 
 pub(crate) mod capabilities;
 pub(crate) mod cgroup;
+pub(crate) mod environment;
 pub(crate) mod fd_request;
 mod fields;
 mod getters;
@@ -30,6 +31,7 @@ pub use parent_death::ParentDeath;
 
 pub(crate) use capabilities::{CapabilitySet, Securebits};
 pub(crate) use cgroup::{Cgroup, OpenCgroup};
+pub(crate) use environment::Environment;
 pub(crate) use fd_request::FdRequest;
 pub(crate) use groups::{Groups, GroupsSetting};
 pub(crate) use hook::{Hook, HookContext};

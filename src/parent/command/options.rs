@@ -5,6 +5,7 @@ use core::time::Duration;
 
 use super::capabilities::{CapabilitySet, Securebits};
 use super::cgroup::Cgroup;
+use super::environment::Environment;
 use super::fd_request::FdRequest;
 use super::groups::Groups;
 use super::hook::Hook;
@@ -72,6 +73,8 @@ pub(crate) struct EnvironmentOptions {
     pub(crate) clear: bool,
     /// Variables to set, or to remove where the value is `None`.
     pub(crate) vars: BTreeMap<OsString, Option<OsString>>,
+    /// What takes the place of this process's variables.
+    pub(crate) shared: Option<Environment>,
     /// The whole environment, entry by entry.
     pub(crate) exact: Option<Vec<OsString>>,
 }

@@ -2,6 +2,7 @@
 
 use core::fmt::{self, Write};
 
+use super::environment::Environment;
 use crate::parent::command::options::Options;
 use crate::parent::std::{
     ffi::OsStr, os::unix::ffi::OsStrExt, path::Component, path::Path,
@@ -42,7 +43,8 @@ impl fmt::Display for Line<'_> {
         let odd = program.contains(&b'=') || program == b"-";
         let env = &options.environment;
         let exact = env.exact.is_some();
-        let changed = env.clear || exact || !env.vars.is_empty();
+        let replaced = env.clear || exact || env.shared.is_some();
+        let changed = replaced || !env.vars.is_empty();
         let arg0 = match &options.program.arg0 {
             None if changed && odd => Some(&options.program.name),
             arg0 => arg0.as_ref(),
@@ -101,7 +103,19 @@ impl Line<'_> {
             let is = !name.is_empty() && !before.any(|at| at == name);
             is.then_some((name, OsStr::from_bytes(value)))
         });
-        set.chain(exact)
+        // Of two with one name the first counts, but env takes the last.
+        let shared = env.shared.as_ref().map(Environment::iter);
+        let shared = shared.into_iter().flatten();
+        let shared = shared.filter(|(key, _)| {
+            let own = env.vars.contains_key(*key);
+            let odd = key.as_bytes().starts_with(b"=");
+            !own && !odd
+        });
+        let shared = shared.map(|(key, value)| {
+            let first = env.shared.as_ref().and_then(|env| env.get(key));
+            (key, first.unwrap_or(value))
+        });
+        shared.chain(set).chain(exact)
     }
 
     /// Prints, as a comment, the candidates that a line cannot express.
@@ -119,7 +133,7 @@ impl Line<'_> {
     /// shell takes only names of shell variables that are not read-only.
     fn environment(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let env = &self.options.environment;
-        let empty = env.clear || env.exact.is_some();
+        let empty = env.clear || env.exact.is_some() || env.shared.is_some();
         f.write_str(if empty { "env -i " } else { "env " })?;
         let removed = env.vars.iter().filter(|(_, value)| value.is_none());
         // After -i there is nothing to remove.

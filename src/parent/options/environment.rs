@@ -3,10 +3,10 @@
 //! [`environ(7)`]: https://man7.org/linux/man-pages/man7/environ.7.html
 
 use super::descriptors::listen;
-use crate::parent::command::{Command, Options};
+use crate::parent::command::environment::{invalid_name, split};
+use crate::parent::command::{Command, Environment, Options};
 use crate::parent::error::{Error, Step};
 use crate::parent::plan::StringTable;
-use crate::parent::plan::strings::NUL;
 use crate::parent::std::{
     env,
     ffi::{OsStr, OsString},
@@ -89,7 +89,7 @@ impl Command {
         let key = key.as_ref();
         let environment = &mut self.options.environment;
         // Nothing is inherited, so there is nothing else to remove.
-        if environment.clear {
+        if environment.clear && environment.shared.is_none() {
             environment.vars.remove(key);
         } else {
             environment.vars.insert(key.to_os_string(), None);
@@ -98,7 +98,7 @@ impl Command {
     }
 
     /// Clears the environment: nothing is inherited, and variables that were
-    /// set before are removed.
+    /// set before are removed, as are those of [`Command::environment`].
     ///
     /// Without a PATH a bare program name is searched for in `/bin` and
     /// `/usr/bin`.
@@ -113,7 +113,46 @@ impl Command {
     pub fn env_clear(&mut self) -> &mut Command {
         self.options.environment.clear = true;
         self.options.environment.exact = None;
+        self.options.environment.shared = None;
         self.options.environment.vars.clear();
+        self
+    }
+
+    /// Sets the variables that take the place of this process's: the child
+    /// inherits these and no others.
+    ///
+    /// Many commands can share an [`Environment`]. Their spawns neither read
+    /// nor copy variables, which otherwise is most of what a spawn that is not
+    /// prepared costs more than a prepared one. The engine isolated copies
+    /// them into its helper, and a command that changes some copies the
+    /// others.
+    ///
+    /// The command keeps the environment as it is now. A later call replaces
+    /// it. [`Command::env`], [`Command::envs`] and [`Command::env_remove`]
+    /// apply on top, in any order; a later [`Command::env_clear`] removes it.
+    /// A bare program name is searched for in its PATH.
+    ///
+    /// # Errors
+    ///
+    /// [`Step::Env`], naming the variable, if one was [set](Environment::set)
+    /// that [`Command::env`] refuses. [`Step::EnvExact`] with
+    /// [`Command::env_exact`]. [`Step::Exec`] with E2BIG if a variable is
+    /// longer than 131,071 bytes, or all of them and the arguments are longer
+    /// than a quarter of the stack limit.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use offshoot::{Command, Environment};
+    ///
+    /// let env = Environment::from([("A", "1"), ("B", "2")]);
+    /// let mut command = Command::new("env");
+    /// command.environment(&env).env("B", "3");
+    /// assert_eq!(command.output()?.stdout, b"A=1\nB=3\n");
+    /// # Ok::<(), offshoot::Error>(())
+    /// ```
+    pub fn environment(&mut self, environment: &Environment) -> &mut Command {
+        self.options.environment.shared = Some(environment.clone());
         self
     }
 
@@ -131,8 +170,8 @@ impl Command {
     /// # Errors
     ///
     /// [`Step::EnvExact`] if an entry contains a NUL byte, or if
-    /// [`Command::env`], [`Command::env_remove`] or [`Command::listen_fds`] is
-    /// used too.
+    /// [`Command::env`], [`Command::env_remove`], [`Command::environment`] or
+    /// [`Command::listen_fds`] is used too.
     ///
     /// # Examples
     ///
@@ -171,13 +210,27 @@ pub(crate) fn environment(
         listen::environment(strings, options, names)?;
     }
     let listens = options.descriptors.listen.is_some();
-    for (key, value) in own.into_iter().flatten() {
-        let changed = !vars.is_empty() && vars.contains_key(&key);
-        let replaced = listens && listen::is_variable(&key);
-        if !changed && !replaced {
-            let put = strings.inherited(key.as_bytes(), value.as_bytes());
-            put.map_err(|why| why.of(Step::Env, key))?;
+    let mut inherit = |key: &OsStr, value: &OsStr| {
+        let changed = !vars.is_empty() && vars.contains_key(key);
+        let replaced = listens && listen::is_variable(key);
+        if changed || replaced {
+            return Ok(());
         }
+        let put = strings.inherited(key.as_bytes(), value.as_bytes());
+        put.map_err(|why| why.of(Step::Env, key))
+    };
+    if let Some(shared) = &options.environment.shared {
+        let shared = shared.packed()?;
+        if vars.is_empty() && !listens {
+            strings.share(shared);
+            return Ok(());
+        }
+        for (key, value) in shared.entries().map(split) {
+            inherit(key, value)?;
+        }
+    }
+    for (key, value) in own.into_iter().flatten() {
+        inherit(&key, &value)?;
     }
     for (key, value) in vars {
         variable(strings, key, value.as_deref())?;
@@ -192,18 +245,12 @@ fn variable(
     key: &OsStr,
     value: Option<&OsStr>,
 ) -> Result<(), Error> {
-    let bytes = key.as_bytes();
-    let why = match memchr::memchr(b'=', bytes) {
-        _ if bytes.is_empty() => "the name is empty",
-        Some(_) => "the name contains '='",
-        None if memchr::memchr(0, bytes).is_some() => NUL,
-        None => {
-            let Some(value) = value else { return Ok(()) };
-            let put = strings.pair(bytes, value.as_bytes());
-            return put.map_err(|why| why.of(Step::Env, key));
-        }
-    };
-    Err(Error::refused(Step::Env, why).with(key))
+    if let Some(why) = invalid_name(key.as_bytes()) {
+        return Err(Error::refused(Step::Env, why).with(key));
+    }
+    let Some(value) = value else { return Ok(()) };
+    let put = strings.pair(key.as_bytes(), value.as_bytes());
+    put.map_err(|why| why.of(Step::Env, key))
 }
 
 /// Adds the entries of an exact environment.
@@ -219,6 +266,9 @@ fn exact(
             None => "env_remove removes a variable too",
         };
         return Err(refuse(why).with(key));
+    }
+    if options.environment.shared.is_some() {
+        return Err(refuse("environment sets all variables too"));
     }
     if options.descriptors.listen.is_some() {
         return Err(refuse("listen_fds sets variables too"));

@@ -95,7 +95,7 @@ fn search(
         return file(plan, &[], name, by);
     }
     let path = plan.plan.strings.path();
-    let path = path.map(|at| Vec::from(plan.plan.strings.bytes(at)));
+    let path = path.map(Vec::from);
     let path = search.path(path)?;
     if path.is_some() && !slash && name.len() > LONGEST_NAME {
         let why = "a file name has at most 255 bytes";

@@ -83,11 +83,12 @@ impl Lowering<'_> {
     }
 }
 
-/// Sets the argument of an exec that is its environment: the plan's, or the
-/// launch's own.
+/// Sets the argument of an exec that is its environment: the plan's, a shared
+/// one, or the launch's own.
 fn environment(row: &mut Call, n: usize, plan: &Plan, strategy: Strategy) {
     // In the helper image it has the same address in every launch.
-    let own = plan.listens && strategy.engine != Engine::Isolated;
+    let own = (plan.listens || plan.strings.shared().is_some())
+        && strategy.engine != Engine::Isolated;
     if let Some(arg) = row.args.get_mut(n) {
         *arg = if own { slot::ENVIRON.into() } else { plan.strings.envp() };
     }

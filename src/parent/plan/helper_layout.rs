@@ -11,7 +11,7 @@ use crate::call::helper_table::{
 use crate::call::raw::RawCall;
 use crate::call::{Call, HelperTable};
 use crate::parent::error::{Cause, Error, Step};
-use crate::parent::std::vec::Vec;
+use crate::parent::std::{borrow::Cow, vec::Vec};
 
 use super::{Plan, lower};
 
@@ -30,7 +30,7 @@ const ALIGN: u64 = 0x1_0000;
 /// there, text and lists, and the number of the status page's descriptor.
 pub(crate) struct HelperLayout<'a> {
     rows: &'a [Call],
-    text: &'a [u8],
+    text: Cow<'a, [u8]>,
     lists: Vec<u64>,
     page: u32,
     raw: &'a [RawCall],
@@ -50,10 +50,20 @@ impl<'a> HelperLayout<'a> {
         rows: &'a mut [Call],
         page: u32,
     ) -> HelperLayout<'a> {
-        let text = plan.strings.text();
+        let own = plan.strings.text();
+        // The helper has no other memory of this process, so a shared
+        // environment is copied.
+        let shared = plan.strings.shared();
+        let text = match shared {
+            Some(shared) => Cow::Owned([own, shared.text()].concat()),
+            None => Cow::Borrowed(own),
+        };
         let (text_at, lists_at) = addresses(rows.len(), text.len());
         lower::relocate(rows, text_at, lists_at, 0);
         let mut lists = plan.strings.lists_for(text_at);
+        if let Some(shared) = shared {
+            lists.extend(shared.list_at(text_at + own.len() as u64));
+        }
         if plan.listens {
             let envp = usize::try_from(plan.strings.envp() / 8);
             if let Some(entry) = lists.get_mut(envp.unwrap_or_default()) {
@@ -68,12 +78,12 @@ impl<'a> HelperLayout<'a> {
         self.page == contents.page
             && self.rows == contents.rows
             && self.lists == contents.lists
-            && self.text == contents.text
+            && *self.text == *contents.text
     }
 
     pub(crate) fn to_contents(&self) -> HelperContents {
         let HelperLayout { lists, page, .. } = self;
-        let (rows, text) = (self.rows.into(), self.text.into());
+        let (rows, text) = (self.rows.into(), self.text.to_vec());
         HelperContents { rows, text, lists: lists.clone(), page: *page }
     }
 
@@ -89,7 +99,7 @@ impl<'a> HelperLayout<'a> {
         let table = HelperTable::new(
             self.rows,
             first,
-            self.text,
+            &self.text,
             &self.lists,
             self.raw,
         );

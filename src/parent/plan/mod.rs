@@ -24,6 +24,7 @@ pub(crate) mod step;
 mod steps;
 pub(crate) mod strategy;
 pub(crate) mod strings;
+mod variables;
 
 pub(crate) use builder::{Arg, PlanBuilder, StepBuilder, local_row, row};
 pub(crate) use op::{FdSource, Op, Str};

@@ -3,12 +3,13 @@
 use super::fixed_strings;
 use super::fixed_strings::opening;
 use crate::call::filter;
+pub(crate) use crate::parent::command::environment::NUL;
+use crate::parent::command::environment::Packed;
 use crate::parent::error::{Error, Step};
 use crate::parent::plan::op::Str;
-use crate::parent::std::{ffi::OsStr, fmt, os::unix::ffi::OsStrExt, vec::Vec};
-
-/// The error for a string with a NUL byte: the kernel would end it there.
-pub(crate) const NUL: &str = "it contains a NUL byte";
+use crate::parent::std::{
+    ffi::OsStr, fmt, os::unix::ffi::OsStrExt, sync::Arc, vec::Vec,
+};
 
 /// The error for a table that is full. The kernel takes at most 6 MiB of
 /// arguments and environment.
@@ -42,16 +43,18 @@ const REST: usize = 1 << 28;
 /// Every string of a plan, each with its NUL, and the lists of their offsets,
 /// each with its end. `relocate` turns offsets into addresses.
 pub(crate) struct StringTable {
-    text: Vec<u8>,
-    lists: Vec<u64>,
+    pub(super) text: Vec<u8>,
+    pub(super) lists: Vec<u64>,
     /// The offset of the first argument.
     first: usize,
-    envp: usize,
-    envc: usize,
-    path: Option<Str>,
+    pub(super) envp: usize,
+    pub(super) envc: usize,
+    pub(super) path: Option<Str>,
+    /// The environment, if it is a shared one.
+    pub(super) shared: Option<Arc<Packed>>,
     /// For each candidate the offset of an argv with which a shell runs it.
     shells: Vec<u64>,
-    is_relocated: bool,
+    pub(super) is_relocated: bool,
     /// The longest that the text may be.
     most: usize,
 }
@@ -76,6 +79,7 @@ impl StringTable {
             envp: 0,
             envc: 0,
             path: None,
+            shared: None,
             shells: Vec::new(),
             is_relocated: false,
             most: MOST - REST,
@@ -227,11 +231,6 @@ impl StringTable {
         }
     }
 
-    /// The byte offset of envp in the lists; argv is at 0.
-    pub(crate) fn envp(&self) -> u64 {
-        8 * self.envp as u64
-    }
-
     /// Adds the argv of the helper image, and an empty environment: the offsets
     /// of both.
     pub(crate) fn helper_lists(&mut self) -> (u64, u64) {
@@ -267,11 +266,6 @@ impl StringTable {
         self.shells.get(candidate).copied().unwrap_or_default()
     }
 
-    /// The environment's PATH, if it has one.
-    pub(crate) fn path(&self) -> Option<Str> {
-        self.path
-    }
-
     pub(crate) fn bytes(&self, at: Str) -> &[u8] {
         let start = at.start as usize;
         let end = start + at.len as usize;
@@ -293,43 +287,6 @@ impl StringTable {
             from = rest.get(1..).unwrap_or_default();
         }
         argv
-    }
-
-    /// The number of variables in the environment.
-    pub(crate) fn envc(&self) -> usize {
-        self.envc
-    }
-
-    /// The names of the environment's variables. An entry without `=` has
-    /// none.
-    pub(crate) fn names(&self) -> impl Iterator<Item = &OsStr> {
-        self.variables().map(|entry| {
-            let end = memchr::memchr(b'=', entry);
-            let name = end.and_then(|end| entry.get(..end));
-            OsStr::from_bytes(name.unwrap_or_default())
-        })
-    }
-
-    /// The value of a variable; of several the first, as for `getenv`.
-    pub(crate) fn value(&self, name: &[u8]) -> Option<&[u8]> {
-        let mut values = self
-            .variables()
-            .filter_map(|entry| entry.strip_prefix(name)?.strip_prefix(b"="));
-        values.next()
-    }
-
-    /// The entries of the environment.
-    fn variables(&self) -> impl Iterator<Item = &[u8]> {
-        let (text, _) = self.addresses();
-        let base = if self.is_relocated { text } else { 0 };
-        let all = self.lists.get(self.envp..self.envp + self.envc);
-        all.unwrap_or_default().iter().map(move |at| {
-            let start = usize::try_from(at.saturating_sub(base)).ok();
-            let from = start.and_then(|start| self.text.get(start..));
-            let from = from.unwrap_or_default();
-            let end = memchr::memchr(0, from).unwrap_or(0);
-            from.get(..end).unwrap_or_default()
-        })
     }
 
     /// The addresses of text and lists; nothing may be added once they are used.
@@ -383,8 +340,7 @@ mod tests {
         let mut strings = StringTable::new();
         strings.inherited(b"PATH", b"/first").unwrap();
         strings.inherited(b"PATH", b"/second").unwrap();
-        let path = strings.path().unwrap();
-        assert_eq!(strings.bytes(path), b"/first");
+        assert_eq!(strings.path().unwrap(), b"/first");
     }
 
     #[test]
@@ -410,7 +366,7 @@ mod tests {
         strings.end_list();
         strings.inherited(b"PATH", b"/bin/bin").unwrap_err();
         strings.inherited(b"PATH", b"/bin/bi").unwrap();
-        assert_eq!(strings.bytes(strings.path().unwrap()), b"/bin/bi");
+        assert_eq!(strings.path().unwrap(), b"/bin/bi");
         assert_eq!(strings.put(&[b"", b""]), Err(StringError::Full));
         // Strings after the environment have room of their own.
         strings.end_list();
@@ -430,7 +386,7 @@ mod tests {
         assert_eq!(strings.argv(), ["sh", ""]);
         assert_eq!(strings.envc(), 1);
         assert!(strings.names().eq(["PATH"]));
-        assert_eq!(strings.bytes(strings.path().unwrap()), b"/bin");
+        assert_eq!(strings.path().unwrap(), b"/bin");
         strings.relocate();
         strings.relocate();
         assert!(strings.names().eq(["PATH"]));

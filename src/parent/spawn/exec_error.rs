@@ -117,6 +117,7 @@ impl Prepared {
                 "no directory that was searched has it"
             }
             _ if errno == libc::EACCES && self.plan.is_confined() => DENIED,
+            _ if errno == libc::E2BIG => self.too_large(),
             _ => return exec_reason(errno, fd.is_none()),
         };
         Cause::Explained(errno, why)

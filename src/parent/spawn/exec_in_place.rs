@@ -61,7 +61,7 @@ impl Prepared {
                 &self.source_fds,
             )?;
             let table = compiled.table(plan)?;
-            let environ = self.environ(&table, &buffer);
+            let environ = self.environ(&table, &buffer)?;
             let from = step.map_or(1, |step| compiled.first_row(step));
             let mask = plan.mask.map(SignalSet::bits);
             exec_in_place::run(&table, from, &block, environ, mask);

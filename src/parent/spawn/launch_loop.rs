@@ -160,7 +160,7 @@ impl Prepared {
         let page = page.map_err(|e| attempt.fall_back_to_copied(plan, e))?;
         let mut fds = LaunchFds::new(strategy, group, sources, pipes, page)?;
         attempt.select_probe_fd(self, &fds, pipes.moved);
-        let environ = self.environ(&table, inputs.environ_buffer);
+        let environ = self.environ(&table, inputs.environ_buffer)?;
         let args = attempt.launch_args(
             plan,
             group,

@@ -4,10 +4,10 @@ use super::compiled_plan::CompiledPlan;
 use super::helper_image;
 use super::source_fds::SourceFds;
 use super::status_page::{self, StatusPage};
-use crate::call::Table;
+use crate::call::{Table, VerifyError};
 use crate::launch::{Environ, Outcome};
 use crate::parent::command::Engine;
-use crate::parent::error::{Error, Step};
+use crate::parent::error::{Cause, Error, Step};
 use crate::parent::fd_table::thread_id;
 use crate::parent::plan::Plan;
 use crate::parent::reserve::{ReservedFd, top_fd};
@@ -172,14 +172,25 @@ impl Prepared {
         Vec::from_iter((0..len).map(|_| Cell::new(0)))
     }
 
+    /// Returns the environment of a launch whose rows do not have it.
     pub(super) fn environ<'a>(
-        &self,
+        &'a self,
         table: &Table<'a>,
         buffer: &'a [Cell<u64>],
-    ) -> Option<Environ<'a>> {
-        let listens = self.plan.listens;
-        let from = self.plan.strings.envp();
-        listens.then(|| Environ::new(table, from, buffer)).flatten()
+    ) -> Result<Option<Environ<'a>>, Error> {
+        let strings = &self.plan.strings;
+        let environ = if let Some(shared) = strings.shared() {
+            Environ::shared(shared.text(), shared.list())
+        } else if self.plan.listens {
+            Environ::new(table, strings.envp(), buffer)
+        } else {
+            return Ok(None);
+        };
+        let invalid = Cause::VerifyError(VerifyError::List);
+        match environ {
+            Some(environ) => Ok(Some(environ)),
+            None => Err(Error::new(Step::Plan, invalid)),
+        }
     }
 
     /// Returns a status page for a launch that needs one, used or new, and

@@ -60,6 +60,17 @@ pub(super) fn exec_reason(errno: i32, no_execveat: bool) -> Cause {
 }
 
 impl Prepared {
+    /// Which of the two is the cause of E2BIG.
+    pub(super) fn too_large(&self) -> &'static str {
+        let (arguments, environment) = self.plan.strings.sizes();
+        match arguments > environment {
+            true => "an argument, or all of them, are too long for execve",
+            false => {
+                "a variable, or the whole environment, is too long for execve"
+            }
+        }
+    }
+
     /// Returns the child's root at a step, if that is not the parent's.
     pub(super) fn root_at(&self, step: u16) -> Option<&OsStr> {
         let before = self.plan.effects().take(usize::from(step));
