@@ -102,7 +102,10 @@ pub use parent::command::signal_set::{SignalSet, Signals};
 pub use parent::command::stdio::Stdio;
 pub use parent::command::{Command, CommandArgs, CommandEnvs, ParentDeath};
 pub use parent::error::{Candidate, Error, Step};
-pub use parent::handle::{CgroupEntry, Child, Fallback, Launch, PidFd};
+pub use parent::handle::{
+    CgroupEntry, Child, ChildEvent, ChildEvents, Fallback, Launch, Namespace,
+    PidFd, PidFdInfo, Process, Rusage,
+};
 #[doc(no_inline)]
 pub use parent::handle::{
     ChildStderr, ChildStdin, ChildStdout, ExitStatus, Output,
@@ -128,6 +131,7 @@ const _: () = {
         Launch,
         Error,
     )>();
+    shared::<(Process, Rusage, PidFdInfo, ChildEvent)>();
 };
 
 /// Entry points for `fuzz/`, compiled by cargo-fuzz only.

@@ -307,6 +307,7 @@ fn unsafe_code_is_in_listed_files_with_specific_reasons() {
         "sys::fork_detection",
         "sys::ids",
         "sys::landlock",
+        "sys::pidfd",
         "sys::safe",
         "sys::seccomp",
         "sys::users",

@@ -17,7 +17,8 @@ use super::{gate, hook_forks, listener};
 use crate::call::{Block, Table, slot};
 use crate::child::enter;
 use crate::sys::abi::CloneArgs;
-use crate::sys::call::{block_signals, pidfd_open, set_signal_mask};
+use crate::sys::call::{block_signals, set_signal_mask};
+use crate::sys::pidfd;
 use crate::sys::wait::{Kind, Target, peek};
 use crate::sys::{CloneCall, CloneFlags, Errno, Pid};
 
@@ -53,7 +54,7 @@ pub(crate) fn launch(
         return Outcome::rejected(result);
     };
     let pidfd = shared.atomic(pidfd).load(Ordering::Relaxed);
-    let pidfd = fd_in(pidfd.into()).or_else(|| pidfd_open(pid));
+    let pidfd = fd_in(pidfd.into()).or_else(|| pidfd::open(pid).ok());
     let target = Target { pid, pidfd };
     let has_ended = || has_ended_or_execd(target);
     if !gate::open(&shared, args.gate, target, has_ended) {

@@ -26,8 +26,9 @@ use super::{gate, listener, proc_files};
 use crate::call::{Block, Table, helper_table, slot};
 use crate::child::enter;
 use crate::sys::abi::CloneArgs;
+use crate::sys::call::set_signal_mask;
 use crate::sys::call::{block_signals, is_ending, is_running, kill_child};
-use crate::sys::call::{pidfd_open, reaped_status, set_signal_mask};
+use crate::sys::pidfd::{self, reaped_status};
 use crate::sys::wait::{Kind, Target, is_unreaped, peek, wait};
 use crate::sys::{CloneCall, CloneFlags, Pid, bits};
 
@@ -84,7 +85,7 @@ pub(crate) fn launch(
     // the status page says afterwards tells which.
     let began_exec = block.reached >= first_exec_row(table);
     let (pid, pidfd) = match block.failed == 0 && began_exec {
-        true => (pid, pidfd.or_else(|| pidfd_open(pid))),
+        true => (pid, pidfd.or_else(|| pidfd::open(pid).ok())),
         false => match outcome_of(table, block, pid, pidfd) {
             Outcome::Running { pid, pidfd, .. } => (pid, pidfd),
             other => return other,

@@ -24,7 +24,8 @@ use super::{gate, hook_forks};
 use crate::call::{Block, Table, local, slot};
 use crate::child::enter;
 use crate::sys::abi::CloneArgs;
-use crate::sys::call::{block_signals, pidfd_open, set_signal_mask};
+use crate::sys::call::{block_signals, set_signal_mask};
+use crate::sys::pidfd;
 use crate::sys::wait::{Kind, Target, is_unreaped, peek, wait};
 use crate::sys::{CloneCall, CloneFlags, Pid, bits};
 
@@ -66,7 +67,7 @@ pub(crate) fn launch(
     let Some(pid) = Pid::new(result) else {
         return Outcome::rejected(result);
     };
-    let pidfd = pidfd_open(pid);
+    let pidfd = pidfd::open(pid).ok();
     let target = Target { pid, pidfd };
     let has_ended = || has_ended(target);
     if !gate::open(&shared, args.gate, target, has_ended) {

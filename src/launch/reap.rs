@@ -5,7 +5,7 @@ use super::outcome::Outcome;
 use super::proc_files::has_execd;
 use super::robust_futex::sleep_briefly;
 use crate::call::{Block, Table, number};
-use crate::sys::call::pidfd_open;
+use crate::sys::pidfd;
 use crate::sys::wait::{Kind, Target, is_unreaped, peek, wait};
 use crate::sys::{Errno, Pid};
 
@@ -30,7 +30,7 @@ pub(super) fn outcome_of(
     pidfd: Option<i32>,
 ) -> Outcome {
     let row = block.reached;
-    let pidfd = pidfd.or_else(|| pidfd_open(pid));
+    let pidfd = pidfd.or_else(|| pidfd::open(pid).ok());
     let target = Target { pid, pidfd };
     if block.failed != 0 {
         let _ = wait(target, Kind::Clone, true);

@@ -137,6 +137,52 @@ const _: () = assert!(offset_of!(SigInfo, code) == 8);
 const _: () = assert!(offset_of!(SigInfo, pid) == 16);
 const _: () = assert!(offset_of!(SigInfo, status) == 24);
 
+/// `struct rusage` of a 64-bit kernel.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rusage {
+    /// Seconds and microseconds.
+    pub(crate) user: [i64; 2],
+    pub(crate) system: [i64; 2],
+    /// In KiB.
+    pub(crate) max_rss: i64,
+    unused: [i64; 3],
+    pub(crate) minor_faults: i64,
+    pub(crate) major_faults: i64,
+    swaps: i64,
+    pub(crate) blocks_in: i64,
+    pub(crate) blocks_out: i64,
+    messages: [i64; 2],
+    signals: i64,
+    pub(crate) voluntary_switches: i64,
+    pub(crate) involuntary_switches: i64,
+}
+
+impl Rusage {
+    pub(crate) const fn zeroed() -> Rusage {
+        Rusage {
+            user: [0; 2],
+            system: [0; 2],
+            max_rss: 0,
+            unused: [0; 3],
+            minor_faults: 0,
+            major_faults: 0,
+            swaps: 0,
+            blocks_in: 0,
+            blocks_out: 0,
+            messages: [0; 2],
+            signals: 0,
+            voluntary_switches: 0,
+            involuntary_switches: 0,
+        }
+    }
+}
+
+const _: () = assert!(size_of::<Rusage>() == size_of::<libc::rusage>());
+const _: () = assert!(offset_of!(Rusage, max_rss) == 32);
+const _: () = assert!(offset_of!(Rusage, minor_faults) == 64);
+const _: () = assert!(offset_of!(Rusage, voluntary_switches) == 128);
+
 /// `struct timespec` of a 64-bit kernel.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -147,7 +193,7 @@ pub(crate) struct Timespec {
 
 const _: () = assert!(size_of::<Timespec>() == 16);
 
-/// `struct pidfd_info` as of Linux 6.16. Kernels from 6.13 on, where it has 64
+/// `struct pidfd_info` as of Linux 6.19. Kernels from 6.13 on, where it has 64
 /// bytes, accept this size too; the exit code exists from 6.15 on.
 #[repr(C, align(8))]
 #[derive(Clone, Copy, Debug, Default)]
@@ -160,18 +206,19 @@ pub(crate) struct PidfdInfo {
     pub(crate) ids: [u32; 8],
     pub(crate) exit_code: i32,
     pub(crate) coredump_mask: u32,
-    pub(crate) pad: u32,
+    pub(crate) coredump_signal: u32,
+    pub(crate) supported_mask: u64,
 }
 
 impl PidfdInfo {
     /// `PIDFD_INFO_EXIT`: requests the wait status of a reaped process.
     pub(crate) const EXIT: u64 = 1 << 3;
-    /// `PIDFD_GET_INFO`: `_IOWR(0xFF, 11, struct pidfd_info)` with 72 bytes.
+    /// `PIDFD_GET_INFO`: `_IOWR(0xFF, 11, struct pidfd_info)` with 80 bytes.
     pub(crate) const GET: u64 =
         (3 << 30) | ((size_of::<PidfdInfo>() as u64) << 16) | 0xFF0B;
 }
 
-const _: () = assert!(size_of::<PidfdInfo>() == 72);
+const _: () = assert!(size_of::<PidfdInfo>() == 80);
 const _: () = assert!(offset_of!(PidfdInfo, exit_code) == 60);
 const _: () = assert!(offset_of!(PidfdInfo, coredump_mask) == 64);
-const _: () = assert!(PidfdInfo::GET == 0xC048_FF0B);
+const _: () = assert!(PidfdInfo::GET == 0xC050_FF0B);

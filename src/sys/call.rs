@@ -3,7 +3,7 @@
 
 use core::sync::atomic::AtomicU32;
 
-use super::abi::{CAPS_HEADER, Limit, PidfdInfo, SIGSET_SIZE, Timespec};
+use super::abi::{CAPS_HEADER, Limit, SIGSET_SIZE, Timespec};
 use super::arch::syscall;
 use super::safe::Disposition;
 use super::wait::Target;
@@ -201,14 +201,6 @@ pub(crate) fn clone3_probe() -> Errno {
     Errno::of(result).unwrap_or(Errno(libc::EINVAL))
 }
 
-/// Opens a close-on-exec pidfd of a child (Linux 5.3).
-pub(crate) fn pidfd_open(pid: Pid) -> Option<i32> {
-    let args = [u64::from(pid.get()), 0, 0, 0, 0, 0];
-    // SAFETY: clause 1 of `syscall`: the arguments are numbers.
-    let result = unsafe { syscall(libc::SYS_pidfd_open, args) };
-    i32::try_from(result).ok().filter(|fd| *fd >= 0)
-}
-
 /// Sends a signal to a child by its process id, which is the child's only as
 /// long as it has not been reaped.
 pub(crate) fn kill(pid: Pid, signal: i32) -> Result<(), Errno> {
@@ -216,6 +208,21 @@ pub(crate) fn kill(pid: Pid, signal: i32) -> Result<(), Errno> {
     let args = [u64::from(pid.get()), signal, 0, 0, 0, 0];
     // SAFETY: clause 1 of `syscall`: the arguments are numbers, and the pid
     // is above 0, so it names one process.
+    let result = unsafe { syscall(libc::SYS_kill, args) };
+    Errno::of(result).map_or(Ok(()), Err)
+}
+
+/// Sends a signal to the process group that a child leads, whose number is the
+/// group's only as long as the child has not been reaped.
+pub(crate) fn kill_group(pid: Pid, signal: i32) -> Result<(), Errno> {
+    let Some(group) = i64::from(pid.get()).checked_neg().filter(|n| *n < -1)
+    else {
+        return Err(Errno(libc::EINVAL));
+    };
+    let signal = u64::from(signal.unsigned_abs());
+    let args = [bits(group), signal, 0, 0, 0, 0];
+    // SAFETY: clause 1 of `syscall`: the arguments are numbers, and the first
+    // is below -1, so it names one group.
     let result = unsafe { syscall(libc::SYS_kill, args) };
     Errno::of(result).map_or(Ok(()), Err)
 }
@@ -296,13 +303,6 @@ pub(crate) fn futex_wait(
     Errno::of(result).map_or(Ok(()), Err)
 }
 
-/// Returns the wait status of a process that was reaped elsewhere (Linux 6.15),
-/// if the kernel still has it.
-pub(crate) fn reaped_status(pidfd: i32) -> Option<i32> {
-    let info = pidfd_info(pidfd, PidfdInfo::EXIT)?;
-    Some(info.exit_code)
-}
-
 /// Whether a process exists and is not ending: the kernel accepts it as the
 /// owner of a PI futex. Waits while exec or exit releases the process's futexes.
 /// `None` if the call is not available.
@@ -353,22 +353,6 @@ pub(crate) fn is_ending(pidfd: i32) -> Option<bool> {
         None | Some(Errno(libc::ESRCH)) => Some(true),
         Some(_) => None,
     }
-}
-
-fn pidfd_info(pidfd: i32, mask: u64) -> Option<PidfdInfo> {
-    let mut info = PidfdInfo { mask, ..Default::default() };
-    let args = [
-        bits(i64::from(pidfd)),
-        PidfdInfo::GET,
-        (&raw mut info).expose_provenance() as u64,
-        0,
-        0,
-        0,
-    ];
-    // SAFETY: clause 1 of `syscall`: the request number carries the size of
-    // `PidfdInfo`, the kernel writes no more, and `info` is one.
-    let result = unsafe { syscall(libc::SYS_ioctl, args) };
-    (result == 0 && info.mask & mask != 0).then_some(info)
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ mod flags;
 pub(crate) mod fork_detection;
 pub(crate) mod ids;
 pub(crate) mod landlock;
+pub(crate) mod pidfd;
 pub(crate) mod safe;
 pub(crate) mod seccomp;
 pub(crate) mod users;

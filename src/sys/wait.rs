@@ -6,7 +6,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::BorrowedFd;
 
-use super::abi::SigInfo;
+use super::abi::{Rusage, SigInfo};
 use super::arch::syscall;
 use super::{Errno, Pid, bits};
 
@@ -44,6 +44,12 @@ impl Ended {
     /// every wait for the end of a child sees.
     fn is_stop(self) -> bool {
         matches!(self.code, libc::CLD_TRAPPED | libc::CLD_STOPPED)
+    }
+
+    /// Whether it is the end, not a stop or a continuation.
+    pub(crate) fn has_ended(self) -> bool {
+        let ends = [libc::CLD_EXITED, libc::CLD_KILLED, libc::CLD_DUMPED];
+        ends.contains(&self.code)
     }
 
     /// Returns the signal that ended the child, if one did.
@@ -115,18 +121,46 @@ pub(crate) fn wait(
     kind: Kind,
     block: bool,
 ) -> Result<Option<Ended>, Errno> {
-    if TRACES.load(Ordering::Relaxed)
-        && matches!(skip_stops(target, kind, block), Ok(None))
-    {
+    if may_only_have_stopped(target, kind, block) {
         return Ok(None);
     }
+    reap(target, kind, block, &mut Rusage::zeroed())
+}
+
+/// As `wait`, and writes what the child has used once it is reaped.
+pub(crate) fn wait_usage(
+    target: Target,
+    block: bool,
+    usage: &mut Rusage,
+) -> Result<Option<Ended>, Errno> {
+    if may_only_have_stopped(target, Kind::Any, block) {
+        return Ok(None);
+    }
+    reap(target, Kind::Any, block, usage)
+}
+
+/// Waits for the end of a child that may be traced, without reaping it;
+/// returns whether it goes on.
+fn may_only_have_stopped(target: Target, kind: Kind, block: bool) -> bool {
+    TRACES.load(Ordering::Relaxed)
+        && matches!(skip_stops(target, kind, block), Ok(None))
+}
+
+fn reap(
+    target: Target,
+    kind: Kind,
+    block: bool,
+    usage: &mut Rusage,
+) -> Result<Option<Ended>, Errno> {
     let how = kind.flag();
-    if let Some(result) = wait_by_pidfd(target, how, block) {
+    if let Some(result) = wait_by_pidfd(target, how, block, usage) {
         return result;
     }
     let pid = i64::from(target.pid.get());
-    match waitid(libc::P_PID, pid, how, block) {
-        Err(Errno(libc::ENOSYS | libc::EPERM)) => wait4(pid, how, block),
+    match waitid(libc::P_PID, pid, how, block, usage) {
+        Err(Errno(libc::ENOSYS | libc::EPERM)) => {
+            wait4(pid, how, block, usage)
+        }
         other => other,
     }
 }
@@ -200,10 +234,26 @@ fn wait_unreaped(
     how: i32,
     block: bool,
 ) -> Result<Option<Ended>, Errno> {
-    let how = how | libc::WNOWAIT;
-    wait_by_pidfd(target, how, block).unwrap_or_else(|| {
-        waitid(libc::P_PID, target.pid.get().into(), how, block)
-    })
+    let (how, usage) = (how | libc::WNOWAIT, &mut Rusage::zeroed());
+    if let Some(result) = wait_by_pidfd(target, how, block, usage) {
+        return result;
+    }
+    waitid(libc::P_PID, target.pid.get().into(), how, block, usage)
+}
+
+/// Waits for the end of a child by its pidfd only, and reaps it; `Ok(None)`
+/// also for a child that is traced and has stopped.
+pub(crate) fn wait_by_pidfd_only(
+    pidfd: i32,
+    block: bool,
+) -> Result<Option<Ended>, Errno> {
+    let (all, usage) = (libc::__WALL, &mut Rusage::zeroed());
+    let by = libc::P_PIDFD;
+    let seen = waitid(by, pidfd.into(), all | libc::WNOWAIT, block, usage)?;
+    if seen.is_none_or(|seen| !seen.has_ended()) {
+        return Ok(None);
+    }
+    waitid(by, pidfd.into(), all, false, usage)
 }
 
 /// Returns the result of a wait by pidfd, or `None` if it is not available
@@ -213,9 +263,10 @@ fn wait_by_pidfd(
     target: Target,
     how: i32,
     block: bool,
+    usage: &mut Rusage,
 ) -> Option<Result<Option<Ended>, Errno>> {
     let pidfd = target.pidfd?;
-    match waitid(libc::P_PIDFD, pidfd.into(), how, block) {
+    match waitid(libc::P_PIDFD, pidfd.into(), how, block, usage) {
         // EINVAL: before Linux 5.4. The others come from a seccomp filter.
         Err(Errno(libc::EINVAL | libc::ENOSYS | libc::EPERM))
             if !has_pidfd_wait() =>
@@ -231,7 +282,8 @@ fn wait_by_pidfd(
 
 /// Whether waits by pidfd reach the kernel: EBADF for a closed descriptor.
 fn has_pidfd_wait() -> bool {
-    let result = waitid(libc::P_PIDFD, i32::MAX.into(), libc::__WALL, false);
+    let (all, usage) = (libc::__WALL, &mut Rusage::zeroed());
+    let result = waitid(libc::P_PIDFD, i32::MAX.into(), all, false, usage);
     result == Err(Errno(libc::EBADF))
 }
 
@@ -265,26 +317,60 @@ pub(crate) fn stop_signal(target: Target) -> Option<i32> {
     stop.map(|stop| stop.status)
 }
 
+/// Waits for a change of a child, its end included, and consumes the others:
+/// an end is left to be reaped.
+pub(crate) fn wait_for_change(target: Target) -> Result<Ended, Errno> {
+    const STOPS: i32 = libc::WSTOPPED | libc::WCONTINUED;
+    loop {
+        let how = Kind::Any.flag() | STOPS;
+        let seen = wait_unreaped(target, how, true)?;
+        let Some(seen) = seen else { continue };
+        if seen.has_ended() {
+            return Ok(seen);
+        }
+        // Another change may have replaced it meanwhile.
+        let (by, id) = match target.pidfd {
+            Some(pidfd) if has_pidfd_wait() => (libc::P_PIDFD, pidfd.into()),
+            _ => (libc::P_PID, target.pid.get().into()),
+        };
+        let (how, usage) = (STOPS | libc::__WALL, &mut Rusage::zeroed());
+        if let Some(change) = waitid_for(by, id, how, false, usage)? {
+            return Ok(change);
+        }
+    }
+}
+
 fn waitid(
     by: libc::idtype_t,
     id: i64,
     how: i32,
     block: bool,
+    usage: &mut Rusage,
+) -> Result<Option<Ended>, Errno> {
+    waitid_for(by, id, libc::WEXITED | how, block, usage)
+}
+
+/// `waitid` for the changes that `how` has.
+fn waitid_for(
+    by: libc::idtype_t,
+    id: i64,
+    how: i32,
+    block: bool,
+    usage: &mut Rusage,
 ) -> Result<Option<Ended>, Errno> {
     let mut info = SigInfo::zeroed();
     let nohang = if block { 0 } else { libc::WNOHANG };
-    let how = libc::WEXITED | how | nohang;
     let args = [
         u64::from(by),
         bits(id),
         (&raw mut info).expose_provenance() as u64,
-        bits(i64::from(how)),
-        0,
+        bits(i64::from(how | nohang)),
+        core::ptr::from_mut(usage).expose_provenance() as u64,
         0,
     ];
     loop {
-        // SAFETY: clause 1 of `syscall`: the call writes one siginfo, and
-        // `info` is one, alive to the end of this body.
+        // SAFETY: clause 1 of `syscall`: the call writes one siginfo and one
+        // rusage; `info` lives to the end of this body, `usage` is borrowed.
         let result = unsafe { syscall(libc::SYS_waitid, args) };
         match Errno::of(result) {
             Some(Errno(libc::EINTR)) => {}
@@ -298,16 +384,23 @@ fn waitid(
     }
 }
 
-fn wait4(pid: i64, how: i32, block: bool) -> Result<Option<Ended>, Errno> {
+fn wait4(
+    pid: i64,
+    how: i32,
+    block: bool,
+    usage: &mut Rusage,
+) -> Result<Option<Ended>, Errno> {
     let mut status = 0i32;
+    let usage = core::ptr::from_mut(usage).expose_provenance() as u64;
     let nohang = if block { 0 } else { libc::WNOHANG };
     let how = bits(i64::from(how | nohang));
     let at = (&raw mut status).expose_provenance() as u64;
     loop {
-        // SAFETY: clause 1 of `syscall`: the call writes one int, and
-        // `status` is one, alive to the end of this body; rusage is NULL.
-        let result =
-            unsafe { syscall(libc::SYS_wait4, [bits(pid), at, how, 0, 0, 0]) };
+        let args = [bits(pid), at, how, usage, 0, 0];
+        // SAFETY: clause 1 of `syscall`: the call writes one int and one
+        // rusage; `status` lives to the end of this body, the other is the
+        // caller's.
+        let result = unsafe { syscall(libc::SYS_wait4, args) };
         match Errno::of(result) {
             Some(Errno(libc::EINTR)) => {}
             Some(errno) => return Err(errno),

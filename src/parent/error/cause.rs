@@ -53,6 +53,11 @@ pub(crate) enum Cause {
          is ignored"
     )]
     StatusLost,
+    #[error(
+        "what the child has used is lost: another thread reaped it, or SIGCHLD \
+         is ignored"
+    )]
+    UsageLost,
     #[error("{0} (a bug in offshoot)")]
     VerifyError(VerifyError),
 }
@@ -80,7 +85,8 @@ impl Cause {
             Cause::Ended
             | Cause::Killed(_)
             | Cause::Exited(_)
-            | Cause::StatusLost => libc::ECHILD,
+            | Cause::StatusLost
+            | Cause::UsageLost => libc::ECHILD,
             Cause::Panicked => libc::ECANCELED,
             Cause::Unexpected(_) => libc::EIO,
             _ => self.errno().unwrap_or(libc::EINVAL),

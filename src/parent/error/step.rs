@@ -276,6 +276,9 @@ steps! {
     /// [`pidfd_send_signal(2)`](https://man7.org/linux/man-pages/man2/pidfd_send_signal.2.html)
     /// to the child failed.
     Kill => "kill",
+    /// A call about a process by its
+    /// [pidfd](https://man7.org/linux/man-pages/man2/pidfd_open.2.html) failed.
+    Pidfd => "pidfd",
     /// Reading the child's output failed.
     Read => "read",
 }

@@ -1,32 +1,39 @@
 //! `Child`: a running program.
 
+mod events;
 mod launch;
+mod on_drop;
 mod output;
 mod pidfd;
+mod pidfd_info;
+mod process;
+mod shared;
+mod usage;
+mod waitable;
+mod waiting;
 
-use core::mem;
-
-use rustix::io::Errno;
-use rustix::process::{Signal, pidfd_send_signal};
-
-use super::error::{Cause, Error, Step};
-use super::std::os::fd::{AsRawFd, OwnedFd};
-use super::std::os::unix::process::ExitStatusExt;
+use super::std::os::fd::OwnedFd;
 #[doc(no_inline)]
 pub use super::std::process::{
     ChildStderr, ChildStdin, ChildStdout, ExitStatus, Output,
 };
-use crate::sys::call::{kill, reaped_status};
-use crate::sys::wait::{Kind, Target, wait};
-use crate::sys::{self, Pid};
+use crate::sys::Pid;
+use shared::{Handle, OnDrop};
+use waitable::Waitable;
 
+pub use events::{ChildEvent, ChildEvents};
 pub(crate) use launch::Fallbacks;
 pub use launch::{CgroupEntry, Fallback, Launch};
+pub(crate) use on_drop::reap_dropped;
 pub use pidfd::PidFd;
+pub use pidfd_info::{Namespace, PidFdInfo};
+pub use process::Process;
+pub use usage::Rusage;
 
 /// A running child.
 ///
-/// Dropping it neither kills the program nor waits for it. A program that is
+/// Dropping it neither kills the program nor waits for it, unless
+/// [`Child::kill_on_drop`] or [`Child::reap_on_drop`] is set. A program that is
 /// not waited for remains as a zombie until this process ends.
 ///
 /// # Examples
@@ -38,9 +45,8 @@ pub use pidfd::PidFd;
 /// ```
 #[derive(Debug)]
 pub struct Child {
-    pid: Pid,
-    pidfd: Option<PidFd>,
-    status: Option<ExitStatus>,
+    handle: Handle,
+    on_drop: OnDrop,
     launch: Launch,
     seccomp_listener: Option<OwnedFd>,
     /// The parent's end of its standard input, if that is piped.
@@ -60,9 +66,8 @@ impl Child {
         [stdin, stdout, stderr]: [Option<OwnedFd>; 3],
     ) -> Child {
         Child {
-            pid,
-            pidfd,
-            status: None,
+            handle: Handle::Own(Waitable::new(pid, pidfd)),
+            on_drop: OnDrop::Nothing,
             launch,
             seccomp_listener,
             stdin: stdin.map(Into::into),
@@ -75,7 +80,7 @@ impl Child {
     /// process can get the same id; [`Child::pidfd`] never refers to another.
     #[must_use]
     pub fn id(&self) -> u32 {
-        self.pid.get()
+        self.handle.get().pid.get()
     }
 
     /// Returns the process group that the child was put in: its own id with a
@@ -124,7 +129,7 @@ impl Child {
     /// descriptor was free, which is one of [`Launch::fallbacks`].
     #[must_use]
     pub fn pidfd(&self) -> Option<&PidFd> {
-        self.pidfd.as_ref()
+        self.handle.get().pidfd.as_ref()
     }
 
     /// Converts it into the descriptor for the process. You must still wait
@@ -135,7 +140,8 @@ impl Child {
     ///
     /// # Errors
     ///
-    /// The `Child` itself, if it has no pidfd.
+    /// The `Child` itself, if it has no pidfd, or if a [`Process`] has it too
+    /// and no descriptor is free for a copy.
     ///
     /// # Examples
     ///
@@ -159,106 +165,21 @@ impl Child {
         reason = "the error is the child itself"
     )]
     pub fn into_pidfd(mut self) -> Result<PidFd, Child> {
-        self.pidfd.take().ok_or(self)
+        let pidfd = match &mut self.handle {
+            Handle::Own(own) => own.pidfd.take(),
+            Handle::Shared(shared) => {
+                let pidfd = shared.pidfd.as_ref();
+                pidfd.and_then(|pidfd| pidfd.try_clone().ok())
+            }
+        };
+        let Some(pidfd) = pidfd else { return Err(self) };
+        self.on_drop = OnDrop::Nothing;
+        Ok(pidfd)
     }
 
     /// Returns how this child was created.
     #[must_use]
     pub fn launch(&self) -> &Launch {
         &self.launch
-    }
-
-    /// Waits until the child ends, after closing the parent's end of its
-    /// standard input, so that the child does not wait for more. Further calls
-    /// return the same status. Signals do not interrupt it. See [`waitid(2)`].
-    ///
-    /// If another thread has reaped the child (`waitpid(-1)`), or the kernel
-    /// has as SIGCHLD is ignored, the status is read from the pidfd, which has
-    /// it since Linux 6.15.
-    ///
-    /// # Errors
-    ///
-    /// [`Step::Wait`], if the child was reaped and its status is lost.
-    ///
-    /// [`waitid(2)`]: https://man7.org/linux/man-pages/man2/waitid.2.html
-    pub fn wait(&mut self) -> Result<ExitStatus, Error> {
-        mem::drop(self.stdin.take());
-        let status = self.reap(true)?;
-        status.ok_or_else(|| Error::new(Step::Wait, Cause::StatusLost))
-    }
-
-    /// Returns the status if the child has ended, `None` if it has not.
-    ///
-    /// # Errors
-    ///
-    /// As [`Child::wait`].
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use offshoot::{Command, Stdio};
-    ///
-    /// let mut cat = Command::new("/bin/cat").stdin(Stdio::piped()).spawn()?;
-    /// assert!(cat.try_wait()?.is_none());
-    /// drop(cat.stdin.take());
-    /// assert!(cat.wait()?.success());
-    /// assert!(cat.try_wait()?.is_some());
-    /// # Ok::<(), offshoot::Error>(())
-    /// ```
-    pub fn try_wait(&mut self) -> Result<Option<ExitStatus>, Error> {
-        self.reap(false)
-    }
-
-    fn reap(&mut self, block: bool) -> Result<Option<ExitStatus>, Error> {
-        if self.status.is_some() {
-            return Ok(self.status);
-        }
-        let pidfd = self.pidfd.as_ref().map(AsRawFd::as_raw_fd);
-        let target = Target { pid: self.pid, pidfd };
-        let status = match wait(target, Kind::Any, block) {
-            Ok(None) => return Ok(None),
-            Ok(Some(ended)) => ended.wait_status(),
-            Err(sys::Errno(libc::ECHILD)) => pidfd
-                .and_then(reaped_status)
-                .ok_or_else(|| Error::new(Step::Wait, Cause::StatusLost))?,
-            Err(errno) => return Err(Error::os(Step::Wait, errno.0)),
-        };
-        self.status = Some(ExitStatus::from_raw(status));
-        Ok(self.status)
-    }
-
-    /// Sends SIGKILL to the child, if it has not ended. You must still call
-    /// [`wait`](Child::wait). The signal is sent by the pidfd, so it never
-    /// reaches another process; without a pidfd it is sent by the process id,
-    /// and only before the child has been waited for.
-    ///
-    /// # Errors
-    ///
-    /// [`Step::Kill`] with EPERM, if the child belongs to another user (a
-    /// set-user-ID program).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::os::unix::process::ExitStatusExt;
-    ///
-    /// let mut child = offshoot::Command::new("sleep").arg("60").spawn()?;
-    /// child.kill()?;
-    /// assert_eq!(child.wait()?.signal(), Some(9));
-    /// # Ok::<(), offshoot::Error>(())
-    /// ```
-    pub fn kill(&self) -> Result<(), Error> {
-        let errno = match &self.pidfd {
-            Some(pidfd) => pidfd_send_signal(pidfd, Signal::KILL)
-                .err()
-                .map(Errno::raw_os_error),
-            // The id is the child's until it has been waited for.
-            None if self.status.is_some() => None,
-            None => kill(self.pid, libc::SIGKILL).err().map(|e| e.0),
-        };
-        match errno {
-            None | Some(libc::ESRCH) => Ok(()),
-            Some(errno) => Err(Error::os(Step::Kill, errno)),
-        }
     }
 }

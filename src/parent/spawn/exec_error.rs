@@ -16,7 +16,7 @@ use crate::parent::std::{
     path::{Path, PathBuf},
     vec::Vec,
 };
-use crate::sys::call::reaped_status;
+use crate::sys::pidfd::reaped_status;
 use crate::sys::wait::{Ended, Kind, Target, peek};
 use crate::sys::{Errno, number};
 

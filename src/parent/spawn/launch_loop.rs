@@ -20,7 +20,7 @@ use crate::parent::command::{
     Cgroup, Engine, OpenCgroup, ParentDeath, ParentHooks,
 };
 use crate::parent::error::{Cause, Error, Step};
-use crate::parent::handle::{Child, Launch, PidFd};
+use crate::parent::handle::{Child, Launch, PidFd, reap_dropped};
 use crate::parent::plan::Plan;
 use crate::parent::std::{
     boxed::Box,
@@ -87,6 +87,7 @@ impl Prepared {
         group: Option<&OpenCgroup>,
         pidfd_optional: bool,
     ) -> Result<Started, Error> {
+        reap_dropped();
         let run = || self.run_here(pipes, group, pidfd_optional);
         if self.plan.parent_death != Some(ParentDeath::Process) {
             return run();

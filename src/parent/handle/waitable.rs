@@ -1,0 +1,290 @@
+//! `Waitable`: a process to wait for, from any number of threads. Each gets
+//! the status, one of them reaps.
+//!
+//! A wait that blocks does not reap; whichever thread then has the lock does.
+//! So as long as no thread has reaped it under the lock, its process id is the
+//! child's, and signals may be sent by it.
+
+use core::mem;
+use core::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::pidfd::PidFd;
+use super::usage::Rusage;
+use crate::parent::error::{Cause, Error, Step};
+use crate::parent::std::os::fd::{AsFd, AsRawFd};
+use crate::parent::std::os::unix::process::ExitStatusExt;
+use crate::parent::std::process::ExitStatus;
+use crate::parent::std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use crate::parent::std::time::Instant;
+use crate::sys::call::{kill, kill_group};
+use crate::sys::pidfd::{reaped_status, signal, signal_group};
+use crate::sys::wait::{Kind, Target, wait_for_end, wait_usage};
+use crate::sys::{self, Pid, abi};
+
+/// How a child has ended. There is no usage if other code reaped it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct End {
+    pub(crate) status: i32,
+    pub(crate) usage: Option<Rusage>,
+}
+
+impl End {
+    pub(super) fn exit_status(self) -> ExitStatus {
+        ExitStatus::from_raw(self.status)
+    }
+}
+
+/// A moment after now; a century later is as good as never.
+pub(super) fn deadline_after(timeout: Duration) -> Instant {
+    const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
+    let now = Instant::now();
+    now.checked_add(timeout.min(LONGEST)).unwrap_or(now)
+}
+
+#[derive(Debug, Default)]
+struct State {
+    end: Option<End>,
+    /// A thread waits by the process id, and will reap.
+    waits_by_id: bool,
+}
+
+/// A process to wait for.
+#[derive(Debug)]
+pub(crate) struct Waitable {
+    pub(crate) pid: Pid,
+    pub(crate) pidfd: Option<PidFd>,
+    state: Mutex<State>,
+    reaped: Condvar,
+}
+
+/// How long a wait without a pidfd pauses between two looks.
+const PAUSES: [u64; 6] = [0, 1, 1, 2, 5, 10];
+
+impl Waitable {
+    pub(crate) fn new(pid: Pid, pidfd: Option<PidFd>) -> Waitable {
+        let (state, reaped) = (Mutex::default(), Condvar::new());
+        Waitable { pid, pidfd, state, reaped }
+    }
+
+    /// Moves it out; what stays is not used any more.
+    pub(crate) fn take(&mut self) -> Waitable {
+        let taken = Waitable::new(self.pid, self.pidfd.take());
+        let state = mem::take(
+            self.state.get_mut().unwrap_or_else(PoisonError::into_inner),
+        );
+        *taken.lock() = state;
+        taken
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // No code panics with the lock held.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn target(&self) -> Target {
+        let pidfd = self.pidfd.as_ref().map(AsRawFd::as_raw_fd);
+        Target { pid: self.pid, pidfd }
+    }
+
+    /// Waits with one system call; no other thread has it.
+    pub(crate) fn wait_alone(&mut self) -> Result<End, Error> {
+        let target = self.target();
+        let mut state = self.lock();
+        let end = match state.end {
+            Some(end) => return Ok(end),
+            None => reap(target, true)?.ok_or_else(lost)?,
+        };
+        state.end = Some(end);
+        Ok(end)
+    }
+
+    /// Waits, beside other threads.
+    pub(crate) fn wait(&self) -> Result<End, Error> {
+        loop {
+            if let Some(end) = self.try_wait()? {
+                return Ok(end);
+            }
+            if self.pidfd.is_some() {
+                self.wait_unreaped();
+            } else {
+                self.wait_by_id();
+            }
+        }
+    }
+
+    /// Waits for the end. Where a filter rejects that, it only pauses.
+    fn wait_unreaped(&self) {
+        if wait_for_end(self.target(), Kind::Any).is_err() {
+            let pause = Duration::from_millis(10);
+            self.pause(pause, pause);
+        }
+    }
+
+    /// Waits by the process id, which is the child's until it is reaped: one
+    /// thread waits, and the others for that one.
+    fn wait_by_id(&self) {
+        let mut state = self.lock();
+        if state.end.is_some() {
+            return;
+        }
+        if state.waits_by_id {
+            let woken = self.reaped.wait(state);
+            mem::drop(woken.unwrap_or_else(PoisonError::into_inner));
+            return;
+        }
+        state.waits_by_id = true;
+        mem::drop(state);
+        self.wait_unreaped();
+        let mut state = self.lock();
+        state.waits_by_id = false;
+        if let Ok(Some(end)) = reap(self.target(), false) {
+            state.end = Some(end);
+        }
+        mem::drop(state);
+        self.reaped.notify_all();
+    }
+
+    /// Reaps it if it has ended.
+    pub(crate) fn try_wait(&self) -> Result<Option<End>, Error> {
+        let mut state = self.lock();
+        // The thread that waits by id reaps.
+        if state.end.is_none() && !state.waits_by_id {
+            state.end = reap(self.target(), false)?;
+        }
+        Ok(state.end)
+    }
+
+    /// Waits until a moment; `None`: it has not ended by then.
+    pub(crate) fn wait_deadline(
+        &self,
+        deadline: Instant,
+    ) -> Result<Option<End>, Error> {
+        let mut pauses = PAUSES.iter();
+        loop {
+            if let Some(end) = self.try_wait()? {
+                return Ok(Some(end));
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(None);
+            }
+            let pause = pauses.next().or(PAUSES.last()).copied();
+            let pause = Duration::from_millis(pause.unwrap_or_default());
+            self.pause(left, pause);
+        }
+    }
+
+    /// Until the child has ended or the time is over; without a pidfd, or if
+    /// it cannot be polled, no longer than `pause`.
+    fn pause(&self, left: Duration, pause: Duration) {
+        // A wait of a day at once, so that it is a valid timespec.
+        let limit = |time: Duration| {
+            let time = time.min(Duration::from_secs(86_400));
+            let sec = i64::try_from(time.as_secs()).unwrap_or_default();
+            Timespec { tv_sec: sec, tv_nsec: time.subsec_nanos().into() }
+        };
+        if let Some(pidfd) = &self.pidfd {
+            let mut fds =
+                [PollFd::from_borrowed_fd(pidfd.as_fd(), PollFlags::IN)];
+            match poll(&mut fds, Some(&limit(left))) {
+                Ok(n) if n == 0 || fds[0].revents() == PollFlags::IN => return,
+                Err(rustix::io::Errno::INTR) => return,
+                _ => {}
+            }
+        }
+        let _ = poll(&mut [], Some(&limit(left.min(pause))));
+    }
+
+    /// How it has ended, if that is known.
+    pub(super) fn known_end(&self) -> Option<End> {
+        self.lock().end
+    }
+
+    /// Sends a signal, if it has not ended.
+    pub(crate) fn signal(&self, number: i32) -> Result<(), Error> {
+        if !(1..=64).contains(&number) {
+            let why = "a signal is a number from 1 to 64";
+            let error = Error::refused(Step::Kill, why);
+            return Err(error.with(decimal(number)));
+        }
+        let sent = match &self.pidfd {
+            Some(pidfd) => signal(pidfd.as_raw_fd(), number),
+            None => {
+                // It is not reaped meanwhile.
+                let state = self.lock();
+                match state.end {
+                    Some(_) => return Ok(()),
+                    None => kill(self.pid, number),
+                }
+            }
+        };
+        match sent {
+            Ok(()) | Err(sys::Errno(libc::ESRCH)) => Ok(()),
+            Err(sys::Errno(errno)) => Err(Error::os(Step::Kill, errno)),
+        }
+    }
+
+    /// Sends a signal to the group that the child leads.
+    pub(crate) fn signal_group(&self, number: i32) -> Result<(), Error> {
+        if !(1..=64).contains(&number) {
+            let why = "a signal is a number from 1 to 64";
+            let error = Error::refused(Step::Kill, why);
+            return Err(error.with(decimal(number)));
+        }
+        let by_pidfd = self
+            .pidfd
+            .as_ref()
+            .map(|pidfd| signal_group(pidfd.as_raw_fd(), number));
+        let sent = match by_pidfd {
+            // Before Linux 6.9 by its number, which stays the group's as long
+            // as the leader has not been reaped.
+            None | Some(Err(sys::Errno(libc::EINVAL))) => {
+                let state = self.lock();
+                if state.end.is_some() {
+                    let why = "the leader has been waited for, so the number \
+                               may be another group's by now";
+                    return Err(Error::explained(
+                        Step::Kill,
+                        libc::ESRCH,
+                        why,
+                    ));
+                }
+                kill_group(self.pid, number)
+            }
+            Some(sent) => sent,
+        };
+        match sent {
+            Ok(()) | Err(sys::Errno(libc::ESRCH)) => Ok(()),
+            Err(sys::Errno(errno)) => Err(Error::os(Step::Kill, errno)),
+        }
+    }
+}
+
+fn decimal(number: i32) -> crate::parent::std::string::String {
+    crate::parent::std::format!("{number}")
+}
+
+pub(super) fn lost() -> Error {
+    Error::new(Step::Wait, Cause::StatusLost)
+}
+
+/// Reaps a child. What another thread has reaped, the pidfd knows since Linux
+/// 6.15.
+fn reap(target: Target, block: bool) -> Result<Option<End>, Error> {
+    let mut used = abi::Rusage::zeroed();
+    match wait_usage(target, block, &mut used) {
+        Ok(None) => Ok(None),
+        Ok(Some(ended)) => {
+            let usage = Some(Rusage::new(&used));
+            Ok(Some(End { status: ended.wait_status(), usage }))
+        }
+        Err(sys::Errno(libc::ECHILD)) => {
+            let status = target.pidfd.and_then(reaped_status);
+            let status = status.ok_or_else(lost)?;
+            Ok(Some(End { status, usage: None }))
+        }
+        Err(sys::Errno(errno)) => Err(Error::os(Step::Wait, errno)),
+    }
+}

@@ -1,0 +1,85 @@
+//! Pidfds: what the kernel does with a process that a descriptor refers to.
+#![allow(unsafe_code, reason = "each function makes one raw system call")]
+
+use super::abi::PidfdInfo;
+use super::arch::syscall;
+use super::{Errno, Pid, bits};
+
+/// `PIDFD_SIGNAL_PROCESS_GROUP` (Linux 6.9).
+const PROCESS_GROUP: u64 = 1 << 2;
+
+/// Opens a close-on-exec pidfd of a process (Linux 5.3).
+pub(crate) fn open(pid: Pid) -> Result<i32, Errno> {
+    let args = [u64::from(pid.get()), 0, 0, 0, 0, 0];
+    // SAFETY: clause 1 of `syscall`: the arguments are numbers.
+    fd(unsafe { syscall(libc::SYS_pidfd_open, args) })
+}
+
+/// Sends a signal to the process.
+pub(crate) fn signal(pidfd: i32, signal: i32) -> Result<(), Errno> {
+    send(pidfd, signal, 0)
+}
+
+/// Sends a signal to the process group that the process leads, or led; EINVAL
+/// before Linux 6.9.
+pub(crate) fn signal_group(pidfd: i32, signal: i32) -> Result<(), Errno> {
+    send(pidfd, signal, PROCESS_GROUP)
+}
+
+fn send(pidfd: i32, signal: i32, flags: u64) -> Result<(), Errno> {
+    let signal = u64::from(signal.unsigned_abs());
+    let args = [bits(pidfd.into()), signal, 0, flags, 0, 0];
+    // SAFETY: clause 1 of `syscall`: numbers, and no siginfo.
+    let result = unsafe { syscall(libc::SYS_pidfd_send_signal, args) };
+    Errno::of(result).map_or(Ok(()), Err)
+}
+
+/// Copies a descriptor of the process into this one, with close-on-exec
+/// (Linux 5.6).
+pub(crate) fn getfd(pidfd: i32, target: i32) -> Result<i32, Errno> {
+    let args = [bits(pidfd.into()), bits(target.into()), 0, 0, 0, 0];
+    // SAFETY: clause 1 of `syscall`: the arguments are numbers.
+    fd(unsafe { syscall(libc::SYS_pidfd_getfd, args) })
+}
+
+/// Opens a namespace of the process, by the number of the request (Linux
+/// 6.11).
+pub(crate) fn namespace(pidfd: i32, request: u8) -> Result<i32, Errno> {
+    // _IO(PIDFS_IOCTL_MAGIC, request)
+    let request = 0xFF00 | u64::from(request);
+    let args = [bits(pidfd.into()), request, 0, 0, 0, 0];
+    // SAFETY: clause 1 of `syscall`: these requests take no argument.
+    fd(unsafe { syscall(libc::SYS_ioctl, args) })
+}
+
+/// What the kernel tells of the process, as much of it as there is; `mask` of
+/// the result says which fields are filled (Linux 6.13).
+pub(crate) fn info(pidfd: i32, mask: u64) -> Result<PidfdInfo, Errno> {
+    let mut info = PidfdInfo { mask, ..Default::default() };
+    let args = [
+        bits(pidfd.into()),
+        PidfdInfo::GET,
+        (&raw mut info).expose_provenance() as u64,
+        0,
+        0,
+        0,
+    ];
+    // SAFETY: clause 1 of `syscall`: the request number carries the size of
+    // `PidfdInfo`, the kernel writes no more, and `info` is one.
+    let result = unsafe { syscall(libc::SYS_ioctl, args) };
+    Errno::of(result).map_or(Ok(info), Err)
+}
+
+/// Returns the wait status of a process that was reaped elsewhere (Linux 6.15),
+/// if the kernel still has it.
+pub(crate) fn reaped_status(pidfd: i32) -> Option<i32> {
+    let info = info(pidfd, PidfdInfo::EXIT).ok()?;
+    (info.mask & PidfdInfo::EXIT != 0).then_some(info.exit_code)
+}
+
+fn fd(result: i64) -> Result<i32, Errno> {
+    match Errno::of(result) {
+        Some(errno) => Err(errno),
+        None => i32::try_from(result).map_err(|_| Errno(libc::EBADF)),
+    }
+}
