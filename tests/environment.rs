@@ -1,4 +1,5 @@
 //! Environment: variables that commands share.
+#![allow(unsafe_code, reason = "set_var is unsafe")]
 
 mod util;
 
@@ -6,6 +7,7 @@ use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::{process, thread};
 
 use offshoot::{Command, Engine, Environment, Step};
@@ -333,5 +335,40 @@ fn threads_share_one_environment() {
                 assert_eq!(text, format!("A=1\0B={n}\0").into_bytes());
             });
         }
+    });
+}
+
+#[test]
+fn inherit_beside_a_thread_that_sets_variables_gets_whole_values() {
+    let name = "inherit_beside_a_thread_that_sets_variables_gets_whole_values";
+    let _alone = alone();
+    if !util::inside(name, &[]) {
+        return;
+    }
+    let values = ["x".repeat(10), "y".repeat(2000)];
+    // SAFETY: the threads of this process use std's functions only.
+    unsafe { std::env::set_var("CHANGES", &values[0]) };
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for value in values.iter().cycle() {
+                if done.load(Ordering::Relaxed) {
+                    break;
+                }
+                // SAFETY: as above.
+                unsafe { std::env::set_var("CHANGES", value) };
+            }
+        });
+        for _ in 0..2000 {
+            let env = Environment::inherit();
+            let value = env.get("CHANGES").map(OsStr::to_str);
+            let value = value.flatten().unwrap_or_default();
+            let whole = values.iter().any(|whole| whole == value);
+            if !whole {
+                done.store(true, Ordering::Relaxed);
+            }
+            assert!(whole, "{value}");
+        }
+        done.store(true, Ordering::Relaxed);
     });
 }
