@@ -103,8 +103,8 @@ pub use parent::command::stdio::Stdio;
 pub use parent::command::{Command, CommandArgs, CommandEnvs, ParentDeath};
 pub use parent::error::{Candidate, Error, Step};
 pub use parent::handle::{
-    CgroupEntry, Child, ChildEvent, ChildEvents, Fallback, Launch, Namespace,
-    PidFd, PidFdInfo, Process, Rusage,
+    CgroupEntry, Child, ChildEvent, ChildEvents, Detached, Fallback, Launch,
+    Namespace, PidFd, PidFdInfo, Process, Rusage,
 };
 #[doc(no_inline)]
 pub use parent::handle::{

@@ -294,6 +294,7 @@ fn unsafe_code_is_in_listed_files_with_specific_reasons() {
         "child::claims",
         "launch::suspended",
         "launch::copied",
+        "launch::detached",
         "launch::gate",
         "launch::exec_in_place",
         "launch::isolated",

@@ -1,5 +1,6 @@
 //! `Child`: a running program.
 
+mod detached;
 mod events;
 mod launch;
 mod on_drop;
@@ -21,6 +22,7 @@ use crate::sys::Pid;
 use shared::{Handle, OnDrop};
 use waitable::Waitable;
 
+pub use detached::Detached;
 pub use events::{ChildEvent, ChildEvents};
 pub(crate) use launch::Fallbacks;
 pub use launch::{CgroupEntry, Fallback, Launch};

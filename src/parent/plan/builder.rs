@@ -76,6 +76,7 @@ impl<'a> PlanBuilder<'a> {
             parent_hooks: options.hooks.parent.clone(),
             cgroup: options.launch.cgroup.clone(),
             traced: false,
+            detached: false,
             landlock: None,
             landlock_lacks: None,
             hides_root: false,

@@ -127,6 +127,8 @@ pub struct Plan {
     pub(crate) retry_again: Duration,
     /// Whether this process traces the child.
     pub(crate) traced: bool,
+    /// Whether a process in between makes the child.
+    pub(crate) detached: bool,
     /// The rules of a ruleset that is made when the plan is prepared, and the
     /// version of the kernel's Landlock; what it lacks.
     pub(crate) landlock: Option<(Box<Landlock>, u32)>,

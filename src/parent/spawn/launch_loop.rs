@@ -15,19 +15,21 @@ use super::waiting_thread;
 use crate::call::{Block, Table};
 use crate::launch::gate::Gate;
 use crate::launch::listener::Listener;
-use crate::launch::{LaunchArgs, Outcome, copied, isolated, pipe, suspended};
+use crate::launch::{
+    LaunchArgs, Outcome, copied, detached, isolated, pipe, suspended,
+};
 use crate::parent::command::{
     Cgroup, Engine, OpenCgroup, ParentDeath, ParentHooks,
 };
 use crate::parent::error::{Cause, Error, Step};
-use crate::parent::handle::{Child, Launch, PidFd, reap_dropped};
+use crate::parent::handle::{Child, Detached, Launch, PidFd, reap_dropped};
 use crate::parent::plan::Plan;
 use crate::parent::std::{
     boxed::Box,
     cell::{Cell, RefCell},
     os::fd::{BorrowedFd, FromRawFd, OwnedFd},
 };
-use crate::sys::Pid;
+use crate::sys::{Errno, Pid};
 
 /// A child that runs its program.
 type Started = (Pid, Option<PidFd>, Launch, Option<OwnedFd>);
@@ -77,6 +79,17 @@ impl Prepared {
     ) -> Result<Child, Error> {
         let started = self.run(&pipes, group, true)?;
         Ok(pipes.into_child(started))
+    }
+
+    /// Has a stack frame of its own.
+    #[inline(never)]
+    pub(super) fn run_detached(
+        &self,
+        pipes: &StdioPipes,
+        group: Option<&OpenCgroup>,
+    ) -> Result<Detached, Error> {
+        let (pid, pidfd, launch, _) = self.run_here(pipes, group, false)?;
+        Ok(Detached { pid, pidfd, launch })
     }
 
     /// As `run_here`; a child that is to end with this process is created by
@@ -174,7 +187,8 @@ impl Prepared {
             let Attempt { capabilities, exec_in_thread, .. } = *attempt;
             init_block(&mut block, capabilities, exec_in_thread);
         }
-        let outcome = launch(&table, &mut block, args, &mut fds, compiled);
+        let outcome =
+            self.launch(&table, &mut block, args, &mut fds, compiled);
         let outcome = self.verify_exec(compiled, outcome, &block);
         let outcome = self.verify_filters(compiled, outcome, &block);
         self.recycle_page(fds.page, fds.source_end, outcome);
@@ -212,6 +226,27 @@ impl Prepared {
                 Failure::Retry(right, error)
             }
             (Some(right), _) => Failure::Retry(right, Some(diagnose())),
+        })
+    }
+
+    /// Launches the child here or in a process in between.
+    fn launch(
+        &self,
+        table: &Table<'_>,
+        block: &mut Block,
+        args: LaunchArgs<'_>,
+        fds: &mut LaunchFds,
+        compiled: &CompiledPlan,
+    ) -> Outcome {
+        if !self.plan.detached {
+            return launch(table, block, args, fds, compiled);
+        }
+        // It would close the pipe in the shared descriptor table.
+        if compiled.strategy.engine == Engine::Pipe {
+            return Outcome::Rejected(Errno(libc::ENOSYS));
+        }
+        detached::launch(block, args, |block, args| {
+            launch(table, block, args, fds, compiled)
         })
     }
 }

@@ -3,6 +3,7 @@
 mod attempt;
 mod changes;
 mod compiled_plan;
+mod detach;
 mod diagnose;
 mod exec_error;
 mod exec_in_place;

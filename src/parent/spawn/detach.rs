@@ -1,0 +1,99 @@
+//! `detach`: a program that is not a child of this process.
+
+use super::prepared::Prepared;
+use super::stdio_pipes::StdioPipes;
+use crate::parent::command::{Cgroup, Command, Engine, StdioSource};
+use crate::parent::error::{Error, Step};
+use crate::parent::handle::Detached;
+use crate::parent::order;
+use crate::parent::plan::{Plan, stdio_step};
+
+impl Command {
+    /// Starts the program as a process that is not a child of this one (the
+    /// double fork of daemons) and returns once it runs: a process in between
+    /// starts it and exits, and is reaped here. The program's parent is then
+    /// the init process or the nearest subreaper ([`prctl(2)`],
+    /// `PR_SET_CHILD_SUBREAPER`), which is this process if it is one.
+    ///
+    /// It is the leader of a session of its own, as with [`Command::setsid`].
+    /// Nothing is left to wait for, and its end raises no SIGCHLD here. As with
+    /// [`Command::spawn`], standard input, output and error are inherited by
+    /// default; a daemon sets them to [`Stdio::null`] or a file.
+    ///
+    /// The process in between is a copy of this process, so the cost grows with
+    /// the memory in use, as that of [`Engine::Copied`], whichever engine makes
+    /// the program's process. For a moment there are two processes more.
+    ///
+    /// # Errors
+    ///
+    /// As [`Command::spawn`]: the step that failed, and no process is left. A
+    /// [`Command::process_group`] beside it is an error, as with
+    /// [`Command::setsid`]. [`Step::Stdin`], [`Step::Stdout`] or
+    /// [`Step::Stderr`] for a pipe. [`Step::Clone`], naming the option, for
+    /// what belongs to the parent of the program or runs there:
+    /// [`Command::before_exec`], [`Command::parent_death_signal`],
+    /// [`Command::die_with_parent`], [`Command::ptrace_traceme`],
+    /// [`Command::seccomp_with_listener`]; and for [`Engine::Pipe`].
+    /// [`Step::Clone`] with EINVAL if this process has unshared its PID
+    /// namespace: the process in between would be its init.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use offshoot::{Command, Stdio};
+    /// use rustix::event::{PollFd, PollFlags, poll};
+    ///
+    /// let mut daemon = Command::new("true");
+    /// let daemon = daemon.stdin(Stdio::null()).current_dir("/").detach()?;
+    /// if let Some(pidfd) = daemon.pidfd() {
+    ///     // Readable once it has ended.
+    ///     poll(&mut [PollFd::new(pidfd, PollFlags::IN)], None)?;
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// [`prctl(2)`]: https://man7.org/linux/man-pages/man2/prctl.2.html
+    /// [`Stdio::null`]: crate::Stdio::null
+    pub fn detach(&mut self) -> Result<Detached, Error> {
+        let mut options = self.options.clone();
+        options.session.setsid = true;
+        let inherit = |_: usize| StdioSource::Inherit;
+        let mut plan = order::compile(&options, inherit, false)?;
+        check(&plan)?;
+        plan.detached = true;
+        let prepared = Prepared::new(plan)?;
+        let plan = &prepared.plan;
+        let group = plan.cgroup.as_ref().map(Cgroup::open).transpose()?;
+        let pipes = StdioPipes::new(plan, &prepared.source_fds)?;
+        prepared.run_detached(&pipes, group.as_ref())
+    }
+}
+
+/// Refuses what belongs to the parent of the program or runs there.
+fn check(plan: &Plan) -> Result<(), Error> {
+    const PARENT: &str = "the parent of a detached program is another process";
+    const PIPE: &str = "nothing reads or writes a detached program's pipe";
+    for (n, source) in (0u8..).zip(&plan.stdio) {
+        if matches!(source, StdioSource::Piped) {
+            return Err(Error::refused(stdio_step(n), PIPE).with("detach"));
+        }
+    }
+    let pipe = plan.strategy.engine == Engine::Pipe;
+    for (is_set, option) in [
+        (!plan.parent_hooks.is_empty(), "before_exec"),
+        (plan.parent_death.is_some(), "parent_death_signal"),
+        (plan.traced, "ptrace_traceme"),
+        (plan.listener, "seccomp_with_listener"),
+        (pipe, "engine"),
+    ] {
+        if is_set {
+            let why = if option == "engine" {
+                "the engine pipe cannot detach"
+            } else {
+                PARENT
+            };
+            return Err(Error::refused(Step::Clone, why).with(option));
+        }
+    }
+    Ok(())
+}
