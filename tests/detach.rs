@@ -13,6 +13,7 @@ use offshoot::{Command, Detached, Engine, Stdio, Step};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Signal, pidfd_send_signal};
 use util::clean::refused;
+use util::filter::{self, Action};
 use util::parent_state::ParentState;
 use util::reporter::descriptors;
 use util::{each_of, has_children, inside, own_pids, skip};
@@ -285,4 +286,53 @@ fn a_detached_program_has_the_callers_signal_mask() {
         assert_eq!(line(&Path::new("/proc").join(id)), own);
         kill(&program);
     });
+}
+
+#[test]
+fn detach_works_where_a_filter_rejects_every_wait() {
+    let name = "detach_works_where_a_filter_rejects_every_wait";
+    if !in_own_pids(name) {
+        return;
+    }
+    let waits = [libc::SYS_waitid, libc::SYS_wait4];
+    each_of(&DETACHING, |engine| {
+        let reject = waits.map(|nr| (nr, Action::errno(libc::EPERM)));
+        filter::with_each(&reject, || {
+            let program = sleeper(engine).detach().unwrap();
+            kill(&program);
+            let error = command(engine, "/no/such").detach().unwrap_err();
+            assert_eq!(error.step(), Step::Exec, "{error}");
+        });
+    });
+}
+
+#[test]
+fn a_hook_runs_in_the_detached_program() {
+    let name = "a_hook_runs_in_the_detached_program";
+    if !in_own_pids(name) {
+        return;
+    }
+    let mut sleep = Command::new("sleep");
+    sleep.arg("60");
+    // SAFETY: the hook makes one system call.
+    unsafe { sleep.pre_exec(|_| Err(offshoot::Errno::from_raw_os_error(7))) };
+    let error = sleep.detach().unwrap_err();
+    assert_eq!(error.step(), Step::PreExec);
+    assert_eq!(error.raw_os_error(), Some(7));
+    assert!(!has_children());
+}
+
+#[test]
+fn the_process_in_between_may_not_be_an_init() {
+    let name = "the_process_in_between_may_not_be_an_init";
+    if !in_own_pids(name) {
+        return;
+    }
+    // SAFETY: changes which namespace children of this process are in.
+    assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWPID) }, 0);
+    let error = sleeper(Engine::Suspended).detach().unwrap_err();
+    assert_eq!(error.step(), Step::Clone, "{error}");
+    assert_eq!(error.raw_os_error(), Some(libc::EOPNOTSUPP), "{error}");
+    assert!(error.to_string().contains("would be the init"), "{error}");
+    assert!(!has_children());
 }

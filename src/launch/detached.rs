@@ -12,12 +12,15 @@
 //! cost is that of the engine copied: it grows with the memory in use.
 #![allow(unsafe_code, reason = "clones a copy of this process")]
 
+use core::mem::offset_of;
 use core::ptr::{self, NonNull};
+use core::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 
 use super::args::LaunchArgs;
 use super::outcome::Outcome;
+use super::robust_futex::sleep_briefly;
 use crate::call::Block;
 use crate::sys::arch::{clone_arguments, syscall};
 use crate::sys::call::{block_signals, set_signal_mask};
@@ -32,13 +35,19 @@ struct Report {
     block: Block,
 }
 
+/// A report, and whether it is complete.
+struct Shared {
+    report: Report,
+    is_written: AtomicU32,
+}
+
 /// A page that this process and the one in between share.
-struct Page(NonNull<Report>);
+struct Page(NonNull<Shared>);
 
 impl Page {
     fn new(block: &Block) -> Result<Page, Errno> {
         let prot = ProtFlags::READ | ProtFlags::WRITE;
-        let (null, size) = (ptr::null_mut(), size_of::<Report>());
+        let (null, size) = (ptr::null_mut(), size_of::<Shared>());
         // SAFETY: a new mapping, at an address that the kernel chooses,
         // replaces no other memory.
         let at = unsafe { mmap_anonymous(null, size, prot, MapFlags::SHARED) };
@@ -49,17 +58,31 @@ impl Page {
         Ok(page)
     }
 
+    fn report(&self) -> *mut Report {
+        let offset = offset_of!(Shared, report);
+        self.0.as_ptr().wrapping_byte_add(offset).cast()
+    }
+
     fn write(&self, report: Report) {
         // SAFETY: the mapping is page-aligned, writable and of this size;
         // clause 2 of this directory: one process at a time uses it, the one
-        // in between until it has ended.
-        unsafe { self.0.as_ptr().write_volatile(report) };
+        // in between until it has written it.
+        unsafe { self.report().write_volatile(report) };
+    }
+
+    /// Zero, until the process in between has written the report.
+    fn is_written(&self) -> &AtomicU32 {
+        let offset = offset_of!(Shared, is_written);
+        let at = self.0.as_ptr().wrapping_byte_add(offset);
+        // SAFETY: an aligned word of the mapping, which is zero at first and
+        // lives as long as `self`; both processes access it atomically.
+        unsafe { AtomicU32::from_ptr(at.cast()) }
     }
 
     fn read(&self) -> Report {
         // SAFETY: as in `write`; `new` has initialised it, and the process in
-        // between has ended.
-        unsafe { self.0.as_ptr().read_volatile() }
+        // between has ended or written its report.
+        unsafe { self.report().read_volatile() }
     }
 }
 
@@ -67,7 +90,7 @@ impl Drop for Page {
     fn drop(&mut self) {
         // SAFETY: `self` owns the mapping, of this length, and no reference
         // to it exists.
-        let _ = unsafe { munmap(self.0.as_ptr().cast(), size_of::<Report>()) };
+        let _ = unsafe { munmap(self.0.as_ptr().cast(), size_of::<Shared>()) };
     }
 }
 
@@ -92,11 +115,13 @@ pub(crate) fn launch<'a>(
     let result = unsafe { syscall(libc::SYS_clone, [a, b, c, d, e, 0]) };
     if result == 0 {
         let outcome = match getpid() {
-            // The init of a namespace ends with all processes in it.
-            1 => Outcome::Rejected(Errno(libc::EINVAL)),
+            // The init of a namespace ends with all processes in it. No other
+            // attempt follows this errno.
+            1 => Outcome::Rejected(Errno(libc::EOPNOTSUPP)),
             _ => launch(block, args),
         };
         page.write(Report { outcome: Some(outcome), block: *block });
+        page.is_written().store(1, Ordering::Release);
         exit();
     }
     set_signal_mask(mask);
@@ -104,6 +129,12 @@ pub(crate) fn launch<'a>(
         return Outcome::rejected(result);
     };
     let ended = wait(Target { pid, pidfd: None }, Kind::Clone, true);
+    // A seccomp filter rejects every kind of wait: the report is the only sign.
+    if matches!(ended, Err(errno) if errno.0 != libc::ECHILD) {
+        while page.is_written().load(Ordering::Acquire) == 0 {
+            sleep_briefly();
+        }
+    }
     let report = page.read();
     *block = report.block;
     let ended = ended.ok().flatten();

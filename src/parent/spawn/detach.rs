@@ -34,7 +34,7 @@ impl Command {
     /// [`Command::before_exec`], [`Command::parent_death_signal`],
     /// [`Command::die_with_parent`], [`Command::ptrace_traceme`],
     /// [`Command::seccomp_with_listener`]; and for [`Engine::Pipe`].
-    /// [`Step::Clone`] with EINVAL if this process has unshared its PID
+    /// [`Step::Clone`] with EOPNOTSUPP if this process has unshared its PID
     /// namespace: the process in between would be its init.
     ///
     /// # Examples
