@@ -104,7 +104,8 @@ pub use parent::command::{Command, CommandArgs, CommandEnvs, ParentDeath};
 pub use parent::error::{Candidate, Error, Step};
 pub use parent::handle::{
     CgroupEntry, Child, ChildEvent, ChildEvents, Detached, Fallback, Launch,
-    Namespace, PidFd, PidFdInfo, Process, Rusage,
+    Namespace, PidFd, PidFdInfo, Process, Rusage, TreeKill, child_subreaper,
+    set_child_subreaper,
 };
 #[doc(no_inline)]
 pub use parent::handle::{

@@ -1,7 +1,9 @@
 //! `Child`: a running program.
 
+mod descendants;
 mod detached;
 mod events;
+mod kill_tree;
 mod launch;
 mod on_drop;
 mod output;
@@ -9,6 +11,7 @@ mod pidfd;
 mod pidfd_info;
 mod process;
 mod shared;
+mod subreaper;
 mod usage;
 mod waitable;
 mod waiting;
@@ -24,12 +27,14 @@ use waitable::Waitable;
 
 pub use detached::Detached;
 pub use events::{ChildEvent, ChildEvents};
+pub use kill_tree::TreeKill;
 pub(crate) use launch::Fallbacks;
 pub use launch::{CgroupEntry, Fallback, Launch};
 pub(crate) use on_drop::reap_dropped;
 pub use pidfd::PidFd;
 pub use pidfd_info::{Namespace, PidFdInfo};
 pub use process::Process;
+pub use subreaper::{child_subreaper, set_child_subreaper};
 pub use usage::Rusage;
 
 /// A running child.

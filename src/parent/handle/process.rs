@@ -34,8 +34,8 @@ use crate::parent::std::time::Instant;
 /// [`Child::process`]: crate::Child::process
 #[derive(Clone, Debug)]
 pub struct Process {
-    handle: Arc<Waitable>,
-    group: Option<i32>,
+    pub(super) handle: Arc<Waitable>,
+    pub(super) group: Option<i32>,
 }
 
 impl Process {

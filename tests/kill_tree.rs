@@ -1,0 +1,298 @@
+//! Killing a tree of processes: what is found without a control group, and
+//! what is not.
+#![allow(unsafe_code, reason = "the tests make calls that std does not offer")]
+
+#[path = "kill_tree/bomb.rs"]
+mod bomb;
+mod util;
+
+use std::fs;
+use std::io::Read;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ChildStdout;
+use std::thread;
+use std::time::Duration;
+
+use offshoot::{
+    Child, Command, PidFd, Stdio, Step, TreeKill, child_subreaper,
+    set_child_subreaper,
+};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use util::clean::assert_error;
+use util::{alone, each_engine, has_children, inside, limit_with, own_pids};
+
+/// A child whose output every process of its tree has.
+struct Tree {
+    child: Child,
+    out: ChildStdout,
+}
+
+impl Tree {
+    /// Returns when it has written this many lines.
+    fn start(command: &mut Command, lines: usize) -> (Tree, Vec<String>) {
+        command.stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut out = child.stdout.take().unwrap();
+        let mut text = Vec::new();
+        while text.iter().filter(|byte| **byte == b'\n').count() < lines {
+            let mut byte = [0];
+            out.read_exact(&mut byte).unwrap();
+            text.extend(byte);
+        }
+        let text = String::from_utf8(text).unwrap();
+        (Tree { child, out }, text.lines().map(Into::into).collect())
+    }
+
+    /// Whether no process has the output any more.
+    fn is_gone(&self) -> bool {
+        let mut fds = [PollFd::new(&self.out, PollFlags::empty())];
+        poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).unwrap();
+        fds[0].revents().contains(PollFlags::HUP)
+    }
+
+    #[track_caller]
+    fn kill(&mut self, want: TreeKill) {
+        assert!(!self.is_gone());
+        assert_eq!(self.child.kill_tree().unwrap(), want);
+        assert!(self.is_gone());
+        assert_eq!(self.child.wait().unwrap().signal(), Some(9));
+    }
+}
+
+/// A shell. What it leaves behind keeps no error output of the test open.
+fn sh(script: &str) -> Command {
+    let mut sh = Command::new("sh");
+    sh.args(["-c", &format!("exec 2>/dev/null; {script}")]);
+    sh
+}
+
+/// Processes that ignore signals, are stopped, have a session of their own,
+/// and whose children live on.
+const MANY: &str = "
+    (trap '' TERM INT HUP; echo 1; while :; do sleep 1000; done) &
+    (sh -c 'echo 2; kill -STOP $$') &
+    setsid sh -c '(sleep 1000 & echo 3; wait) & wait' &
+    (sleep 1000 & sleep 1000 & (echo 4; sleep 1000); wait) &
+    wait";
+
+/// Processes of the group whose parents have ended.
+const ORPHANS: &str = "(sleep 1000 & (sleep 1000 & echo 1)); wait";
+
+#[test]
+fn a_tree_is_killed_whatever_its_members_do() {
+    let name = "a_tree_is_killed_whatever_its_members_do";
+    if !inside(name, &own_pids()) {
+        return;
+    }
+    each_engine(|engine| {
+        let descriptors = util::State::now();
+        for group in [false, true] {
+            let mut command = sh(MANY);
+            if group {
+                command.process_group(0);
+            }
+            let (mut tree, _) = Tree::start(command.engine(engine), 4);
+            tree.kill(TreeKill::BestEffort);
+        }
+        let mut command = sh(&format!("({ORPHANS}); {MANY}"));
+        command.engine(engine).setsid(true);
+        let (mut tree, _) = Tree::start(&mut command, 5);
+        tree.kill(TreeKill::BestEffort);
+        drop(tree);
+        // As an init this process has become the parent of all.
+        if std::process::id() == 1 {
+            reap_orphans();
+        }
+        assert!(!has_children());
+        assert_eq!(util::State::now(), descriptors);
+    });
+}
+
+/// Reaps the children that came to this init before the tree was killed.
+fn reap_orphans() {
+    // SAFETY: no address; this process has no other child.
+    while unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::WNOHANG) } > 0
+    {
+    }
+}
+
+/// Also what it has found after the child has ended, but was not reaped.
+#[test]
+fn orphans_in_the_group_are_killed_after_the_childs_end() {
+    let name = "orphans_in_the_group_are_killed_after_the_childs_end";
+    if !inside(name, &own_pids()) {
+        return;
+    }
+    let script = "(sleep 1000 & (sleep 1000 & echo 1))";
+    let (mut tree, _) = Tree::start(sh(script).process_group(0), 1);
+    while !ended(tree.child.id()) {
+        thread::sleep(Duration::from_millis(1));
+    }
+    assert!(!tree.is_gone());
+    let kill = tree.child.kill_tree().unwrap();
+    assert_eq!(kill, TreeKill::BestEffort);
+    assert!(tree.is_gone());
+    assert_eq!(tree.child.wait().unwrap().code(), Some(0));
+    // Reaped before: the group only, by the pidfd.
+    let (mut tree, _) = Tree::start(sh(script).process_group(0), 1);
+    assert_eq!(tree.child.wait().unwrap().code(), Some(0));
+    let by_pidfd = tree.child.signal_group(libc::SIGCONT).is_ok();
+    for _ in 0..2 {
+        let kill = tree.child.kill_tree().unwrap();
+        assert_eq!(kill, TreeKill::BestEffort);
+    }
+    if by_pidfd {
+        let mut rest = Vec::new();
+        tree.out.read_to_end(&mut rest).unwrap();
+    }
+}
+
+fn ended(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    stat.contains(") Z ")
+}
+
+#[test]
+fn a_fork_bomb_ends_as_a_whole() {
+    let name = "a_fork_bomb_ends_as_a_whole";
+    bomb::explode_if_asked();
+    if !inside(name, &own_pids()) {
+        return;
+    }
+    for group in [true, false] {
+        let mut command = bomb::command(name);
+        if group {
+            command.process_group(0);
+        }
+        let (mut tree, _) = Tree::start(&mut command, 1);
+        tree.kill(TreeKill::BestEffort);
+    }
+}
+
+/// It has left its session, and its parent has ended.
+#[test]
+fn a_daemon_is_not_found_without_a_group_and_comes_to_a_subreaper() {
+    let name =
+        "a_daemon_is_not_found_without_a_group_and_comes_to_a_subreaper";
+    if !inside(name, &own_pids()) {
+        return;
+    }
+    assert!(!child_subreaper());
+    set_child_subreaper(true).unwrap();
+    assert!(child_subreaper());
+    let script = "setsid sh -c 'sleep 1000 & echo $!'; echo; sleep 1000";
+    // The second line comes after the daemon's parent has been reaped.
+    let (mut tree, lines) = Tree::start(&mut sh(script), 2);
+    let daemon: u32 = lines[0].parse().unwrap();
+    let pidfd = PidFd::open(daemon).unwrap();
+    assert_eq!(tree.child.kill_tree().unwrap(), TreeKill::BestEffort);
+    assert!(!tree.is_gone());
+    let status = fs::read_to_string(format!("/proc/{daemon}/status")).unwrap();
+    let parent = format!("PPid:\t{}\n", std::process::id());
+    assert!(status.contains(&parent), "{status}");
+    pidfd.signal(libc::SIGKILL).unwrap();
+    assert_eq!(pidfd.wait().unwrap().signal(), Some(9));
+    assert!(tree.is_gone() && !has_children());
+    // What it adopts while it kills, it reaps.
+    let (mut tree, _) = Tree::start(&mut sh(MANY), 4);
+    tree.kill(TreeKill::BestEffort);
+    assert!(!has_children());
+    set_child_subreaper(false).unwrap();
+    assert!(!child_subreaper());
+}
+
+/// It has a status of its own to be waited for.
+#[test]
+fn a_child_in_the_group_of_another_is_killed_and_not_reaped() {
+    let name = "a_child_in_the_group_of_another_is_killed_and_not_reaped";
+    if !inside(name, &own_pids()) {
+        return;
+    }
+    let mut first = sh("sleep 1000");
+    let mut first = first.process_group(0).spawn().unwrap();
+    let mut second = sh("sleep 1000");
+    second.process_group(first.process_group().unwrap());
+    let mut second = second.spawn().unwrap();
+    assert_eq!(first.kill_tree().unwrap(), TreeKill::BestEffort);
+    assert_eq!(second.wait().unwrap().signal(), Some(9));
+}
+
+/// A second call, a call after the end, and calls of two threads.
+#[test]
+fn a_tree_can_be_killed_twice_and_from_any_thread() {
+    let name = "a_tree_can_be_killed_twice_and_from_any_thread";
+    if !inside(name, &own_pids()) {
+        return;
+    }
+    let (mut tree, _) = Tree::start(&mut sh(MANY), 4);
+    let processes = [tree.child.process(), tree.child.process()];
+    thread::scope(|scope| {
+        for process in &processes {
+            scope.spawn(|| process.kill_tree().unwrap());
+        }
+        assert_eq!(tree.child.wait().unwrap().signal(), Some(9));
+    });
+    // One of the two may still have been at work when `wait` returned.
+    for _ in 0..2 {
+        assert_eq!(tree.child.kill_tree().unwrap(), TreeKill::BestEffort);
+    }
+    let mut child = sh("exit 7").spawn().unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(7));
+    assert_eq!(child.kill_tree().unwrap(), TreeKill::BestEffort);
+    assert_eq!(child.wait().unwrap().code(), Some(7));
+}
+
+#[test]
+fn a_tree_is_killed_amid_periodic_signals() {
+    let name = "a_tree_is_killed_amid_periodic_signals";
+    bomb::explode_if_asked();
+    if !inside(name, &own_pids()) {
+        return;
+    }
+    bomb::ticks(5000, || {
+        for _ in 0..3 {
+            let (mut tree, _) = Tree::start(&mut bomb::command(name), 1);
+            tree.kill(TreeKill::BestEffort);
+        }
+    });
+}
+
+/// Without a free descriptor `/proc` cannot be read, but the group is killed.
+#[test]
+fn without_descriptors_the_group_is_killed_and_the_error_says_so() {
+    let name = "without_descriptors_the_group_is_killed_and_the_error_says_so";
+    if !inside(name, &own_pids()) {
+        return;
+    }
+    let script = "sleep 1000 & echo 1; wait";
+    let (mut tree, _) = Tree::start(sh(script).process_group(0), 1);
+    let (soft, hard) = bomb::descriptor_limit();
+    util::limit(libc::RLIMIT_NOFILE, limit_with(0), hard);
+    let killed = tree.child.kill_tree();
+    util::limit(libc::RLIMIT_NOFILE, soft, hard);
+    let error = killed.unwrap_err();
+    assert_error(&error, Step::Kill, None, libc::EMFILE);
+    assert!(error.to_string().contains("the group"), "{error}");
+    let mut rest = Vec::new();
+    tree.out.read_to_end(&mut rest).unwrap();
+    assert_eq!(tree.child.wait().unwrap().signal(), Some(9));
+}
+
+/// Its numbers would name other processes.
+#[test]
+fn a_proc_of_another_namespace_is_not_used() {
+    let name = "a_proc_of_another_namespace_is_not_used";
+    let mut wrap = own_pids();
+    if wrap.is_empty() {
+        return util::skip(name, "no PID namespaces");
+    }
+    wrap.retain(|word| *word != "--mount-proc");
+    if !inside(name, &wrap) {
+        return;
+    }
+    let _alone = alone();
+    let (mut tree, _) = Tree::start(sh("echo 1; sleep 1000").setsid(true), 1);
+    let error = tree.child.kill_tree().unwrap_err();
+    assert_error(&error, Step::Kill, None, libc::ENOENT);
+    assert_eq!(tree.child.wait().unwrap().signal(), Some(9));
+}
