@@ -104,8 +104,8 @@ pub use parent::command::{Command, CommandArgs, CommandEnvs, ParentDeath};
 pub use parent::error::{Candidate, Error, Step};
 pub use parent::handle::{
     CgroupEntry, Child, ChildEvent, ChildEvents, Detached, Fallback, Launch,
-    Namespace, PidFd, PidFdInfo, Process, Rusage, TreeKill, child_subreaper,
-    set_child_subreaper,
+    Namespace, PidFd, PidFdInfo, Process, Rusage, TreeKill, WaitSet,
+    child_subreaper, set_child_subreaper, wait_any,
 };
 #[doc(no_inline)]
 pub use parent::handle::{
@@ -132,7 +132,7 @@ const _: () = {
         Launch,
         Error,
     )>();
-    shared::<(Process, Rusage, PidFdInfo, ChildEvent)>();
+    shared::<(Process, Rusage, PidFdInfo, ChildEvent, WaitSet<u8>)>();
 };
 
 /// Entry points for `fuzz/`, compiled by cargo-fuzz only.

@@ -10,11 +10,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use offshoot::{
-    Child, ChildEvent, Command, Engine, Resource, Rlimit, Stdio, Step,
-};
+use offshoot::{ChildEvent, Command, Engine, Stdio, Step};
 use util::clean::{assert_error, command, refused};
-use util::{alone, each_engine, inside, limit_with};
+use util::no_pidfd::with_and_without;
+use util::{alone, each_engine, inside};
 
 const LONG: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_millis(20);
@@ -24,34 +23,6 @@ fn sh(script: &str) -> Command {
     let mut sh = Command::new("sh");
     sh.args(["-c", &format!("exec 2>/dev/null; {script}")]);
     sh
-}
-
-/// A child whose pidfd found no free number.
-fn without_pidfd(command: &mut Command) -> Child {
-    let mut old = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: writes one rlimit.
-    let got = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut old) };
-    assert_eq!(got, 0);
-    let (soft, hard) = (old.rlim_cur, old.rlim_max);
-    command.rlimit(Resource::NoFile, Rlimit::new(soft, hard));
-    util::limit(libc::RLIMIT_NOFILE, limit_with(0), old.rlim_max);
-    let child = command.spawn();
-    util::limit(libc::RLIMIT_NOFILE, old.rlim_cur, old.rlim_max);
-    let child = child.unwrap();
-    assert!(child.pidfd().is_none());
-    child
-}
-
-/// Runs a test body with a child that has a pidfd, and with one that has none.
-fn with_and_without(
-    test: &str,
-    body: impl Fn(&mut dyn FnMut(Command) -> Child),
-) {
-    if !inside(test, &[]) {
-        return;
-    }
-    body(&mut |mut command| command.spawn().unwrap());
-    body(&mut |mut command| without_pidfd(&mut command));
 }
 
 #[test]

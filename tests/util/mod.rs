@@ -14,6 +14,7 @@ pub mod elf;
 pub mod filter;
 pub mod fork;
 mod limit;
+pub mod no_pidfd;
 pub mod notify;
 pub mod parent_state;
 pub mod place;

@@ -1,5 +1,6 @@
 //! `Child`: a running program.
 
+mod any_child;
 mod descendants;
 mod detached;
 mod events;
@@ -13,6 +14,7 @@ mod process;
 mod shared;
 mod subreaper;
 mod usage;
+mod wait_set;
 mod waitable;
 mod waiting;
 
@@ -25,6 +27,7 @@ use crate::sys::Pid;
 use shared::{Handle, OnDrop};
 use waitable::Waitable;
 
+pub use any_child::wait_any;
 pub use detached::Detached;
 pub use events::{ChildEvent, ChildEvents};
 pub use kill_tree::TreeKill;
@@ -36,6 +39,7 @@ pub use pidfd_info::{Namespace, PidFdInfo};
 pub use process::Process;
 pub use subreaper::{child_subreaper, set_child_subreaper};
 pub use usage::Rusage;
+pub use wait_set::WaitSet;
 
 /// A running child.
 ///

@@ -43,6 +43,11 @@ impl Process {
         Process { handle, group }
     }
 
+    /// A number that no other child has while this handle exists.
+    pub(super) fn address(&self) -> usize {
+        Arc::as_ptr(&self.handle).addr()
+    }
+
     /// Refuses a signal to a group that is not the child's own.
     pub(super) fn check_leader(
         handle: &Waitable,

@@ -43,6 +43,13 @@ pub(super) fn deadline_after(timeout: Duration) -> Instant {
     now.checked_add(timeout.min(LONGEST)).unwrap_or(now)
 }
 
+/// A time for poll, of a day at most: callers look at their deadline again.
+pub(super) fn timespec(time: Duration) -> Timespec {
+    let time = time.min(Duration::from_secs(86_400));
+    let sec = i64::try_from(time.as_secs()).unwrap_or_default();
+    Timespec { tv_sec: sec, tv_nsec: time.subsec_nanos().into() }
+}
+
 #[derive(Debug, Default)]
 struct State {
     end: Option<End>,
@@ -59,8 +66,8 @@ pub(crate) struct Waitable {
     reaped: Condvar,
 }
 
-/// How long a wait without a pidfd pauses between two looks.
-const PAUSES: [u64; 6] = [0, 1, 1, 2, 5, 10];
+/// How long a wait without a pidfd pauses between two looks, in milliseconds.
+pub(super) const PAUSES: [u64; 6] = [0, 1, 1, 2, 5, 10];
 
 impl Waitable {
     pub(crate) fn new(pid: Pid, pidfd: Option<PidFd>) -> Waitable {
@@ -179,22 +186,16 @@ impl Waitable {
     /// Until the child has ended or the time is over; without a pidfd, or if
     /// it cannot be polled, no longer than `pause`.
     fn pause(&self, left: Duration, pause: Duration) {
-        // A wait of a day at once, so that it is a valid timespec.
-        let limit = |time: Duration| {
-            let time = time.min(Duration::from_secs(86_400));
-            let sec = i64::try_from(time.as_secs()).unwrap_or_default();
-            Timespec { tv_sec: sec, tv_nsec: time.subsec_nanos().into() }
-        };
         if let Some(pidfd) = &self.pidfd {
             let mut fds =
                 [PollFd::from_borrowed_fd(pidfd.as_fd(), PollFlags::IN)];
-            match poll(&mut fds, Some(&limit(left))) {
+            match poll(&mut fds, Some(&timespec(left))) {
                 Ok(n) if n == 0 || fds[0].revents() == PollFlags::IN => return,
                 Err(rustix::io::Errno::INTR) => return,
                 _ => {}
             }
         }
-        let _ = poll(&mut [], Some(&limit(left.min(pause))));
+        let _ = poll(&mut [], Some(&timespec(left.min(pause))));
     }
 
     /// How it has ended, if that is known.
