@@ -9,7 +9,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use offshoot::{Child, Command, Engine, Groups, Memory, Method, Stdio, Step};
-use util::clean::{assert_error, command};
+use util::clean::{assert_error, command, refused};
 use util::{each_engine, report, reporter_with};
 
 /// A child's output, and the errors of its refused options.
@@ -187,6 +187,31 @@ fn options_of_a_session_that_exclude_each_other_are_refused_inside_too() {
             assert_eq!(error.operand().unwrap(), option, "{error}");
             assert_eq!(error.raw_os_error(), None, "{error}");
         }
+    }
+}
+
+/// The option outside would replace the one inside, or be broken by it.
+#[test]
+fn an_option_inside_that_has_no_effect_is_refused() {
+    let read = || {
+        let mut read = offshoot::ChildOpenOptions::new();
+        read.read(true).clone()
+    };
+    let mut dir = Command::new("/bin/true");
+    dir.current_dir_fd(File::open("/").unwrap());
+    dir.best_effort(|it| it.current_dir("/var"));
+    let mut mask = Command::new("/bin/true");
+    mask.umask_or(0o77).best_effort(|it| it.umask(0o22));
+    let mut files = Command::new("/bin/true");
+    files.open_in_child(20, "/dev/null", &read());
+    files.best_effort(|it| it.rlimit(offshoot::Resource::NoFile, 5));
+    for (command, step, option, other) in [
+        (dir, Step::CurrentDir, "current_dir", "current_dir_fd"),
+        (mask, Step::Umask, "umask", "umask_or"),
+        (files, Step::Rlimit, "RLIMIT_NOFILE", "open_in_child"),
+    ] {
+        let error = command.plan().unwrap_err();
+        refused(&error, step, Some(option), other);
     }
 }
 

@@ -319,8 +319,13 @@ fn a_label_is_written_to_no_file_but_one_of_procfs() {
         fs::create_dir_all(attributes).unwrap();
         let file = format!("{attributes}/exec");
         fs::write(&file, "").unwrap();
+        fs::create_dir_all("/proc/self").unwrap();
+        fs::write("/proc/self/oom_score_adj", "").unwrap();
         let spawned = child.apparmor_profile("profile").spawn().map(drop);
-        let text = fs::read_to_string(&file).unwrap();
+        let mut scored = command("/bin/true", engine);
+        let scored = scored.oom_score_adj(1000).spawn().map(drop);
+        let text = fs::read_to_string(&file).unwrap()
+            + &fs::read_to_string("/proc/self/oom_score_adj").unwrap();
         // SAFETY: as above.
         let unmounted = unsafe { libc::umount(c"/proc".as_ptr()) };
         assert_eq!(unmounted, 0, "{}", io::Error::last_os_error());
@@ -328,6 +333,8 @@ fn a_label_is_written_to_no_file_but_one_of_procfs() {
         let step = Step::ApparmorProfile;
         assert_error(&error, step, Some("profile"), libc::EOPNOTSUPP);
         assert!(error.to_string().contains("procfs"), "{error}");
+        let (error, step) = (scored.unwrap_err(), Step::OomScoreAdj);
+        assert_error(&error, step, Some("1000"), libc::EOPNOTSUPP);
         assert_eq!(text, "");
     });
 }

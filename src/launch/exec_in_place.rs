@@ -11,13 +11,13 @@ use super::args::LaunchArgs;
 use super::environ::Environ;
 use crate::call::{Block, Call, Callback, Check, ROW, Table, local, slot};
 use crate::sys::arch::syscall;
-use crate::sys::call::signal_mask;
 use crate::sys::safe::getppid;
 use crate::sys::{CloneCall, CloneFlags, Errno, bits, ids, number};
 
 /// Runs the rows from number `from` on, counted from 1, in this process.
 /// Returns only if one of them fails; the block then names it. Results of
-/// earlier rows stay in the block.
+/// earlier rows stay in the block. `mask` is that of the program, which a row
+/// sets. The caller has blocked signals.
 ///
 /// System calls and callbacks write the block by the addresses in its slots,
 /// so no reference to it exists while a row runs.
@@ -26,7 +26,7 @@ pub(crate) fn run(
     from: u16,
     block: &UnsafeCell<Block>,
     environ: Option<Environ<'_>>,
-    mask: Option<u64>,
+    mask: u64,
 ) {
     let args = LaunchArgs {
         traced: false,
@@ -36,7 +36,7 @@ pub(crate) fn run(
         probe_fd: None,
         cgroup: None,
         tids: &[],
-        mask,
+        mask: Some(mask),
         parent_pid: false,
         environ,
         gate: None,
@@ -44,7 +44,7 @@ pub(crate) fn run(
     };
     BlockCell(block).with(|block, at| {
         args.fill_slots(block, at);
-        block.set(slot::SIGMASK, mask.unwrap_or_else(signal_mask));
+        block.set(slot::SIGMASK, mask);
         block.set(slot::PARENT_PID, getppid().into());
         (block.failed, block.denied) = (0, 0);
     });

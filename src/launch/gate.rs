@@ -10,12 +10,13 @@ use core::sync::atomic::Ordering;
 
 use rustix::fd::BorrowedFd;
 
+use super::end::end;
 use super::robust_futex::{is_released, wait_for};
 use super::shared_block::SharedBlock;
 use crate::call::{gate, slot};
 use crate::sys::Pid;
-use crate::sys::call::{futex_wake, kill_child};
-use crate::sys::wait::{Kind, Target, wait};
+use crate::sys::call::futex_wake;
+use crate::sys::wait::Target;
 
 /// What the parent does with the waiting child, which may have no pidfd;
 /// returns false if the child is to be killed.
@@ -52,8 +53,9 @@ pub(super) fn open(
     // this launch's own block, and no code has taken or closes it meanwhile.
     let borrow = |fd| unsafe { BorrowedFd::borrow_raw(fd) };
     if !function(target.pid, target.pidfd.map(borrow)) {
-        let _ = kill_child(target);
-        let _ = wait(target, Kind::Any, true);
+        block.store_error(slot::GATE, libc::ECANCELED);
+        futex_wake(word);
+        let _ = end(target);
         return false;
     }
     word.store(gate::OPEN, Ordering::Release);

@@ -10,14 +10,15 @@
 //! reported. The parent sets it when it stops waiting, and then no process
 //! runs the rows after the hooks.
 
+use super::end::end;
 use super::outcome::Outcome;
 use super::proc_files;
 use super::robust_futex::sleep_briefly;
 use super::shared_block::SharedBlock;
 use crate::call::{Block, slot};
-use crate::sys::call::{futex_wait, kill_child, monotonic_now};
+use crate::sys::call::{futex_wait, monotonic_now};
 use crate::sys::claim::{CLOSED, claim};
-use crate::sys::wait::{Ended, Kind, Target, peek, wait, wait_for_end};
+use crate::sys::wait::{Ended, Kind, Target, peek, wait_for_end};
 use crate::sys::{Errno, Pid, number};
 
 /// How long, in nanoseconds, a fork may take from the end of its parent to
@@ -96,8 +97,8 @@ pub(super) fn continues_in_fork(shared: &SharedBlock, target: Target) -> bool {
         };
         close_claim(shared, ended);
     }
-    let end = monotonic_now() + LIMIT;
-    while fork_continues(&shared.read()) && monotonic_now() < end {
+    let until = monotonic_now() + LIMIT;
+    while fork_continues(&shared.read()) && monotonic_now() < until {
         if shared.read().slot(slot::HOOKS_DONE) != 0 {
             return true;
         }
@@ -146,9 +147,9 @@ pub(super) fn outcome_of_fork(
     target: Target,
 ) -> Outcome {
     // A fork that fails sets the claim before it writes its row.
-    let end = monotonic_now() + LIMIT;
+    let until = monotonic_now() + LIMIT;
     let is_known = |block: &Block| block.failed != 0 || fork_continues(block);
-    while !is_known(&shared.read()) && monotonic_now() < end {
+    while !is_known(&shared.read()) && monotonic_now() < until {
         wait_for_slot(shared, slot::HOOKS_DONE);
     }
     let block = shared.read();
@@ -156,8 +157,7 @@ pub(super) fn outcome_of_fork(
     if fork_continues(&block) {
         return Outcome::Running { pid, pidfd, confirmed: false };
     }
-    let _ = kill_child(target);
-    let _ = wait(target, Kind::Any, true);
+    let _ = end(target);
     match block.failed {
         0 => Outcome::Died { row: block.reached, ended: None, pidfd },
         _ => Outcome::failed(&block, pidfd),

@@ -16,6 +16,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::BorrowedFd;
 
 use super::args::{LaunchArgs, fd_in};
+use super::end::end;
 use super::environ::fill_listen_pid_name;
 use super::outcome::Outcome;
 use super::reap::{first_exec_row, has_ended, outcome_of};
@@ -27,7 +28,7 @@ use crate::call::{Block, Table, helper_table, slot};
 use crate::child::enter;
 use crate::sys::abi::CloneArgs;
 use crate::sys::call::set_signal_mask;
-use crate::sys::call::{block_signals, is_ending, is_running, kill_child};
+use crate::sys::call::{block_signals, is_ending, is_running};
 use crate::sys::pidfd::{self, reaped_status};
 use crate::sys::wait::{Kind, Target, is_unreaped, peek, wait};
 use crate::sys::{CloneCall, CloneFlags, Pid, bits};
@@ -173,9 +174,10 @@ fn outcome_of_helper(
         // it, so the failed row is read from the page. Where a seccomp filter
         // lets it end one thread only, the other is killed here.
         if threaded {
-            let _ = kill_child(target);
+            let _ = end(target);
+        } else {
+            let _ = wait(target, Kind::Any, true);
         }
-        let _ = wait(target, Kind::Any, true);
         return Outcome::failed(block, pidfd);
     }
     let died = || {

@@ -21,14 +21,15 @@ use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::io::fcntl_dupfd_cloexec;
 use rustix::process::{PidfdGetfdFlags, pidfd_getfd};
 
+use super::end::end;
 use super::robust_futex::{is_released, sleep_briefly};
 use super::shared_block::SharedBlock;
 use super::stop_signals::resume;
 use crate::call::slot;
 use crate::sys::Errno;
-use crate::sys::call::{futex_wait, futex_wake, kill_child};
+use crate::sys::call::{futex_wait, futex_wake};
 use crate::sys::seccomp::{is_listener, receive, respond};
-use crate::sys::wait::{Kind, Target, wait};
+use crate::sys::wait::Target;
 
 /// Takes the descriptor, or the errno with which that failed.
 #[derive(Clone, Copy, Debug)]
@@ -66,8 +67,9 @@ pub(super) fn attend(
         futex_wake(word);
         answer(fd.as_fd(), target, &is_over, &has_ended);
     } else {
-        let _ = kill_child(target);
-        let _ = wait(target, Kind::Any, true);
+        block.store_error(slot::LISTENER_TAKEN, libc::ECANCELED);
+        futex_wake(block.atomic(slot::LISTENER_TAKEN));
+        let _ = end(target);
     }
     let done = taken.is_ok();
     *cell.borrow_mut() = Some(taken);

@@ -33,6 +33,7 @@
 mod args;
 pub(crate) mod copied;
 pub(crate) mod detached;
+mod end;
 mod environ;
 pub(crate) mod exec_in_place;
 pub(crate) mod gate;

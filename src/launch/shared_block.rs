@@ -3,13 +3,13 @@
 
 use core::ffi::c_void;
 use core::ptr::{self, NonNull};
-use core::sync::atomic::AtomicU32;
+use core::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::fd::BorrowedFd;
 use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
 
 use crate::call::Block;
-use crate::sys::Errno;
+use crate::sys::{Errno, bits};
 
 /// The size of the mapping. A page of any size is at least as large.
 pub(crate) const PAGE_SIZE: usize = 4096;
@@ -87,6 +87,21 @@ impl SharedBlock {
         // as long as `self`, and all accesses while a child lives are atomic.
         // Both architectures are little-endian: the low half is first.
         unsafe { AtomicU32::from_ptr(at) }
+    }
+
+    /// Stores an errno in a slot that the child waits for, as its row's result.
+    pub(super) fn store_error(&self, n: u8, errno: i32) {
+        let bits = bits(-i64::from(errno));
+        let half = |n: u64| u32::try_from(n & u64::from(u32::MAX));
+        let (low, high) = (half(bits), half(bits >> 32));
+        // The low half is what the child waits for.
+        let at = Block::slot_address(self.0.as_ptr(), n) + 4;
+        let at = usize::try_from(at).unwrap_or_default();
+        let at = ptr::with_exposed_provenance_mut::<u32>(at);
+        // SAFETY: as in `atomic`, for the high half of the slot.
+        let word = unsafe { AtomicU32::from_ptr(at) };
+        word.store(high.unwrap_or(u32::MAX), Ordering::Relaxed);
+        self.atomic(n).store(low.unwrap_or(u32::MAX), Ordering::Release);
     }
 
     /// Returns a copy of the block as it is now.

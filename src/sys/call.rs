@@ -23,6 +23,15 @@ pub(crate) fn block_signals(inherits_handlers: bool) -> u64 {
     change_signal_mask(libc::SIG_BLOCK, which)
 }
 
+/// Blocks, in a thread that goes on, all signals but SIGSYS and those that libc
+/// sends to each thread when one of them changes ids (glibc's 33, musl's 34)
+/// or cancels another: it waits until each has handled it. Returns the mask
+/// before.
+pub(crate) fn block_signals_of_thread() -> u64 {
+    const LIBC: u64 = 0b111 << 31;
+    change_signal_mask(libc::SIG_BLOCK, BLOCKABLE & !LIBC)
+}
+
 /// Sets the calling thread's signal mask and returns the one before.
 pub(crate) fn set_signal_mask(mask: u64) -> u64 {
     change_signal_mask(libc::SIG_SETMASK, mask)
@@ -180,6 +189,15 @@ pub(crate) fn user_ids() -> [u32; 3] {
 /// The real, effective and saved group id of the calling thread.
 pub(crate) fn group_ids() -> [u32; 3] {
     own_ids(libc::SYS_getresgid)
+}
+
+/// The user and group id of the calling thread for file systems.
+pub(crate) fn fs_ids() -> [u32; 2] {
+    [libc::SYS_setfsuid, libc::SYS_setfsgid].map(|nr| {
+        // SAFETY: clause 1 of `syscall`: -1 is no id, and changes nothing.
+        let id = unsafe { syscall(nr, [u32::MAX.into(), 0, 0, 0, 0, 0]) };
+        u32::try_from(id).unwrap_or_default()
+    })
 }
 
 /// `getresuid` or `getresgid`.

@@ -51,13 +51,19 @@ pub(crate) fn user(
 }
 
 /// Returns how many groups a user has, `gid` included, by
-/// [`getgrouplist(3)`]. They are in `groups` if that is as long.
+/// [`getgrouplist(3)`]. They are in `groups` if that is as long. `None`: the
+/// look-up failed.
 ///
 /// [`getgrouplist(3)`]: https://man7.org/linux/man-pages/man3/getgrouplist.3.html
-pub(crate) fn groups(name: &CStr, gid: u32, groups: &mut [u32]) -> usize {
-    let mut count = i32::try_from(groups.len()).unwrap_or(i32::MAX);
+pub(crate) fn groups(
+    name: &CStr,
+    gid: u32,
+    groups: &mut [u32],
+) -> Option<usize> {
+    let room = i32::try_from(groups.len()).unwrap_or(i32::MAX);
+    let mut count = room;
     // SAFETY: `name` ends in NUL; libc writes at most `count` ids.
-    unsafe {
+    let result = unsafe {
         libc::getgrouplist(
             name.as_ptr(),
             gid,
@@ -65,5 +71,8 @@ pub(crate) fn groups(name: &CStr, gid: u32, groups: &mut [u32]) -> usize {
             &raw mut count,
         )
     };
-    usize::try_from(count).unwrap_or_default()
+    // -1 also if there are more; libc leaves the count as it is where it has
+    // no memory or cannot read the database.
+    let failed = result < 0 && count <= room;
+    usize::try_from(count).ok().filter(|_| !failed)
 }

@@ -67,6 +67,7 @@ pub(crate) fn oom_score_adj(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     const REASONS: Reasons = &[
         (libc::EACCES, "a lower value takes CAP_SYS_RESOURCE"),
         (libc::ENOENT, "/proc is not mounted"),
+        (libc::EOPNOTSUPP, "/proc is another file system"),
     ];
     let step = Step::OomScoreAdj;
     let Some(value) = plan.options().attributes.oom_score_adj else {
@@ -78,12 +79,12 @@ pub(crate) fn oom_score_adj(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     }
     let path = plan.text(step, "/proc/self/oom_score_adj".as_ref())?;
     let text = plan.text(step, value.to_string().as_ref())?;
-    let fd = Arg::Slot(slot::SCRATCH);
+    let fd = Arg::Slot(slot::SCRATCH_FD);
     let open = [libc::AT_FDCWD.into(), path.into(), FLAGS.into()];
     let write = row(libc::SYS_write, &[fd, text.into(), text.len.into()]);
     plan.step(step, Operand::Number(value.into()))
-        .row(Call { store: slot::SCRATCH, ..row(libc::SYS_openat, &open) })
-        .on_opened(slot::SCRATCH, &[write])
+        .row(Call { store: slot::SCRATCH_FD, ..row(libc::SYS_openat, &open) })
+        .on_procfs(slot::SCRATCH_FD, write)
         .shown_as("write")
         .note("/proc/self/oom_score_adj")
         .reasons(REASONS);

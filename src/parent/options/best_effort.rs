@@ -4,8 +4,8 @@
 use core::fmt;
 
 use super::session;
-use crate::parent::command::{Command, Options};
-use crate::parent::error::{Error, Step};
+use crate::parent::command::{Command, Options, Resource};
+use crate::parent::error::{Cause, Error, Step};
 use crate::parent::plan::PlanBuilder;
 
 /// The options that `best_effort` may set, by their names in `Debug`, and the
@@ -162,7 +162,33 @@ pub(crate) fn check(options: &Options) -> Result<(), Error> {
         Some(option) => refuse(option),
         // Whichever of the two may fail.
         None => session::check(&options.session.with(&own.session)),
+    }?;
+    beside(options, own)
+}
+
+/// Refuses an option inside that the one outside would replace or break.
+fn beside(options: &Options, own: &Options) -> Result<(), Error> {
+    let conflict = |step, option, other| {
+        Err(Error::new(step, Cause::Conflict(other)).with(option))
+    };
+    let (outer, inner) = (&options.session, &own.session);
+    if own.directory.current_dir.is_some()
+        && options.directory.current_dir_fd.is_some()
+    {
+        return conflict(Step::CurrentDir, "current_dir", "current_dir_fd");
     }
+    if outer.umask_or.is_some() && inner.umask.is_some() {
+        return conflict(Step::Umask, "umask", "umask_or");
+    }
+    let mut opened = options.descriptors.opened.iter();
+    let files = own.limits.rlimits.get(&Resource::NoFile);
+    let above = |n: i32| {
+        files.is_some_and(|it| u64::from(n.unsigned_abs()) >= it.soft)
+    };
+    if opened.any(|request| above(request.target)) {
+        return conflict(Step::Rlimit, "RLIMIT_NOFILE", "open_in_child");
+    }
+    Ok(())
 }
 
 /// Records a step for the options of `best_effort`, if they may have it.

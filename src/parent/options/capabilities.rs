@@ -29,7 +29,8 @@ impl Command {
     ///
     /// [`Step::Capabilities`], naming the capability, if the kernel does not
     /// have it, or another of these options excludes it; with EPERM, if the
-    /// caller does not have it; [`Step::AmbientCapabilities`] with EPERM under
+    /// caller does not have it; [`Step::KeepCapabilities`] beside a change of
+    /// user, if SECBIT_KEEP_CAPS is locked; [`Step::AmbientCapabilities`] with EPERM under
     /// [`Securebits::NO_CAP_AMBIENT_RAISE`]. Refused by [`Command::exec`]: if
     /// that failed, one thread would have other capabilities.
     ///
@@ -139,7 +140,8 @@ impl Command {
     /// # Errors
     ///
     /// [`Step::Securebits`] with EPERM without CAP_SETPCAP, or if a bit is
-    /// locked. Refused by [`Command::exec`].
+    /// locked; [`Step::Capabilities`] with EPERM without CAP_SETPCAP, if the user
+    /// changes or a set of capabilities is set as well. Refused by [`Command::exec`].
     ///
     /// # Examples
     ///
@@ -163,15 +165,15 @@ const SETPCAP: &str = "it takes CAP_SETPCAP";
 
 /// The sets that the child has before execve.
 #[derive(Clone, Copy)]
-struct Sets {
-    permitted: CapabilitySet,
-    inheritable: CapabilitySet,
+pub(super) struct Sets {
+    pub(super) permitted: CapabilitySet,
+    pub(super) inheritable: CapabilitySet,
     /// What is permitted until the securebits are set.
     until_securebits: CapabilitySet,
 }
 
 /// The sets that the options mean together, if any of them does.
-fn sets(options: &Options, uid: Option<[u32; 3]>) -> Option<Sets> {
+pub(super) fn sets(options: &Options, uid: Option<[u32; 3]>) -> Option<Sets> {
     let all = &options.capabilities;
     let ambient = all.ambient.unwrap_or_default();
     let inheritable = all.inheritable.unwrap_or_default() | ambient;
@@ -296,10 +298,16 @@ pub(crate) fn keep_capabilities(
     plan: &mut PlanBuilder<'_>,
 ) -> Result<(), Error> {
     let changes = plan.ids.uid.is_some();
-    if changes && sets(plan.options(), plan.ids.uid).is_some() {
+    let sets = sets(plan.options(), plan.ids.uid);
+    if changes && sets.is_some_and(|it| !it.until_securebits.is_empty()) {
+        let is_set = prctl(libc::PR_GET_KEEPCAPS, 0);
+        let skip = Check::Skip;
+        // It may be locked.
+        let is_there = Call { check: skip, want: 1, skip: 2 * ROW, ..is_set };
         plan.step(Step::KeepCapabilities, Operand::None)
+            .row(is_there)
             .row(prctl(libc::PR_SET_KEEPCAPS, 1))
-            .row(must_be(prctl(libc::PR_GET_KEEPCAPS, 0), 1))
+            .row(must_be(is_set, 1))
             .shown_as("prctl")
             .note("PR_SET_KEEPCAPS, read back")
             .reasons(&[(libc::EPERM, "SECBIT_KEEP_CAPS is locked")])

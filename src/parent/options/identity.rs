@@ -21,6 +21,10 @@ impl Command {
     /// [`Command::gid`] too, or use [`Command::user`], or a program of
     /// another user keeps root's group.
     ///
+    /// A change from root removes its capabilities. A caller with another user
+    /// id keeps those that it has until exec, and its ambient ones in the
+    /// program ([`capabilities(7)`]): see [`Command::ambient_capabilities`].
+    ///
     /// The child has memory of its own: in shared memory a change of user
     /// would make the *parent* undumpable permanently.
     ///
@@ -41,6 +45,7 @@ impl Command {
     /// # Ok::<(), offshoot::Error>(())
     /// ```
     ///
+    /// [`capabilities(7)`]: https://man7.org/linux/man-pages/man7/capabilities.7.html
     /// [`setresuid(2)`]: https://man7.org/linux/man-pages/man2/setresuid.2.html
     pub fn uid(&mut self, id: u32) -> &mut Command {
         self.options.identity.uid = Some(id);

@@ -8,7 +8,7 @@ impl Command {
     /// Sets a resource limit of the child ([`prlimit(2)`]). A number sets both
     /// limits; [`Rlimit`] sets them apart. Other limits are inherited.
     ///
-    /// Limits are set before the root and the ids change, so that a privileged
+    /// Limits are set before the ids change, so that a privileged
     /// caller may raise them; `RLIMIT_NPROC` is set last. They hold for the
     /// steps that follow too: a function of [`Command::pre_exec`] may find no
     /// memory below `RLIMIT_AS`, and a stack that is too small makes execve

@@ -1,10 +1,12 @@
 //! Parent death: the signal that the child gets when its parent ends.
 
+use super::capabilities;
 use crate::call::{Check, ROW, local, slot};
 use crate::parent::command::{Command, ParentDeath, SignalSet};
 use crate::parent::error::{Error, Step};
-use crate::parent::plan::{Arg, Operand, PlanBuilder, local_row, row};
-use crate::sys::call::{group_ids, user_ids};
+use crate::parent::plan::{
+    Arg, DeathSignalCheck, Operand, PlanBuilder, local_row, row,
+};
 
 impl Command {
     /// Sends the program a signal when the *thread* that spawned it ends
@@ -29,10 +31,12 @@ impl Command {
     ///
     /// # Errors
     ///
-    /// [`Step::ParentDeathSignal`] for a number that is not from 1 to 64; if the
-    /// real and the effective id of the child would differ, as exec clears the
-    /// signal then ([`Command::resuid`], [`Command::resgid`], or a caller with
-    /// such ids); with ESRCH, if the parent is another than the one that the child began with.
+    /// [`Step::ParentDeathSignal`] for a number that is not from 1 to 64; if exec
+    /// would clear the signal: as the real and the effective id of the child
+    /// differ ([`Command::resuid`], or a caller with such ids), or as the
+    /// program is root's and gets capabilities that the child does not have
+    /// ([`Command::permitted_capabilities`], or a caller that lacks some of its
+    /// bounding set); with ESRCH, if the parent is another than the one that the child began with.
     /// A [`Command::pre_exec`] hook that forks and exits its parent has that
     /// effect.
     ///
@@ -106,16 +110,18 @@ impl Command {
     }
 }
 
-const CLEARED: &str =
-    "exec clears the signal if the real and the effective id differ";
-
-/// The option that makes exec take the program for one that gains privileges
-/// (`AT_SECURE`), or the id of this thread that does.
-fn exec_clears(plan: &PlanBuilder<'_>) -> Option<&'static str> {
-    let differ = |[real, effective, _]: [u32; 3]| real != effective;
-    let uid = plan.ids.uid.unwrap_or_else(user_ids);
-    let gid = plan.ids.gid.unwrap_or_else(group_ids);
-    if differ(uid) { Some("resuid") } else { differ(gid).then_some("resgid") }
+/// What the options say about it.
+fn death_signal_check(plan: &PlanBuilder<'_>) -> DeathSignalCheck {
+    let all = &plan.options().capabilities;
+    let sets = capabilities::sets(plan.options(), plan.ids.uid);
+    DeathSignalCheck {
+        uid: plan.ids.uid,
+        gid: plan.ids.gid,
+        permitted: sets.map(|sets| sets.permitted.bits()),
+        inheritable: sets.map(|sets| sets.inheritable.bits()),
+        bounding: all.bounding.map(|set| set.bits()),
+        securebits: all.securebits.map(|bits| bits.bits()),
+    }
 }
 
 /// `prctl(PR_SET_PDEATHSIG)`; then the parent must still be the one that has
@@ -136,13 +142,9 @@ pub(crate) fn parent_death(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
         let why = "exec creates no process";
         return Err(Error::refused(Step::DieWithParent, why));
     }
-    if let Some(option) = exec_clears(plan) {
-        let step = match options.die_with_parent {
-            true => Step::DieWithParent,
-            false => Step::ParentDeathSignal,
-        };
-        return plan.refuse(step, CLEARED, option);
-    }
+    let check = death_signal_check(plan);
+    check.refuse_cleared(options.die_with_parent)?;
+    plan.plan.death_signal = Some(check);
     plan.plan.parent_death = Some(match options.die_with_parent {
         true => ParentDeath::Process,
         false => ParentDeath::Thread,

@@ -28,8 +28,9 @@ impl Command {
     ///
     /// # Errors
     ///
-    /// [`Step::PtraceTraceme`] with a [`Command::pre_exec`], which may fork, and
-    /// with [`Memory::Shared`](crate::Memory::Shared); with EPERM, if another process traces the child
+    /// [`Step::PtraceTraceme`] with a [`Command::pre_exec`], which may fork, with
+    /// [`Command::die_with_parent`], whose thread would be the tracer, and with
+    /// [`Memory::Shared`](crate::Memory::Shared); with EPERM, if another process traces the child
     /// (a debugger that follows forks), `kernel.yama.ptrace_scope` is 3, or a
     /// filter rejects the call.
     ///

@@ -8,8 +8,7 @@ use crate::parent::plan::{
     Arg, Operand, PlanBuilder, Reasons, StepBuilder, Str, local_row, row,
 };
 use crate::parent::std::ffi::{OsStr, OsString};
-use crate::sys::abi::{JOIN_SESSION_KEYRING, PROC_SUPER_MAGIC};
-use crate::sys::bits;
+use crate::sys::abi::JOIN_SESSION_KEYRING;
 
 impl Command {
     /// Sets the AppArmor profile of the program: exec changes to it, as with
@@ -216,30 +215,13 @@ fn write_label<'p>(
     let flags = libc::O_WRONLY | libc::O_CLOEXEC;
     let fd = Arg::Slot(slot::SCRATCH_FD);
     let open = row(libc::SYS_openat, &[here, file.into(), flags.into()]);
-    let stat = [fd, Arg::Slot(slot::SCRATCH_ADDR)];
-    let kind = local_row(local::VALUE, &[Arg::Slot(slot::SCRATCH)]);
     let write = row(libc::SYS_write, &[fd, bytes.into(), bytes.len.into()]);
-    let calls = [
-        row(libc::SYS_fstatfs, &stat),
-        Call {
-            check: Check::Skip,
-            want: PROC_SUPER_MAGIC.into(),
-            skip: ROW,
-            ..kind
-        },
-        fail(libc::EOPNOTSUPP),
-        Call { check: Check::Equal, want: bytes.len.into(), ..write },
-    ];
+    let write = Call { check: Check::Equal, want: bytes.len.into(), ..write };
     plan.step(step, Operand::Text(label))
         .row(Call { store: slot::SCRATCH_FD, ..open })
-        .on_opened(slot::SCRATCH_FD, &calls)
+        .on_procfs(slot::SCRATCH_FD, write)
         .shown_as("write")
         .note("the label of the program")
-}
-
-/// A row that fails with an errno.
-fn fail(errno: i32) -> Call {
-    local_row(local::VALUE, &[Arg::Value(bits(-i64::from(errno)))])
 }
 
 const KEYRING: Reasons = &[

@@ -183,9 +183,12 @@ fn look_up(
     if groups_are_set {
         return Ok((user, Groups::default()));
     }
-    let mut groups = Vec::from([0; 32]);
+    let mut groups = Vec::from([u32::MAX; 32]);
     loop {
-        let count = users::groups(&text, user.gid, &mut groups);
+        let found = users::groups(&text, user.gid, &mut groups);
+        let Some(count) = found else {
+            return refuse("its groups cannot be looked up");
+        };
         if count <= groups.len() {
             groups.truncate(count);
             return Ok((user, Groups(GroupsSetting::List(groups))));
@@ -194,6 +197,6 @@ fn look_up(
             return refuse("the user has more than 65,536 groups");
         }
         // A service may not say how many there are.
-        groups.resize(count.max(2 * groups.len()), 0);
+        groups.resize(count.max(2 * groups.len()), u32::MAX);
     }
 }

@@ -17,7 +17,7 @@ use crate::parent::std::{
     boxed::Box, ffi::OsStr, os::unix::ffi::OsStrExt, string::ToString,
     vec::Vec,
 };
-use crate::sys::abi::CAPS_HEADER;
+use crate::sys::abi::{CAPS_HEADER, PROC_SUPER_MAGIC};
 use crate::sys::bits;
 
 /// `capget`'s header, for the calling process, and room for what follows.
@@ -54,6 +54,7 @@ impl<'a> PlanBuilder<'a> {
             source_fds: Vec::new(),
             opened: opened(options),
             file_limit: None,
+            death_signal: None,
             program_fd: None,
             program_source: options.program.source.clone(),
             helper_fds: [0; 2],
@@ -368,6 +369,26 @@ impl StepBuilder<'_> {
             want,
             ..result
         })
+    }
+
+    /// As `on_opened` for one call, if the file is one of procfs: another file
+    /// system may have any file at its path. Uses `SCRATCH`.
+    pub(crate) fn on_procfs(self, fd: u8, call: Call) -> Self {
+        let stat = [Arg::Slot(fd), Arg::Slot(slot::SCRATCH_ADDR)];
+        let kind = local_row(local::VALUE, &[Arg::Slot(slot::SCRATCH)]);
+        let other = bits(-i64::from(libc::EOPNOTSUPP));
+        let calls = [
+            row(libc::SYS_fstatfs, &stat),
+            Call {
+                check: Check::Skip,
+                want: PROC_SUPER_MAGIC.into(),
+                skip: ROW,
+                ..kind
+            },
+            local_row(local::VALUE, &[Arg::Value(other)]),
+            call,
+        ];
+        self.on_opened(fd, &calls)
     }
 
     /// The call that a plan shows; without it, the name of the step.

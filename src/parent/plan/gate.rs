@@ -35,6 +35,8 @@ impl Lowering<'_> {
         waits.check = Check::Until;
         // EAGAIN: the word has changed.
         waits.want = bits(-i64::from(libc::EAGAIN));
+        // An errno, if the parent's function has failed.
+        self.push(local::VALUE, &[slot::GATE.into()]).slots = 0b1;
         self.death_signal(0);
     }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod builder;
 mod choose;
+mod death_signal;
 mod display;
 mod exec;
 pub(crate) mod fd_steps;
@@ -27,6 +28,7 @@ pub(crate) mod strings;
 mod variables;
 
 pub(crate) use builder::{Arg, PlanBuilder, StepBuilder, local_row, row};
+pub(crate) use death_signal::DeathSignalCheck;
 pub(crate) use op::{FdSource, Op, Str};
 pub(crate) use source_fd::{SourceFd, stdio_step};
 pub(crate) use step::{Detail, Effect, Operand, Reasons, StepRecord};
@@ -86,6 +88,8 @@ pub struct Plan {
     pub(crate) source_fds: Vec<SourceFd>,
     /// The numbers at which the child opens files.
     pub(crate) opened: Vec<u32>,
+    /// Whether exec leaves the parent death signal, which some option sets.
+    pub(crate) death_signal: Option<DeathSignalCheck>,
     /// RLIMIT_NOFILE of the child, where an option sets it.
     pub(crate) file_limit: Option<u64>,
     /// The index of the program's own.

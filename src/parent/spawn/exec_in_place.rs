@@ -17,6 +17,7 @@ use crate::parent::error::Error;
 use crate::parent::plan::Plan;
 use crate::parent::std::boxed::Box;
 use crate::sys::Errno;
+use crate::sys::call::block_signals_of_thread;
 
 impl Prepared {
     /// Replaces this process by the program. Returns only an error, as `Ok`
@@ -35,7 +36,11 @@ impl Prepared {
             None,
         )?;
         let undo = Undo::new(&prepared, &pipes)?;
-        let failure = prepared.run_in_place(pipes.block(&fds));
+        // As in a child: a signal would meet dispositions that are not the
+        // program's, and `foreground` in the background stops.
+        block_signals_of_thread();
+        let mask = plan.mask.map_or_else(|| undo.mask(), SignalSet::bits);
+        let failure = prepared.run_in_place(pipes.block(&fds), mask);
         // Before the diagnosis, which opens files.
         drop(undo);
         let (compiled, outcome, block) = failure?;
@@ -48,6 +53,7 @@ impl Prepared {
     fn run_in_place(
         &self,
         block: Block,
+        mask: u64,
     ) -> Result<(&CompiledPlan, Outcome, Block), Error> {
         let plan = &self.plan;
         let buffer = self.environ_buffer();
@@ -63,7 +69,6 @@ impl Prepared {
             let table = compiled.table(plan)?;
             let environ = self.environ(&table, &buffer)?;
             let from = step.map_or(1, |step| compiled.first_row(step));
-            let mask = plan.mask.map(SignalSet::bits);
             exec_in_place::run(&table, from, &block, environ, mask);
             let block = *block.get_mut();
             let Block { failed: row, result, denied, .. } = block;

@@ -198,6 +198,13 @@ impl Undo {
     }
 }
 
+impl Undo {
+    /// The signal mask before the steps.
+    pub(super) fn mask(&self) -> u64 {
+        self.mask
+    }
+}
+
 impl Drop for Undo {
     fn drop(&mut self) {
         self.overwritten.iter().for_each(Overwritten::restore);

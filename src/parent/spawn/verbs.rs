@@ -2,7 +2,7 @@
 
 use super::prepared::Prepared;
 use super::stdio_pipes::StdioPipes;
-use crate::parent::command::{Cgroup, Command, StdioSource};
+use crate::parent::command::{Cgroup, Command, ParentDeath, StdioSource};
 use crate::parent::error::{Error, Step};
 use crate::parent::handle::Child;
 use crate::parent::order;
@@ -12,7 +12,8 @@ use crate::parent::std::process::{ExitStatus, Output};
 
 impl Command {
     /// Validates the options and compiles the plan, which displays as the
-    /// list of the child's steps. Opens no file and creates no process.
+    /// list of the child's steps. Opens no file, but those of the user database
+    /// for [`Command::user`], and creates no process.
     ///
     /// # Errors
     ///
@@ -128,9 +129,16 @@ impl Command {
     ///
     /// After an error every descriptor of this process is restored, with its
     /// number, file and close-on-exec flag; so are the signal mask, the
-    /// actions of the signals that options set, and the parent death signal. Other effects of the steps before the failed one
-    /// remain: directory, root, umask, nice value, session, process group,
-    /// control group, ids, and those of hooks. A record lock ([`fcntl(2)`],
+    /// actions of the signals that options set, and the parent death signal.
+    /// All other effects of the steps before the failed one remain: directory,
+    /// root, umask, session, process group, control group, ids, limits,
+    /// scheduling, the attributes of the process and its memory, O_NONBLOCK of
+    /// files, `no_new_privs`, the session keyring, a label for the next exec,
+    /// being traced, and those of hooks. Filters and Landlock stay with this
+    /// thread. Signals are blocked in this thread while the steps run, but for
+    /// the exec itself: there, and in other threads, a signal that an option
+    /// gave its default action may end this process, and a child that ends
+    /// while SIGCHLD is ignored is reaped. A record lock ([`fcntl(2)`],
     /// `F_SETLK`) on a file whose number was overwritten is lost.
     ///
     /// # Threads
@@ -203,6 +211,11 @@ impl Prepared {
     /// [`unshare(2)`]: https://man7.org/linux/man-pages/man2/unshare.2.html
     pub fn spawn(&self) -> Result<Child, Error> {
         self.check_fd_table()?;
+        if let Some(check) = self.plan.death_signal {
+            // The caller may have changed its ids since.
+            let process = self.plan.parent_death == Some(ParentDeath::Process);
+            check.refuse_cleared(process)?;
+        }
         let group = self.plan.cgroup.as_ref().map(Cgroup::open).transpose()?;
         let pipes = StdioPipes::new(&self.plan, &self.source_fds)?;
         self.run_with(pipes, group.as_ref())

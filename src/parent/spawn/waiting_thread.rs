@@ -19,7 +19,7 @@ use crate::parent::std::{
     thread::{self, Builder},
 };
 use crate::parent::support::{Known, known, set_known};
-use crate::sys::call::block_signals;
+use crate::sys::call::block_signals_of_thread;
 use crate::sys::wait::{Kind, Target, wait_for_end};
 use crate::sys::{Errno, Pid};
 
@@ -80,8 +80,9 @@ fn in_thread(job: &mut Job<'_>) -> Result<(), Error> {
         // SAFETY: `in_thread` returns once this thread has reported that the
         // job is done, or has ended.
         let child = unsafe { job.run() };
-        // From here on it only waits, and no handler runs on it.
-        block_signals(false);
+        // From here on it only waits, and no handler of this program runs on
+        // it.
+        block_signals_of_thread();
         let _ = send.send((known(), child.is_some()));
         if let Some(pid) = child {
             wait(pid);

@@ -23,9 +23,10 @@ fn own(nr: libc::c_long, args: &[u64; 6]) -> Option<Step> {
         libc::SYS_sched_setscheduler => Some(Step::Scheduler),
         libc::SYS_sched_setaffinity => Some(Step::CpuAffinity),
         libc::SYS_ioprio_set => Some(Step::IoPriority),
-        libc::SYS_openat | libc::SYS_write | libc::SYS_close => {
-            Some(Step::OomScoreAdj)
-        }
+        libc::SYS_openat
+        | libc::SYS_fstatfs
+        | libc::SYS_write
+        | libc::SYS_close => Some(Step::OomScoreAdj),
         libc::SYS_personality => Some(Step::Personality),
         libc::SYS_prlimit64 => Some(Step::Rlimit),
         libc::SYS_prctl if args[0] == slack => Some(Step::TimerSlack),

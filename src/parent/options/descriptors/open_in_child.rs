@@ -15,7 +15,9 @@ impl Command {
     ///
     /// The child opens it after it has entered its root ([`Command::chroot`])
     /// and directory, and with the ids and the file mode creation mask of the
-    /// program: the file is one that the program could open itself. A
+    /// program: the file is one that the program could open itself, except
+    /// that a caller that is not root and has capabilities keeps them until
+    /// exec ([`Command::permitted_capabilities`] reduces them before). A
     /// relative path is resolved from the child's directory. To open a file
     /// here, with the rights of this process, use
     /// [`Stdio::open`](crate::Stdio::open) or [`Command::fd`].
@@ -29,7 +31,8 @@ impl Command {
     /// on a network file system. The spawn waits with it. Where the child
     /// shares memory ([`Engine::Suspended`](crate::Engine::Suspended)) no
     /// signal handler runs on the calling thread meanwhile, which only SIGKILL
-    /// ends; with [`Memory::Private`](crate::Memory::Private) they do.
+    /// ends, and a change of ids in another thread waits for it too; with
+    /// [`Memory::Private`](crate::Memory::Private) they do.
     /// `O_NONBLOCK` ([`ChildOpenOptions::custom_flags`]) does not wait.
     ///
     /// # Errors
