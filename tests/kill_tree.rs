@@ -4,76 +4,20 @@
 
 #[path = "kill_tree/bomb.rs"]
 mod bomb;
+#[path = "kill_tree/tree.rs"]
+mod tree;
 mod util;
 
 use std::fs;
 use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
-use std::process::ChildStdout;
 use std::thread;
 use std::time::Duration;
 
-use offshoot::{
-    Child, Command, PidFd, Stdio, Step, TreeKill, child_subreaper,
-    set_child_subreaper,
-};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use offshoot::{PidFd, Step, TreeKill, child_subreaper, set_child_subreaper};
+use tree::{MANY, Tree, sh};
 use util::clean::assert_error;
 use util::{alone, each_engine, has_children, inside, limit_with, own_pids};
-
-/// A child whose output every process of its tree has.
-struct Tree {
-    child: Child,
-    out: ChildStdout,
-}
-
-impl Tree {
-    /// Returns when it has written this many lines.
-    fn start(command: &mut Command, lines: usize) -> (Tree, Vec<String>) {
-        command.stdout(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let mut out = child.stdout.take().unwrap();
-        let mut text = Vec::new();
-        while text.iter().filter(|byte| **byte == b'\n').count() < lines {
-            let mut byte = [0];
-            out.read_exact(&mut byte).unwrap();
-            text.extend(byte);
-        }
-        let text = String::from_utf8(text).unwrap();
-        (Tree { child, out }, text.lines().map(Into::into).collect())
-    }
-
-    /// Whether no process has the output any more.
-    fn is_gone(&self) -> bool {
-        let mut fds = [PollFd::new(&self.out, PollFlags::empty())];
-        poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).unwrap();
-        fds[0].revents().contains(PollFlags::HUP)
-    }
-
-    #[track_caller]
-    fn kill(&mut self, want: TreeKill) {
-        assert!(!self.is_gone());
-        assert_eq!(self.child.kill_tree().unwrap(), want);
-        assert!(self.is_gone());
-        assert_eq!(self.child.wait().unwrap().signal(), Some(9));
-    }
-}
-
-/// A shell. What it leaves behind keeps no error output of the test open.
-fn sh(script: &str) -> Command {
-    let mut sh = Command::new("sh");
-    sh.args(["-c", &format!("exec 2>/dev/null; {script}")]);
-    sh
-}
-
-/// Processes that ignore signals, are stopped, have a session of their own,
-/// and whose children live on.
-const MANY: &str = "
-    (trap '' TERM INT HUP; echo 1; while :; do sleep 1000; done) &
-    (sh -c 'echo 2; kill -STOP $$') &
-    setsid sh -c '(sleep 1000 & echo 3; wait) & wait' &
-    (sleep 1000 & sleep 1000 & (echo 4; sleep 1000); wait) &
-    wait";
 
 /// Processes of the group whose parents have ended.
 const ORPHANS: &str = "(sleep 1000 & (sleep 1000 & echo 1)); wait";
@@ -250,10 +194,8 @@ fn a_tree_is_killed_amid_periodic_signals() {
         return;
     }
     bomb::ticks(5000, || {
-        for _ in 0..3 {
-            let (mut tree, _) = Tree::start(&mut bomb::command(name), 1);
-            tree.kill(TreeKill::BestEffort);
-        }
+        let (mut tree, _) = Tree::start(&mut bomb::command(name), 1);
+        tree.kill(TreeKill::BestEffort);
     });
 }
 
@@ -266,7 +208,7 @@ fn without_descriptors_the_group_is_killed_and_the_error_says_so() {
     }
     let script = "sleep 1000 & echo 1; wait";
     let (mut tree, _) = Tree::start(sh(script).process_group(0), 1);
-    let (soft, hard) = bomb::descriptor_limit();
+    let (soft, hard) = descriptor_limit();
     util::limit(libc::RLIMIT_NOFILE, limit_with(0), hard);
     let killed = tree.child.kill_tree();
     util::limit(libc::RLIMIT_NOFILE, soft, hard);
@@ -295,4 +237,13 @@ fn a_proc_of_another_namespace_is_not_used() {
     let error = tree.child.kill_tree().unwrap_err();
     assert_error(&error, Step::Kill, None, libc::ENOENT);
     assert_eq!(tree.child.wait().unwrap().signal(), Some(9));
+}
+
+/// The soft and the hard limit of descriptors.
+fn descriptor_limit() -> (u64, u64) {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: writes one rlimit.
+    let got = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
+    assert_eq!(got, 0);
+    (limit.rlim_cur, limit.rlim_max)
 }

@@ -297,6 +297,9 @@ fn a_cgroup_is_entered_by_clone3_or_joined() {
     golden("cgroup", &command);
     command.set_tid([]).method(Method::Vfork);
     golden("cgroup-joined", &command);
+    let mut command = Command::new("/bin/true");
+    command.env_clear().own_cgroup("/sys/fs/cgroup/x");
+    golden("cgroup-own", &command);
 }
 
 #[test]

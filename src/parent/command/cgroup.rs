@@ -1,8 +1,7 @@
 //! `Cgroup`: the control group in which a child is created.
 
 use core::fmt;
-
-use rustix::fs::fstatfs;
+use core::sync::atomic::AtomicBool;
 
 use crate::parent::error::{Error, Step};
 use crate::parent::std::{
@@ -14,6 +13,7 @@ use crate::parent::std::{
     string::String,
     sync::Arc,
 };
+use rustix::fs::fstatfs;
 
 /// A control group (version 2), given as its directory ([`cgroups(7)`]).
 ///
@@ -85,9 +85,18 @@ const CGROUP1: i64 = 0x0027_E0EB;
 pub(crate) struct OpenCgroup {
     directory: Directory,
     name: PathBuf,
+    /// It was made for one child.
+    pub(super) made: Option<Made>,
 }
 
-enum Directory {
+/// What is known of a group that was made for one child.
+pub(super) struct Made {
+    /// Its name in the group above it, which nothing else has made.
+    pub(super) name: String,
+    pub(super) removed: AtomicBool,
+}
+
+pub(super) enum Directory {
     Own(OwnedFd),
     Shared(Arc<OwnedFd>),
 }
@@ -132,7 +141,7 @@ impl Cgroup {
                 Directory::Own(open.into())
             }
         };
-        let group = OpenCgroup { directory, name: name.clone() };
+        let group = OpenCgroup::new(directory, name.clone(), None);
         let system = fstatfs(group.fd().as_fd());
         let system = system.map_err(|e| fail(e.raw_os_error()))?;
         let why = match system.f_type {
@@ -144,8 +153,27 @@ impl Cgroup {
     }
 }
 
+impl fmt::Debug for OpenCgroup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.name)
+    }
+}
+
 impl OpenCgroup {
-    fn fd(&self) -> &OwnedFd {
+    pub(super) fn new(
+        directory: Directory,
+        name: PathBuf,
+        made: Option<Made>,
+    ) -> OpenCgroup {
+        OpenCgroup { directory, name, made }
+    }
+
+    /// Returns the directory that errors name.
+    pub(crate) fn name(&self) -> &Path {
+        &self.name
+    }
+
+    pub(super) fn fd(&self) -> &OwnedFd {
         match &self.directory {
             Directory::Own(fd) => fd,
             Directory::Shared(fd) => fd,

@@ -63,6 +63,7 @@ impl Command {
         set("seccomp_with_listener", listener.is_some(), listener);
         hook_fields(hooks, set);
         set("cgroup", launch.cgroup.is_some(), &launch.cgroup);
+        set("own_cgroup", launch.own_cgroup.is_some(), &launch.own_cgroup);
         set("set_tid", !launch.set_tid.is_empty(), &launch.set_tid);
         let again = &launch.retry_again;
         set("retry_again", !again.is_zero(), again);

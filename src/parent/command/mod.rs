@@ -14,6 +14,7 @@ pub(crate) mod limits;
 pub(crate) mod method;
 pub(crate) mod open_options;
 pub(crate) mod options;
+mod own_cgroup;
 pub(crate) mod parent_death;
 pub(crate) mod parent_hook;
 pub(crate) mod path_search;

@@ -259,6 +259,8 @@ pub(crate) struct LaunchOptions {
     pub(crate) memory: Memory,
     pub(crate) engine: Option<Engine>,
     pub(crate) cgroup: Option<Cgroup>,
+    /// Below which a group is made.
+    pub(crate) own_cgroup: Option<Cgroup>,
     pub(crate) set_tid: Vec<i32>,
     /// How long an EAGAIN of clone is retried.
     pub(crate) retry_again: Duration,

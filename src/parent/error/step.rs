@@ -184,7 +184,8 @@ steps! {
     Image => "image",
     /// `set_tid` is not valid, or the kernel does not assign those ids.
     SetTid => "set_tid",
-    /// `cgroup` is not valid: the group cannot be opened or entered.
+    /// `cgroup` or `own_cgroup` is not valid: the group cannot be opened, made
+    /// or entered.
     Cgroup => "cgroup",
     /// The plan cannot be compiled; the text has the reason.
     Plan => "plan",

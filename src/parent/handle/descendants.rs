@@ -30,9 +30,9 @@ const PAUSE: Duration = Duration::from_millis(1);
 
 /// What `/proc/PID/stat` has of a process.
 #[derive(Debug, PartialEq, Eq)]
-struct Stat {
-    state: u8,
-    parent: u32,
+pub(super) struct Stat {
+    pub(super) state: u8,
+    pub(super) parent: u32,
     group: u32,
     session: u32,
     threads: u32,
@@ -41,7 +41,7 @@ struct Stat {
 
 impl Stat {
     /// `None`: there is no such process.
-    fn of(pid: Pid) -> io::Result<Option<Stat>> {
+    pub(super) fn of(pid: Pid) -> io::Result<Option<Stat>> {
         match fs::read(format!("/proc/{}/stat", pid.get())) {
             Ok(text) => Ok(Stat::parse(&text)),
             Err(e) => match e.raw_os_error() {

@@ -31,7 +31,14 @@ impl Child {
     /// Kills the child and all processes that descend from it (SIGKILL), and
     /// reaps the child, whose status [`Child::wait`] then returns.
     ///
-    /// The descendants are found in `/proc`: those whose parent is the child
+    /// With [`Command::own_cgroup`] it is the control group that is killed, as
+    /// a whole (`cgroup.kill`, Linux 5.14; before, it is frozen, and its
+    /// processes are killed one by one). When this returns, no process is left
+    /// in it, and the group is removed: [`TreeKill::Complete`]. Nothing that
+    /// the child has started is missed, unless it had the right to move to
+    /// another group.
+    ///
+    /// Without it the descendants are found in `/proc`: those whose parent is the child
     /// or another descendant, and the members of a session or process group
     /// that one of them leads. They are stopped (SIGSTOP) as they are found,
     /// until a look at all processes finds no other one, and killed then, each
@@ -55,7 +62,8 @@ impl Child {
     /// # Errors
     ///
     /// All processes that may be killed are killed before an error is
-    /// returned. [`Step::Kill`]:
+    /// returned. [`Step::Kill`], with the directory of the group if there is
+    /// one:
     ///
     /// - with EPERM and the process id of one that belongs to another user (a
     ///   set-user-ID program);
@@ -78,6 +86,7 @@ impl Child {
     /// # Ok::<(), offshoot::Error>(())
     /// ```
     ///
+    /// [`Command::own_cgroup`]: crate::Command::own_cgroup
     /// [`set_child_subreaper`]: crate::set_child_subreaper
     #[doc(alias = "killpg")]
     pub fn kill_tree(&mut self) -> Result<TreeKill, Error> {
@@ -101,6 +110,10 @@ impl Waitable {
     /// `group` is the process group that the child was put in.
     fn kill_tree(&self, group: Option<i32>) -> Result<TreeKill, Error> {
         let deadline = deadline_after(LIMIT);
+        if let Some(own) = &self.group {
+            self.kill_own_group(own, deadline)?;
+            return Ok(TreeKill::Complete);
+        }
         self.kill_descendants(group, deadline)?;
         Ok(TreeKill::BestEffort)
     }
@@ -164,13 +177,13 @@ impl Waitable {
         }
     }
 
-    fn wait_killed(&self, deadline: Instant) -> Result<(), Error> {
+    pub(super) fn wait_killed(&self, deadline: Instant) -> Result<(), Error> {
         self.wait_deadline(deadline)?.map(drop).ok_or_else(late)
     }
 }
 
 /// A process that waits for a device or a file server ends only after that.
-fn late() -> Error {
+pub(super) fn late() -> Error {
     let why = "a process that was killed has not ended";
     Error::explained(Step::Kill, libc::ETIMEDOUT, why)
 }

@@ -4,6 +4,7 @@ mod any_child;
 mod descendants;
 mod detached;
 mod events;
+mod kill_group;
 mod kill_tree;
 mod launch;
 mod on_drop;
@@ -23,9 +24,8 @@ use super::std::os::fd::OwnedFd;
 pub use super::std::process::{
     ChildStderr, ChildStdin, ChildStdout, ExitStatus, Output,
 };
-use crate::sys::Pid;
 use shared::{Handle, OnDrop};
-use waitable::Waitable;
+pub(crate) use waitable::Waitable;
 
 pub use any_child::wait_any;
 pub use detached::Detached;
@@ -70,14 +70,13 @@ pub struct Child {
 
 impl Child {
     pub(crate) fn new(
-        pid: Pid,
-        pidfd: Option<PidFd>,
+        waitable: Waitable,
         launch: Launch,
         seccomp_listener: Option<OwnedFd>,
         [stdin, stdout, stderr]: [Option<OwnedFd>; 3],
     ) -> Child {
         Child {
-            handle: Handle::Own(Waitable::new(pid, pidfd)),
+            handle: Handle::Own(waitable),
             on_drop: OnDrop::Nothing,
             launch,
             seccomp_listener,

@@ -12,7 +12,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::pidfd::PidFd;
 use super::usage::Rusage;
+use crate::parent::command::OpenCgroup;
 use crate::parent::error::{Cause, Error, Step};
+use crate::parent::std::boxed::Box;
 use crate::parent::std::os::fd::{AsFd, AsRawFd};
 use crate::parent::std::os::unix::process::ExitStatusExt;
 use crate::parent::std::process::ExitStatus;
@@ -62,6 +64,8 @@ struct State {
 pub(crate) struct Waitable {
     pub(crate) pid: Pid,
     pub(crate) pidfd: Option<PidFd>,
+    /// The group that was made for it.
+    pub(super) group: Option<Box<OpenCgroup>>,
     state: Mutex<State>,
     reaped: Condvar,
 }
@@ -70,14 +74,19 @@ pub(crate) struct Waitable {
 pub(super) const PAUSES: [u64; 6] = [0, 1, 1, 2, 5, 10];
 
 impl Waitable {
-    pub(crate) fn new(pid: Pid, pidfd: Option<PidFd>) -> Waitable {
+    pub(crate) fn new(
+        pid: Pid,
+        pidfd: Option<PidFd>,
+        group: Option<Box<OpenCgroup>>,
+    ) -> Waitable {
         let (state, reaped) = (Mutex::default(), Condvar::new());
-        Waitable { pid, pidfd, state, reaped }
+        Waitable { pid, pidfd, group, state, reaped }
     }
 
     /// Moves it out; what stays is not used any more.
     pub(crate) fn take(&mut self) -> Waitable {
-        let taken = Waitable::new(self.pid, self.pidfd.take());
+        let (pidfd, group) = (self.pidfd.take(), self.group.take());
+        let taken = Waitable::new(self.pid, pidfd, group);
         let state = mem::take(
             self.state.get_mut().unwrap_or_else(PoisonError::into_inner),
         );
@@ -104,6 +113,8 @@ impl Waitable {
             None => reap(target, true)?.ok_or_else(lost)?,
         };
         state.end = Some(end);
+        mem::drop(state);
+        self.remove_group();
         Ok(end)
     }
 
@@ -150,6 +161,7 @@ impl Waitable {
             state.end = Some(end);
         }
         mem::drop(state);
+        self.remove_group();
         self.reaped.notify_all();
     }
 
@@ -159,8 +171,22 @@ impl Waitable {
         // The thread that waits by id reaps.
         if state.end.is_none() && !state.waits_by_id {
             state.end = reap(self.target(), false)?;
+            if state.end.is_some() {
+                let end = state.end;
+                mem::drop(state);
+                self.remove_group();
+                return Ok(end);
+            }
         }
         Ok(state.end)
+    }
+
+    /// Now that the child has been reaped. While descendants are in it, it
+    /// stays.
+    fn remove_group(&self) {
+        if let Some(group) = &self.group {
+            group.remove();
+        }
     }
 
     /// Waits until a moment; `None`: it has not ended by then.

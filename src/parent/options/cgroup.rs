@@ -2,7 +2,7 @@
 
 use crate::call::slot;
 use crate::parent::command::{Cgroup, Command};
-use crate::parent::error::{Error, Step};
+use crate::parent::error::{Cause, Error, Step};
 use crate::parent::plan::{Arg, Operand, PlanBuilder, fixed_strings};
 
 impl Command {
@@ -47,13 +47,81 @@ impl Command {
         self.options.launch.cgroup = Some(group.into());
         self
     }
+
+    /// Makes a control group (version 2) for the child alone, below this one,
+    /// and creates the child in it, as [`Command::cgroup`] does. Each spawn
+    /// makes one, `offshoot-PID-NUMBER`; a prepared command too.
+    ///
+    /// All that descends from the child is in the group, whatever session or
+    /// parent it has: [`Child::kill_tree`] then kills all of it, and answers
+    /// [`TreeKill::Complete`].
+    ///
+    /// The group is removed, with the groups that the program has made below
+    /// it, once the child has been reaped and no process is left in it: by the
+    /// wait that reaps the child, by `kill_tree`, or when the [`Child`] and
+    /// each [`Process`] of it are dropped. If descendants still run then, or
+    /// if the child has not ended, the directory stays, and is not removed
+    /// later. It is removed if the spawn fails. While the `Child` exists it
+    /// holds one more descriptor.
+    ///
+    /// The group above must be the caller's (root's, or delegated to it):
+    /// [`Cgroup::current`] is that of the calling process. A process that may
+    /// write to `cgroup.procs` of another group can leave this one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Command::cgroup`], and [`Step::Cgroup`]:
+    ///
+    /// - if `cgroup` is set too, for [`Command::exec`], and (as
+    ///   [`Step::Clone`]) for [`Command::detach`], as nothing would remove the
+    ///   group;
+    /// - with EACCES, if the caller may make no group there; with EROFS, if
+    ///   it is mounted read-only; with EAGAIN, if cgroup.max.depth or
+    ///   cgroup.max.descendants permits no other.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use offshoot::{Cgroup, Command, TreeKill};
+    ///
+    /// let mut make = Command::new("make").own_cgroup(Cgroup::current()?).spawn()?;
+    /// assert_eq!(make.kill_tree()?, TreeKill::Complete);
+    /// # Ok::<(), offshoot::Error>(())
+    /// ```
+    ///
+    /// ```
+    /// use offshoot::{Command, Step};
+    ///
+    /// let error = Command::new("make").own_cgroup("/tmp").spawn().unwrap_err();
+    /// assert_eq!(error.step(), Step::Cgroup);
+    /// ```
+    ///
+    /// [`Child`]: crate::Child
+    /// [`Child::kill_tree`]: crate::Child::kill_tree
+    /// [`Process`]: crate::Process
+    /// [`TreeKill::Complete`]: crate::TreeKill::Complete
+    pub fn own_cgroup(&mut self, parent: impl Into<Cgroup>) -> &mut Command {
+        self.options.launch.own_cgroup = Some(parent.into());
+        self
+    }
 }
 
 /// `write(cgroup.procs, "0")`: the child enters the group if clone could not
 /// place it there. "0" means the writing process.
 pub(crate) fn join_cgroup(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
-    if plan.options().launch.cgroup.is_none() {
-        return Ok(());
+    let launch = &plan.options().launch;
+    match (&launch.cgroup, &launch.own_cgroup) {
+        (None, None) => return Ok(()),
+        (Some(_), Some(_)) => {
+            let error =
+                Error::new(Step::Cgroup, Cause::Conflict("own_cgroup"));
+            return Err(error.with("cgroup"));
+        }
+        (None, Some(_)) if plan.in_place() => {
+            let why = "nothing would remove the group after exec";
+            return plan.refuse(Step::Cgroup, why, "own_cgroup");
+        }
+        _ => {}
     }
     let zero = fixed_strings::ZERO.into();
     let args = [Arg::Slot(slot::CGROUP_PROCS), zero, Arg::Value(1)];

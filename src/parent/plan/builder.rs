@@ -43,6 +43,7 @@ impl<'a> PlanBuilder<'a> {
         in_place: bool,
         stdio: [StdioSource; 3],
     ) -> PlanBuilder<'a> {
+        let launch = &options.launch;
         let plan = Box::new(Plan {
             strategy: Strategy::suspended(in_place),
             any_method: choose::any_method(options),
@@ -75,7 +76,8 @@ impl<'a> PlanBuilder<'a> {
             listener: false,
             raw: Vec::new(),
             parent_hooks: options.hooks.parent.clone(),
-            cgroup: options.launch.cgroup.clone(),
+            cgroup: launch.own_cgroup.clone().or(launch.cgroup.clone()),
+            owns_cgroup: launch.own_cgroup.is_some(),
             traced: false,
             detached: false,
             landlock: None,

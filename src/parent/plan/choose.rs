@@ -50,7 +50,9 @@ pub(crate) fn choose(
     }
     ids(&options.launch.set_tid, in_place)?;
     let clone_call = if legacy { CloneCall::Clone } else { CloneCall::Clone3 };
-    let joins_cgroup = (legacy || in_place) && options.launch.cgroup.is_some();
+    let launch = &options.launch;
+    let has_cgroup = launch.cgroup.is_some() || launch.own_cgroup.is_some();
+    let joins_cgroup = (legacy || in_place) && has_cgroup;
     let strategy = Strategy::suspended(in_place);
     Ok(Strategy { engine, clone_call, joins_cgroup, ..strategy })
 }

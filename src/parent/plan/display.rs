@@ -100,7 +100,8 @@ impl Plan {
                 true => "joined before exec",
                 false => "created in it",
             };
-            writeln!(f, "cgroup  {shown}, {how}")?;
+            let new = if self.owns_cgroup { "a new one in " } else { "" };
+            writeln!(f, "cgroup  {new}{shown}, {how}")?;
         }
         if !self.set_tid.is_empty() {
             writeln!(f, "set_tid {:?}", self.set_tid)?;

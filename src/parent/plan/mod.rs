@@ -38,9 +38,10 @@ pub(crate) use strings::StringTable;
 use core::time::Duration;
 
 use super::command::{
-    Cgroup, Hook, Landlock, ParentHook, ProgramSource, SeccompFilter,
-    StdioSource,
+    Cgroup, Hook, Landlock, OpenCgroup, ParentHook, ProgramSource,
+    SeccompFilter, StdioSource,
 };
+use super::error::Error;
 use super::std::{boxed::Box, vec::Vec};
 use crate::call::Call;
 use crate::call::raw::RawCall;
@@ -127,6 +128,8 @@ pub struct Plan {
     pub(crate) raw: Vec<RawCall>,
     pub(crate) parent_hooks: Vec<ParentHook>,
     pub(crate) cgroup: Option<Cgroup>,
+    /// The group is made for the child, below that one.
+    pub(crate) owns_cgroup: bool,
     pub(crate) set_tid: Vec<i32>,
     pub(crate) retry_again: Duration,
     /// Whether this process traces the child.
@@ -142,6 +145,12 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Opens the control group of a spawn, or makes it.
+    pub(crate) fn open_cgroup(&self) -> Result<Option<OpenCgroup>, Error> {
+        let open = if self.owns_cgroup { Cgroup::make } else { Cgroup::open };
+        self.cgroup.as_ref().map(open).transpose()
+    }
+
     /// The number that a step reads a source descriptor from.
     pub(crate) fn number(&self, index: u16) -> u32 {
         self.source_fds.get(usize::from(index)).map_or(0, |fd| fd.number)

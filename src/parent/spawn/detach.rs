@@ -2,7 +2,7 @@
 
 use super::prepared::Prepared;
 use super::stdio_pipes::StdioPipes;
-use crate::parent::command::{Cgroup, Command, Engine, StdioSource};
+use crate::parent::command::{Command, Engine, StdioSource};
 use crate::parent::error::{Error, Step};
 use crate::parent::handle::Detached;
 use crate::parent::order;
@@ -33,6 +33,7 @@ impl Command {
     /// what belongs to the parent of the program or runs there:
     /// [`Command::before_exec`], [`Command::parent_death_signal`],
     /// [`Command::die_with_parent`], [`Command::ptrace_traceme`],
+    /// [`Command::own_cgroup`],
     /// [`Command::seccomp_with_listener`]; and for [`Engine::Pipe`].
     /// [`Step::Clone`] with EOPNOTSUPP if this process has unshared its PID
     /// namespace: the process in between would be its init.
@@ -63,7 +64,7 @@ impl Command {
         plan.detached = true;
         let prepared = Prepared::new(plan)?;
         let plan = &prepared.plan;
-        let group = plan.cgroup.as_ref().map(Cgroup::open).transpose()?;
+        let group = plan.open_cgroup()?;
         let pipes = StdioPipes::new(plan, &prepared.source_fds)?;
         prepared.run_detached(&pipes, group.as_ref())
     }
@@ -81,6 +82,7 @@ fn check(plan: &Plan) -> Result<(), Error> {
     let pipe = plan.strategy.engine == Engine::Pipe;
     for (is_set, option) in [
         (!plan.parent_hooks.is_empty(), "before_exec"),
+        (plan.owns_cgroup, "own_cgroup"),
         (plan.parent_death.is_some(), "parent_death_signal"),
         (plan.traced, "ptrace_traceme"),
         (plan.listener, "seccomp_with_listener"),

@@ -12,7 +12,7 @@ use super::stdio_pipes::{LaunchFds, StdioPipes};
 use super::undo::Undo;
 use crate::call::Block;
 use crate::launch::{Outcome, exec_in_place};
-use crate::parent::command::{Cgroup, SignalSet};
+use crate::parent::command::SignalSet;
 use crate::parent::error::Error;
 use crate::parent::plan::Plan;
 use crate::parent::std::boxed::Box;
@@ -26,7 +26,7 @@ impl Prepared {
         let source_fds = SourceFds::new(&mut plan)?;
         let prepared = Prepared::for_one_spawn(plan, source_fds)?;
         let Prepared { plan, source_fds, .. } = &prepared;
-        let group = plan.cgroup.as_ref().map(Cgroup::open).transpose()?;
+        let group = plan.open_cgroup()?;
         let pipes = StdioPipes::new(plan, source_fds)?;
         let fds = LaunchFds::new(
             plan.strategy,

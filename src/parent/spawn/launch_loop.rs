@@ -18,9 +18,7 @@ use crate::launch::listener::Listener;
 use crate::launch::{
     LaunchArgs, Outcome, copied, detached, isolated, pipe, suspended,
 };
-use crate::parent::command::{
-    Cgroup, Engine, OpenCgroup, ParentDeath, ParentHooks,
-};
+use crate::parent::command::{Engine, OpenCgroup, ParentDeath, ParentHooks};
 use crate::parent::error::{Cause, Error, Step};
 use crate::parent::handle::{Child, Detached, Launch, PidFd, reap_dropped};
 use crate::parent::plan::Plan;
@@ -52,7 +50,7 @@ impl Prepared {
     /// where no number is left for a helper image, there is none.
     pub(super) fn spawn_once(mut plan: Box<Plan>) -> Result<Child, Error> {
         let source_fds = SourceFds::new(&mut plan)?;
-        let group = plan.cgroup.as_ref().map(Cgroup::open).transpose()?;
+        let group = plan.open_cgroup()?;
         let pipes = StdioPipes::new(&plan, &source_fds)?;
         let mut prepared = Prepared::for_one_spawn(plan, source_fds)?;
         // At the limit a pidfd is preferred to a helper image.
@@ -67,7 +65,7 @@ impl Prepared {
             }
         }
         prepared.compiled.recycle();
-        Ok(pipes.into_child(started?))
+        Ok(pipes.into_child(started?, group))
     }
 
     /// Has a stack frame of its own.
@@ -75,10 +73,10 @@ impl Prepared {
     pub(super) fn run_with(
         &self,
         pipes: StdioPipes,
-        group: Option<&OpenCgroup>,
+        group: Option<OpenCgroup>,
     ) -> Result<Child, Error> {
-        let started = self.run(&pipes, group, true)?;
-        Ok(pipes.into_child(started))
+        let started = self.run(&pipes, group.as_ref(), true)?;
+        Ok(pipes.into_child(started, group))
     }
 
     /// Has a stack frame of its own.

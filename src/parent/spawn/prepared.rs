@@ -19,7 +19,8 @@ use crate::parent::std::{
 /// threads at once if need be. It does not change, and
 /// [`spawn`](Prepared::spawn) does not allocate memory (except for the
 /// environment of [`Command::listen_fds`](crate::Command::listen_fds), the
-/// errors of [`Command::best_effort`](crate::Command::best_effort), and the
+/// errors of [`Command::best_effort`](crate::Command::best_effort), the name
+/// of the group of [`Command::own_cgroup`](crate::Command::own_cgroup), and the
 /// thread of [`Command::die_with_parent`](crate::Command::die_with_parent)).
 ///
 /// # Descriptor tables

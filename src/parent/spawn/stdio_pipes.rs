@@ -10,10 +10,11 @@ use super::status_page::StatusPage;
 use crate::call::{Block, slot};
 use crate::parent::command::{Engine, OpenCgroup, StdioSource};
 use crate::parent::error::{Error, Step};
-use crate::parent::handle::{Child, Launch, PidFd};
+use crate::parent::handle::{Child, Launch, PidFd, Waitable};
 use crate::parent::plan::{Plan, Strategy, stdio_step};
 use crate::parent::reserve::{ReservedFd, dup_above};
 use crate::parent::std::{
+    boxed::Box,
     fs::File,
     os::fd::{AsRawFd, OwnedFd},
     string::ToString,
@@ -91,8 +92,11 @@ impl StdioPipes {
             Launch,
             Option<OwnedFd>,
         ),
+        group: Option<OpenCgroup>,
     ) -> Child {
-        Child::new(pid, pidfd, launch, listener, self.ours)
+        let group = group.filter(OpenCgroup::is_made).map(Box::new);
+        let waitable = Waitable::new(pid, pidfd, group);
+        Child::new(waitable, launch, listener, self.ours)
     }
 
     /// Returns the number that steps read one of 0 to 2 from.

@@ -2,7 +2,7 @@
 
 use super::prepared::Prepared;
 use super::stdio_pipes::StdioPipes;
-use crate::parent::command::{Cgroup, Command, ParentDeath, StdioSource};
+use crate::parent::command::{Command, ParentDeath, StdioSource};
 use crate::parent::error::{Error, Step};
 use crate::parent::handle::Child;
 use crate::parent::order;
@@ -216,9 +216,9 @@ impl Prepared {
             let process = self.plan.parent_death == Some(ParentDeath::Process);
             check.refuse_cleared(process)?;
         }
-        let group = self.plan.cgroup.as_ref().map(Cgroup::open).transpose()?;
+        let group = self.plan.open_cgroup()?;
         let pipes = StdioPipes::new(&self.plan, &self.source_fds)?;
-        self.run_with(pipes, group.as_ref())
+        self.run_with(pipes, group)
     }
 
     /// Starts the program and waits for it.
