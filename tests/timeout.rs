@@ -33,6 +33,8 @@ fn start(test: &str, args: &[&str]) -> Child {
     let mut command = Command::new(env::current_exe().unwrap());
     command.args(["--exact", test, "--nocapture", "--test-threads=1"]);
     command.env(ARGS, args.join("\x1F")).signal_mask(mask);
+    // A background job of a shell ignores SIGINT, and what it starts too.
+    command.reset_signals();
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
