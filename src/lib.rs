@@ -116,6 +116,8 @@ pub use parent::pty;
 pub use parent::reserve::reserve_fds;
 pub use parent::sealed_memfd::self_exe_is_sealed;
 pub use parent::spawn::prepared::Prepared;
+#[cfg(feature = "tokio")]
+pub use parent::tokio;
 pub use sys::safe::{Disposition, MaskChange};
 pub use sys::{CloneFlags, Errno};
 

@@ -55,6 +55,7 @@ const ALLOWED_IMPORTS: &[(&str, &[&str])] = &[
         &["parent/command", "parent/error", "parent/options", "parent/plan"],
     ),
     ("parent/handle", &["parent/command", "parent/error", "sys"]),
+    ("parent/tokio", &["parent/command", "parent/error", "parent/handle"]),
     (
         "parent/spawn",
         &[

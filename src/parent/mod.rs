@@ -15,3 +15,5 @@ pub(crate) mod reserve;
 pub(crate) mod sealed_memfd;
 pub(crate) mod spawn;
 mod support;
+#[cfg(feature = "tokio")]
+pub mod tokio;

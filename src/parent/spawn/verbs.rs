@@ -100,11 +100,7 @@ impl Command {
     /// # Ok::<(), offshoot::Error>(())
     /// ```
     pub fn output(&mut self) -> Result<Output, Error> {
-        let default = |n| match n {
-            0 => StdioSource::Null,
-            _ => StdioSource::Piped,
-        };
-        self.start(default)?.wait_with_output()
+        self.spawn_for_output()?.wait_with_output()
     }
 
     /// Starts the program and waits for it.
@@ -179,6 +175,14 @@ impl Command {
     pub fn exec(&mut self) -> Error {
         let plan = self.compile(|_| StdioSource::Inherit, true);
         plan.and_then(Prepared::exec).unwrap_or_else(|error| error)
+    }
+
+    /// Starts the program with the defaults of `output`.
+    pub(crate) fn spawn_for_output(&self) -> Result<Child, Error> {
+        self.start(|n| match n {
+            0 => StdioSource::Null,
+            _ => StdioSource::Piped,
+        })
     }
 
     fn start(
