@@ -19,6 +19,7 @@ mod filtered;
 mod floor;
 mod options;
 mod peers;
+mod wait_set;
 
 use std::time::{Duration, Instant};
 use std::{env, fs, hint};
@@ -77,6 +78,7 @@ fn main() {
     let most = descriptors::MANY.min(spare);
     let lines = descriptors::table(&peers, most, test);
     let in_spawn = filtered::table(test);
+    let ends = wait_set::table(test);
     if test {
         return;
     }
@@ -94,6 +96,7 @@ fn main() {
     }
     descriptors::print(&lines, most);
     filtered::print(&in_spawn);
+    wait_set::print(ends.as_ref());
 }
 
 /// A Fisher-Yates shuffle, with a xorshift generator.
