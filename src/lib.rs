@@ -104,8 +104,9 @@ pub use parent::command::{Command, CommandArgs, CommandEnvs, ParentDeath};
 pub use parent::error::{Candidate, Error, Step};
 pub use parent::handle::{
     CgroupEntry, Child, ChildEvent, ChildEvents, Detached, Fallback, Launch,
-    Namespace, PidFd, PidFdInfo, Process, Rusage, TreeKill, WaitSet,
-    child_subreaper, set_child_subreaper, wait_any,
+    Limits, Namespace, OutputError, OutputLimit, OutputStream, OutputText,
+    PidFd, PidFdInfo, Process, Rusage, TreeKill, WaitSet, child_subreaper,
+    set_child_subreaper, wait_any,
 };
 #[doc(no_inline)]
 pub use parent::handle::{
@@ -135,6 +136,7 @@ const _: () = {
         Error,
     )>();
     shared::<(Process, Rusage, PidFdInfo, ChildEvent, WaitSet<u8>)>();
+    shared::<(Limits, OutputError)>();
 };
 
 /// Entry points for `fuzz/`, compiled by cargo-fuzz only.

@@ -37,6 +37,35 @@ pub(crate) fn set_signal_mask(mask: u64) -> u64 {
     change_signal_mask(libc::SIG_SETMASK, mask)
 }
 
+/// The set that has SIGPIPE only.
+const SIGPIPE: u64 = 1 << (libc::SIGPIPE - 1);
+
+/// Blocks SIGPIPE in the calling thread and returns its mask before.
+pub(crate) fn block_sigpipe() -> u64 {
+    change_signal_mask(libc::SIG_BLOCK, SIGPIPE)
+}
+
+/// Whether a SIGPIPE is pending for the thread or the process.
+pub(crate) fn sigpipe_is_pending() -> bool {
+    pending_signals() & SIGPIPE != 0
+}
+
+/// Consumes a SIGPIPE that is pending.
+pub(crate) fn consume_sigpipe() {
+    let (set, limit) = (SIGPIPE, Timespec { sec: 0, nsec: 0 });
+    let args = [
+        (&raw const set).expose_provenance() as u64,
+        0,
+        (&raw const limit).expose_provenance() as u64,
+        SIGSET_SIZE,
+        0,
+        0,
+    ];
+    // SAFETY: clause 1 of `syscall`: the call reads the 8 bytes of `set` and
+    // one timespec, which live to the end of this body, and writes no siginfo.
+    unsafe { syscall(libc::SYS_rt_sigtimedwait, args) };
+}
+
 /// Changes the mask of all 64 signals: libc's function excludes 32 and 33.
 fn change_signal_mask(how: libc::c_int, mask: u64) -> u64 {
     let mut old = 0u64;

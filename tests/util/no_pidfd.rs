@@ -12,9 +12,13 @@ pub fn without_pidfd(command: &mut Command) -> Child {
     assert_eq!(got, 0);
     let (soft, hard) = (old.rlim_cur, old.rlim_max);
     command.rlimit(Resource::NoFile, Rlimit::new(soft, hard));
-    limit(libc::RLIMIT_NOFILE, limit_with(0), old.rlim_max);
-    let child = command.spawn();
-    limit(libc::RLIMIT_NOFILE, old.rlim_cur, old.rlim_max);
+    // The first limit that leaves room for the pipes leaves none for a pidfd.
+    let child = (0..16).find_map(|free| {
+        limit(libc::RLIMIT_NOFILE, limit_with(free), hard);
+        let child = command.spawn();
+        limit(libc::RLIMIT_NOFILE, soft, hard);
+        child.ok()
+    });
     let child = child.unwrap();
     assert!(child.pidfd().is_none());
     child

@@ -72,7 +72,7 @@ impl<'a> ParentHooks<'a> {
     pub(crate) fn failure(&self) -> Option<Error> {
         match self.failure.borrow_mut().take()? {
             Failure::Error(error) => {
-                Some(Error::new(Step::BeforeExec, Cause::ParentHook(error)))
+                Some(Error::new(Step::BeforeExec, Cause::Function(error)))
             }
             Failure::Panic(payload) => resume_unwind(payload),
         }

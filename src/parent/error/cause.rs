@@ -27,7 +27,7 @@ pub(crate) enum Cause {
     #[error("{}: {}", io::Error::from_raw_os_error(*.0), .1)]
     Explained(i32, &'static str),
     #[error("{0}")]
-    ParentHook(io::Error),
+    Function(io::Error),
     #[error("the function panicked")]
     Panicked,
     #[error("the child ended before exec, and its exit status is lost")]
@@ -58,6 +58,12 @@ pub(crate) enum Cause {
          is ignored"
     )]
     UsageLost,
+    #[error("the time limit has passed")]
+    TimedOut,
+    #[error("there is more output than the limit of {0} bytes")]
+    TooMuchOutput(u64),
+    #[error("a line is longer than the limit of {0} bytes")]
+    LongLine(u64),
     #[error("{0} (a bug in offshoot)")]
     VerifyError(VerifyError),
 }
@@ -71,7 +77,7 @@ impl Cause {
     pub(super) fn errno(&self) -> Option<i32> {
         match self {
             Cause::Os(errno) | Cause::Explained(errno, _) => Some(*errno),
-            Cause::ParentHook(error) => error.raw_os_error(),
+            Cause::Function(error) => error.raw_os_error(),
             Cause::Trapped => Some(libc::ENOSYS),
             Cause::KilledByFilter => Some(libc::EPERM),
             _ => None,
@@ -88,6 +94,8 @@ impl Cause {
             | Cause::StatusLost
             | Cause::UsageLost => libc::ECHILD,
             Cause::Panicked => libc::ECANCELED,
+            Cause::TimedOut => libc::ETIMEDOUT,
+            Cause::TooMuchOutput(_) | Cause::LongLine(_) => libc::EFBIG,
             Cause::Unexpected(_) => libc::EIO,
             _ => self.errno().unwrap_or(libc::EINVAL),
         }
@@ -95,7 +103,7 @@ impl Cause {
 
     pub(super) fn kind(&self) -> io::ErrorKind {
         match (self, self.errno()) {
-            (Cause::ParentHook(error), _) => error.kind(),
+            (Cause::Function(error), _) => error.kind(),
             (_, Some(errno)) => io::Error::from_raw_os_error(errno).kind(),
             (
                 Cause::Refused(..)
@@ -103,6 +111,10 @@ impl Cause {
                 | Cause::AssignedTwice { .. },
                 None,
             ) => io::ErrorKind::InvalidInput,
+            (
+                Cause::TimedOut | Cause::TooMuchOutput(_) | Cause::LongLine(_),
+                None,
+            ) => io::Error::from_raw_os_error(self.nearest()).kind(),
             _ => io::ErrorKind::Other,
         }
     }
@@ -112,8 +124,8 @@ impl fmt::Debug for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = self.to_string();
         match (self, self.errno()) {
-            (Cause::ParentHook(error), _) => {
-                f.debug_tuple("ParentHook").field(error).finish()
+            (Cause::Function(error), _) => {
+                f.debug_tuple("Function").field(error).finish()
             }
             (_, Some(errno)) => {
                 f.debug_tuple("Os").field(&Named(errno)).field(&text).finish()

@@ -164,6 +164,10 @@ impl Error {
         self
     }
 
+    pub(crate) fn cause(&self) -> &Cause {
+        &self.0.cause
+    }
+
     /// Whether no child was created, for one of these reasons.
     pub(crate) fn is_clone_error(&self, errnos: &[i32]) -> bool {
         let errno = self.raw_os_error();
@@ -209,7 +213,8 @@ impl Error {
     }
 
     /// Returns the errno of the system call that failed, if one did. For
-    /// [`Step::BeforeExec`] it is that of the function's error, if it has one.
+    /// [`Step::BeforeExec`] and [`Step::StreamLines`] it is that of the
+    /// function's error, if it has one.
     #[must_use]
     pub fn raw_os_error(&self) -> Option<i32> {
         self.0.cause.errno()
@@ -222,6 +227,8 @@ impl Error {
     /// - ENOENT: an empty path, or a script that its interpreter cannot open.
     /// - E2BIG: the plan is too large.
     /// - ECHILD: the child ended before exec, or its exit status is lost.
+    /// - ETIMEDOUT: a time limit of the output has passed.
+    /// - EFBIG: there is more output, or a longer line, than its limit.
     /// - ECANCELED: a function passed to `pre_exec` panicked.
     /// - EIO: a system call succeeded without effect.
     /// - EINVAL: any other option that is not valid, and any other error
@@ -335,11 +342,11 @@ impl fmt::Debug for Candidate {
 }
 
 impl core::error::Error for Error {
-    /// Returns the source of the error of a `before_exec` function; that error
-    /// itself is in the text.
+    /// Returns the source of the error of a function that was passed to
+    /// `before_exec` or `stream_lines`; that error itself is in the text.
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match &self.0.cause {
-            Cause::ParentHook(error) => error.source(),
+            Cause::Function(error) => error.source(),
             _ => None,
         }
     }

@@ -280,6 +280,10 @@ steps! {
     /// A call about a process by its
     /// [pidfd](https://man7.org/linux/man-pages/man2/pidfd_open.2.html) failed.
     Pidfd => "pidfd",
-    /// Reading the child's output failed.
+    /// Reading the child's output failed, or a limit of it was reached.
     Read => "read",
+    /// Writing the child's input failed.
+    Write => "write",
+    /// The function passed to `stream_lines` failed.
+    StreamLines => "stream_lines",
 }

@@ -1,18 +1,24 @@
 //! `Child`: a running program.
 
 mod any_child;
+mod communicate;
 mod descendants;
 mod detached;
 mod events;
+mod exchange;
 mod kill_group;
 mod kill_tree;
 mod launch;
+mod lines;
 mod on_drop;
 mod output;
+mod output_error;
+mod output_limits;
 mod pidfd;
 mod pidfd_info;
 mod process;
 mod shared;
+mod sigpipe;
 mod subreaper;
 mod usage;
 mod wait_set;
@@ -30,10 +36,13 @@ pub(crate) use waitable::Waitable;
 pub use any_child::wait_any;
 pub use detached::Detached;
 pub use events::{ChildEvent, ChildEvents};
+pub use exchange::OutputStream;
 pub use kill_tree::TreeKill;
 pub(crate) use launch::Fallbacks;
 pub use launch::{CgroupEntry, Fallback, Launch};
 pub(crate) use on_drop::reap_dropped;
+pub use output_error::{OutputError, OutputLimit, OutputText};
+pub use output_limits::Limits;
 pub use pidfd::PidFd;
 pub use pidfd_info::{Namespace, PidFdInfo};
 pub use process::Process;

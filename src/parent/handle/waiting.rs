@@ -133,7 +133,7 @@ impl Child {
         Ok((end.exit_status(), end.usage.ok_or_else(lost)?))
     }
 
-    fn end(&mut self) -> Result<End, Error> {
+    pub(super) fn end(&mut self) -> Result<End, Error> {
         match &mut self.handle {
             Handle::Own(own) => own.wait_alone(),
             Handle::Shared(shared) => shared.wait(),

@@ -12,6 +12,7 @@ mod first_attempt;
 mod helper_image;
 mod interpreter;
 mod launch_loop;
+mod output;
 mod own_filters;
 pub(crate) mod prepared;
 mod probe_fd;

@@ -179,13 +179,10 @@ impl Command {
 
     /// Starts the program with the defaults of `output`.
     pub(crate) fn spawn_for_output(&self) -> Result<Child, Error> {
-        self.start(|n| match n {
-            0 => StdioSource::Null,
-            _ => StdioSource::Piped,
-        })
+        self.start(piped)
     }
 
-    fn start(
+    pub(super) fn start(
         &self,
         default: impl Fn(usize) -> StdioSource,
     ) -> Result<Child, Error> {
@@ -199,6 +196,11 @@ impl Command {
     ) -> Result<Box<Plan>, Error> {
         order::compile(&self.options, default, in_place)
     }
+}
+
+/// What `output` has by default.
+pub(super) fn piped(n: usize) -> StdioSource {
+    if n == 0 { StdioSource::Null } else { StdioSource::Piped }
 }
 
 impl Prepared {
