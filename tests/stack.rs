@@ -74,14 +74,14 @@ const ROWS: [(&str, [usize; 2], Work); 8] = [
     ("builder", [8 << 10, 20 << 10], || {
         assert!(Command::new("true").status().unwrap().success());
     }),
-    ("builder, output", [8 << 10, 20 << 10], || {
+    ("builder, output", [8 << 10, 22 << 10], || {
         assert!(Command::new("true").output().unwrap().status.success());
     }),
     ("prepared", [8 << 10, 20 << 10], || {
         let prepared = Command::new("/bin/true").prepare().unwrap();
         assert!(prepared.spawn().unwrap().wait().unwrap().success());
     }),
-    ("pipes", [8 << 10, 20 << 10], || {
+    ("pipes", [8 << 10, 22 << 10], || {
         let mut cat = Command::new("/bin/cat");
         cat.stdin(Stdio::piped()).stdout(Stdio::piped()).current_dir("/");
         let child = cat.spawn().unwrap();

@@ -32,6 +32,8 @@ impl Child {
     /// assert_eq!(child.wait_with_output()?.stdout, b"hello\n");
     /// # Ok::<(), offshoot::Error>(())
     /// ```
+    ///
+    /// [`Step::Read`]: crate::Step::Read
     pub fn wait_with_output(mut self) -> Result<Output, Error> {
         drop(self.stdin.take());
         let out = Reader::new(self.stdout.take());

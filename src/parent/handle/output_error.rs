@@ -47,13 +47,25 @@ pub enum OutputLimit {
 /// );
 /// assert_eq!(std::io::Error::from(error).kind(), ErrorKind::TimedOut);
 /// ```
-#[derive(Debug)]
 pub struct OutputError {
     pub(super) error: Error,
     pub(super) stdout: Vec<u8>,
     pub(super) stderr: Vec<u8>,
     pub(super) status: Option<ExitStatus>,
     pub(super) killed: bool,
+}
+
+/// Shows how much was read, not what: it may be a secret.
+impl fmt::Debug for OutputError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OutputError")
+            .field("error", &self.error)
+            .field("stdout", &self.stdout.len())
+            .field("stderr", &self.stderr.len())
+            .field("status", &self.status)
+            .field("killed", &self.killed)
+            .finish()
+    }
 }
 
 impl OutputError {
