@@ -2,7 +2,7 @@
 
 use crate::parent::command::{Engine, ParentDeath};
 use crate::parent::error::Error;
-use crate::parent::std::{fmt, io, sync::Arc};
+use crate::parent::std::{boxed::Box, fmt, io, sync::Arc};
 use crate::sys::{CloneCall, CloneFlags};
 
 /// How a child was created, from [`Child::launch`].
@@ -35,7 +35,8 @@ pub struct Launch {
     pub(crate) again: u32,
     pub(crate) extra_probe_fd: bool,
     pub(crate) confirmed: bool,
-    pub(crate) fallbacks: Fallbacks,
+    /// `None` for none. In a box, as a `Child` is moved.
+    pub(crate) fallbacks: Option<Box<Fallbacks>>,
     pub(crate) parent_death: Option<ParentDeath>,
     pub(crate) refused: Option<Arc<[Error]>>,
     /// The process group that the child was put in.
@@ -137,7 +138,7 @@ impl Launch {
     /// Returns the features that were replaced, in the order in which this was
     /// found out.
     pub fn fallbacks(&self) -> impl Iterator<Item = &Fallback> {
-        self.fallbacks.iter().flatten()
+        self.fallbacks.iter().flat_map(|all| all.iter().flatten())
     }
 
     /// Returns the error of each option that the kernel rejected in a

@@ -10,6 +10,7 @@ use crate::parent::command::{Engine, OpenCgroup, SignalSet};
 use crate::parent::error::{Error, Step};
 use crate::parent::handle::{CgroupEntry, Fallback, Fallbacks, Launch};
 use crate::parent::plan::{Plan, Strategy};
+use crate::parent::std::boxed::Box;
 use crate::parent::std::os::fd::{AsRawFd, OwnedFd};
 use crate::parent::std::sync::Arc;
 use crate::parent::support;
@@ -224,7 +225,7 @@ impl Attempt {
             again: self.budget.again_retries(),
             extra_probe_fd: self.probe_fd.is_some(),
             confirmed,
-            fallbacks: self.fallbacks,
+            fallbacks: self.fallbacks[0].map(|_| Box::new(self.fallbacks)),
             parent_death: plan.parent_death,
             refused,
             process_group: None,

@@ -20,7 +20,8 @@ use crate::parent::std::{
 /// [`spawn`](Prepared::spawn) does not allocate memory (except for the
 /// environment of [`Command::listen_fds`](crate::Command::listen_fds), the
 /// errors of [`Command::best_effort`](crate::Command::best_effort), the name
-/// of the group of [`Command::own_cgroup`](crate::Command::own_cgroup), and the
+/// of the group of [`Command::own_cgroup`](crate::Command::own_cgroup), the
+/// [`fallbacks`](crate::Launch::fallbacks) of a launch that has any, and the
 /// thread of [`Command::die_with_parent`](crate::Command::die_with_parent)).
 ///
 /// # Descriptor tables
