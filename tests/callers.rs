@@ -48,9 +48,14 @@ fn a_thread_that_waits_for_a_child_does_not_hold_up_a_change_of_ids() {
 }
 
 fn capset(permitted: u64) {
+    capset_with(permitted, 0);
+}
+
+fn capset_with(permitted: u64, inheritable: u32) {
     let half = |n: u64| u32::try_from(n & 0xFFFF_FFFF).unwrap();
     let (low, high) = (half(permitted), half(permitted >> 32));
-    let (header, sets) = ([0x2008_0522u32, 0], [low, low, 0, high, high, 0]);
+    let header = [0x2008_0522u32, 0];
+    let sets = [low, low, inheritable, high, high, 0];
     let (header, sets) = (header.as_ptr(), sets.as_ptr());
     // SAFETY: reads a header and two sets of three words.
     let done = unsafe { libc::syscall(libc::SYS_capset, header, sets) };
@@ -160,7 +165,16 @@ fn become_service() {
     // SAFETY: keeps this thread's capabilities through setresuid.
     unsafe { libc::prctl(libc::PR_SET_KEEPCAPS, 1, 0, 0, 0) };
     setresuid([1000; 3]);
-    capset(1 << 6 | 1 << 7);
+    // Ambient, so that a helper has them after its exec.
+    let both = 1u32 << 6 | 1 << 7;
+    capset_with(both.into(), both);
+    for n in [6, 7] {
+        let raise = libc::PR_CAP_AMBIENT_RAISE;
+        // SAFETY: raises one ambient capability of this thread.
+        let done =
+            unsafe { libc::prctl(libc::PR_CAP_AMBIENT, raise, n, 0, 0) };
+        assert_eq!(done, 0, "{}", io::Error::last_os_error());
+    }
     // SAFETY: /proc/self stays its own, which the change of ids took away.
     unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 1, 0, 0, 0) };
 }
@@ -180,7 +194,10 @@ fn a_child_that_its_parent_may_not_kill_does_not_hang_the_spawn() {
         filtered.no_new_privs(true).seccomp_with_listener(filter);
         [(hooked, Step::BeforeExec), (filtered, Step::SeccompListener)]
     };
-    for (engine, n) in [(Engine::Copied, 0), (Engine::Copied, 1)] {
+    // The engine pipe takes no listener.
+    let hooks = PRIVATE.map(|engine| (engine, 0));
+    let listeners = [(Engine::Isolated, 1), (Engine::Copied, 1)];
+    for (engine, n) in hooks.into_iter().chain(listeners) {
         let status = forked_within(LIMIT, || {
             become_service();
             let (mut child, step) =

@@ -4,7 +4,7 @@
 
 mod util;
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use std::{fs, ptr, thread};
@@ -12,6 +12,7 @@ use std::{fs, ptr, thread};
 use offshoot::{Child, Engine, Stdio, Step};
 use util::clean::{assert_error, clean, command, refused};
 use util::filter::{self, Action};
+use util::fork::{end_with, fork, reap};
 use util::{PRIVATE, each_engine, each_of};
 
 /// Waits for a stop of a child and returns its signal.
@@ -183,6 +184,90 @@ fn a_child_that_dies_with_the_parent_survives_being_traced_by_it() {
         assert_eq!(output.stdout, b"lives", "{engine}: {}", output.status);
         assert!(output.status.success());
     });
+}
+
+/// CPU time of the calling thread.
+fn cpu_time() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let clock = libc::CLOCK_THREAD_CPUTIME_ID;
+    // SAFETY: writes one timespec.
+    assert_eq!(unsafe { libc::clock_gettime(clock, &raw mut time) }, 0);
+    let seconds = Duration::from_secs(time.tv_sec.try_into().unwrap());
+    seconds + Duration::from_nanos(time.tv_nsec.try_into().unwrap())
+}
+
+/// As long as the tracer leaves a stop, every wait returns at once.
+#[test]
+fn a_wait_by_pidfd_pauses_while_a_traced_child_is_stopped() {
+    let mut cat = command("cat", Engine::Copied);
+    let mut child = cat.stdin(Stdio::piped()).spawn().unwrap();
+    let pid = i32::try_from(child.id()).unwrap();
+    let none = ptr::null_mut::<libc::c_void>();
+    for request in [libc::PTRACE_SEIZE, libc::PTRACE_INTERRUPT] {
+        // SAFETY: the requests access no memory of this process.
+        let done = unsafe { libc::ptrace(request, pid, none, none) };
+        assert_eq!(done, 0, "{}", io::Error::last_os_error());
+    }
+    let pidfd = offshoot::PidFd::open(child.id()).unwrap();
+    thread::scope(|scope| {
+        let waits = scope.spawn(|| {
+            let before = cpu_time();
+            let status = pidfd.wait();
+            (status.unwrap(), cpu_time() - before)
+        });
+        // It is not taken for the end, and is still there.
+        thread::sleep(Duration::from_millis(300));
+        assert_eq!(pidfd.try_wait().unwrap(), None);
+        child.kill().unwrap();
+        let (status, used) = waits.join().unwrap();
+        assert_eq!(
+            std::os::unix::process::ExitStatusExt::signal(&status),
+            Some(9)
+        );
+        assert!(used < Duration::from_millis(100), "{used:?}");
+    });
+    drop(child.stdin.take());
+}
+
+/// Its pidfd is readable, and no wait of its parent sees the end before the
+/// tracer, another process, has.
+#[test]
+fn a_wait_pauses_while_another_process_traces_a_child_that_has_ended() {
+    let name =
+        "a_wait_pauses_while_another_process_traces_a_child_that_has_ended";
+    let _alone = util::alone();
+    let mut cat = command("cat", Engine::Copied);
+    let mut child = cat.stdin(Stdio::piped()).spawn().unwrap();
+    let pid = i32::try_from(child.id()).unwrap();
+    let (mut ready, write) = io::pipe().unwrap();
+    let tracer = fork();
+    if tracer == 0 {
+        end_with(|| {
+            let none = ptr::null_mut::<libc::c_void>();
+            let request = libc::PTRACE_SEIZE;
+            // SAFETY: the request accesses no memory of this process.
+            let done = unsafe { libc::ptrace(request, pid, none, none) };
+            (&write).write_all(&[u8::from(done == 0)]).unwrap();
+            thread::sleep(Duration::from_secs(60));
+            0
+        });
+    }
+    let mut traces = [0];
+    ready.read_exact(&mut traces).unwrap();
+    child.kill().unwrap();
+    let before = cpu_time();
+    let waited = child.wait_timeout(Duration::from_millis(300)).unwrap();
+    let used = cpu_time() - before;
+    assert!(tracer > 1);
+    // SAFETY: a child that has not been waited for.
+    unsafe { libc::kill(tracer, libc::SIGKILL) };
+    reap(tracer);
+    assert!(child.wait_timeout(Duration::from_secs(60)).unwrap().is_some());
+    if traces == [0] {
+        return util::skip(name, "this process may not trace a sibling");
+    }
+    assert_eq!(waited, None);
+    assert!(used < Duration::from_millis(100), "{used:?}");
 }
 
 /// Signals between the request and exec: each stops the child, and only the

@@ -46,10 +46,6 @@ fn outcome(result: i64) -> Result<u64, Errno> {
 enum Plain {
     Getpid,
     Getppid,
-    Getuid,
-    Geteuid,
-    Getgid,
-    Getegid,
     Setresuid,
     Setresgid,
     Dup,
@@ -68,10 +64,6 @@ fn plain(call: Plain, args: [i64; 3]) -> Result<u64, Errno> {
     let nr = match call {
         Plain::Getpid => libc::SYS_getpid,
         Plain::Getppid => libc::SYS_getppid,
-        Plain::Getuid => libc::SYS_getuid,
-        Plain::Geteuid => libc::SYS_geteuid,
-        Plain::Getgid => libc::SYS_getgid,
-        Plain::Getegid => libc::SYS_getegid,
         Plain::Setresuid => libc::SYS_setresuid,
         Plain::Setresgid => libc::SYS_setresgid,
         Plain::Dup => libc::SYS_dup,
@@ -212,16 +204,6 @@ pub(crate) fn ioctl(fd: i32, request: u64, value: i32) -> Result<(), Errno> {
     // `value` is one, alive to the end of this body.
     let result = unsafe { syscall(libc::SYS_ioctl, args) };
     outcome(result).map(drop)
-}
-
-/// The real and effective user id, and the real and effective group id.
-pub(crate) fn ids() -> [u32; 4] {
-    [Plain::Getuid, Plain::Geteuid, Plain::Getgid, Plain::Getegid].map(
-        |call| {
-            let id = plain(call, [0; 3]).unwrap_or_default();
-            u32::try_from(id).unwrap_or_default()
-        },
-    )
 }
 
 pub(crate) fn setresuid(ids: [u32; 3]) -> Result<(), Errno> {

@@ -124,7 +124,7 @@ pub(crate) fn wait(
     if may_only_have_stopped(target, kind, block) {
         return Ok(None);
     }
-    reap(target, kind, block, &mut Rusage::zeroed())
+    reap(target, kind, block, None)
 }
 
 /// As `wait`, and writes what the child has used once it is reaped.
@@ -136,7 +136,7 @@ pub(crate) fn wait_usage(
     if may_only_have_stopped(target, Kind::Any, block) {
         return Ok(None);
     }
-    reap(target, Kind::Any, block, usage)
+    reap(target, Kind::Any, block, Some(usage))
 }
 
 /// Waits for the end of a child that may be traced, without reaping it;
@@ -150,14 +150,15 @@ fn reap(
     target: Target,
     kind: Kind,
     block: bool,
-    usage: &mut Rusage,
+    mut usage: Option<&mut Rusage>,
 ) -> Result<Option<Ended>, Errno> {
     let how = kind.flag();
-    if let Some(result) = wait_by_pidfd(target, how, block, usage) {
+    let used = usage.as_deref_mut();
+    if let Some(result) = wait_by_pidfd(target, how, block, used) {
         return result;
     }
     let pid = i64::from(target.pid.get());
-    match waitid(libc::P_PID, pid, how, block, usage) {
+    match waitid(libc::P_PID, pid, how, block, usage.as_deref_mut()) {
         Err(Errno(libc::ENOSYS | libc::EPERM)) => {
             wait4(pid, how, block, usage)
         }
@@ -224,9 +225,13 @@ pub(crate) fn wait_for_end(
         if !change.is_some_and(Ended::is_stop) {
             return Ok(change);
         }
-        let pause = Timespec { tv_sec: 0, tv_nsec: STOPPED_PAUSE };
-        let _ = poll(&mut [], Some(&pause));
+        pause_at_stop();
     }
+}
+
+fn pause_at_stop() {
+    let pause = Timespec { tv_sec: 0, tv_nsec: STOPPED_PAUSE };
+    let _ = poll(&mut [], Some(&pause));
 }
 
 fn wait_unreaped(
@@ -234,26 +239,29 @@ fn wait_unreaped(
     how: i32,
     block: bool,
 ) -> Result<Option<Ended>, Errno> {
-    let (how, usage) = (how | libc::WNOWAIT, &mut Rusage::zeroed());
-    if let Some(result) = wait_by_pidfd(target, how, block, usage) {
-        return result;
-    }
-    waitid(libc::P_PID, target.pid.get().into(), how, block, usage)
+    let how = how | libc::WNOWAIT;
+    wait_by_pidfd(target, how, block, None).unwrap_or_else(|| {
+        waitid(libc::P_PID, target.pid.get().into(), how, block, None)
+    })
 }
 
-/// Waits for the end of a child by its pidfd only, and reaps it; `Ok(None)`
-/// also for a child that is traced and has stopped.
+/// Waits for the end of a child by its pidfd only, and reaps it. Stops that a
+/// tracer in this process has to take are as in `wait_for_end`.
 pub(crate) fn wait_by_pidfd_only(
     pidfd: i32,
     block: bool,
 ) -> Result<Option<Ended>, Errno> {
-    let (all, usage) = (libc::__WALL, &mut Rusage::zeroed());
-    let by = libc::P_PIDFD;
-    let seen = waitid(by, pidfd.into(), all | libc::WNOWAIT, block, usage)?;
-    if seen.is_none_or(|seen| !seen.has_ended()) {
-        return Ok(None);
+    let waits = |how, block| {
+        let how = libc::__WALL | how;
+        waitid(libc::P_PIDFD, pidfd.into(), how, block, None)
+    };
+    loop {
+        match waits(libc::WNOWAIT, block)? {
+            Some(change) if change.has_ended() => return waits(0, false),
+            Some(_) if block => pause_at_stop(),
+            _ => return Ok(None),
+        }
     }
-    waitid(by, pidfd.into(), all, false, usage)
 }
 
 /// Returns the result of a wait by pidfd, or `None` if it is not available
@@ -263,7 +271,7 @@ fn wait_by_pidfd(
     target: Target,
     how: i32,
     block: bool,
-    usage: &mut Rusage,
+    usage: Option<&mut Rusage>,
 ) -> Option<Result<Option<Ended>, Errno>> {
     let pidfd = target.pidfd?;
     match waitid(libc::P_PIDFD, pidfd.into(), how, block, usage) {
@@ -282,8 +290,8 @@ fn wait_by_pidfd(
 
 /// Whether waits by pidfd reach the kernel: EBADF for a closed descriptor.
 fn has_pidfd_wait() -> bool {
-    let (all, usage) = (libc::__WALL, &mut Rusage::zeroed());
-    let result = waitid(libc::P_PIDFD, i32::MAX.into(), all, false, usage);
+    let (by, all) = (libc::P_PIDFD, libc::__WALL);
+    let result = waitid(by, i32::MAX.into(), all, false, None);
     result == Err(Errno(libc::EBADF))
 }
 
@@ -333,8 +341,8 @@ pub(crate) fn wait_for_change(target: Target) -> Result<Ended, Errno> {
             Some(pidfd) if has_pidfd_wait() => (libc::P_PIDFD, pidfd.into()),
             _ => (libc::P_PID, target.pid.get().into()),
         };
-        let (how, usage) = (STOPS | libc::__WALL, &mut Rusage::zeroed());
-        if let Some(change) = waitid_for(by, id, how, false, usage)? {
+        let how = STOPS | libc::__WALL;
+        if let Some(change) = waitid_for(by, id, how, false, None)? {
             return Ok(change);
         }
     }
@@ -345,7 +353,7 @@ fn waitid(
     id: i64,
     how: i32,
     block: bool,
-    usage: &mut Rusage,
+    usage: Option<&mut Rusage>,
 ) -> Result<Option<Ended>, Errno> {
     waitid_for(by, id, libc::WEXITED | how, block, usage)
 }
@@ -356,7 +364,7 @@ fn waitid_for(
     id: i64,
     how: i32,
     block: bool,
-    usage: &mut Rusage,
+    usage: Option<&mut Rusage>,
 ) -> Result<Option<Ended>, Errno> {
     let mut info = SigInfo::zeroed();
     let nohang = if block { 0 } else { libc::WNOHANG };
@@ -365,12 +373,13 @@ fn waitid_for(
         bits(id),
         (&raw mut info).expose_provenance() as u64,
         bits(i64::from(how | nohang)),
-        core::ptr::from_mut(usage).expose_provenance() as u64,
+        address_of(usage),
         0,
     ];
     loop {
-        // SAFETY: clause 1 of `syscall`: the call writes one siginfo and one
-        // rusage; `info` lives to the end of this body, `usage` is borrowed.
+        // SAFETY: clause 1 of `syscall`: the call writes one siginfo, and one
+        // rusage unless it is NULL; `info` lives to the end of this body,
+        // `usage` is borrowed.
         let result = unsafe { syscall(libc::SYS_waitid, args) };
         match Errno::of(result) {
             Some(Errno(libc::EINTR)) => {}
@@ -384,21 +393,27 @@ fn waitid_for(
     }
 }
 
+/// NULL, where nobody asks what the child has used: then the kernel does not add
+/// it up.
+fn address_of(usage: Option<&mut Rusage>) -> u64 {
+    usage.map_or(0, |at| core::ptr::from_mut(at).expose_provenance() as u64)
+}
+
 fn wait4(
     pid: i64,
     how: i32,
     block: bool,
-    usage: &mut Rusage,
+    usage: Option<&mut Rusage>,
 ) -> Result<Option<Ended>, Errno> {
     let mut status = 0i32;
-    let usage = core::ptr::from_mut(usage).expose_provenance() as u64;
+    let usage = address_of(usage);
     let nohang = if block { 0 } else { libc::WNOHANG };
     let how = bits(i64::from(how | nohang));
     let at = (&raw mut status).expose_provenance() as u64;
     loop {
         let args = [bits(pid), at, how, usage, 0, 0];
-        // SAFETY: clause 1 of `syscall`: the call writes one int and one
-        // rusage; `status` lives to the end of this body, the other is the
+        // SAFETY: clause 1 of `syscall`: the call writes one int, and one
+        // rusage unless it is NULL; `status` lives to the end of this body, the other is the
         // caller's.
         let result = unsafe { syscall(libc::SYS_wait4, args) };
         match Errno::of(result) {

@@ -1,6 +1,7 @@
 //! Hook ids: the calls of a hook about ids and flags of the process.
 
 use super::hook::HookContext;
+use crate::sys::call::{group_ids, user_ids};
 use crate::sys::{Errno, safe};
 
 impl HookContext<'_> {
@@ -14,10 +15,12 @@ impl HookContext<'_> {
 
     /// Returns the real and effective user id, and the real and effective
     /// group id
-    /// ([`getuid(2)`](https://man7.org/linux/man-pages/man2/getuid.2.html)).
+    /// ([`getresuid(2)`](https://man7.org/linux/man-pages/man2/getresuid.2.html)).
     #[must_use]
     pub fn ids(&self) -> [u32; 4] {
-        safe::ids()
+        let ([uid, effective_uid, _], [gid, effective_gid, _]) =
+            (user_ids(), group_ids());
+        [uid, effective_uid, gid, effective_gid]
     }
 
     /// Sets the real, effective and saved user id; 4294967295 for no change

@@ -3,6 +3,9 @@
 use core::fmt;
 use core::iter::FusedIterator;
 
+/// Why a number is refused.
+pub(crate) const NO_SIGNAL: &str = "a signal is a number from 1 to 64";
+
 /// A set of the 64 signals of Linux, by their numbers as in libc (`SIGTERM`
 /// is 15).
 ///

@@ -38,9 +38,9 @@ impl Child {
     /// the child has started is missed, unless it had the right to move to
     /// another group.
     ///
-    /// Without it the descendants are found in `/proc`: those whose parent is the child
-    /// or another descendant, and the members of a session or process group
-    /// that one of them leads. They are stopped (SIGSTOP) as they are found,
+    /// Without it the descendants are found in `/proc`: those whose parent is
+    /// the child or another descendant, and the members of a session or process
+    /// group that one of them leads. They are stopped (SIGSTOP) as they are found,
     /// until a look at all processes finds no other one, and killed then, each
     /// by a pidfd, which never refers to another process. The result is
     /// [`TreeKill::BestEffort`]. Not found are:

@@ -18,6 +18,7 @@ mod pidfd;
 mod pidfd_info;
 mod process;
 mod shared;
+mod signal_number;
 mod sigpipe;
 mod subreaper;
 mod usage;

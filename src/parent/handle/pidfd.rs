@@ -2,6 +2,7 @@
 #![allow(unsafe_code, reason = "a number that the caller keeps open")]
 
 use super::pidfd_info::ALL;
+use super::signal_number::check_signal;
 use super::{ExitStatus, Namespace, PidFdInfo};
 use crate::parent::error::{Cause, Error, Step};
 use crate::parent::std::io;
@@ -96,12 +97,8 @@ impl PidFd {
     /// # Ok::<(), offshoot::Error>(())
     /// ```
     pub fn wait(&self) -> Result<ExitStatus, Error> {
-        loop {
-            // As a child that is traced may have stopped only.
-            if let Some(status) = self.reap(true)? {
-                return Ok(status);
-            }
-        }
+        let status = self.reap(true)?;
+        status.ok_or_else(|| Error::new(Step::Wait, Cause::StatusLost))
     }
 
     /// Returns the status if the process has ended, `None` if it has not.
@@ -149,11 +146,7 @@ impl PidFd {
     ///
     /// [`pidfd_send_signal(2)`]: https://man7.org/linux/man-pages/man2/pidfd_send_signal.2.html
     pub fn signal(&self, signal: i32) -> Result<(), Error> {
-        if !(1..=64).contains(&signal) {
-            let why = "a signal is a number from 1 to 64";
-            let error = Error::refused(Step::Kill, why);
-            return Err(error.with(signal.to_string()));
-        }
+        check_signal(signal)?;
         let sent = pidfd::signal(self.as_raw_fd(), signal);
         sent.map_err(|Errno(errno)| Error::os(Step::Kill, errno))
     }

@@ -11,6 +11,7 @@ use core::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::pidfd::PidFd;
+use super::signal_number::check_signal;
 use super::usage::Rusage;
 use crate::parent::command::OpenCgroup;
 use crate::parent::error::{Cause, Error, Step};
@@ -135,8 +136,7 @@ impl Waitable {
     /// Waits for the end. Where a filter rejects that, it only pauses.
     fn wait_unreaped(&self) {
         if wait_for_end(self.target(), Kind::Any).is_err() {
-            let pause = Duration::from_millis(10);
-            self.pause(pause, pause);
+            sleep(Duration::from_millis(10));
         }
     }
 
@@ -194,7 +194,7 @@ impl Waitable {
         &self,
         deadline: Instant,
     ) -> Result<Option<End>, Error> {
-        let mut pauses = PAUSES.iter();
+        let (mut polls, mut pauses) = (self.pidfd.is_some(), PAUSES.iter());
         loop {
             if let Some(end) = self.try_wait()? {
                 return Ok(Some(end));
@@ -203,25 +203,24 @@ impl Waitable {
             if left.is_zero() {
                 return Ok(None);
             }
+            if polls {
+                polls = self.poll(left);
+                continue;
+            }
             let pause = pauses.next().or(PAUSES.last()).copied();
             let pause = Duration::from_millis(pause.unwrap_or_default());
-            self.pause(left, pause);
+            sleep(left.min(pause));
         }
     }
 
-    /// Until the child has ended or the time is over; without a pidfd, or if
-    /// it cannot be polled, no longer than `pause`.
-    fn pause(&self, left: Duration, pause: Duration) {
-        if let Some(pidfd) = &self.pidfd {
-            let mut fds =
-                [PollFd::from_borrowed_fd(pidfd.as_fd(), PollFlags::IN)];
-            match poll(&mut fds, Some(&timespec(left))) {
-                Ok(n) if n == 0 || fds[0].revents() == PollFlags::IN => return,
-                Err(rustix::io::Errno::INTR) => return,
-                _ => {}
-            }
-        }
-        let _ = poll(&mut [], Some(&timespec(left.min(pause))));
+    /// Until the child has ended or the time is over. False if it is of no use
+    /// to poll again: it has ended, and if it cannot be reaped, that is as the
+    /// process that traces it has not let it go; or the call is rejected.
+    fn poll(&self, left: Duration) -> bool {
+        let Some(pidfd) = &self.pidfd else { return false };
+        let mut fds = [PollFd::from_borrowed_fd(pidfd.as_fd(), PollFlags::IN)];
+        let polled = poll(&mut fds, Some(&timespec(left)));
+        matches!(polled, Ok(0) | Err(rustix::io::Errno::INTR))
     }
 
     /// How it has ended, if that is known.
@@ -231,11 +230,7 @@ impl Waitable {
 
     /// Sends a signal, if it has not ended.
     pub(crate) fn signal(&self, number: i32) -> Result<(), Error> {
-        if !(1..=64).contains(&number) {
-            let why = "a signal is a number from 1 to 64";
-            let error = Error::refused(Step::Kill, why);
-            return Err(error.with(decimal(number)));
-        }
+        check_signal(number)?;
         let sent = match &self.pidfd {
             Some(pidfd) => signal(pidfd.as_raw_fd(), number),
             None => {
@@ -247,19 +242,12 @@ impl Waitable {
                 }
             }
         };
-        match sent {
-            Ok(()) | Err(sys::Errno(libc::ESRCH)) => Ok(()),
-            Err(sys::Errno(errno)) => Err(Error::os(Step::Kill, errno)),
-        }
+        unless_ended(sent)
     }
 
     /// Sends a signal to the group that the child leads.
     pub(crate) fn signal_group(&self, number: i32) -> Result<(), Error> {
-        if !(1..=64).contains(&number) {
-            let why = "a signal is a number from 1 to 64";
-            let error = Error::refused(Step::Kill, why);
-            return Err(error.with(decimal(number)));
-        }
+        check_signal(number)?;
         let by_pidfd = self
             .pidfd
             .as_ref()
@@ -282,15 +270,20 @@ impl Waitable {
             }
             Some(sent) => sent,
         };
-        match sent {
-            Ok(()) | Err(sys::Errno(libc::ESRCH)) => Ok(()),
-            Err(sys::Errno(errno)) => Err(Error::os(Step::Kill, errno)),
-        }
+        unless_ended(sent)
     }
 }
 
-fn decimal(number: i32) -> crate::parent::std::string::String {
-    crate::parent::std::format!("{number}")
+/// What has ended needs no signal any more.
+fn unless_ended(sent: Result<(), sys::Errno>) -> Result<(), Error> {
+    match sent {
+        Ok(()) | Err(sys::Errno(libc::ESRCH)) => Ok(()),
+        Err(sys::Errno(errno)) => Err(Error::os(Step::Kill, errno)),
+    }
+}
+
+fn sleep(time: Duration) {
+    let _ = poll(&mut [], Some(&timespec(time)));
 }
 
 pub(super) fn lost() -> Error {

@@ -98,7 +98,7 @@ pub(crate) fn personality(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     };
     let bits = personality.bits();
     if bits == u32::MAX {
-        let why = "the kernel takes 4294967295 (-1) for \"no change\"";
+        let why = "4294967295 (-1) asks the kernel which is set";
         return plan.refuse(Step::Personality, why, bits);
     }
     plan.step(Step::Personality, Operand::Number(bits.into()))

@@ -41,7 +41,6 @@ const SETTERS: &[(&str, &str)] = &[
     ("arg", "arg or arg0"),
     ("cwd_fd", "current_dir_fd"),
     ("env", "env, env_remove or env_clear"),
-    ("env_exact", "env_exact"),
     ("fds", "fd, inherit_fd or listen_fds"),
     ("hooks", "pre_exec or pre_exec_shared"),
     ("raw_syscall", "raw_syscall or raw_syscall_shared"),

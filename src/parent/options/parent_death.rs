@@ -2,6 +2,7 @@
 
 use super::capabilities;
 use crate::call::{Check, ROW, local, slot};
+use crate::parent::command::signal_set::NO_SIGNAL;
 use crate::parent::command::{Command, ParentDeath, SignalSet};
 use crate::parent::error::{Error, Step};
 use crate::parent::plan::{
@@ -135,8 +136,7 @@ pub(crate) fn parent_death(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
         (signal, _) => signal.unwrap_or(libc::SIGKILL),
     };
     if !(1..=64).contains(&signal) {
-        let why = "a signal is a number from 1 to 64";
-        return plan.refuse(Step::ParentDeathSignal, why, signal);
+        return plan.refuse(Step::ParentDeathSignal, NO_SIGNAL, signal);
     }
     if options.die_with_parent && plan.in_place() {
         let why = "exec creates no process";

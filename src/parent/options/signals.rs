@@ -1,6 +1,7 @@
 //! Signals: the child's handlers, dispositions and signal mask.
 
 pub(crate) use super::parent_death::parent_death;
+use crate::parent::command::signal_set::NO_SIGNAL;
 use crate::parent::command::signal_set::Signal;
 use crate::parent::command::{Command, Engine, SignalSet};
 use crate::parent::error::{Error, Step};
@@ -260,8 +261,6 @@ fn set(
         .note(note);
     Ok(())
 }
-
-const NO_SIGNAL: &str = "a signal is a number from 1 to 64";
 
 /// `sigprocmask` sets the mask of the program: the caller's, or the one that
 /// was asked for. The launch has stored it in the block.

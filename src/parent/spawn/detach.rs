@@ -22,7 +22,10 @@ impl Command {
     ///
     /// The process in between is a copy of this process, so the cost grows with
     /// the memory in use, as that of [`Engine::Copied`], whichever engine makes
-    /// the program's process. For a moment there are two processes more.
+    /// the program's process. For a moment there are two processes more. If
+    /// another process kills the one in between, the call fails, and the
+    /// program may run all the same; where a seccomp filter rejects every wait
+    /// as well, the call does not return then.
     ///
     /// # Errors
     ///
@@ -33,8 +36,8 @@ impl Command {
     /// what belongs to the parent of the program or runs there:
     /// [`Command::before_exec`], [`Command::parent_death_signal`],
     /// [`Command::die_with_parent`], [`Command::ptrace_traceme`],
-    /// [`Command::own_cgroup`],
-    /// [`Command::seccomp_with_listener`]; and for [`Engine::Pipe`].
+    /// [`Command::own_cgroup`], [`Command::seccomp_with_listener`]; and for
+    /// [`Engine::Pipe`].
     /// [`Step::Clone`] with EOPNOTSUPP if this process has unshared its PID
     /// namespace: the process in between would be its init.
     ///
@@ -74,26 +77,22 @@ impl Command {
 fn check(plan: &Plan) -> Result<(), Error> {
     const PARENT: &str = "the parent of a detached program is another process";
     const PIPE: &str = "nothing reads or writes a detached program's pipe";
+    const ENGINE: &str = "the engine pipe cannot detach";
     for (n, source) in (0u8..).zip(&plan.stdio) {
         if matches!(source, StdioSource::Piped) {
             return Err(Error::refused(stdio_step(n), PIPE).with("detach"));
         }
     }
     let pipe = plan.strategy.engine == Engine::Pipe;
-    for (is_set, option) in [
-        (!plan.parent_hooks.is_empty(), "before_exec"),
-        (plan.owns_cgroup, "own_cgroup"),
-        (plan.parent_death.is_some(), "parent_death_signal"),
-        (plan.traced, "ptrace_traceme"),
-        (plan.listener, "seccomp_with_listener"),
-        (pipe, "engine"),
+    for (is_set, option, why) in [
+        (!plan.parent_hooks.is_empty(), "before_exec", PARENT),
+        (plan.owns_cgroup, "own_cgroup", PARENT),
+        (plan.parent_death.is_some(), "parent_death_signal", PARENT),
+        (plan.traced, "ptrace_traceme", PARENT),
+        (plan.listener, "seccomp_with_listener", PARENT),
+        (pipe, "engine", ENGINE),
     ] {
         if is_set {
-            let why = if option == "engine" {
-                "the engine pipe cannot detach"
-            } else {
-                PARENT
-            };
             return Err(Error::refused(Step::Clone, why).with(option));
         }
     }
