@@ -72,6 +72,18 @@ fn a_prepared_spawn_and_its_wait_allocate_nothing() {
 }
 
 #[test]
+fn a_prepared_detach_allocates_nothing() {
+    let _alone = alone();
+    for engine in [Engine::Suspended, Engine::Isolated, Engine::Copied] {
+        let mut command = Command::new("true");
+        command.stdin(Stdio::null()).setsid(true).engine(engine);
+        let prepared = command.prepare().unwrap();
+        let count = allocations(|| drop(prepared.detach().unwrap()));
+        assert_eq!(count, 0, "{engine}");
+    }
+}
+
+#[test]
 fn a_builder_allocates_nothing_for_a_shared_environment() {
     let _alone = alone();
     let vars = |n: usize| (0..n).map(|n| (format!("NAME_{n}"), "value"));

@@ -192,6 +192,70 @@ fn what_belongs_to_the_parent_is_refused() {
     refuse(&pipe, Step::Stdout, "detach", why);
 }
 
+/// The open descriptors but for those that stay open for the next spawn.
+fn uncached() -> Vec<(String, String)> {
+    let mut all = descriptors();
+    all.retain(|(_, file)| !file.starts_with("/memfd:offshoot"));
+    all
+}
+
+#[test]
+fn a_prepared_leader_of_a_session_detaches_again_and_again() {
+    let name = "a_prepared_leader_of_a_session_detaches_again_and_again";
+    if !in_own_pids(name) {
+        return;
+    }
+    each_of(&DETACHING, |engine| {
+        let sleep = sleeper(engine).setsid(true).prepare().unwrap();
+        let before = uncached();
+        for _ in 0..3 {
+            let program = sleep.detach().unwrap();
+            assert_eq!(program.launch().engine(), engine);
+            assert!(!has_children());
+            let id = program.id().to_string();
+            let stat = stat(program.id());
+            assert_eq!(stat[1..], ["1".to_string(), id.clone(), id]);
+            kill(&program);
+        }
+        // It still spawns children of this process.
+        let mut child = sleep.spawn().unwrap();
+        assert_eq!(stat(child.id())[1], process::id().to_string());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        drop(child);
+        let mut chdir = sleeper(engine);
+        let chdir = chdir.setsid(true).current_dir("/no/such").prepare();
+        let chdir = chdir.unwrap();
+        let error = chdir.detach().unwrap_err();
+        let of_spawn = chdir.spawn().unwrap_err();
+        assert_eq!(error.to_string(), of_spawn.to_string());
+        assert!(!has_children());
+        drop(chdir);
+        assert_eq!(before, uncached());
+    });
+}
+
+#[test]
+fn a_prepared_program_without_a_session_does_not_detach() {
+    let why = "leads a session, and this one was prepared without";
+    let of = |set: &dyn Fn(&mut Command)| {
+        let mut command = Command::new("true");
+        set(&mut command);
+        command.prepare().unwrap().detach().unwrap_err()
+    };
+    let setsid = Some("setsid");
+    refused(&of(&|_| ()), Step::Setsid, setsid, why);
+    let may_fail = |c: &mut Command| {
+        c.best_effort(|it| it.setsid(true));
+    };
+    refused(&of(&may_fail), Step::Setsid, setsid, why);
+    let gate = |c: &mut Command| {
+        c.setsid(true).before_exec(|_, _| Ok(()));
+    };
+    let why = "the parent of a detached program is another process";
+    refused(&of(&gate), Step::Clone, Some("before_exec"), why);
+}
+
 /// Detaches with every engine, many times, and checks that nothing is left.
 fn many(times: usize) {
     let before = descriptors();

@@ -13,12 +13,16 @@ use std::time::Duration;
 
 use offshoot::{
     CapabilitySet, ChildOpenOptions, Command, Engine, IoPriority, Memory,
-    Method, NumaPolicy, Personality, RawArg, Resource, Rlimit, Scheduler,
-    Securebits, Stdio,
+    Method, NumaPolicy, Personality, Plan, RawArg, Resource, Rlimit,
+    Scheduler, Securebits, Stdio,
 };
 
 fn golden(name: &str, command: &Command) {
-    let text = command.plan().unwrap().to_string();
+    golden_plan(name, &command.plan().unwrap());
+}
+
+fn golden_plan(name: &str, plan: &Plan) {
+    let text = plan.to_string();
     let dir = util::source::root().join("tests/plans");
     let path = dir.join(format!("{name}.txt"));
     if std::env::var_os("OFFSHOOT_BLESS").is_some() {
@@ -300,6 +304,13 @@ fn a_cgroup_is_entered_by_clone3_or_joined() {
     let mut command = Command::new("/bin/true");
     command.env_clear().own_cgroup("/sys/fs/cgroup/x");
     golden("cgroup-own", &command);
+}
+
+#[test]
+fn a_detached_program_has_another_parent_and_a_session() {
+    let mut daemon = command("/bin/true");
+    daemon.stdin(Stdio::null()).cgroup("/sys/fs/cgroup/x");
+    golden_plan("detached", &daemon.detach_plan().unwrap());
 }
 
 #[test]

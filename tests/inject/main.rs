@@ -5,6 +5,7 @@
 
 mod complete;
 mod corpus;
+mod detached;
 mod supervisor;
 #[path = "../util/mod.rs"]
 mod util;
@@ -322,28 +323,31 @@ fn group() -> Option<PathBuf> {
 /// The engine of this process, which the test has started for it.
 const OWN: &str = "OFFSHOOT_INJECT_ENGINE";
 
-/// Each engine has a process of its own, and all run at once: most of the
-/// time is spent in waits of 20 ms for children that are killed before their
-/// futex is registered.
-#[test]
-fn every_call_of_every_plan_that_fails_is_named() {
-    let name = "every_call_of_every_plan_that_fails_is_named";
+/// Runs a test again for each engine, in processes of their own and all at
+/// once: most of the time is spent in waits of 20 ms for children that are
+/// killed before their futex is registered. Returns how many calls there were;
+/// in these processes `None`, after `count`.
+fn in_each_engine(
+    test: &str,
+    engines: &[Engine],
+    count: impl Fn(&str) -> usize,
+) -> Option<usize> {
     let _alone = alone();
     if let Ok(own) = env::var(OWN) {
         leave_terminal();
-        println!("{} calls", every_call(&own));
-        return;
+        println!("{} calls", count(&own));
+        return None;
     }
-    let run = |engine: Engine| {
+    let run = |engine: &Engine| {
         process::Command::new(env::current_exe().unwrap())
-            .args(["--exact", name, "--nocapture", "--test-threads=1"])
+            .args(["--exact", test, "--nocapture", "--test-threads=1"])
             .env(OWN, engine.to_string())
             .stdout(process::Stdio::piped())
             .spawn()
             .unwrap()
     };
     let mut calls = 0;
-    for child in util::ENGINES.map(run) {
+    for child in engines.iter().map(run).collect::<Vec<_>>() {
         let output = child.wait_with_output().unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
         assert!(output.status.success(), "{}\n{text}", output.status);
@@ -353,6 +357,14 @@ fn every_call_of_every_plan_that_fails_is_named() {
         assert!(own > 50, "{text}");
         calls += own;
     }
+    Some(calls)
+}
+
+#[test]
+fn every_call_of_every_plan_that_fails_is_named() {
+    let name = "every_call_of_every_plan_that_fails_is_named";
+    let calls = in_each_engine(name, &util::ENGINES, every_call);
+    let Some(calls) = calls else { return };
     println!("{calls} calls, each with {} faults", ERRNOS.len() + 2);
     assert!(calls > 200, "{calls}");
 }

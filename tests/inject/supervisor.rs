@@ -30,7 +30,10 @@ struct Watch {
     /// The call of the first child, counted from 1, and its fault.
     target: Option<(usize, Fault)>,
     child: Option<u32>,
-    /// Its calls before the program ran.
+    /// Whether a process in between makes the child, and that process.
+    detaches: bool,
+    between: Option<u32>,
+    /// The calls of the child before the program ran.
     calls: Vec<Made>,
     /// Whether it waits at the gate, where it may wake more than once.
     waits: bool,
@@ -49,6 +52,12 @@ impl Supervisor {
         *self.watch.lock().unwrap() = Watch { target, ..Watch::default() };
     }
 
+    /// As `aim`, for `detach`: the child is the second process.
+    pub(crate) fn aim_detached(&self, target: Option<(usize, Fault)>) {
+        self.aim(target);
+        self.watch.lock().unwrap().detaches = true;
+    }
+
     /// The calls of the first child before its program ran.
     pub(crate) fn calls(&self) -> Vec<Made> {
         self.watch.lock().unwrap().calls.clone()
@@ -57,6 +66,11 @@ impl Supervisor {
     /// Records a child's call, and returns the fault for it.
     fn record(&self, notice: &Notice) -> Option<Fault> {
         let mut watch = self.watch.lock().unwrap();
+        if watch.detaches
+            && *watch.between.get_or_insert(notice.pid) == notice.pid
+        {
+            return None;
+        }
         let child = *watch.child.get_or_insert(notice.pid);
         if child != notice.pid || watch.running {
             return None;

@@ -5,6 +5,7 @@ use core::mem;
 use super::fixed_strings;
 use super::needs::Needs;
 use super::op::{Op, Str};
+use super::parentage::Parentage;
 use super::source_fd::SourceFd;
 use super::step::{Detail, Effect, Operand, Reasons, Rows, StepRecord};
 use super::strategy::Strategy;
@@ -79,7 +80,7 @@ impl<'a> PlanBuilder<'a> {
             cgroup: launch.own_cgroup.clone().or(launch.cgroup.clone()),
             owns_cgroup: launch.own_cgroup.is_some(),
             traced: false,
-            detached: false,
+            parentage: Parentage::Child,
             landlock: None,
             landlock_lacks: None,
             hides_root: false,

@@ -93,6 +93,7 @@ impl Plan {
             let engine = strategy.engine;
             writeln!(f, "engine  {engine}: {call}({flags}{signal})")?;
         }
+        write!(f, "{}", self.parentage)?;
         if let Some(cgroup) = &self.cgroup {
             let shown = cgroup.shown();
             let shown = shown.map_or("given".into(), |p| format!("{p:?}"));

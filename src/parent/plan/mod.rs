@@ -18,6 +18,7 @@ pub(crate) mod lower;
 pub(crate) mod needs;
 pub(crate) mod op;
 pub(crate) mod optional_rows;
+pub(crate) mod parentage;
 pub(crate) mod row_limit;
 mod signals;
 pub(crate) mod source_fd;
@@ -30,6 +31,7 @@ mod variables;
 pub(crate) use builder::{Arg, PlanBuilder, StepBuilder, local_row, row};
 pub(crate) use death_signal::DeathSignalCheck;
 pub(crate) use op::{FdSource, Op, Str};
+pub(crate) use parentage::Parentage;
 pub(crate) use source_fd::{SourceFd, stdio_step};
 pub(crate) use step::{Detail, Effect, Operand, Reasons, StepRecord};
 pub(crate) use strategy::Strategy;
@@ -134,8 +136,8 @@ pub struct Plan {
     pub(crate) retry_again: Duration,
     /// Whether this process traces the child.
     pub(crate) traced: bool,
-    /// Whether a process in between makes the child.
-    pub(crate) detached: bool,
+    /// Whose child the program is, as the plan shows it: a launch is told.
+    pub(crate) parentage: Parentage,
     /// The rules of a ruleset that is made when the plan is prepared, and the
     /// version of the kernel's Landlock; what it lacks.
     pub(crate) landlock: Option<(Box<Landlock>, u32)>,

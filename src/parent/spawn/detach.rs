@@ -6,7 +6,8 @@ use crate::parent::command::{Command, Engine, StdioSource};
 use crate::parent::error::{Error, Step};
 use crate::parent::handle::Detached;
 use crate::parent::order;
-use crate::parent::plan::{Plan, stdio_step};
+use crate::parent::plan::{Effect, Parentage, Plan, stdio_step};
+use crate::parent::std::boxed::Box;
 
 impl Command {
     /// Starts the program as a process that is not a child of this one (the
@@ -59,17 +60,96 @@ impl Command {
     /// [`prctl(2)`]: https://man7.org/linux/man-pages/man2/prctl.2.html
     /// [`Stdio::null`]: crate::Stdio::null
     pub fn detach(&mut self) -> Result<Detached, Error> {
+        Prepared::new(self.compile_detached()?)?.run_detached()
+    }
+
+    /// As [`Command::plan`], for [`Command::detach`]: with its session, and
+    /// with the process in between.
+    ///
+    /// # Errors
+    ///
+    /// As [`Command::plan`], and for what `detach` refuses.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let plan = offshoot::Command::new("/bin/true").detach_plan()?;
+    /// assert!(plan.to_string().contains("a process in between"));
+    /// # Ok::<(), offshoot::Error>(())
+    /// ```
+    pub fn detach_plan(&self) -> Result<Plan, Error> {
+        self.compile_detached().map(|plan| *plan)
+    }
+
+    fn compile_detached(&self) -> Result<Box<Plan>, Error> {
         let mut options = self.options.clone();
         options.session.setsid = true;
         let inherit = |_: usize| StdioSource::Inherit;
         let mut plan = order::compile(&options, inherit, false)?;
         check(&plan)?;
-        plan.detached = true;
-        let prepared = Prepared::new(plan)?;
-        let plan = &prepared.plan;
-        let group = plan.open_cgroup()?;
-        let pipes = StdioPipes::new(plan, &prepared.source_fds)?;
-        prepared.run_detached(&pipes, group.as_ref())
+        plan.parentage = Parentage::Detached;
+        Ok(plan)
+    }
+}
+
+impl Prepared {
+    /// Starts the program as [`Command::detach`] does: as a process that is
+    /// not a child of this one. It is the leader of a session if it was
+    /// prepared so, with [`Command::setsid`] or
+    /// [`Command::controlling_terminal`], and is refused otherwise.
+    ///
+    /// # Errors
+    ///
+    /// As [`Command::detach`], except for what [`Command::prepare`] has
+    /// checked, and EBADF as in [`Prepared::spawn`]. [`Step::Setsid`], naming
+    /// `setsid`, if it was prepared without a session.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use offshoot::{Command, Stdio, Step};
+    ///
+    /// let mut worker = Command::new("true");
+    /// let error = worker.stdin(Stdio::null()).prepare()?.detach().unwrap_err();
+    /// assert_eq!(error.step(), Step::Setsid);
+    /// let worker = worker.setsid(true).prepare()?;
+    /// for _ in 0..2 {
+    ///     assert!(worker.detach()?.id() > 0);
+    /// }
+    /// # Ok::<(), offshoot::Error>(())
+    /// ```
+    pub fn detach(&self) -> Result<Detached, Error> {
+        self.check_fd_table()?;
+        // One that may fail in the child does not count.
+        if !self.plan.effects().any(|effect| effect == Effect::Session) {
+            let why = "a detached program leads a session, and this one was \
+                       prepared without";
+            return Err(Error::refused(Step::Setsid, why).with("setsid"));
+        }
+        check(&self.plan)?;
+        self.run_detached()
+    }
+
+    /// Has a stack frame of its own.
+    #[inline(never)]
+    fn run_detached(&self) -> Result<Detached, Error> {
+        let group = self.plan.open_cgroup()?;
+        let pipes = StdioPipes::new(&self.plan, &self.source_fds)?;
+        self.run_elsewhere(&pipes, group.as_ref(), Parentage::Detached)
+            .map_err(explain_init)
+    }
+}
+
+/// Says why a detached program cannot be started: it would end with the
+/// process that starts it.
+fn explain_init(error: Error) -> Error {
+    const INIT: &str = "detach: this process has unshared its PID namespace, \
+                        and the process in between would be the init of the \
+                        new one";
+    const ERRNO: i32 = libc::EOPNOTSUPP;
+    match error.is_clone_error(&[ERRNO]) {
+        true => Error::explained(Step::Clone, ERRNO, INIT),
+        false => error,
     }
 }
 

@@ -15,10 +15,6 @@ use crate::sys::Errno;
 use crate::sys::call::is_filtered;
 use crate::sys::wait::Ended;
 
-/// A detached program would end with the process that starts it.
-const INIT: &str = "detach: this process has unshared its PID namespace, and \
-                    the process in between would be the init of the new one";
-
 /// EAGAIN of clone.
 const NO_PROCESS: &str = "there is no process id at the moment: RLIMIT_NPROC \
                           of the user, pids.max of a control group or a limit \
@@ -125,9 +121,6 @@ impl Prepared {
             }
             (libc::EINVAL, 2..) => {
                 "more ids than PID namespaces, or an id is out of range"
-            }
-            (libc::EOPNOTSUPP, _) if self.plan.detached => {
-                return Error::explained(Step::Clone, errno.0, INIT);
             }
             (libc::EAGAIN, _) => {
                 return Error::explained(Step::Clone, errno.0, NO_PROCESS);

@@ -21,7 +21,7 @@ use crate::launch::{
 use crate::parent::command::{Engine, OpenCgroup, ParentDeath, ParentHooks};
 use crate::parent::error::{Cause, Error, Step};
 use crate::parent::handle::{Child, Detached, Launch, PidFd, reap_dropped};
-use crate::parent::plan::Plan;
+use crate::parent::plan::{Parentage, Plan};
 use crate::parent::std::{
     boxed::Box,
     cell::{Cell, RefCell},
@@ -43,6 +43,7 @@ struct Inputs<'a> {
     gate: Option<Gate<'a>>,
     parent_hooks: &'a ParentHooks<'a>,
     listener: Option<Listener<'a>>,
+    parentage: Parentage,
 }
 
 impl Prepared {
@@ -81,12 +82,14 @@ impl Prepared {
 
     /// Has a stack frame of its own.
     #[inline(never)]
-    pub(super) fn run_detached(
+    pub(super) fn run_elsewhere(
         &self,
         pipes: &StdioPipes,
         group: Option<&OpenCgroup>,
+        parentage: Parentage,
     ) -> Result<Detached, Error> {
-        let (pid, pidfd, launch, _) = self.run_here(pipes, group, false)?;
+        let started = self.run_here(pipes, group, false, parentage)?;
+        let (pid, pidfd, launch, _) = started;
         Ok(Detached { pid, pidfd, launch })
     }
 
@@ -99,7 +102,8 @@ impl Prepared {
         pidfd_optional: bool,
     ) -> Result<Started, Error> {
         reap_dropped();
-        let run = || self.run_here(pipes, group, pidfd_optional);
+        let child = Parentage::Child;
+        let run = || self.run_here(pipes, group, pidfd_optional, child);
         if self.plan.parent_death != Some(ParentDeath::Process) {
             return run();
         }
@@ -116,6 +120,7 @@ impl Prepared {
         pipes: &StdioPipes,
         group: Option<&OpenCgroup>,
         pidfd_optional: bool,
+        parentage: Parentage,
     ) -> Result<Started, Error> {
         let mut attempt = Attempt::first(self, group, pidfd_optional);
         let environ_buffer = &self.environ_buffer();
@@ -132,6 +137,7 @@ impl Prepared {
             gate,
             parent_hooks,
             listener,
+            parentage,
         };
         let mut first_error = None;
         let mut next = attempt.budget.first();
@@ -185,8 +191,8 @@ impl Prepared {
             let Attempt { capabilities, exec_in_thread, .. } = *attempt;
             init_block(&mut block, capabilities, exec_in_thread);
         }
-        let outcome =
-            self.launch(&table, &mut block, args, &mut fds, compiled);
+        let launch = launch_as(inputs.parentage);
+        let outcome = launch(&table, &mut block, args, &mut fds, compiled);
         let outcome = self.verify_exec(compiled, outcome, &block);
         let outcome = self.verify_filters(compiled, outcome, &block);
         self.recycle_page(fds.page, fds.source_end, outcome);
@@ -226,26 +232,38 @@ impl Prepared {
             (Some(right), _) => Failure::Retry(right, Some(diagnose())),
         })
     }
+}
 
-    /// Launches the child here or in a process in between.
-    fn launch(
-        &self,
-        table: &Table<'_>,
-        block: &mut Block,
-        args: LaunchArgs<'_>,
-        fds: &mut LaunchFds,
-        compiled: &CompiledPlan,
-    ) -> Outcome {
-        if !self.plan.detached {
-            return launch(table, block, args, fds, compiled);
-        }
-        // It would close the pipe in the shared descriptor table.
-        if compiled.strategy.engine == Engine::Pipe {
-            return Outcome::Rejected(Errno(libc::ENOSYS));
-        }
-        detached::launch(block, args, |block, args| {
-            launch(table, block, args, fds, compiled)
-        })
+/// As `launch`, in a process in between.
+fn launch_detached(
+    table: &Table<'_>,
+    block: &mut Block,
+    args: LaunchArgs<'_>,
+    fds: &mut LaunchFds,
+    compiled: &CompiledPlan,
+) -> Outcome {
+    // It would close the pipe in the shared descriptor table.
+    if compiled.strategy.engine == Engine::Pipe {
+        return Outcome::Rejected(Errno(libc::ENOSYS));
+    }
+    detached::launch(block, args, |block, args| {
+        launch(table, block, args, fds, compiled)
+    })
+}
+
+type LaunchFn = fn(
+    &Table<'_>,
+    &mut Block,
+    LaunchArgs<'_>,
+    &mut LaunchFds,
+    &CompiledPlan,
+) -> Outcome;
+
+/// Returns the function that makes such a child.
+fn launch_as(parentage: Parentage) -> LaunchFn {
+    match parentage {
+        Parentage::Child => launch,
+        Parentage::Detached => launch_detached,
     }
 }
 
