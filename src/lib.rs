@@ -117,6 +117,7 @@ pub use parent::pty;
 pub use parent::reserve::reserve_fds;
 pub use parent::sealed_memfd::self_exe_is_sealed;
 pub use parent::spawn::prepared::Prepared;
+pub use parent::spawn::starting::Starting;
 #[cfg(feature = "tokio")]
 pub use parent::tokio;
 pub use sys::safe::{Disposition, MaskChange};
@@ -136,7 +137,7 @@ const _: () = {
         Error,
     )>();
     shared::<(Process, Rusage, PidFdInfo, ChildEvent, WaitSet<u8>)>();
-    shared::<(Limits, OutputError)>();
+    shared::<(Limits, OutputError, Starting)>();
 };
 
 /// Entry points for `fuzz/`, compiled by cargo-fuzz only.

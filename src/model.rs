@@ -6,7 +6,6 @@
     clippy::cast_sign_loss,
     reason = "narrows numbers as registers do"
 )]
-
 extern crate std;
 
 use core::cell::UnsafeCell;
@@ -105,6 +104,7 @@ const ARGS: LaunchArgs<'_> = LaunchArgs {
     environ: None,
     gate: None,
     listener: None,
+    watch: None,
 };
 
 /// Runs a table in children of the engines suspended and copied, and in the

@@ -3,10 +3,13 @@
 use super::environ::Environ;
 use super::gate::Gate;
 use super::listener::Listener;
+use super::watch::Watch;
 use crate::call::{Block, number, slot};
 use crate::sys::abi::CloneArgs;
 use crate::sys::arch::clone_arguments;
+use crate::sys::call::kill_child;
 use crate::sys::safe::getpid;
+use crate::sys::wait::Target;
 use crate::sys::{CloneCall, CloneFlags, bits};
 
 /// What the kernel is asked for beside the table.
@@ -36,6 +39,8 @@ pub(crate) struct LaunchArgs<'a> {
     pub(crate) gate: Option<Gate<'a>>,
     /// Takes the descriptor of the child's filter, if it has a listener.
     pub(crate) listener: Option<Listener<'a>>,
+    /// Lets another thread kill the child before exec.
+    pub(crate) watch: Option<Watch<'a>>,
 }
 
 impl<'a> LaunchArgs<'a> {
@@ -75,6 +80,14 @@ impl<'a> LaunchArgs<'a> {
         }
         if self.gate.is_some() || self.parent_pid {
             block.set(slot::PARENT_PID, getpid().into());
+        }
+    }
+
+    /// Kills a child that another thread no longer wants, while it waits. For
+    /// the engines whose caller runs; in the others the other thread does it.
+    pub(super) fn kill_if_cancelled(self, target: Target) {
+        if self.watch.is_some_and(|watch| watch.watcher.is_cancelled()) {
+            let _ = kill_child(target);
         }
     }
 

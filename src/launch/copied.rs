@@ -13,6 +13,7 @@ use super::reap::{outcome_of, outcome_of_traced};
 use super::robust_futex::{is_released, wait_for};
 use super::shared_block::SharedBlock;
 use super::stop_signals::{resume, resume_traced};
+use super::watch::{Watched, Words};
 use super::{gate, hook_forks, listener};
 use crate::call::{Block, Table, slot};
 use crate::child::enter;
@@ -43,6 +44,7 @@ pub(crate) fn launch(
     let mask = block_signals(args.clone_call == CloneCall::Clone);
     let program_mask = args.mask.unwrap_or(mask);
     shared.block().set(slot::SIGMASK, program_mask);
+    let _watched = Watched::new(args.watch, Words::new(at, at, pidfd));
     // SAFETY: clause 1 of `enter`: clone3 or clone without a stack;
     // `clone_args` lives in this frame, the pidfd's slot in the mapping.
     // Clause 2: COPIED lacks VM, so the child has copies of the table; the
@@ -56,7 +58,10 @@ pub(crate) fn launch(
     let pidfd = shared.atomic(pidfd).load(Ordering::Relaxed);
     let pidfd = fd_in(pidfd.into()).or_else(|| pidfd::open(pid).ok());
     let target = Target { pid, pidfd };
-    let has_ended = || has_ended_or_execd(target);
+    let has_ended = || {
+        args.kill_if_cancelled(target);
+        has_ended_or_execd(target)
+    };
     if !gate::open(&shared, args.gate, target, has_ended) {
         *block = shared.read();
         return Outcome::Stopped { pidfd };
@@ -68,6 +73,7 @@ pub(crate) fn launch(
     }
     let word = shared.atomic(slot::ROBUST_FUTEX);
     wait_for(word, is_released, || {
+        args.kill_if_cancelled(target);
         resume(target);
         if args.traced {
             let word = || word.load(Ordering::Acquire);

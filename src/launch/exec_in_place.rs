@@ -41,6 +41,7 @@ pub(crate) fn run(
         environ,
         gate: None,
         listener: None,
+        watch: None,
     };
     BlockCell(block).with(|block, at| {
         args.fill_slots(block, at);

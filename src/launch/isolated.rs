@@ -9,8 +9,8 @@
 //! whether the exec happened.
 #![allow(unsafe_code, reason = "clones into shared memory")]
 
-use core::ptr;
 use core::sync::atomic::Ordering;
+use core::{mem, ptr};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::BorrowedFd;
@@ -23,6 +23,7 @@ use super::reap::{first_exec_row, has_ended, outcome_of};
 use super::robust_futex::{is_released, wait_for};
 use super::shared_block::SharedBlock;
 use super::stop_signals::{resume, resume_traced};
+use super::watch::{Watched, Words};
 use super::{gate, listener, proc_files};
 use crate::call::{Block, Table, helper_table, slot};
 use crate::child::enter;
@@ -70,6 +71,8 @@ pub(crate) fn launch(
     let program_mask = args.mask.unwrap_or(mask);
     status_page.block().set(slot::SIGMASK, program_mask);
     let at: *mut Block = block;
+    let words = Words::new(at, status_page.at(), pidfd);
+    let watched = Watched::new(args.watch, words);
     // SAFETY: clause 1 of `enter`: clone3 or clone without a stack;
     // `clone_args` and the pidfd's slot live in this frame. Clause 2: clauses
     // 2 and 3 of this directory, as SUSPENDED contains VM and VFORK; the
@@ -93,7 +96,10 @@ pub(crate) fn launch(
         },
     };
     let target = Target { pid, pidfd };
-    let has_ended = || has_ended(target);
+    let has_ended = || {
+        args.kill_if_cancelled(target);
+        has_ended(target)
+    };
     if !gate::open(status_page, args.gate, target, has_ended) {
         return Outcome::Stopped { pidfd };
     }
@@ -102,7 +108,8 @@ pub(crate) fn launch(
     }
     // Read from the block: the child may write the status page.
     let threaded = block.slot(slot::EXEC_IN_THREAD) != 0;
-    wait_for_release(status_page, target, threaded, args.traced);
+    wait_for_release(status_page, target, threaded, args);
+    mem::drop(watched);
     *block = status_page.read();
     outcome_of_helper(target, block, helper_rows, threaded)
 }
@@ -133,7 +140,7 @@ fn wait_for_release(
     status_page: &SharedBlock,
     target: Target,
     threaded: bool,
-    traced: bool,
+    args: LaunchArgs<'_>,
 ) {
     let word = match threaded {
         true => slot::PENDING_FUTEX,
@@ -151,8 +158,9 @@ fn wait_for_release(
             || released(slot::EXEC_FUTEX)
     };
     wait_for(status_page.atomic(word), is_done, || {
+        args.kill_if_cancelled(target);
         resume(target);
-        if traced {
+        if args.traced {
             // Exec releases the word before its stop.
             resume_traced(target, || released(word));
         }

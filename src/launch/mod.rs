@@ -48,6 +48,7 @@ mod robust_futex;
 pub(crate) mod shared_block;
 mod stop_signals;
 pub(crate) mod suspended;
+pub(crate) mod watch;
 
 pub(crate) use args::LaunchArgs;
 pub(crate) use environ::Environ;

@@ -10,6 +10,7 @@
 #![allow(unsafe_code, reason = "clones a copy of this process")]
 
 use core::mem;
+use core::sync::atomic::Ordering;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -20,6 +21,7 @@ use super::proc_files::has_execd;
 use super::reap::{first_exec_row, has_ended};
 use super::shared_block::SharedBlock;
 use super::stop_signals::{resume, resume_traced};
+use super::watch::{Watched, Words};
 use super::{gate, hook_forks};
 use crate::call::{Block, Table, local, slot};
 use crate::child::enter;
@@ -57,6 +59,9 @@ pub(crate) fn launch(
     let mask = block_signals(true);
     let program_mask = args.mask.unwrap_or(mask);
     shared.block().set(slot::SIGMASK, program_mask);
+    shared.block().set(slot::PIDFD, bits(-1));
+    let words = Words::new(at, at, slot::PIDFD);
+    let _watched = Watched::new(args.watch, words);
     // SAFETY: clause 1 of `enter`: clone without a stack and without
     // addresses. Clause 2: no VM, so the child has copies of the table; the
     // mapping outlives this call. Clause 3: `fill_slots` has set the address
@@ -68,13 +73,20 @@ pub(crate) fn launch(
         return Outcome::rejected(result);
     };
     let pidfd = pidfd::open(pid).ok();
+    if let Some(pidfd) = pidfd {
+        let slot = shared.atomic(slot::PIDFD);
+        slot.store(pidfd.unsigned_abs(), Ordering::Release);
+    }
     let target = Target { pid, pidfd };
-    let has_ended = || has_ended(target);
+    let has_ended = || {
+        args.kill_if_cancelled(target);
+        has_ended(target)
+    };
     if !gate::open(&shared, args.gate, target, has_ended) {
         *block = shared.read();
         return Outcome::Stopped { pidfd };
     }
-    let execd = wait_for_exec(&shared, table, target, &read_end, args.traced);
+    let execd = wait_for_exec(&shared, table, target, &read_end, args);
     *block = shared.read();
     if execd || !hook_forks::claimed_by_fork(block) {
         return outcome_of(block, target, execd);
@@ -92,7 +104,7 @@ fn wait_for_exec(
     table: &Table<'_>,
     target: Target,
     pipe: &OwnedFd,
-    traced: bool,
+    args: LaunchArgs<'_>,
 ) -> bool {
     let exec = first_exec_row(table);
     let has_hooks = table.rows().iter().any(|row| row.nr == local::CALLBACK);
@@ -103,8 +115,9 @@ fn wait_for_exec(
         let pidfd = target.pidfd.filter(|_| !ended);
         let timed_out = !poll_child(pipe, &mut open, pidfd, timeout);
         if timed_out {
+            args.kill_if_cancelled(target);
             resume(target);
-            if traced {
+            if args.traced {
                 let execd = || has_execd(target.pid) != Some(false);
                 resume_traced(target, execd);
             }

@@ -6,6 +6,7 @@ use super::args::{LaunchArgs, fd_in};
 use super::outcome::Outcome;
 use super::reap::outcome_of;
 use super::stop_signals::pass_on;
+use super::watch::{Watched, Words};
 use crate::call::{Block, Table, slot};
 use crate::child::enter;
 use crate::sys::abi::CloneArgs;
@@ -31,6 +32,7 @@ pub(crate) fn launch(
     let program_mask = args.mask.unwrap_or(mask);
     block.set(slot::SIGMASK, program_mask);
     let at: *mut Block = block;
+    let _watched = Watched::new(args.watch, Words::new(at, at, pidfd));
     // SAFETY: clause 1 of `enter`: clone3 or clone without a stack;
     // `clone_args` and the pidfd's slot live in this frame. Clause 2: clauses
     // 2 and 3 of this directory, as SUSPENDED contains VM and VFORK. Clause 3:

@@ -13,6 +13,7 @@ pub mod clean;
 pub mod elf;
 pub mod filter;
 pub mod fork;
+pub mod fuse;
 mod limit;
 pub mod no_pidfd;
 pub mod notify;

@@ -164,6 +164,15 @@ impl Error {
         self
     }
 
+    /// A child that was killed as its time was over.
+    pub(crate) fn timed_out_if_killed(mut self) -> Error {
+        let killed = matches!(self.0.cause, Cause::Killed(_));
+        if killed && self.signal() == Some(libc::SIGKILL) {
+            self.0.cause = Cause::TimedOut;
+        }
+        self
+    }
+
     pub(crate) fn cause(&self) -> &Cause {
         &self.0.cause
     }

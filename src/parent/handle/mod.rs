@@ -32,7 +32,7 @@ pub use super::std::process::{
     ChildStderr, ChildStdin, ChildStdout, ExitStatus, Output,
 };
 use shared::{Handle, OnDrop};
-pub(crate) use waitable::Waitable;
+pub(crate) use waitable::{Waitable, deadline_after};
 
 pub use any_child::wait_any;
 pub use detached::Detached;

@@ -40,7 +40,7 @@ impl End {
 }
 
 /// A moment after now; a century later is as good as never.
-pub(super) fn deadline_after(timeout: Duration) -> Instant {
+pub(crate) fn deadline_after(timeout: Duration) -> Instant {
     const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
     let now = Instant::now();
     now.checked_add(timeout.min(LONGEST)).unwrap_or(now)

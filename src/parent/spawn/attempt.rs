@@ -5,6 +5,7 @@ use super::changes::{Budget, Change, Try};
 use super::fallback::Downgrade;
 use crate::launch::gate::Gate;
 use crate::launch::listener::Listener;
+use crate::launch::watch::Watch;
 use crate::launch::{Environ, LaunchArgs};
 use crate::parent::command::{Engine, OpenCgroup, SignalSet};
 use crate::parent::error::{Error, Step};
@@ -181,11 +182,13 @@ impl Attempt {
         environ: Option<Environ<'a>>,
         gate: Option<Gate<'a>>,
         listener: Option<Listener<'a>>,
+        watch: Option<Watch<'a>>,
     ) -> LaunchArgs<'a> {
         let own = self.probe_fd.as_ref().map(AsRawFd::as_raw_fd);
         if plan.traced {
             note_traced();
         }
+        let mask = plan.mask.map(SignalSet::bits);
         let into_group = group.filter(|_| !self.strategy.joins_cgroup);
         LaunchArgs {
             clone_call: self.strategy.clone_call,
@@ -194,12 +197,13 @@ impl Attempt {
             probe_fd: self.cached_probe_fd.or(own),
             cgroup: into_group.map(OpenCgroup::number),
             tids: &plan.set_tid,
-            mask: plan.mask.map(SignalSet::bits),
+            mask: mask.or(watch.map(|watch| watch.mask)),
             parent_pid: plan.parent_death.is_some(),
             environ,
             traced: plan.traced,
             gate,
             listener,
+            watch,
         }
     }
 

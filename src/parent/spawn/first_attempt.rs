@@ -8,13 +8,14 @@ use super::changes::Budget;
 use super::fallback::{without_close_range, without_execveat};
 use super::prepared::Prepared;
 use crate::parent::command::{Engine, OpenCgroup};
-use crate::parent::handle::Fallbacks;
+use crate::parent::handle::{Fallbacks, PidFd};
 use crate::parent::plan::{Effect, Op, Plan};
 use crate::parent::support;
-use crate::sys::CloneFlags;
 use crate::sys::abi::SET_IDS;
 use crate::sys::call::{capabilities, saved_ids_are_effective};
+use crate::sys::safe::getpid;
 use crate::sys::wait::reaped_elsewhere;
+use crate::sys::{CloneCall, CloneFlags};
 
 impl Attempt {
     pub(super) fn first(
@@ -89,6 +90,24 @@ impl Attempt {
         };
         self.record_fallback("isolated", 0, why);
         self.strategy.engine = Engine::Copied;
+    }
+
+    /// Uses an engine whose caller can kill the child itself, where the kernel
+    /// makes no pidfd by which another thread could (before Linux 5.2).
+    pub(super) fn keep_killable(&mut self, plan: &Plan) {
+        let engine = self.strategy.engine;
+        let suspends = matches!(engine, Engine::Suspended | Engine::Isolated);
+        let clone = self.strategy.clone_call == CloneCall::Clone;
+        if !(suspends && clone && plan.any_engine) {
+            return;
+        }
+        if PidFd::open(getpid()).is_ok() {
+            return;
+        }
+        self.record_fallback(engine.name(), 0, "copied, as there is no pidfd");
+        self.strategy.engine = Engine::Copied;
+        self.flags = CloneFlags::empty();
+        self.adapt_to_debugger(plan);
     }
 
     /// The first child in a PID namespace is its init: if it fails, there

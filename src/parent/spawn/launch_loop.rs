@@ -9,6 +9,7 @@ use super::compiled_plan::CompiledPlan;
 use super::own_filters::listener_error;
 use super::prepared::Prepared;
 use super::source_fds::SourceFds;
+use super::start::Watched;
 use super::status_page::init_block;
 use super::stdio_pipes::{LaunchFds, StdioPipes};
 use super::waiting_thread;
@@ -44,12 +45,16 @@ struct Inputs<'a> {
     parent_hooks: &'a ParentHooks<'a>,
     listener: Option<Listener<'a>>,
     parentage: Parentage,
+    watched: Option<Watched<'a>>,
 }
 
 impl Prepared {
     /// Spawns a plan once. The descriptors for the child are made first:
     /// where no number is left for a helper image, there is none.
-    pub(super) fn spawn_once(mut plan: Box<Plan>) -> Result<Child, Error> {
+    pub(super) fn spawn_once(
+        mut plan: Box<Plan>,
+        watched: Option<Watched<'_>>,
+    ) -> Result<Child, Error> {
         let source_fds = SourceFds::new(&mut plan)?;
         let group = plan.open_cgroup()?;
         let pipes = StdioPipes::new(&plan, &source_fds)?;
@@ -57,12 +62,13 @@ impl Prepared {
         // At the limit a pidfd is preferred to a helper image.
         let image = prepared.compiled.image.is_some();
         let optional = image && prepared.plan.any_engine;
-        let mut started = prepared.run(&pipes, group.as_ref(), !optional);
+        let group_ref = group.as_ref();
+        let mut started = prepared.run(&pipes, group_ref, !optional, watched);
         if let Err(error) = &started {
             if optional && error.is_clone_error(&FD_LIMIT) {
                 let errno = error.raw_os_error().unwrap_or_default();
                 prepared.without_helper(errno);
-                started = prepared.run(&pipes, group.as_ref(), true);
+                started = prepared.run(&pipes, group_ref, true, watched);
             }
         }
         prepared.compiled.recycle();
@@ -75,8 +81,9 @@ impl Prepared {
         &self,
         pipes: StdioPipes,
         group: Option<OpenCgroup>,
+        watched: Option<Watched<'_>>,
     ) -> Result<Child, Error> {
-        let started = self.run(&pipes, group.as_ref(), true)?;
+        let started = self.run(&pipes, group.as_ref(), true, watched)?;
         Ok(pipes.into_child(started, group))
     }
 
@@ -88,7 +95,7 @@ impl Prepared {
         group: Option<&OpenCgroup>,
         parentage: Parentage,
     ) -> Result<Detached, Error> {
-        let started = self.run_here(pipes, group, false, parentage)?;
+        let started = self.run_here(pipes, group, false, parentage, None)?;
         let (pid, pidfd, launch, _) = started;
         Ok(Detached { pid, pidfd, launch })
     }
@@ -100,10 +107,12 @@ impl Prepared {
         pipes: &StdioPipes,
         group: Option<&OpenCgroup>,
         pidfd_optional: bool,
+        watched: Option<Watched<'_>>,
     ) -> Result<Started, Error> {
         reap_dropped();
         let child = Parentage::Child;
-        let run = || self.run_here(pipes, group, pidfd_optional, child);
+        let run =
+            || self.run_here(pipes, group, pidfd_optional, child, watched);
         if self.plan.parent_death != Some(ParentDeath::Process) {
             return run();
         }
@@ -121,7 +130,10 @@ impl Prepared {
         group: Option<&OpenCgroup>,
         pidfd_optional: bool,
         parentage: Parentage,
+        watched: Option<Watched<'_>>,
     ) -> Result<Started, Error> {
+        // Who watches it kills it by its pidfd.
+        let pidfd_optional = pidfd_optional && watched.is_none();
         let mut attempt = Attempt::first(self, group, pidfd_optional);
         let environ_buffer = &self.environ_buffer();
         let parent_hooks = &ParentHooks::new(&self.plan.parent_hooks);
@@ -138,10 +150,14 @@ impl Prepared {
             parent_hooks,
             listener,
             parentage,
+            watched,
         };
         let mut first_error = None;
         let mut next = attempt.budget.first();
         while let Some(right) = next {
+            if watched.is_some() {
+                attempt.keep_killable(&self.plan);
+            }
             match self.attempt(right, &mut attempt, &inputs) {
                 Ok(started) => return Ok(started),
                 // ENOMEM: the first child was the init of a PID namespace,
@@ -179,12 +195,15 @@ impl Prepared {
         let mut fds = LaunchFds::new(strategy, group, sources, pipes, page)?;
         attempt.select_probe_fd(self, &fds, pipes.moved);
         let environ = self.environ(&table, inputs.environ_buffer)?;
+        let watch = inputs.watched.map(|it| it.begin(self, compiled));
+        let watch = watch.transpose()?;
         let args = attempt.launch_args(
             plan,
             group,
             environ,
             inputs.gate,
             inputs.listener,
+            watch,
         );
         let mut block = pipes.block(&fds);
         if fds.page.is_some() {
@@ -218,19 +237,7 @@ impl Prepared {
         }
         let next = attempt.after(self, compiled, outcome, &block, group);
         let diagnose = || self.diagnose(compiled, outcome, &block, group);
-        Err(match (next, outcome) {
-            (None, _) => Failure::Final(diagnose()),
-            // The kernel allocates a process id before it finds no number
-            // for the pidfd, or that a control group is full, which uses up
-            // the init of a PID namespace.
-            (Some(right), Outcome::Rejected(errno)) => {
-                let again = errno.0 == libc::EAGAIN;
-                let ends = again || FD_LIMIT.contains(&errno.0);
-                let error = ends.then(diagnose);
-                Failure::Retry(right, error)
-            }
-            (Some(right), _) => Failure::Retry(right, Some(diagnose())),
-        })
+        Err(failure(next, outcome, diagnose))
     }
 }
 
@@ -264,6 +271,26 @@ fn launch_as(parentage: Parentage) -> LaunchFn {
     match parentage {
         Parentage::Child => launch,
         Parentage::Detached => launch_detached,
+    }
+}
+
+/// The failure of an attempt, after which `next` may permit another.
+fn failure(
+    next: Option<Try>,
+    outcome: Outcome,
+    diagnose: impl FnOnce() -> Error,
+) -> Failure {
+    match (next, outcome) {
+        (None, _) => Failure::Final(diagnose()),
+        // The kernel allocates a process id before it finds no number for the
+        // pidfd, or that a control group is full, which uses up the init of a
+        // PID namespace.
+        (Some(right), Outcome::Rejected(errno)) => {
+            let again = errno.0 == libc::EAGAIN;
+            let ends = again || FD_LIMIT.contains(&errno.0);
+            Failure::Retry(right, ends.then(diagnose))
+        }
+        (Some(right), _) => Failure::Retry(right, Some(diagnose())),
     }
 }
 

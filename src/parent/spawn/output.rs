@@ -34,7 +34,7 @@ impl Command {
         limits: Limits,
     ) -> Result<Output, OutputError> {
         let limits = limits.begin()?;
-        self.start(piped)?.communicate_with([], limits)
+        self.spawn_with(piped)?.communicate_with([], limits)
     }
 
     /// As [`Command::output`], with standard output and standard error in one
@@ -72,7 +72,7 @@ impl Command {
             2 => StdioSource::SameAs(1),
             _ => piped(n),
         };
-        self.start(merged)?.wait_with_output()
+        self.spawn_with(merged)?.wait_with_output()
     }
 
     /// Starts the program, with the defaults of [`Command::output`], and calls
@@ -104,7 +104,7 @@ impl Command {
     where
         F: FnMut(OutputStream, &[u8]) -> io::Result<()>,
     {
-        self.start(piped)?.stream_lines(function)
+        self.spawn_with(piped)?.stream_lines(function)
     }
 
     /// As [`Command::stream_lines`], within limits.
@@ -142,6 +142,6 @@ impl Command {
         F: FnMut(OutputStream, &[u8]) -> io::Result<()>,
     {
         let limits = limits.begin()?;
-        self.start(piped)?.stream_lines_with(limits, function)
+        self.spawn_with(piped)?.stream_lines_with(limits, function)
     }
 }

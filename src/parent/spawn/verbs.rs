@@ -1,6 +1,7 @@
 //! Methods of a command: plan, prepare, spawn, output, status, exec.
 
 use super::prepared::Prepared;
+use super::start::Watched;
 use super::stdio_pipes::StdioPipes;
 use crate::parent::command::{Command, ParentDeath, StdioSource};
 use crate::parent::error::{Error, Step};
@@ -81,7 +82,7 @@ impl Command {
     /// # Ok::<(), offshoot::Error>(())
     /// ```
     pub fn spawn(&mut self) -> Result<Child, Error> {
-        self.start(|_| StdioSource::Inherit)
+        self.spawn_with(|_| StdioSource::Inherit)
     }
 
     /// Starts the program, waits for it and collects what it writes to
@@ -179,17 +180,17 @@ impl Command {
 
     /// Starts the program with the defaults of `output`.
     pub(crate) fn spawn_for_output(&self) -> Result<Child, Error> {
-        self.start(piped)
+        self.spawn_with(piped)
     }
 
-    pub(super) fn start(
+    pub(super) fn spawn_with(
         &self,
         default: impl Fn(usize) -> StdioSource,
     ) -> Result<Child, Error> {
-        Prepared::spawn_once(self.compile(default, false)?)
+        Prepared::spawn_once(self.compile(default, false)?, None)
     }
 
-    fn compile(
+    pub(super) fn compile(
         &self,
         default: impl Fn(usize) -> StdioSource,
         in_place: bool,
@@ -216,6 +217,13 @@ impl Prepared {
     ///
     /// [`unshare(2)`]: https://man7.org/linux/man-pages/man2/unshare.2.html
     pub fn spawn(&self) -> Result<Child, Error> {
+        self.spawn_watched(None)
+    }
+
+    pub(super) fn spawn_watched(
+        &self,
+        watched: Option<Watched<'_>>,
+    ) -> Result<Child, Error> {
         self.check_fd_table()?;
         if let Some(check) = self.plan.death_signal {
             // The caller may have changed its ids since.
@@ -224,7 +232,7 @@ impl Prepared {
         }
         let group = self.plan.open_cgroup()?;
         let pipes = StdioPipes::new(&self.plan, &self.source_fds)?;
-        self.run_with(pipes, group)
+        self.run_with(pipes, group, watched)
     }
 
     /// Starts the program and waits for it.

@@ -1,0 +1,259 @@
+//! Progress: a start that another thread makes, until it is done: how far it
+//! is, whether it is still wanted, and what it has led to.
+#![allow(
+    unsafe_code,
+    reason = "keeps addresses for as long as they are valid"
+)]
+
+use core::any::Any;
+use core::fmt;
+use core::mem;
+use core::sync::atomic::{AtomicBool, Ordering};
+use core::task::{Context, Poll, Waker};
+use core::time::Duration;
+
+use rustix::io::write;
+
+use crate::launch::watch::{Watcher, Words};
+use crate::parent::error::{Cause, Error, Step};
+use crate::parent::handle::Child;
+use crate::parent::std::boxed::Box;
+use crate::parent::std::os::fd::OwnedFd;
+use crate::parent::std::panic::resume_unwind;
+use crate::parent::std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use crate::parent::std::time::Instant;
+use crate::parent::std::vec::Vec;
+
+/// What a start has led to.
+pub(crate) enum Started {
+    Done(Result<Child, Error>),
+    Panicked(Box<dyn Any + Send>),
+}
+
+/// The steps of an attempt: the number of each one's first row, and the error
+/// if the time is over there.
+pub(crate) type Steps = Vec<(u32, Error)>;
+
+#[derive(Default)]
+struct State {
+    /// An attempt has begun, and may make a child.
+    launches: bool,
+    words: Option<Words>,
+    steps: Steps,
+    is_done: bool,
+    started: Option<Started>,
+    waker: Option<Waker>,
+    /// An eventfd that becomes readable. It is closed before anybody gets the
+    /// child.
+    ready: Option<Arc<OwnedFd>>,
+}
+
+/// A start that goes on in another thread.
+pub(crate) struct Progress {
+    state: Mutex<State>,
+    done: Condvar,
+    cancelled: AtomicBool,
+}
+
+impl fmt::Debug for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_done = self.lock().is_done;
+        let mut shown = f.debug_struct("Progress");
+        shown.field("is_done", &is_done).finish_non_exhaustive()
+    }
+}
+
+// SAFETY: the words are used with the lock held only, and setting others takes
+// the lock.
+unsafe impl Watcher for Progress {
+    fn set(&self, words: Option<Words>) {
+        self.lock().words = words;
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Acquire)
+    }
+}
+
+/// How long a start that is no longer wanted is waited for: a child that was
+/// killed ends in less, unless the kernel does not let it go.
+const LONGEST_END: Duration = Duration::from_millis(200);
+
+/// The pause between two looks at whether there is a child to kill.
+const PAUSE: Duration = Duration::from_micros(100);
+
+impl Progress {
+    pub(crate) fn new(ready: Option<Arc<OwnedFd>>) -> Progress {
+        let state = Mutex::new(State { ready, ..State::default() });
+        let (done, cancelled) = (Condvar::new(), AtomicBool::new(false));
+        Progress { state, done, cancelled }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // No code panics with the lock held.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Called before each attempt: an error if it is no longer wanted.
+    pub(crate) fn begin(&self, steps: Steps) -> Result<(), Error> {
+        let mut state = self.lock();
+        if self.is_cancelled() {
+            return Err(Error::new(Step::Clone, Cause::TimedOut));
+        }
+        state.launches = true;
+        state.steps = steps;
+        Ok(())
+    }
+
+    /// Called at the end, by the thread that starts. The program of a start
+    /// that is no longer wanted is killed.
+    pub(crate) fn finish(&self, started: Started) {
+        let started = match started {
+            Started::Done(Ok(child)) if self.is_cancelled() => {
+                Started::Done(Err(self.end(child)))
+            }
+            Started::Done(Err(error)) if self.is_cancelled() => {
+                Started::Done(Err(error.timed_out_if_killed()))
+            }
+            started => started,
+        };
+        let mut state = self.lock();
+        state.started = Some(started);
+        state.is_done = true;
+        if let Some(ready) = state.ready.take() {
+            let _ = write(&ready, &1u64.to_ne_bytes());
+        }
+        let waker = state.waker.take();
+        mem::drop(state);
+        self.done.notify_all();
+        waker.into_iter().for_each(Waker::wake);
+    }
+
+    /// Kills a program that was started too late, and reaps it, now or later.
+    fn end(&self, mut child: Child) -> Error {
+        let _ = child.kill_on_drop(true).kill();
+        let _ = child.wait_timeout(LONGEST_END);
+        let last = self.lock().steps.pop();
+        last.map_or_else(late, |(_, error)| error)
+    }
+
+    /// What it has led to, if it is done and nobody has taken that.
+    pub(super) fn take(&self) -> Option<Result<Child, Error>> {
+        let started = self.lock().started.take();
+        started.map(value)
+    }
+
+    /// Waits until it is done, or a moment; `None`: it is not done by then.
+    pub(crate) fn wait(
+        &self,
+        deadline: Option<Instant>,
+    ) -> Option<Result<Child, Error>> {
+        self.wait_done(deadline).map(value)
+    }
+
+    fn wait_done(&self, deadline: Option<Instant>) -> Option<Started> {
+        let mut state = self.lock();
+        while !state.is_done {
+            let woken = match deadline {
+                None => self.done.wait(state),
+                Some(deadline) => {
+                    let left = deadline.checked_duration_since(Instant::now());
+                    let left = left.filter(|left| !left.is_zero())?;
+                    let woken = self.done.wait_timeout(state, left);
+                    woken.map(|(state, _)| state).map_err(|poison| {
+                        PoisonError::new(poison.into_inner().0)
+                    })
+                }
+            };
+            state = woken.unwrap_or_else(PoisonError::into_inner);
+        }
+        state.started.take()
+    }
+
+    /// As `wait`, for a task.
+    pub(super) fn poll(
+        &self,
+        context: &Context<'_>,
+    ) -> Poll<Option<Result<Child, Error>>> {
+        let mut state = self.lock();
+        if !state.is_done {
+            let own = context.waker();
+            if !state.waker.as_ref().is_some_and(|old| old.will_wake(own)) {
+                state.waker = Some(own.clone());
+            }
+            return Poll::Pending;
+        }
+        let started = state.started.take();
+        mem::drop(state);
+        Poll::Ready(started.map(value))
+    }
+
+    /// Kills the child before exec, and the program after it. Does not wait
+    /// for the end, but for the kernel to make a child that is about to be
+    /// made.
+    pub(crate) fn cancel(&self) {
+        let until = Instant::now() + LONGEST_END;
+        self.cancelled.store(true, Ordering::Release);
+        loop {
+            let state = self.lock();
+            let killed = match &state.words {
+                Some(words) => words.kill() != Ok(false),
+                None => !state.launches,
+            };
+            if killed || state.is_done || Instant::now() >= until {
+                break;
+            }
+            mem::drop(self.done.wait_timeout(state, PAUSE));
+        }
+        let mut state = self.lock();
+        match state.started.take() {
+            // It was done before `finish` could see that.
+            Some(Started::Done(Ok(child))) => {
+                mem::drop(state);
+                let error = self.end(child);
+                self.lock().started = Some(Started::Done(Err(error)));
+            }
+            other => state.started = other,
+        }
+    }
+
+    /// As `cancel`, and waits a limited time until it is over; returns whether
+    /// it is.
+    pub(super) fn end_in_time(&self) -> bool {
+        self.cancel();
+        self.wait_done(Some(Instant::now() + LONGEST_END)).is_some()
+    }
+
+    /// As `end_in_time`; returns the error of the step that it was in.
+    pub(crate) fn time_out(&self) -> Error {
+        // Before it is killed: the step in which it hangs.
+        let hangs = self.step_reached();
+        self.cancel();
+        match self.wait(Some(Instant::now() + LONGEST_END)) {
+            Some(Err(error)) => error,
+            Some(Ok(child)) => self.end(child),
+            None => hangs.unwrap_or_else(late),
+        }
+    }
+
+    /// The error of the step that the child has reached.
+    fn step_reached(&self) -> Option<Error> {
+        let mut state = self.lock();
+        let reached = state.words.as_ref()?.reached();
+        let after = state.steps.partition_point(|(row, _)| *row <= reached);
+        let (_, error) = state.steps.get_mut(after.checked_sub(1)?)?;
+        Some(mem::replace(error, late()))
+    }
+}
+
+/// It is over before there is a child.
+fn late() -> Error {
+    Error::new(Step::Clone, Cause::TimedOut)
+}
+
+fn value(started: Started) -> Result<Child, Error> {
+    match started {
+        Started::Done(done) => done,
+        Started::Panicked(panic) => resume_unwind(panic),
+    }
+}
