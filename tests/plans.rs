@@ -314,6 +314,14 @@ fn a_detached_program_has_another_parent_and_a_session() {
 }
 
 #[test]
+fn a_sibling_is_cloned_for_the_parent() {
+    let mut job = command("/bin/true");
+    golden_plan("sibling", &job.sibling_plan().unwrap());
+    job.engine(Engine::Copied).current_dir("/");
+    golden_plan("sibling-copied", &job.sibling_plan().unwrap());
+}
+
+#[test]
 fn descriptors_are_moved_in_an_order_that_overwrites_none() {
     let mut command = Command::new("/bin/true");
     command.env_clear();

@@ -9,10 +9,10 @@ use core::sync::atomic::Ordering;
 
 use super::args::{LaunchArgs, fd_in};
 use super::outcome::Outcome;
-use super::reap::{outcome_of, outcome_of_traced};
+use super::reap::outcome_of_traced;
 use super::robust_futex::{is_released, wait_for};
 use super::shared_block::SharedBlock;
-use super::stop_signals::{resume, resume_traced};
+use super::stop_signals::resume_traced;
 use super::watch::{Watched, Words};
 use super::{gate, hook_forks, listener};
 use crate::call::{Block, Table, slot};
@@ -58,10 +58,7 @@ pub(crate) fn launch(
     let pidfd = shared.atomic(pidfd).load(Ordering::Relaxed);
     let pidfd = fd_in(pidfd.into()).or_else(|| pidfd::open(pid).ok());
     let target = Target { pid, pidfd };
-    let has_ended = || {
-        args.kill_if_cancelled(target);
-        has_ended_or_execd(target)
-    };
+    let has_ended = || args.has_ended(target, has_ended_or_execd);
     if !gate::open(&shared, args.gate, target, has_ended) {
         *block = shared.read();
         return Outcome::Stopped { pidfd };
@@ -73,8 +70,7 @@ pub(crate) fn launch(
     }
     let word = shared.atomic(slot::ROBUST_FUTEX);
     wait_for(word, is_released, || {
-        args.kill_if_cancelled(target);
-        resume(target);
+        args.resume(target);
         if args.traced {
             let word = || word.load(Ordering::Acquire);
             resume_traced(target, || is_released(word()));
@@ -90,7 +86,7 @@ pub(crate) fn launch(
         return outcome_of_traced(table, block, target);
     }
     if !hook_forks::claimed_by_fork(block) {
-        return outcome_of(table, block, pid, pidfd);
+        return args.outcome_of(table, block, pid, pidfd);
     }
     let outcome = hook_forks::outcome_of_fork(&shared, target);
     *block = shared.read();

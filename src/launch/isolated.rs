@@ -19,12 +19,12 @@ use super::args::{LaunchArgs, fd_in};
 use super::end::end;
 use super::environ::fill_listen_pid_name;
 use super::outcome::Outcome;
-use super::reap::{first_exec_row, has_ended, outcome_of};
+use super::reap::{first_exec_row, has_ended};
 use super::robust_futex::{is_released, wait_for};
 use super::shared_block::SharedBlock;
-use super::stop_signals::{resume, resume_traced};
+use super::stop_signals::resume_traced;
 use super::watch::{Watched, Words};
-use super::{gate, listener, proc_files};
+use super::{gate, listener, proc_files, sibling};
 use crate::call::{Block, Table, helper_table, slot};
 use crate::child::enter;
 use crate::sys::abi::CloneArgs;
@@ -90,16 +90,13 @@ pub(crate) fn launch(
     let began_exec = block.reached >= first_exec_row(table);
     let (pid, pidfd) = match block.failed == 0 && began_exec {
         true => (pid, pidfd.or_else(|| pidfd::open(pid).ok())),
-        false => match outcome_of(table, block, pid, pidfd) {
+        false => match args.outcome_of(table, block, pid, pidfd) {
             Outcome::Running { pid, pidfd, .. } => (pid, pidfd),
             other => return other,
         },
     };
     let target = Target { pid, pidfd };
-    let has_ended = || {
-        args.kill_if_cancelled(target);
-        has_ended(target)
-    };
+    let has_ended = || args.has_ended(target, has_ended);
     if !gate::open(status_page, args.gate, target, has_ended) {
         return Outcome::Stopped { pidfd };
     }
@@ -108,9 +105,12 @@ pub(crate) fn launch(
     }
     // Read from the block: the child may write the status page.
     let threaded = block.slot(slot::EXEC_IN_THREAD) != 0;
-    wait_for_release(status_page, target, threaded, args);
+    wait_for_release(status_page, target, threaded, args, has_ended);
     mem::drop(watched);
     *block = status_page.read();
+    if args.is_sibling() {
+        return outcome_of_sibling(target, block, helper_rows);
+    }
     outcome_of_helper(target, block, helper_rows, threaded)
 }
 
@@ -141,6 +141,7 @@ fn wait_for_release(
     target: Target,
     threaded: bool,
     args: LaunchArgs<'_>,
+    has_ended: impl Fn() -> bool,
 ) {
     let word = match threaded {
         true => slot::PENDING_FUTEX,
@@ -158,13 +159,12 @@ fn wait_for_release(
             || released(slot::EXEC_FUTEX)
     };
     wait_for(status_page.atomic(word), is_done, || {
-        args.kill_if_cancelled(target);
-        resume(target);
+        args.resume(target);
         if args.traced {
             // Exec releases the word before its stop.
             resume_traced(target, || released(word));
         }
-        has_ended(target)
+        has_ended()
     });
 }
 
@@ -214,6 +214,20 @@ fn outcome_of_helper(
         Some(false) => died(),
         None => running(false),
     }
+}
+
+/// As `outcome_of_helper`, for a sibling.
+fn outcome_of_sibling(
+    target: Target,
+    block: &Block,
+    helper_rows: HelperRows,
+) -> Outcome {
+    let began = block.reached >= helper_rows.exec;
+    let row = block.reached.max(helper_rows.first);
+    sibling::outcome(target, block, row, began, || match began {
+        true => has_helper_name(target.pid, block).map(|named| !named),
+        false => Some(false),
+    })
 }
 
 /// Whether a child whose helper memory is gone has exec'd the program, rather

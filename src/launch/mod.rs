@@ -46,6 +46,7 @@ mod proc_files;
 mod reap;
 mod robust_futex;
 pub(crate) mod shared_block;
+mod sibling;
 mod stop_signals;
 pub(crate) mod suspended;
 pub(crate) mod watch;

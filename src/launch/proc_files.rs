@@ -10,6 +10,8 @@ use crate::sys::{Pid, safe};
 /// [`proc_pid_stat(5)`]: https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html
 const NO_EXEC: u64 = 0x40;
 const FLAGS: usize = 6;
+/// The wait status of one that has ended, for those who may trace it.
+const EXIT_CODE: usize = 49;
 
 /// Whether a child that has not been reaped has exec'd since it was cloned;
 /// `None` if /proc cannot be read.
@@ -17,6 +19,25 @@ pub(super) fn has_execd(pid: Pid) -> Option<bool> {
     let mut stat = [0u8; 256];
     let stat = read(pid, b"/stat", &mut stat)?;
     flags_in(stat).map(|flags| flags & NO_EXEC == 0)
+}
+
+/// Whether a process has ended and is not reaped; `None` if /proc cannot be
+/// read.
+pub(super) fn is_zombie(pid: Pid) -> Option<bool> {
+    let mut stat = [0u8; 256];
+    let stat = read(pid, b"/stat", &mut stat)?;
+    Some(matches!(field(stat, 0)?, b"Z" | b"X"))
+}
+
+/// Returns the wait status of a process that has ended and is not reaped, if
+/// the kernel shows it and it is not 0, which is also shown to those who may
+/// not see it.
+pub(super) fn exit_status(pid: Pid) -> Option<i32> {
+    let mut stat = [0u8; 1024];
+    let stat = read(pid, b"/stat", &mut stat)?;
+    let status = field(stat, EXIT_CODE)?.trim_ascii_end();
+    let status = core::str::from_utf8(status).ok()?.parse().ok()?;
+    (matches!(field(stat, 0)?, b"Z" | b"X") && status != 0).then_some(status)
 }
 
 /// Reads the start of a file of `/proc/PID` into `bytes`.
@@ -46,11 +67,15 @@ pub(super) fn read<'a>(
 }
 
 fn flags_in(stat: &[u8]) -> Option<u64> {
+    core::str::from_utf8(field(stat, FLAGS)?).ok()?.parse().ok()
+}
+
+/// The field of `/proc/PID/stat` with this number, 0 being the one after the
+/// name.
+fn field(stat: &[u8], n: usize) -> Option<&[u8]> {
     // A name may contain any byte, parentheses and spaces too.
     let name = stat.iter().rposition(|byte| *byte == b')')?;
-    let mut fields = stat.get(name + 2..)?.split(|byte| *byte == b' ');
-    let flags = fields.nth(FLAGS)?;
-    core::str::from_utf8(flags).ok()?.parse().ok()
+    stat.get(name + 2..)?.split(|byte| *byte == b' ').nth(n)
 }
 
 #[cfg(test)]

@@ -4,7 +4,6 @@
 
 use super::args::{LaunchArgs, fd_in};
 use super::outcome::Outcome;
-use super::reap::outcome_of;
 use super::stop_signals::pass_on;
 use super::watch::{Watched, Words};
 use crate::call::{Block, Table, slot};
@@ -47,7 +46,7 @@ pub(crate) fn launch(
     }
     set_signal_mask(mask);
     match pid {
-        Some(pid) => outcome_of(table, block, pid, pidfd),
+        Some(pid) => args.outcome_of(table, block, pid, pidfd),
         None => Outcome::rejected(result),
     }
 }

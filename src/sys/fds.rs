@@ -11,7 +11,19 @@ use rustix::io::{
     fcntl_setfd,
 };
 
-use super::safe;
+use super::arch::syscall;
+use super::{Errno as RawErrno, safe};
+
+/// Whether `close_range` is available, and if `marks` with
+/// `CLOSE_RANGE_CLOEXEC` (Linux 5.11): a call for the last number, at which
+/// nothing can be open.
+pub(crate) fn close_range_probe(marks: bool) -> Result<(), RawErrno> {
+    let (last, marks) = (u64::from(u32::MAX), u64::from(marks) << 2);
+    let args = [last, last, marks, 0, 0, 0];
+    // SAFETY: clause 1 of `syscall`: numbers, and no descriptor is affected.
+    let result = unsafe { syscall(libc::SYS_close_range, args) };
+    RawErrno::of(result).map_or(Ok(()), Err)
+}
 
 /// The identity of an open file, from `fstat`. Different files have the same
 /// one only where the kernel has a single inode for a kind of them (eventfd,

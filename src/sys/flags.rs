@@ -22,6 +22,8 @@ bitflags::bitflags! {
         const PIDFD = 0x1000;
         /// The caller is suspended until the child has exec'd or died.
         const VFORK = 0x4000;
+        /// The child's parent is the caller's parent.
+        const PARENT = 0x8000;
         /// Handled signals get the default action (Linux 5.5).
         const CLEAR_SIGHAND = 0x1_0000_0000;
         /// The child is created in a given control group (Linux 5.7).

@@ -1,6 +1,9 @@
 //! Pidfds: what the kernel does with a process that a descriptor refers to.
 #![allow(unsafe_code, reason = "each function makes one raw system call")]
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::BorrowedFd;
+
 use super::abi::PidfdInfo;
 use super::arch::syscall;
 use super::{Errno, Pid, bits};
@@ -75,6 +78,25 @@ pub(crate) fn info(pidfd: i32, mask: u64) -> Result<PidfdInfo, Errno> {
 pub(crate) fn reaped_status(pidfd: i32) -> Option<i32> {
     let info = info(pidfd, PidfdInfo::EXIT).ok()?;
     (info.mask & PidfdInfo::EXIT != 0).then_some(info.exit_code)
+}
+
+/// Whether a pidfd is readable: its process has ended.
+pub(crate) fn is_readable(pidfd: i32) -> bool {
+    poll_once(pidfd, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))
+}
+
+/// Waits until a pidfd is readable. Returns early if a signal interrupts the
+/// wait or a seccomp filter rejects it.
+pub(crate) fn wait_until_readable(pidfd: i32) {
+    poll_once(pidfd, None);
+}
+
+fn poll_once(pidfd: i32, timeout: Option<&Timespec>) -> bool {
+    // SAFETY: the caller passes the number of a pidfd that it keeps open
+    // during this call.
+    let pidfd = unsafe { BorrowedFd::borrow_raw(pidfd) };
+    let mut fds = [PollFd::from_borrowed_fd(pidfd, PollFlags::IN)];
+    poll(&mut fds, timeout).is_ok_and(|ready| ready != 0)
 }
 
 fn fd(result: i64) -> Result<i32, Errno> {

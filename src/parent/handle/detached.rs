@@ -4,12 +4,13 @@ use super::{Launch, PidFd};
 use crate::sys::Pid;
 
 /// A running program whose parent is not this process, as
-/// [`Command::detach`] starts it.
+/// [`Command::detach`] and [`Command::spawn_sibling`] start it.
 ///
 /// It cannot be waited for, and leaves no zombie here. Its pidfd is readable
 /// once it has ended, and signals sent by it never reach another process.
 ///
 /// [`Command::detach`]: crate::Command::detach
+/// [`Command::spawn_sibling`]: crate::Command::spawn_sibling
 #[derive(Debug)]
 pub struct Detached {
     pub(crate) pid: Pid,
@@ -18,8 +19,8 @@ pub struct Detached {
 }
 
 impl Detached {
-    /// Returns the process id. Its new parent reaps it as soon as it has ended,
-    /// and another process can get the same id from then on: send signals by
+    /// Returns the process id. Its parent reaps it, an init as soon as it has
+    /// ended, and another process can get the same id from then on: send signals by
     /// [`Detached::pidfd`].
     #[must_use]
     pub fn id(&self) -> u32 {

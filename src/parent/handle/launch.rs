@@ -187,6 +187,10 @@ impl Launch {
     /// - with the isolated engine before Linux 5.15, or under a filter that
     ///   rejects `process_mrelease`, if `FUTEX_TRYLOCK_PI` fails too (a kernel
     ///   without `CONFIG_FUTEX_PI`) and there is no `/proc`;
+    /// - for [`Command::spawn_sibling`](crate::Command::spawn_sibling), if a
+    ///   signal killed the child near its exec and the parent, or the kernel as
+    ///   the parent ignores SIGCHLD, reaped it before this process looked, or
+    ///   there is no `/proc`;
     /// - if a filter rejects every kind of wait.
     #[must_use]
     pub fn confirmed(&self) -> bool {

@@ -1,6 +1,7 @@
 //! Parentage: whose child the program is.
 
 use crate::parent::std::fmt;
+use crate::sys::CloneFlags;
 
 /// Whose child the program is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,6 +10,18 @@ pub(crate) enum Parentage {
     Child,
     /// The init's or a subreaper's: a process in between makes it and exits.
     Detached,
+    /// That of this process's parent.
+    Sibling,
+}
+
+impl Parentage {
+    /// The flags of the clone call that it takes.
+    pub(crate) fn flags(self) -> CloneFlags {
+        match self {
+            Parentage::Child | Parentage::Detached => CloneFlags::empty(),
+            Parentage::Sibling => CloneFlags::PARENT,
+        }
+    }
 }
 
 /// A line of the plan, none for a child of this process.
@@ -20,6 +33,9 @@ impl fmt::Display for Parentage {
                 f,
                 "parent  a process in between, by clone(FILES), which exits"
             ),
+            Parentage::Sibling => {
+                writeln!(f, "parent  the parent of this process")
+            }
         }
     }
 }

@@ -3,6 +3,8 @@
 
 use super::changes::{Budget, Change, Try};
 use super::fallback::Downgrade;
+use super::status_page::init_block;
+use crate::call::Block;
 use crate::launch::gate::Gate;
 use crate::launch::listener::Listener;
 use crate::launch::watch::Watch;
@@ -10,7 +12,7 @@ use crate::launch::{Environ, LaunchArgs};
 use crate::parent::command::{Engine, OpenCgroup, SignalSet};
 use crate::parent::error::{Error, Step};
 use crate::parent::handle::{CgroupEntry, Fallback, Fallbacks, Launch};
-use crate::parent::plan::{Plan, Strategy};
+use crate::parent::plan::{Parentage, Plan, Strategy};
 use crate::parent::std::boxed::Box;
 use crate::parent::std::os::fd::{AsRawFd, OwnedFd};
 use crate::parent::std::sync::Arc;
@@ -34,6 +36,8 @@ impl From<Error> for Failure {
 /// One attempt of a spawn.
 pub(super) struct Attempt {
     pub(super) strategy: Strategy,
+    /// Whose child it makes.
+    pub(super) parentage: Parentage,
     /// Flags in addition to those of the engine.
     pub(super) flags: CloneFlags,
     pub(super) probe_fd: Option<OwnedFd>,
@@ -134,14 +138,21 @@ impl Attempt {
         }
     }
 
+    /// Whether a child that failed is a zombie of this process's parent: then
+    /// no other attempt follows it.
+    pub(super) fn is_of_sibling(&self) -> bool {
+        self.parentage == Parentage::Sibling
+    }
+
     /// Uses the pipe engine, whose plain clone has no set_tid, and which takes
-    /// no listener.
+    /// no listener and makes no sibling.
     pub(super) fn with_pipe(
         &mut self,
         plan: &Plan,
         errno: i32,
     ) -> Option<Try> {
-        if !plan.set_tid.is_empty() || plan.listener {
+        let other = plan.listener || self.is_of_sibling();
+        if !plan.set_tid.is_empty() || other {
             return None;
         }
         self.use_pipe(plan);
@@ -175,6 +186,15 @@ impl Attempt {
         }
     }
 
+    /// Sets the slots that only a helper reads.
+    pub(super) fn init_block(&self, block: &mut Block) {
+        let Attempt { capabilities, exec_in_thread, .. } = *self;
+        // Nobody asks for a sibling's result, and there is no other attempt
+        // if a filter kills it for the call.
+        let mrelease = !self.is_of_sibling();
+        init_block(block, capabilities, exec_in_thread, mrelease);
+    }
+
     pub(super) fn launch_args<'a>(
         &self,
         plan: &'a Plan,
@@ -192,7 +212,7 @@ impl Attempt {
         let into_group = group.filter(|_| !self.strategy.joins_cgroup);
         LaunchArgs {
             clone_call: self.strategy.clone_call,
-            flags: self.flags,
+            flags: self.flags | self.parentage.flags(),
             omitted_flags: self.omitted_flags(),
             probe_fd: self.cached_probe_fd.or(own),
             cgroup: into_group.map(OpenCgroup::number),
@@ -216,6 +236,7 @@ impl Attempt {
     ) -> Launch {
         let shared = CloneFlags::FILES;
         let planned = plan.flags(self.strategy).difference(shared);
+        let planned = planned | self.parentage.flags();
         let entry = match self.strategy.joins_cgroup {
             true => CgroupEntry::Joined,
             false => CgroupEntry::Born,

@@ -86,7 +86,7 @@ impl Command {
         options.session.setsid = true;
         let inherit = |_: usize| StdioSource::Inherit;
         let mut plan = order::compile(&options, inherit, false)?;
-        check(&plan)?;
+        check(&plan, Parentage::Detached)?;
         plan.parentage = Parentage::Detached;
         Ok(plan)
     }
@@ -126,7 +126,7 @@ impl Prepared {
                        prepared without";
             return Err(Error::refused(Step::Setsid, why).with("setsid"));
         }
-        check(&self.plan)?;
+        check(&self.plan, Parentage::Detached)?;
         self.run_detached()
     }
 
@@ -153,24 +153,38 @@ fn explain_init(error: Error) -> Error {
     }
 }
 
-/// Refuses what belongs to the parent of the program or runs there.
-fn check(plan: &Plan) -> Result<(), Error> {
-    const PARENT: &str = "the parent of a detached program is another process";
-    const PIPE: &str = "nothing reads or writes a detached program's pipe";
-    const ENGINE: &str = "the engine pipe cannot detach";
+/// Refuses what belongs to the parent of the program or runs there, and pipes,
+/// which a `Detached` does not have.
+pub(super) fn check(plan: &Plan, parentage: Parentage) -> Result<(), Error> {
+    let sibling = parentage == Parentage::Sibling;
+    let why =
+        |detached, of_sibling| if sibling { of_sibling } else { detached };
+    let method = why("detach", "spawn_sibling");
+    let other = why(
+        "the parent of a detached program is another process",
+        "the parent of a sibling is the parent of this process",
+    );
+    let no_pipe = why(
+        "nothing reads or writes a detached program's pipe",
+        "a sibling is returned without its pipes: pass one end as a file",
+    );
+    let engine = why(
+        "the engine pipe cannot detach",
+        "the engine pipe cannot make a sibling",
+    );
     for (n, source) in (0u8..).zip(&plan.stdio) {
         if matches!(source, StdioSource::Piped) {
-            return Err(Error::refused(stdio_step(n), PIPE).with("detach"));
+            return Err(Error::refused(stdio_step(n), no_pipe).with(method));
         }
     }
     let pipe = plan.strategy.engine == Engine::Pipe;
     for (is_set, option, why) in [
-        (!plan.parent_hooks.is_empty(), "before_exec", PARENT),
-        (plan.owns_cgroup, "own_cgroup", PARENT),
-        (plan.parent_death.is_some(), "parent_death_signal", PARENT),
-        (plan.traced, "ptrace_traceme", PARENT),
-        (plan.listener, "seccomp_with_listener", PARENT),
-        (pipe, "engine", ENGINE),
+        (!plan.parent_hooks.is_empty(), "before_exec", other),
+        (plan.owns_cgroup, "own_cgroup", other),
+        (plan.parent_death.is_some(), "parent_death_signal", other),
+        (plan.traced, "ptrace_traceme", other),
+        (plan.listener, "seccomp_with_listener", other),
+        (pipe, "engine", engine),
     ] {
         if is_set {
             return Err(Error::refused(Step::Clone, why).with(option));

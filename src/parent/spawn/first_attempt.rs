@@ -9,10 +9,11 @@ use super::fallback::{without_close_range, without_execveat};
 use super::prepared::Prepared;
 use crate::parent::command::{Engine, OpenCgroup};
 use crate::parent::handle::{Fallbacks, PidFd};
-use crate::parent::plan::{Effect, Op, Plan};
+use crate::parent::plan::{Effect, Op, Parentage, Plan};
 use crate::parent::support;
 use crate::sys::abi::SET_IDS;
-use crate::sys::call::{capabilities, saved_ids_are_effective};
+use crate::sys::call::{capabilities, is_filtered, saved_ids_are_effective};
+use crate::sys::fds::close_range_probe;
 use crate::sys::safe::getpid;
 use crate::sys::wait::reaped_elsewhere;
 use crate::sys::{CloneCall, CloneFlags};
@@ -22,16 +23,20 @@ impl Attempt {
         prepared: &Prepared,
         group: Option<&OpenCgroup>,
         pidfd_optional: bool,
+        parentage: Parentage,
     ) -> Attempt {
         let plan = &prepared.plan;
         let mut attempt = Attempt {
             strategy: plan.strategy,
+            parentage,
             flags: CloneFlags::empty(),
             probe_fd: None,
             cached_probe_fd: None,
             no_probe_fd: false,
             capabilities: [0; 3],
-            exec_in_thread: plan.may_exec_in_thread() && reaped_elsewhere(),
+            exec_in_thread: plan.may_exec_in_thread()
+                && parentage != Parentage::Sibling
+                && reaped_elsewhere(),
             with_pidfd: true,
             pidfd_optional,
             budget: Budget::default(),
@@ -52,6 +57,9 @@ impl Attempt {
         }
         attempt.choose_engine(plan, group);
         attempt.avoid_failure_of_init(plan);
+        if attempt.is_of_sibling() {
+            attempt.avoid_failure_of_sibling(plan);
+        }
         if attempt.strategy.engine == Engine::Copied {
             attempt.adapt_to_debugger(plan);
         }
@@ -140,6 +148,32 @@ impl Attempt {
             self.apply(without_close_range(self.strategy), 0);
         }
         if by_fd {
+            self.apply(without_execveat(self.strategy), 0);
+        }
+    }
+
+    /// A sibling that fails is a zombie of another process, so there is one
+    /// attempt. It uses only what works here, as far as that can be known.
+    fn avoid_failure_of_sibling(&mut self, plan: &Plan) {
+        const WHY: &str = "copied, as a sibling has one attempt";
+        let known = support::known_working();
+        let isolated = self.strategy.engine == Engine::Isolated;
+        if isolated && plan.any_engine && !known.helper {
+            self.record_fallback("isolated", 0, WHY);
+            self.strategy.engine = Engine::Copied;
+        }
+        // A filter could kill this process for the probe.
+        let filtered = is_filtered();
+        let works = |marks| !filtered && close_range_probe(marks).is_ok();
+        let range = (plan.has(Op::CloseRange)
+            && !known.close_range
+            && !works(false))
+            || (plan.has(Op::MarkRange) && !known.mark_range && !works(true));
+        if range && !self.strategy.no_close_range {
+            self.apply(without_close_range(self.strategy), 0);
+        }
+        let by_fd = plan.program_fd.is_some() && !self.strategy.no_execveat;
+        if by_fd && filtered && !known.execveat {
             self.apply(without_execveat(self.strategy), 0);
         }
     }

@@ -10,7 +10,6 @@ use super::own_filters::listener_error;
 use super::prepared::Prepared;
 use super::source_fds::SourceFds;
 use super::start::Watched;
-use super::status_page::init_block;
 use super::stdio_pipes::{LaunchFds, StdioPipes};
 use super::waiting_thread;
 use crate::call::{Block, Table};
@@ -44,7 +43,6 @@ struct Inputs<'a> {
     gate: Option<Gate<'a>>,
     parent_hooks: &'a ParentHooks<'a>,
     listener: Option<Listener<'a>>,
-    parentage: Parentage,
     watched: Option<Watched<'a>>,
 }
 
@@ -134,7 +132,8 @@ impl Prepared {
     ) -> Result<Started, Error> {
         // Who watches it kills it by its pidfd.
         let pidfd_optional = pidfd_optional && watched.is_none();
-        let mut attempt = Attempt::first(self, group, pidfd_optional);
+        let mut attempt =
+            Attempt::first(self, group, pidfd_optional, parentage);
         let environ_buffer = &self.environ_buffer();
         let parent_hooks = &ParentHooks::new(&self.plan.parent_hooks);
         let run =
@@ -149,7 +148,6 @@ impl Prepared {
             gate,
             parent_hooks,
             listener,
-            parentage,
             watched,
         };
         let mut first_error = None;
@@ -207,10 +205,9 @@ impl Prepared {
         );
         let mut block = pipes.block(&fds);
         if fds.page.is_some() {
-            let Attempt { capabilities, exec_in_thread, .. } = *attempt;
-            init_block(&mut block, capabilities, exec_in_thread);
+            attempt.init_block(&mut block);
         }
-        let launch = launch_as(inputs.parentage);
+        let launch = launch_as(attempt.parentage);
         let outcome = launch(&table, &mut block, args, &mut fds, compiled);
         let outcome = self.verify_exec(compiled, outcome, &block);
         let outcome = self.verify_filters(compiled, outcome, &block);
@@ -269,7 +266,7 @@ type LaunchFn = fn(
 /// Returns the function that makes such a child.
 fn launch_as(parentage: Parentage) -> LaunchFn {
     match parentage {
-        Parentage::Child => launch,
+        Parentage::Child | Parentage::Sibling => launch,
         Parentage::Detached => launch_detached,
     }
 }

@@ -20,6 +20,7 @@ mod progress;
 mod reason;
 mod refused;
 mod retry;
+mod sibling;
 mod source_fds;
 mod start;
 pub(crate) mod starting;

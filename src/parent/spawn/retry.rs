@@ -48,8 +48,12 @@ impl Attempt {
             }
             Outcome::Failed { row, result, .. } => {
                 self.close_copy(compiled, row, result, block);
+                if self.is_of_sibling() {
+                    return None;
+                }
                 self.after_row(plan, compiled, row, result)
             }
+            Outcome::Died { .. } if self.is_of_sibling() => None,
             Outcome::Died { row, ended, .. } => {
                 let trapped = ended
                     .is_none_or(|ended| ended.signal() == Some(libc::SIGSYS));

@@ -169,6 +169,7 @@ pub(super) fn init_block(
     block: &mut Block,
     capabilities: [u64; 3],
     exec_in_thread: bool,
+    mrelease: bool,
 ) {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let n = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -188,7 +189,8 @@ pub(super) fn init_block(
             .set(slot::HELPER_PERSONALITY, u64::from(own | ADDR_NO_RANDOMIZE));
         block.set(slot::PERSONALITY, own.into());
     }
-    block.set(slot::MRELEASE, known_missing().mrelease.into());
+    let without = known_missing().mrelease || !mrelease;
+    block.set(slot::MRELEASE, without.into());
     block.set(slot::EXEC_IN_THREAD, exec_in_thread.into());
     for (n, word) in (slot::CAPS..).zip(capabilities) {
         block.set(n, word);
