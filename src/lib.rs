@@ -117,6 +117,7 @@ pub use parent::pty;
 pub use parent::reserve::reserve_fds;
 pub use parent::sealed_memfd::self_exe_is_sealed;
 pub use parent::spawn::prepared::Prepared;
+pub use parent::spawn::spawn_all::spawn_all;
 pub use parent::spawn::starting::Starting;
 #[cfg(feature = "tokio")]
 pub use parent::tokio;

@@ -22,6 +22,7 @@ mod refused;
 mod retry;
 mod sibling;
 mod source_fds;
+pub(crate) mod spawn_all;
 mod start;
 pub(crate) mod starting;
 mod status_page;
