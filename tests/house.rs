@@ -55,7 +55,10 @@ const ALLOWED_IMPORTS: &[(&str, &[&str])] = &[
         &["parent/command", "parent/error", "parent/options", "parent/plan"],
     ),
     ("parent/handle", &["parent/command", "parent/error", "sys"]),
-    ("parent/tokio", &["parent/command", "parent/error", "parent/handle"]),
+    (
+        "parent/tokio",
+        &["parent/command", "parent/error", "parent/handle", "parent/spawn"],
+    ),
     (
         "parent/spawn",
         &[

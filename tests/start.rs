@@ -370,3 +370,19 @@ fn starts_survive_signals_every_5_ms() {
         assert_eq!(launch.engine(), engine);
     });
 }
+
+#[test]
+fn a_start_that_can_have_no_thread_is_an_error() {
+    let name = "a_start_that_can_have_no_thread_is_an_error";
+    if !inside(name, &[]) {
+        return;
+    }
+    if !util::is_root() {
+        return util::skip(name, "a PID namespace takes root");
+    }
+    // SAFETY: from here on this process can create no thread.
+    assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWPID) }, 0);
+    let error = clean(|| Command::new("true").start().map(drop));
+    assert_error(&error, Step::Clone, None, libc::EINVAL);
+    assert!(error.to_string().contains("CLONE_NEWPID"), "{error}");
+}

@@ -1,6 +1,6 @@
 //! Outputs of a command: within limits, merged, or line by line.
 
-use super::verbs::piped;
+use super::stdio_pipes::piped;
 use crate::parent::command::{Command, StdioSource};
 use crate::parent::error::Error;
 use crate::parent::handle::{Limits, OutputError, OutputStream};

@@ -25,14 +25,14 @@ use crate::parent::std::time::Instant;
 use crate::parent::std::vec::Vec;
 
 /// What a start has led to.
-pub(crate) enum Started {
+pub(super) enum Started {
     Done(Result<Child, Error>),
     Panicked(Box<dyn Any + Send>),
 }
 
 /// The steps of an attempt: the number of each one's first row, and the error
 /// if the time is over there.
-pub(crate) type Steps = Vec<(u32, Error)>;
+pub(super) type Steps = Vec<(u32, Error)>;
 
 #[derive(Default)]
 struct State {
@@ -43,13 +43,15 @@ struct State {
     is_done: bool,
     started: Option<Started>,
     waker: Option<Waker>,
+    /// What it leads to is for nobody.
+    is_abandoned: bool,
     /// An eventfd that becomes readable. It is closed before anybody gets the
     /// child.
     ready: Option<Arc<OwnedFd>>,
 }
 
 /// A start that goes on in another thread.
-pub(crate) struct Progress {
+pub(super) struct Progress {
     state: Mutex<State>,
     done: Condvar,
     cancelled: AtomicBool,
@@ -83,7 +85,7 @@ const LONGEST_END: Duration = Duration::from_millis(200);
 const PAUSE: Duration = Duration::from_micros(100);
 
 impl Progress {
-    pub(crate) fn new(ready: Option<Arc<OwnedFd>>) -> Progress {
+    pub(super) fn new(ready: Option<Arc<OwnedFd>>) -> Progress {
         let state = Mutex::new(State { ready, ..State::default() });
         let (done, cancelled) = (Condvar::new(), AtomicBool::new(false));
         Progress { state, done, cancelled }
@@ -95,7 +97,7 @@ impl Progress {
     }
 
     /// Called before each attempt: an error if it is no longer wanted.
-    pub(crate) fn begin(&self, steps: Steps) -> Result<(), Error> {
+    pub(super) fn begin(&self, steps: Steps) -> Result<(), Error> {
         let mut state = self.lock();
         if self.is_cancelled() {
             return Err(Error::new(Step::Clone, Cause::TimedOut));
@@ -107,7 +109,7 @@ impl Progress {
 
     /// Called at the end, by the thread that starts. The program of a start
     /// that is no longer wanted is killed.
-    pub(crate) fn finish(&self, started: Started) {
+    pub(super) fn finish(&self, started: Started) {
         let started = match started {
             Started::Done(Ok(child)) if self.is_cancelled() => {
                 Started::Done(Err(self.end(child)))
@@ -118,13 +120,18 @@ impl Progress {
             started => started,
         };
         let mut state = self.lock();
-        state.started = Some(started);
+        let started = Some(started);
+        let left = match state.is_abandoned {
+            true => started,
+            false => mem::replace(&mut state.started, started),
+        };
         state.is_done = true;
         if let Some(ready) = state.ready.take() {
             let _ = write(&ready, &1u64.to_ne_bytes());
         }
         let waker = state.waker.take();
         mem::drop(state);
+        leave(left);
         self.done.notify_all();
         waker.into_iter().for_each(Waker::wake);
     }
@@ -144,7 +151,7 @@ impl Progress {
     }
 
     /// Waits until it is done, or a moment; `None`: it is not done by then.
-    pub(crate) fn wait(
+    pub(super) fn wait(
         &self,
         deadline: Option<Instant>,
     ) -> Option<Result<Child, Error>> {
@@ -188,10 +195,10 @@ impl Progress {
         Poll::Ready(started.map(value))
     }
 
-    /// Kills the child before exec, and the program after it. Does not wait
-    /// for the end, but for the kernel to make a child that is about to be
-    /// made.
-    pub(crate) fn cancel(&self) {
+    /// Kills the child before exec. Does not wait for the end, but for the
+    /// kernel to make a child that is about to be made. Returns a program that
+    /// runs by now.
+    pub(super) fn cancel(&self) -> Option<Child> {
         let until = Instant::now() + LONGEST_END;
         self.cancelled.store(true, Ordering::Release);
         loop {
@@ -208,32 +215,47 @@ impl Progress {
         let mut state = self.lock();
         match state.started.take() {
             // It was done before `finish` could see that.
-            Some(Started::Done(Ok(child))) => {
-                mem::drop(state);
-                let error = self.end(child);
-                self.lock().started = Some(Started::Done(Err(error)));
+            Some(Started::Done(Ok(child))) => Some(child),
+            other => {
+                state.started = other;
+                None
             }
-            other => state.started = other,
         }
     }
 
     /// As `cancel`, and waits a limited time until it is over; returns whether
     /// it is.
     pub(super) fn end_in_time(&self) -> bool {
-        self.cancel();
+        if let Some(child) = self.cancel() {
+            self.end(child);
+        }
         self.wait_done(Some(Instant::now() + LONGEST_END)).is_some()
+            || self.lock().is_done
     }
 
     /// As `end_in_time`; returns the error of the step that it was in.
-    pub(crate) fn time_out(&self) -> Error {
+    pub(super) fn time_out(&self) -> Error {
         // Before it is killed: the step in which it hangs.
         let hangs = self.step_reached();
-        self.cancel();
+        if let Some(child) = self.cancel() {
+            return self.end(child);
+        }
         match self.wait(Some(Instant::now() + LONGEST_END)) {
             Some(Err(error)) => error,
             Some(Ok(child)) => self.end(child),
             None => hangs.unwrap_or_else(late),
         }
+    }
+
+    /// Nobody waits for it any more: the program goes on, and is reaped by a
+    /// later spawn.
+    #[cfg(feature = "tokio")]
+    pub(super) fn abandon(&self) {
+        let mut state = self.lock();
+        state.is_abandoned = true;
+        let started = state.started.take();
+        mem::drop(state);
+        leave(started);
     }
 
     /// The error of the step that the child has reached.
@@ -243,6 +265,13 @@ impl Progress {
         let after = state.steps.partition_point(|(row, _)| *row <= reached);
         let (_, error) = state.steps.get_mut(after.checked_sub(1)?)?;
         Some(mem::replace(error, late()))
+    }
+}
+
+/// Drops what it has led to.
+fn leave(started: Option<Started>) {
+    if let Some(Started::Done(Ok(mut child))) = started {
+        child.reap_on_drop(true);
     }
 }
 

@@ -11,6 +11,8 @@ use super::compiled_plan::CompiledPlan;
 use super::prepared::Prepared;
 use super::progress::{Progress, Started, Steps};
 use super::starting::Starting;
+#[cfg(feature = "tokio")]
+use super::stdio_pipes::piped;
 use crate::launch::watch::Watch;
 use crate::parent::command::{Command, ParentDeath, StdioSource};
 use crate::parent::error::{Cause, Error, Step};
@@ -164,10 +166,22 @@ fn cannot_create(error: &io::Error) -> Error {
     Error::explained(Step::Clone, errno, why)
 }
 
+fn inherit(_: usize) -> StdioSource {
+    StdioSource::Inherit
+}
+
 impl Command {
-    fn source(&self) -> Result<Source, Error> {
-        let plan = self.compile(|_| StdioSource::Inherit, false)?;
-        Ok(Source::Once(plan))
+    fn source(
+        &self,
+        default: impl Fn(usize) -> StdioSource,
+    ) -> Result<Source, Error> {
+        self.compile(default, false).map(Source::Once)
+    }
+
+    /// As `start`, with the defaults of `output`.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn start_for_output(&self) -> Result<Starting, Error> {
+        self.source(piped)?.starting()
     }
 
     /// Begins to start the program and returns at once: a new thread starts
@@ -201,7 +215,7 @@ impl Command {
     ///
     /// [`spawn_all`]: crate::spawn_all
     pub fn start(&mut self) -> Result<Starting, Error> {
-        self.source()?.starting()
+        self.source(inherit)?.starting()
     }
 
     /// As [`Command::spawn`], but if the program does not run within this time
@@ -242,7 +256,7 @@ impl Command {
         &mut self,
         timeout: Duration,
     ) -> Result<Child, Error> {
-        self.source()?.spawn_deadline(timeout)
+        self.source(inherit)?.spawn_deadline(timeout)
     }
 }
 

@@ -55,7 +55,7 @@ pub struct Starting {
 }
 
 impl Starting {
-    pub(crate) fn new(progress: Arc<Progress>, ready: Arc<OwnedFd>) -> Self {
+    pub(super) fn new(progress: Arc<Progress>, ready: Arc<OwnedFd>) -> Self {
         Starting { progress, ready, is_taken: false }
     }
 
@@ -177,6 +177,19 @@ impl Starting {
         let is_over = self.is_taken || self.progress.end_in_time();
         self.is_taken = true;
         is_over
+    }
+}
+
+#[cfg(feature = "tokio")]
+impl Starting {
+    /// Drops it without waiting: the start is cancelled, or goes on.
+    pub(crate) fn let_go(mut self, kills: bool) {
+        self.is_taken = true;
+        if !kills {
+            self.progress.abandon();
+        } else if let Some(mut child) = self.progress.cancel() {
+            child.kill_on_drop(true);
+        }
     }
 }
 

@@ -21,6 +21,11 @@ use crate::parent::std::{
 };
 use crate::sys::Pid;
 
+/// What `output` has by default.
+pub(super) fn piped(n: usize) -> StdioSource {
+    if n == 0 { StdioSource::Null } else { StdioSource::Piped }
+}
+
 /// What becomes 0, 1 and 2.
 #[derive(Default)]
 pub(super) struct StdioPipes {

@@ -2,7 +2,7 @@
 
 use super::prepared::Prepared;
 use super::start::Watched;
-use super::stdio_pipes::StdioPipes;
+use super::stdio_pipes::{StdioPipes, piped};
 use crate::parent::command::{Command, ParentDeath, StdioSource};
 use crate::parent::error::{Error, Step};
 use crate::parent::handle::Child;
@@ -197,11 +197,6 @@ impl Command {
     ) -> Result<Box<Plan>, Error> {
         order::compile(&self.options, default, in_place)
     }
-}
-
-/// What `output` has by default.
-pub(super) fn piped(n: usize) -> StdioSource {
-    if n == 0 { StdioSource::Null } else { StdioSource::Piped }
 }
 
 impl Prepared {

@@ -1,12 +1,16 @@
 //! `Command`: a builder, whose programs are waited for by tasks.
 
 use core::future::Future;
+use core::pin::Pin;
+use core::task::{Context, Poll};
 
 use ::tokio::runtime::Handle;
 
 use super::Child;
 use crate::parent::command::{Command as SyncCommand, Stdio};
 use crate::parent::error::Error;
+use crate::parent::handle::Child as SyncChild;
+use crate::parent::spawn::starting::Starting;
 use crate::parent::std::ffi::OsStr;
 use crate::parent::std::path::Path;
 use crate::parent::std::process::{ExitStatus, Output};
@@ -177,7 +181,8 @@ impl Command {
     }
 
     /// Starts the program and returns once it runs. The calling thread waits
-    /// for that: see [`offshoot::tokio`](crate::tokio).
+    /// for that: see [`offshoot::tokio`](crate::tokio), and
+    /// [`Command::spawn_async`].
     ///
     /// # Errors
     ///
@@ -196,12 +201,59 @@ impl Command {
         Child::new(self.command.spawn()?, self.kill_on_drop)
     }
 
-    /// Starts the program at once, and returns a future that waits for it.
-    /// Pipes are closed.
+    /// Begins to start the program at once, as [`crate::Command::start`], and
+    /// returns a future that has the child once the program runs. No thread of
+    /// the runtime waits for that.
+    ///
+    /// Dropping the future before is as dropping the [`Child`]: the program
+    /// starts all the same, or is killed with [`Command::kill_on_drop`].
     ///
     /// # Errors
     ///
-    /// As [`Command::spawn`] and [`Child::wait`].
+    /// As [`Command::spawn`] and [`crate::Command::start`].
+    ///
+    /// # Panics
+    ///
+    /// As [`Command::spawn`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    /// # runtime.block_on(async {
+    /// let mut child = offshoot::tokio::Command::new("true").spawn_async().await?;
+    /// assert!(child.wait().await?.success());
+    /// # Ok::<(), offshoot::Error>(())
+    /// # })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn spawn_async(
+        &mut self,
+    ) -> impl Future<Output = Result<Child, Error>> + use<> {
+        // Panics before the program is started.
+        drop(Handle::current());
+        let starting = self.command.start();
+        self.launch(starting)
+    }
+
+    fn launch(
+        &self,
+        starting: Result<Starting, Error>,
+    ) -> impl Future<Output = Result<Child, Error>> + use<> {
+        let kills = self.kill_on_drop;
+        let launch = starting
+            .map(|starting| Launch { starting: Some(starting), kills });
+        async move { Child::new(launch?.await?, kills) }
+    }
+
+    /// Begins to start the program at once, as
+    /// [`spawn_async`](Command::spawn_async), and returns a future that waits
+    /// for its end. Pipes are closed.
+    ///
+    /// # Errors
+    ///
+    /// As [`Command::spawn_async`] and [`Child::wait`].
     ///
     /// # Panics
     ///
@@ -210,21 +262,23 @@ impl Command {
     pub fn status(
         &mut self,
     ) -> impl Future<Output = Result<ExitStatus, Error>> + use<> {
-        let child = self.spawn();
+        let child = self.spawn_async();
         async move {
-            let mut child = child?;
+            let mut child = child.await?;
             drop((child.stdin.take(), child.stdout.take()));
             drop(child.stderr.take());
             child.wait().await
         }
     }
 
-    /// Starts the program at once, and returns a future that waits for it and
-    /// has what it writes, with the defaults of [`crate::Command::output`].
+    /// Begins to start the program at once, as
+    /// [`spawn_async`](Command::spawn_async), and returns a future that waits
+    /// for its end and has what it writes, with the defaults of
+    /// [`crate::Command::output`].
     ///
     /// # Errors
     ///
-    /// As [`Command::spawn`] and [`Child::wait_with_output`].
+    /// As [`Command::spawn_async`] and [`Child::wait_with_output`].
     ///
     /// # Panics
     ///
@@ -233,10 +287,37 @@ impl Command {
     pub fn output(
         &mut self,
     ) -> impl Future<Output = Result<Output, Error>> + use<> {
+        // Panics before the program is started.
         drop(Handle::current());
-        let child = self.command.spawn_for_output();
-        let kills = self.kill_on_drop;
-        let child = child.and_then(|child| Child::new(child, kills));
-        async move { child?.wait_with_output().await }
+        let child = self.launch(self.command.start_for_output());
+        async move { child.await?.wait_with_output().await }
+    }
+}
+
+/// A start, until it has led to a child.
+struct Launch {
+    starting: Option<Starting>,
+    kills: bool,
+}
+
+impl Future for Launch {
+    type Output = Result<SyncChild, Error>;
+
+    fn poll(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Self::Output> {
+        match &mut self.starting {
+            Some(starting) => Pin::new(starting).poll(context),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for Launch {
+    fn drop(&mut self) {
+        if let Some(starting) = self.starting.take() {
+            starting.let_go(self.kills);
+        }
     }
 }

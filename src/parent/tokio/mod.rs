@@ -11,13 +11,15 @@
 //!
 //! `spawn` does what [`crate::Command::spawn`] does: the kernel suspends the
 //! calling thread until the program runs, usually for less than a millisecond.
-//! The other tasks of this thread do not run meanwhile. If that may take long
-//! (a program on a network file system), call it in a task of
-//! `tokio::task::spawn_blocking`, which is in the runtime's context.
+//! The other tasks of this thread do not run meanwhile. [`Command::spawn_async`],
+//! [`Command::output`] and [`Command::status`] do not hold the thread: another
+//! one, which the crate creates for it, starts the program and ends.
 //!
 //! # Cancellation
 //!
-//! Each future can be dropped at any time. [`Child::wait`] and [`Child::kill`]
+//! Each future can be dropped at any time. If the program does not run yet, the
+//! drop does not wait for it: it is killed, or starts all the same and is reaped
+//! by a later spawn of the crate. [`Child::wait`] and [`Child::kill`]
 //! can then be called again, and nothing is lost. Dropping that of
 //! [`Child::wait_with_output`], [`Command::output`] or [`Command::status`]
 //! drops the `Child`, and what was read so far.
