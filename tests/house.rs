@@ -312,6 +312,7 @@ fn unsafe_code_is_in_listed_files_with_specific_reasons() {
         "sys::fds",
         "sys::fork_detection",
         "sys::ids",
+        "sys::kill",
         "sys::landlock",
         "sys::pidfd",
         "sys::safe",

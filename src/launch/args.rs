@@ -7,7 +7,7 @@ use super::watch::Watch;
 use crate::call::{Block, number, slot};
 use crate::sys::abi::CloneArgs;
 use crate::sys::arch::clone_arguments;
-use crate::sys::call::kill_child;
+use crate::sys::kill::kill_child;
 use crate::sys::safe::getpid;
 use crate::sys::wait::Target;
 use crate::sys::{CloneCall, CloneFlags, bits};

@@ -1,7 +1,8 @@
 //! End: kills a child that must not run its program.
 
 use super::robust_futex::sleep_briefly;
-use crate::sys::call::{kill_child, monotonic_now};
+use crate::sys::call::monotonic_now;
+use crate::sys::kill::kill_child;
 use crate::sys::wait::{Ended, Kind, Target, wait};
 
 /// How long `end` waits for a child that it may not kill, in nanoseconds.

@@ -10,9 +10,8 @@ use rustix::event::{Timespec, poll};
 
 use crate::call::{Block, slot};
 use crate::sys::abi::STOP_SIGNALS;
-use crate::sys::call::{
-    getpgid, pending_signals, ptrace_continue, send_signal,
-};
+use crate::sys::call::{getpgid, pending_signals, ptrace_continue};
+use crate::sys::kill::send_signal;
 use crate::sys::wait::{Target, stop_signal, traced_stop};
 
 /// Continues a child that one of these signals has stopped before its exec.

@@ -8,55 +8,8 @@ use rustix::fd::BorrowedFd;
 
 use super::abi::{Rusage, SigInfo};
 use super::arch::syscall;
+pub(crate) use super::ended::Ended;
 use super::{Errno, Pid, bits};
-
-/// How a child ended, as in `siginfo_t`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Ended {
-    /// `CLD_EXITED`, `CLD_KILLED` or `CLD_DUMPED`.
-    pub(crate) code: i32,
-    /// The exit code or the signal.
-    pub(crate) status: i32,
-}
-
-impl Ended {
-    /// From a wait status as `wait4` returns it.
-    pub(crate) fn from_wait_status(status: i32) -> Ended {
-        if libc::WIFEXITED(status) {
-            let status = libc::WEXITSTATUS(status);
-            return Ended { code: libc::CLD_EXITED, status };
-        }
-        let dumped = libc::WCOREDUMP(status);
-        let code = if dumped { libc::CLD_DUMPED } else { libc::CLD_KILLED };
-        Ended { code, status: libc::WTERMSIG(status) }
-    }
-
-    /// Returns the wait status, for `WEXITSTATUS` and its like.
-    pub(crate) fn wait_status(self) -> i32 {
-        match self.code {
-            libc::CLD_EXITED => (self.status & 0xFF) << 8,
-            libc::CLD_DUMPED => self.status | 0x80,
-            _ => self.status,
-        }
-    }
-
-    /// Whether it is none: the stop of a child that this process traces, which
-    /// every wait for the end of a child sees.
-    fn is_stop(self) -> bool {
-        matches!(self.code, libc::CLD_TRAPPED | libc::CLD_STOPPED)
-    }
-
-    /// Whether it is the end, not a stop or a continuation.
-    pub(crate) fn has_ended(self) -> bool {
-        let ends = [libc::CLD_EXITED, libc::CLD_KILLED, libc::CLD_DUMPED];
-        ends.contains(&self.code)
-    }
-
-    /// Returns the signal that ended the child, if one did.
-    pub(crate) fn signal(self) -> Option<i32> {
-        (self.code != libc::CLD_EXITED).then_some(self.status)
-    }
-}
 
 /// The process that a wait is for.
 #[derive(Clone, Copy, Debug)]
@@ -215,7 +168,8 @@ const STOPPED_PAUSE: i64 = 20_000_000;
 
 /// Waits for the end of a child and does not reap it. A wait sees the stops of
 /// a child that this process traces too, and returns at once as long as the
-/// tracer does not take them.
+/// tracer does not take them. No other thread may reap the child meanwhile: the
+/// wait may be by process id.
 pub(crate) fn wait_for_end(
     target: Target,
     kind: Kind,
@@ -227,6 +181,23 @@ pub(crate) fn wait_for_end(
         }
         pause_at_stop();
     }
+}
+
+/// As `wait_for_end`, for a child that other threads may reap: by its pidfd
+/// only. `None` if that is not available. Returns after a pause at a stop too.
+pub(crate) fn wait_for_end_by_pidfd(pidfd: i32) -> Option<Result<(), Errno>> {
+    let how = libc::__WALL | libc::WNOWAIT;
+    match waitid(libc::P_PIDFD, pidfd.into(), how, true, None) {
+        Err(Errno(libc::EINVAL | libc::ENOSYS | libc::EPERM))
+            if !has_pidfd_wait() =>
+        {
+            return None;
+        }
+        Ok(Some(change)) if change.is_stop() => pause_at_stop(),
+        Err(errno) => return Some(Err(errno)),
+        Ok(_) => {}
+    }
+    Some(Ok(()))
 }
 
 fn pause_at_stop() {
@@ -421,19 +392,6 @@ fn wait4(
             Some(errno) => return Err(errno),
             None if result == 0 => return Ok(None),
             None => return Ok(Some(Ended::from_wait_status(status))),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Ended;
-
-    #[test]
-    fn a_wait_status_is_the_same_after_a_round_trip() {
-        for status in [0, 0x100, 0xFF00, 9, 11, 11 | 0x80, 64] {
-            let ended = Ended::from_wait_status(status);
-            assert_eq!(ended.wait_status(), status, "{status:#x}");
         }
     }
 }

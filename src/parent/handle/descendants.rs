@@ -16,7 +16,7 @@ use crate::parent::std::os::fd::{AsFd, AsRawFd};
 use crate::parent::std::time::Instant;
 use crate::parent::std::vec::Vec;
 use crate::parent::std::{format, fs, io, thread};
-use crate::sys::call::send_signal;
+use crate::sys::kill::send_signal;
 use crate::sys::safe::getpid;
 use crate::sys::wait::{Target, wait_by_pidfd_only};
 use crate::sys::{Errno, Pid};

@@ -4,10 +4,10 @@
 //! and reaped by a later drop or spawn.
 
 use core::mem;
-use core::sync::atomic::{AtomicBool, Ordering};
 
 use super::Child;
 use super::shared::{Handle, OnDrop};
+use crate::parent::std::sync::atomic::{AtomicBool, Ordering};
 use crate::parent::std::sync::{Arc, Mutex, PoisonError};
 use crate::parent::std::vec::Vec;
 

@@ -3,7 +3,8 @@
 //!
 //! A wait that blocks does not reap; whichever thread then has the lock does.
 //! So as long as no thread has reaped it under the lock, its process id is the
-//! child's, and signals may be sent by it.
+//! child's, and signals may be sent by it. A wait by the process id does not
+//! have the lock: as long as a thread is in one, no other reaps.
 
 use core::mem;
 use core::time::Duration;
@@ -21,9 +22,11 @@ use crate::parent::std::os::unix::process::ExitStatusExt;
 use crate::parent::std::process::ExitStatus;
 use crate::parent::std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use crate::parent::std::time::Instant;
-use crate::sys::call::{kill, kill_group};
+use crate::sys::kill::{kill, kill_group};
 use crate::sys::pidfd::{reaped_status, signal, signal_group};
-use crate::sys::wait::{Kind, Target, wait_for_end, wait_usage};
+use crate::sys::wait::{
+    Kind, Target, wait_for_end, wait_for_end_by_pidfd, wait_usage,
+};
 use crate::sys::{self, Pid, abi};
 
 /// How a child has ended. There is no usage if other code reaped it.
@@ -125,19 +128,18 @@ impl Waitable {
             if let Some(end) = self.try_wait()? {
                 return Ok(end);
             }
-            if self.pidfd.is_some() {
-                self.wait_unreaped();
-            } else {
+            if !self.wait_by_pidfd() {
                 self.wait_by_id();
             }
         }
     }
 
-    /// Waits for the end. Where a filter rejects that, it only pauses.
-    fn wait_unreaped(&self) {
-        if wait_for_end(self.target(), Kind::Any).is_err() {
-            sleep(Duration::from_millis(10));
-        }
+    /// Waits for the end by the pidfd; false if the kernel cannot (before Linux
+    /// 5.4), or a filter rejects it.
+    fn wait_by_pidfd(&self) -> bool {
+        let pidfd = self.pidfd.as_ref().map(AsRawFd::as_raw_fd);
+        let waited = pidfd.and_then(wait_for_end_by_pidfd);
+        waited.map(pause_if_rejected).is_some()
     }
 
     /// Waits by the process id, which is the child's until it is reaped: one
@@ -154,7 +156,8 @@ impl Waitable {
         }
         state.waits_by_id = true;
         mem::drop(state);
-        self.wait_unreaped();
+        let waited = wait_for_end(self.target(), Kind::Any);
+        pause_if_rejected(waited.map(drop));
         let mut state = self.lock();
         state.waits_by_id = false;
         if let Ok(Some(end)) = reap(self.target(), false) {
@@ -279,6 +282,13 @@ fn unless_ended(sent: Result<(), sys::Errno>) -> Result<(), Error> {
     match sent {
         Ok(()) | Err(sys::Errno(libc::ESRCH)) => Ok(()),
         Err(sys::Errno(errno)) => Err(Error::os(Step::Kill, errno)),
+    }
+}
+
+/// Where a filter rejects a wait, it only pauses. ECHILD: it was reaped.
+fn pause_if_rejected(waited: Result<(), sys::Errno>) {
+    if !matches!(waited, Ok(()) | Err(sys::Errno(libc::ECHILD))) {
+        sleep(Duration::from_millis(10));
     }
 }
 
