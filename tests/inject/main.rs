@@ -6,6 +6,7 @@
 mod complete;
 mod corpus;
 mod detached;
+mod sibling;
 mod supervisor;
 #[path = "../util/mod.rs"]
 mod util;
