@@ -25,8 +25,8 @@ fn every_step_is_in_the_corpus_in_every_engine_that_may_run_it() {
         let step = step.as_str();
         // Which engines may run a step, and with which the others refuse.
         let engines: &[Engine] = match step {
-            // Tests of their own: a process has one listener, which is that of
-            // this test.
+            // Tests of their own: a group must be made, in `cgroups`, and a
+            // process has one listener, which is that of this test.
             "join_cgroup" | "seccomp_listener" => continue,
             // A test of its own: the program stops.
             "ptrace_traceme" => continue,

@@ -3,6 +3,7 @@
 //! parent reports the right step, and nothing is left behind.
 #![allow(unsafe_code, reason = "the tests make calls that std does not offer")]
 
+mod cgroups;
 mod complete;
 mod corpus;
 mod detached;
@@ -11,9 +12,9 @@ mod supervisor;
 #[path = "../util/mod.rs"]
 mod util;
 
-use std::path::{Path, PathBuf};
 use std::{env, fs, process};
 
+use cgroups::Group;
 use corpus::{Case, cases};
 use offshoot::{Child, Command, Engine, Error, Step};
 use supervisor::{Fault, Made, Supervisor, watch};
@@ -187,7 +188,7 @@ fn wanted(call: Call, errno: i32, case: &Case, root: bool) -> Want {
 struct Harness<'a> {
     case: &'a Case,
     engine: Engine,
-    group: Option<PathBuf>,
+    group: Option<Group>,
     root: bool,
 }
 
@@ -196,7 +197,7 @@ impl Harness<'_> {
         let mut command = Command::new("/bin/true");
         (self.case.options)(&mut command);
         if let Some(group) = &self.group {
-            command.cgroup(group.as_path());
+            group.set(&mut command);
         }
         command.engine(self.engine);
         command
@@ -221,6 +222,11 @@ impl Harness<'_> {
         let name = (self.case.name, self.engine, target);
         assert!(!has_children(), "{name:?}: a child is left");
         assert_eq!(State::now(), before, "{name:?}");
+        let group = self.group.as_ref();
+        assert!(
+            group.is_none_or(Group::is_empty),
+            "{name:?}: a group is left"
+        );
         running
     }
 
@@ -311,16 +317,6 @@ impl Harness<'_> {
     }
 }
 
-/// A control group for the engines that join it by a write.
-fn group() -> Option<PathBuf> {
-    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
-    let line = mounts.lines().find(|l| l.contains(" cgroup2 "))?;
-    let root = Path::new(line.split(' ').nth(1)?);
-    let name = format!("offshoot-inject-{}", process::id());
-    let path = root.join(name);
-    fs::create_dir(&path).ok().map(|()| path)
-}
-
 /// The engine of this process, which the test has started for it.
 const OWN: &str = "OFFSHOOT_INJECT_ENGINE";
 
@@ -394,26 +390,4 @@ fn every_call(own: &str) -> usize {
         }
     }
     calls
-}
-
-#[test]
-fn joining_a_cgroup_fails_by_name_too() {
-    let _alone = alone();
-    let name = "joining_a_cgroup_fails_by_name_too";
-    let Some(path) = group() else {
-        return util::skip(
-            name,
-            "no cgroup2 in which this user may create groups",
-        );
-    };
-    for case in cases().filter(|case| case.name == "vfork") {
-        let engine = Engine::Suspended;
-        let group = Some(path.clone());
-        let harness = Harness { case, engine, group, root: is_root() };
-        let plan = harness.command().plan().unwrap();
-        let joins = plan.step_names().any(|step| step == "join_cgroup");
-        assert!(joins, "{plan}");
-        harness.run();
-    }
-    fs::remove_dir(path).unwrap();
 }
