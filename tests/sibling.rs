@@ -170,6 +170,29 @@ fn each_of_many_siblings_that_are_reaped_at_once_is_a_program_or_an_error() {
 }
 
 #[test]
+fn a_sibling_that_died_in_exec_and_was_reaped_is_never_confirmed() {
+    let name = "a_sibling_that_died_in_exec_and_was_reaped_is_never_confirmed";
+    if !in_own_pids(name) {
+        return;
+    }
+    const TIMES: usize = 50;
+    for engine in MAKING {
+        let others = with_helper_of_busy_parent(|| {
+            filter::with(libc::SYS_execve, Action::Kill, || {
+                for _ in 0..TIMES {
+                    match command(engine, "/bin/true").spawn_sibling() {
+                        Ok(it) => assert!(!it.launch().confirmed()),
+                        Err(it) => assert_eq!(it.step(), Step::Exec, "{it}"),
+                    }
+                }
+            });
+        });
+        let died = |status: &i32| *status & 0x7f == libc::SIGSYS;
+        assert!(others.len() == TIMES && others.iter().all(died), "{engine}");
+    }
+}
+
+#[test]
 fn siblings_are_reaped_by_the_kernel_where_the_parent_ignores_sigchld() {
     let name =
         "siblings_are_reaped_by_the_kernel_where_the_parent_ignores_sigchld";
