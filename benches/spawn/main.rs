@@ -4,7 +4,7 @@
 //! size in turn, so that noise affects all of them, and prints medians and
 //! their ratio to the floor. `cargo bench -- --test` runs each once;
 //! `cargo bench -- --in-spawn` measures only the time in `spawn`, with a
-//! filter and without.
+//! filter and without; `-- --starts` only starts and batches.
 #![allow(missing_docs, reason = "criterion's macros")]
 #![allow(unsafe_code, reason = "the floor is assembly; the peers are C")]
 
@@ -19,6 +19,7 @@ mod filtered;
 mod floor;
 mod options;
 mod peers;
+mod starts;
 mod wait_set;
 
 use std::time::{Duration, Instant};
@@ -37,31 +38,24 @@ const SLOW: [&str; 5] =
     ["fork_exec", "std_with_hook", "copied", "copied_drop", "std_ids"];
 
 fn main() {
-    if env::args().any(|arg| arg == "--in-spawn") {
+    let has = |wanted: &str| env::args().any(|arg| arg == wanted);
+    if has("--in-spawn") {
         offshoot::reserve_fds(8).expect("a few low descriptors");
         return filtered::print(&filtered::table(false));
     }
     let limit = descriptors::limit();
     offshoot::reserve_fds(8).expect("a few low descriptors");
-    // Forty variables, as in a usual session.
-    for (key, _) in env::vars_os() {
-        if key != "PATH" && key != "CARGO_TARGET_TMPDIR" {
-            // SAFETY: there is no other thread yet.
-            unsafe { env::remove_var(key) };
-        }
+    forty_variables();
+    let peers = Peers::new();
+    if has("--starts") {
+        return starts::print(&starts::table(&peers, false));
     }
-    for n in env::vars_os().count()..40 {
-        let (key, value) = (format!("VARIABLE_{n}"), "an ordinary value");
-        // SAFETY: there is no other thread yet.
-        unsafe { env::set_var(key, value) };
-    }
-    let test = env::args().any(|arg| arg == "--test");
+    let test = has("--test");
     let mut criterion = Criterion::default()
         .sample_size(10)
         .warm_up_time(Duration::from_millis(100))
         .measurement_time(Duration::from_millis(400))
         .configure_from_args();
-    let peers = Peers::new();
     let mut tables = Vec::new();
     for size in SIZES {
         let ballast = Ballast::new(size);
@@ -78,6 +72,7 @@ fn main() {
     let most = descriptors::MANY.min(spare);
     let lines = descriptors::table(&peers, most, test);
     let in_spawn = filtered::table(test);
+    let starts = starts::table(&peers, test);
     let ends = wait_set::table(test);
     if test {
         return;
@@ -96,7 +91,23 @@ fn main() {
     }
     descriptors::print(&lines, most);
     filtered::print(&in_spawn);
+    starts::print(&starts);
     wait_set::print(ends.as_ref());
+}
+
+/// Sets the environment: forty variables, as in a usual session.
+fn forty_variables() {
+    for (key, _) in env::vars_os() {
+        if key != "PATH" && key != "CARGO_TARGET_TMPDIR" {
+            // SAFETY: there is no other thread yet.
+            unsafe { env::remove_var(key) };
+        }
+    }
+    for n in env::vars_os().count()..40 {
+        let (key, value) = (format!("VARIABLE_{n}"), "an ordinary value");
+        // SAFETY: there is no other thread yet.
+        unsafe { env::set_var(key, value) };
+    }
 }
 
 /// A Fisher-Yates shuffle, with a xorshift generator.

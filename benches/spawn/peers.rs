@@ -171,6 +171,10 @@ impl Peers {
         peers
     }
 
+    pub(crate) fn environment(&self) -> &Environment {
+        &self.env
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
@@ -274,6 +278,11 @@ impl Peers {
     }
 
     fn posix_spawn(&self) {
+        reap(self.posix_spawn_only());
+    }
+
+    /// Starts the program by posix_spawn and returns its process id.
+    pub(crate) fn posix_spawn_only(&self) -> i64 {
         let mut pid = 0;
         // SAFETY: as for execve above; no actions, no attributes.
         let errno = unsafe {
@@ -287,7 +296,7 @@ impl Peers {
             )
         };
         assert_eq!(errno, 0);
-        reap(i64::from(pid));
+        i64::from(pid)
     }
 
     fn std_ids(&self) {
@@ -303,7 +312,7 @@ impl Peers {
     }
 }
 
-fn reap(pid: i64) {
+pub(crate) fn reap(pid: i64) {
     let pid = i32::try_from(pid).ok().filter(|pid| *pid > 0).unwrap();
     let mut status = -1;
     // SAFETY: waits for our own child, and writes one int.
