@@ -237,6 +237,24 @@ fn a_cycle_of_imports_is_found() {
         ("a::c", "use super::X;"),
     ]);
     assert_eq!(through_reexport, [["a::b", "a::c"]]);
+    // The function has the name of its file.
+    let same_name = tree(&[
+        ("a", "mod b;\nmod c;\npub use b::b;"),
+        ("a::b", "mod d;\nuse super::c::Y;"),
+        ("a::b::d", ""),
+        ("a::c", "use super::b;"),
+    ]);
+    assert_eq!(same_name, [["a::b", "a::c"]]);
+    let below = [
+        ("a", "mod b;\nmod c;\npub use b::b;"),
+        ("a::b", "use super::c::Y;"),
+        ("a::b::d", ""),
+        ("a::c", "use super::b::d::Z;"),
+    ];
+    assert_eq!(tree(&below).len(), 0);
+    let globs =
+        tree(&[("a", "mod b;\npub use b::*;"), ("a::b", "pub use super::*;")]);
+    assert_eq!(globs, [["a", "a::b"]]);
 }
 
 #[test]

@@ -32,10 +32,19 @@ pub(super) fn imports(files: &[(Vec<String>, &str)]) -> Imports {
     let mut all = Imports::new();
     for (own, mut path) in used {
         let origin = |path: &Vec<String>| {
-            let mut ends = (1..=path.len()).rev();
+            // What has a file's name is the file, unless it is the last.
+            let is_file = |n: usize| {
+                n < path.len() && names.contains(&path[..n].join("::"))
+            };
+            let mut ends = (1..=path.len()).rev().take_while(|n| !is_file(*n));
             ends.find_map(|n| defined_in.get(&path[..n]).cloned())
         };
+        // Globs may re-export from each other.
+        let mut seen = BTreeSet::new();
         while let Some(defined) = origin(&path) {
+            if !seen.insert(defined.clone()) {
+                break;
+            }
             path = defined;
         }
         let mut prefixes =
