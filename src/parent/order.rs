@@ -1,5 +1,6 @@
 //! The order of the child's steps, and how a plan is compiled by it.
 
+use super::command::families::Families;
 use super::command::options::Options;
 use super::command::stdio::StdioSource;
 use super::error::Error;
@@ -19,7 +20,61 @@ use super::std::{boxed::Box, env};
 /// A step, and the function that records it.
 struct Row {
     name: &'static str,
+    /// The families without which it does nothing.
+    families: Families,
     record: fn(&mut PlanBuilder<'_>) -> Result<(), Error>,
+}
+
+/// The families whose options the steps of a file depend on.
+const FAMILIES: [(&str, Families); 25] = [
+    ("attributes", Families::ATTRIBUTES),
+    ("capabilities", Families::CAPABILITIES.union(Families::IDENTITY)),
+    ("cgroup", Families::ALWAYS),
+    ("directory", Families::DIRECTORY),
+    ("fd_steps", Families::ALWAYS),
+    ("helper_steps", Families::ALWAYS),
+    ("hooks", Families::HOOKS),
+    ("identity", Families::IDENTITY),
+    ("landlock", Families::SECURITY),
+    ("limits", Families::LIMITS),
+    ("listen", Families::DESCRIPTORS),
+    ("mapping", Families::ALWAYS),
+    ("memory_policy", Families::MEMORY_POLICY),
+    ("no_new_privs", Families::IDENTITY),
+    ("nonblocking", Families::DESCRIPTORS),
+    ("open_in_child", Families::DESCRIPTORS),
+    ("program_files", Families::ALWAYS),
+    ("ptrace", Families::SECURITY),
+    ("raw_syscall", Families::HOOKS),
+    ("scheduling", Families::SCHEDULING),
+    ("seccomp", Families::SECCOMP),
+    ("security", Families::SECURITY),
+    ("session", Families::SESSION),
+    ("signals", Families::ALWAYS),
+    ("terminal", Families::SESSION),
+];
+
+/// Returns those of a file, at compile time.
+const fn families(file: &str) -> Families {
+    let mut n = 0;
+    while n < FAMILIES.len() {
+        let (name, families) = FAMILIES[n];
+        if is_same(name.as_bytes(), file.as_bytes()) {
+            return families;
+        }
+        n += 1;
+    }
+    panic!("the file is not in FAMILIES")
+}
+
+const fn is_same(mut a: &[u8], mut b: &[u8]) -> bool {
+    while let ([first, rest @ ..], [other, others @ ..]) = (a, b) {
+        if *first != *other {
+            return false;
+        }
+        (a, b) = (rest, others);
+    }
+    a.is_empty() && b.is_empty()
 }
 
 /// Declares the table: the functions, each with the reason for its position.
@@ -30,6 +85,7 @@ macro_rules! order {
         /// them.
         const ORDER: &[Row] = &[$(Row {
             name: stringify!($step),
+            families: families(stringify!($family)),
             record: $family::$step,
         },)*];
     };
@@ -238,7 +294,8 @@ pub(crate) fn compile(
     environment::environment(strings, options, own)?;
     plan.plan.program = program;
     program_files::program_fd(&mut plan)?;
-    for row in ORDER {
+    let families = options.families();
+    for row in ORDER.iter().filter(|row| row.families.intersects(families)) {
         plan.name = row.name;
         (row.record)(&mut plan)?;
         best_effort::record(&mut plan, row.name, row.record)?;

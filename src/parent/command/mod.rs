@@ -3,6 +3,7 @@
 pub(crate) mod capabilities;
 pub(crate) mod cgroup;
 pub(crate) mod environment;
+pub(crate) mod families;
 pub(crate) mod fd_request;
 mod fields;
 mod getters;

@@ -238,7 +238,7 @@ impl Command {
     ///
     /// # Errors
     ///
-    /// With the kind [`TimedOut`](std::io::ErrorKind::TimedOut), the step that
+    /// With the kind [`TimedOut`](https://doc.rust-lang.org/std/io/enum.ErrorKind.html), the step that
     /// the child was in; [`Step::Clone`] if there was none. Otherwise as
     /// [`Command::spawn`] and [`Command::start`].
     ///

@@ -27,7 +27,7 @@ const TAKEN: &str = "the child of this start was returned before";
 /// is started all the same, nobody waits for it, and the memory and the
 /// descriptors of its start are never released.
 ///
-/// [`mem::forget`]: std::mem::forget
+/// [`mem::forget`]: https://doc.rust-lang.org/std/mem/fn.forget.html
 /// [`poll(2)`]: https://man7.org/linux/man-pages/man2/poll.2.html
 /// [`epoll(7)`]: https://man7.org/linux/man-pages/man7/epoll.7.html
 ///
