@@ -9,6 +9,7 @@ mod util;
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
+use std::thread;
 
 use offshoot::{
     CloneFlags, Command, Engine, Launch, Memory, Method, Stdio, Step,
@@ -189,6 +190,14 @@ fn without_pidfds_the_pid_is_used() {
             let mut child = sh.args(["-c", "exit 6"]).spawn().unwrap();
             assert!(child.launch().confirmed(), "by wait4");
             assert_eq!(child.wait().unwrap().code(), Some(6));
+            // Threads inherit the filter.
+            let mut child = sh.spawn().unwrap();
+            let waits = [child.process(), child.process()]
+                .map(|process| thread::spawn(move || process.wait()));
+            assert_eq!(child.wait().unwrap().code(), Some(6));
+            for wait in waits {
+                assert_eq!(wait.join().unwrap().unwrap().code(), Some(6));
+            }
             let missing = Command::new("/nope").spawn().unwrap_err();
             assert_error(&missing, Step::Exec, Some("/nope"), libc::ENOENT);
         });
