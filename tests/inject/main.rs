@@ -8,6 +8,7 @@ mod complete;
 mod corpus;
 mod detached;
 mod sibling;
+mod started;
 mod supervisor;
 #[path = "../util/mod.rs"]
 mod util;

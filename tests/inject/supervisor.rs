@@ -3,6 +3,7 @@
 //! child. Needs no privilege.
 
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use std::thread;
@@ -33,6 +34,8 @@ struct Watch {
     /// Whether a process in between makes the child, and that process.
     detaches: bool,
     between: Option<u32>,
+    /// Whether another thread of this process makes the child.
+    starts: bool,
     /// The calls of the child before the program ran.
     calls: Vec<Made>,
     /// Whether it waits at the gate, where it may wake more than once.
@@ -58,6 +61,12 @@ impl Supervisor {
         self.watch.lock().unwrap().detaches = true;
     }
 
+    /// As `aim`, for `start`: the calls of other threads are let through.
+    pub(crate) fn aim_started(&self, target: Option<(usize, Fault)>) {
+        self.aim(target);
+        self.watch.lock().unwrap().starts = true;
+    }
+
     /// The calls of the first child before its program ran.
     pub(crate) fn calls(&self) -> Vec<Made> {
         self.watch.lock().unwrap().calls.clone()
@@ -69,6 +78,9 @@ impl Supervisor {
         if watch.detaches
             && *watch.between.get_or_insert(notice.pid) == notice.pid
         {
+            return None;
+        }
+        if watch.starts && watch.child.is_none() && is_thread(notice.pid) {
             return None;
         }
         let child = *watch.child.get_or_insert(notice.pid);
@@ -103,6 +115,11 @@ impl Supervisor {
         let hit = watch.target.filter(|(n, _)| *n == count);
         hit.map(|(_, fault)| fault)
     }
+}
+
+/// Whether a thread of this process has this id.
+fn is_thread(id: u32) -> bool {
+    Path::new(&format!("/proc/self/task/{id}")).exists()
 }
 
 const NEW_LISTENER: libc::c_ulong = 1 << 3;
