@@ -145,6 +145,9 @@ fn clone_flags_have_the_kernels_values() {
         (CloneFlags::PARENT, 0x0000_8000),
         (CloneFlags::CLEAR_SIGHAND, 0x1_0000_0000),
         (CloneFlags::INTO_CGROUP, 0x2_0000_0000),
+        (CloneFlags::AUTOREAP, 1 << 34),
+        (CloneFlags::NNP, 1 << 35),
+        (CloneFlags::PIDFD_AUTOKILL, 1 << 36),
     ];
     for (flag, bits) in kernel {
         assert_eq!(flag.bits(), bits);

@@ -322,6 +322,14 @@ fn a_sibling_is_cloned_for_the_parent() {
 }
 
 #[test]
+fn the_kernel_reaps_and_kills_by_flags_of_the_clone() {
+    let mut program = command("/bin/true");
+    golden("autoreap", program.autoreap(true));
+    program.autokill(true).no_new_privs(true);
+    golden("autokill", &program);
+}
+
+#[test]
 fn descriptors_are_moved_in_an_order_that_overwrites_none() {
     let mut command = Command::new("/bin/true");
     command.env_clear();

@@ -57,7 +57,7 @@ pub(crate) fn launch(
     };
     let pidfd = shared.atomic(pidfd).load(Ordering::Relaxed);
     let pidfd = fd_in(pidfd.into()).or_else(|| pidfd::open(pid).ok());
-    let target = Target { pid, pidfd };
+    let target = args.target(pid, pidfd);
     let has_ended = || args.has_ended(target, has_ended_or_execd);
     if !gate::open(&shared, args.gate, target, has_ended) {
         *block = shared.read();

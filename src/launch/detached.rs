@@ -128,7 +128,7 @@ pub(crate) fn launch<'a>(
     let Some(pid) = Pid::new(result) else {
         return Outcome::rejected(result);
     };
-    let ended = wait(Target { pid, pidfd: None }, Kind::Clone, true);
+    let ended = wait(Target::new(pid, None), Kind::Clone, true);
     // A seccomp filter rejects every kind of wait: the report is the only sign.
     if matches!(ended, Err(errno) if errno.0 != libc::ECHILD) {
         while page.is_written().load(Ordering::Acquire) == 0 {

@@ -153,7 +153,7 @@ pub(super) fn outcome_of_fork(
         wait_for_slot(shared, slot::HOOKS_DONE);
     }
     let block = shared.read();
-    let Target { pid, pidfd } = target;
+    let Target { pid, pidfd, .. } = target;
     if fork_continues(&block) {
         return Outcome::Running { pid, pidfd, confirmed: false };
     }

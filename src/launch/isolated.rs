@@ -95,7 +95,7 @@ pub(crate) fn launch(
             other => return other,
         },
     };
-    let target = Target { pid, pidfd };
+    let target = args.target(pid, pidfd);
     let has_ended = || args.has_ended(target, has_ended);
     if !gate::open(status_page, args.gate, target, has_ended) {
         return Outcome::Stopped { pidfd };
@@ -176,7 +176,7 @@ fn outcome_of_helper(
     helper_rows: HelperRows,
     threaded: bool,
 ) -> Outcome {
-    let Target { pid, pidfd } = target;
+    let Target { pid, pidfd, .. } = target;
     if block.failed != 0 {
         // The helper is an ordinary child: another thread may have reaped
         // it, so the failed row is read from the page. Where a seccomp filter
@@ -191,6 +191,11 @@ fn outcome_of_helper(
     let died = || {
         let row = block.reached.max(helper_rows.first);
         let ended = wait(target, Kind::Any, true).ok().flatten();
+        // A child that exits reports a failed row. Linux 7.3 tells an exit of
+        // one that it reaps itself and that was killed as a second thread of it
+        // exec'd.
+        let ended = ended
+            .filter(|ended| !target.autoreaped || ended.signal().is_some());
         Outcome::Died { row, ended, pidfd }
     };
     let running = |confirmed| Outcome::Running { pid, pidfd, confirmed };

@@ -31,6 +31,7 @@
 //! Absent here: retries, pipes, files, allocation. Those are in `parent`.
 
 mod args;
+mod autoreaped;
 pub(crate) mod copied;
 pub(crate) mod detached;
 mod end;

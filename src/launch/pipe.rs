@@ -77,7 +77,7 @@ pub(crate) fn launch(
         let slot = shared.atomic(slot::PIDFD);
         slot.store(pidfd.unsigned_abs(), Ordering::Release);
     }
-    let target = Target { pid, pidfd };
+    let target = Target::new(pid, pidfd);
     let has_ended = || {
         args.kill_if_cancelled(target);
         has_ended(target)
@@ -183,7 +183,7 @@ fn poll_child(
 }
 
 fn outcome_of(block: &Block, target: Target, execd: bool) -> Outcome {
-    let Target { pid, pidfd } = target;
+    let Target { pid, pidfd, .. } = target;
     if execd {
         return Outcome::Running { pid, pidfd, confirmed: false };
     }

@@ -31,7 +31,7 @@ pub(super) fn outcome_of(
 ) -> Outcome {
     let row = block.reached;
     let pidfd = pidfd.or_else(|| pidfd::open(pid).ok());
-    let target = Target { pid, pidfd };
+    let target = Target::new(pid, pidfd);
     if block.failed != 0 {
         let _ = wait(target, Kind::Clone, true);
         return Outcome::failed(block, pidfd);
@@ -64,7 +64,7 @@ pub(super) fn outcome_of_traced(
     block: &Block,
     target: Target,
 ) -> Outcome {
-    let (row, Target { pid, pidfd }) = (block.reached, target);
+    let (row, Target { pid, pidfd, .. }) = (block.reached, target);
     let running = |confirmed| Outcome::Running { pid, pidfd, confirmed };
     // Exec releases the futex a moment before it changes the flag in /proc.
     let execd = || {

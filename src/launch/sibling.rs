@@ -12,10 +12,10 @@
 use super::args::LaunchArgs;
 use super::hook_forks::has_reached_exec;
 use super::outcome::Outcome;
-use super::proc_files;
 use super::reap::{self, first_exec_row};
 use super::robust_futex::sleep_briefly;
 use super::stop_signals::resume;
+use super::{autoreaped, proc_files};
 use crate::call::{Block, Table};
 use crate::sys::call::is_running;
 use crate::sys::kill::send_signal;
@@ -51,7 +51,7 @@ impl LaunchArgs<'_> {
     }
 
     /// Returns the outcome of a child that has exec'd or is about to end. If
-    /// it did not exec, it is reaped, or has ended if it is a sibling.
+    /// it did not exec, it is reaped, or has ended if another reaps it.
     pub(super) fn outcome_of(
         self,
         table: &Table<'_>,
@@ -59,12 +59,16 @@ impl LaunchArgs<'_> {
         pid: Pid,
         pidfd: Option<i32>,
     ) -> Outcome {
+        if self.is_autoreaped() {
+            let target = self.target(pid, pidfd);
+            return autoreaped::outcome(table, block, target);
+        }
         if !self.is_sibling() {
             return reap::outcome_of(table, block, pid, pidfd);
         }
         let began = has_reached_exec(block, first_exec_row(table));
         let has_execd = || proc_files::has_execd(pid);
-        let target = Target { pid, pidfd };
+        let target = Target::new(pid, pidfd);
         outcome(target, block, block.reached, began, has_execd)
     }
 }
@@ -79,7 +83,7 @@ pub(super) fn outcome(
     began_exec: bool,
     has_execd: impl Fn() -> Option<bool>,
 ) -> Outcome {
-    let Target { pid, pidfd } = target;
+    let Target { pid, pidfd, .. } = target;
     let running = |confirmed| Outcome::Running { pid, pidfd, confirmed };
     if block.failed != 0 {
         wait_for_end(target);

@@ -42,7 +42,7 @@ pub(crate) fn launch(
     let pidfd = fd_in(block.slot(pidfd));
     if let Some(pid) = pid {
         // Before the mask is restored: the caller's stop is still pending.
-        pass_on(Target { pid, pidfd }, block);
+        pass_on(Target::new(pid, pidfd), block);
     }
     set_signal_mask(mask);
     match pid {

@@ -365,7 +365,7 @@ mod tests {
         assert_ne!(is_ending(pidfd), Some(true));
         assert_ne!(is_running(pid), Some(false));
         sleep.kill().unwrap();
-        let target = Target { pid, pidfd: Some(pidfd) };
+        let target = Target::new(pid, Some(pidfd));
         while peek(target, Kind::Any).unwrap().is_none() {
             std::thread::sleep(core::time::Duration::from_millis(1));
         }

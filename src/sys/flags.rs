@@ -28,6 +28,12 @@ bitflags::bitflags! {
         const CLEAR_SIGHAND = 0x1_0000_0000;
         /// The child is created in a given control group (Linux 5.7).
         const INTO_CGROUP = 0x2_0000_0000;
+        /// The kernel reaps the child (Linux 7.1).
+        const AUTOREAP = 0x4_0000_0000;
+        /// The child has `no_new_privs` (Linux 7.1).
+        const NNP = 0x8_0000_0000;
+        /// The kernel kills the child when its pidfd is closed (Linux 7.1).
+        const PIDFD_AUTOKILL = 0x10_0000_0000;
     }
 }
 
@@ -53,7 +59,7 @@ impl CloneFlags {
 
     /// The flags that only clone3 has: they are above 32 bits.
     const CLONE3: CloneFlags =
-        CloneFlags::CLEAR_SIGHAND.union(CloneFlags::INTO_CGROUP);
+        CloneFlags::from_bits_retain(u64::MAX << u32::BITS);
 }
 
 impl fmt::Display for CloneFlags {

@@ -73,6 +73,19 @@ pub(crate) fn info(pidfd: i32, mask: u64) -> Result<PidfdInfo, Errno> {
     Errno::of(result).map_or(Ok(info), Err)
 }
 
+/// As `reaped_status`, for a process that no wait sees any more, which may be
+/// about to be reaped: the kernel has its status a moment later.
+pub(crate) fn status_of_unseen(pidfd: i32) -> Option<i32> {
+    let known = |info: &PidfdInfo| info.mask & PidfdInfo::EXIT != 0;
+    let info = info(pidfd, PidfdInfo::EXIT).ok()?;
+    // An ended child of another process may never be reaped.
+    let limit = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+    if !known(&info) && is_readable(pidfd) {
+        poll_for(pidfd, PollFlags::empty(), Some(&limit));
+    }
+    reaped_status(pidfd)
+}
+
 /// Returns the wait status of a process that was reaped elsewhere (Linux 6.15),
 /// if the kernel still has it.
 pub(crate) fn reaped_status(pidfd: i32) -> Option<i32> {
@@ -91,12 +104,40 @@ pub(crate) fn wait_until_readable(pidfd: i32) {
     poll_once(pidfd, None);
 }
 
-fn poll_once(pidfd: i32, timeout: Option<&Timespec>) -> bool {
+/// Waits until a process has been reaped, which hangs up its pidfd (Linux 6.9)
+/// and is after the kernel has stored its status; without `block` it only
+/// looks. Signals do not interrupt it.
+pub(crate) fn wait_for_hang_up(
+    pidfd: i32,
+    block: bool,
+) -> Result<bool, Errno> {
     // SAFETY: the caller passes the number of a pidfd that it keeps open
     // during this call.
     let pidfd = unsafe { BorrowedFd::borrow_raw(pidfd) };
-    let mut fds = [PollFd::from_borrowed_fd(pidfd, PollFlags::IN)];
-    poll(&mut fds, timeout).is_ok_and(|ready| ready != 0)
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let limit = (!block).then_some(&now);
+    loop {
+        // A hang-up needs not be asked for.
+        let mut fds = [PollFd::from_borrowed_fd(pidfd, PollFlags::empty())];
+        match poll(&mut fds, limit) {
+            Ok(0) if block => {}
+            Ok(count) => return Ok(count > 0),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(e) => return Err(Errno(e.raw_os_error())),
+        }
+    }
+}
+
+fn poll_once(pidfd: i32, timeout: Option<&Timespec>) -> bool {
+    poll_for(pidfd, PollFlags::IN, timeout)
+}
+
+fn poll_for(pidfd: i32, events: PollFlags, limit: Option<&Timespec>) -> bool {
+    // SAFETY: the caller passes the number of a pidfd that it keeps open
+    // during this call.
+    let pidfd = unsafe { BorrowedFd::borrow_raw(pidfd) };
+    let mut fds = [PollFd::from_borrowed_fd(pidfd, events)];
+    poll(&mut fds, limit).is_ok_and(|ready| ready != 0)
 }
 
 fn fd(result: i64) -> Result<i32, Errno> {

@@ -9,6 +9,7 @@ use rustix::fd::BorrowedFd;
 use super::abi::{Rusage, SigInfo};
 use super::arch::syscall;
 pub(crate) use super::ended::Ended;
+use super::pidfd::{reaped_status, wait_for_hang_up};
 use super::{Errno, Pid, bits};
 
 /// The process that a wait is for.
@@ -16,6 +17,16 @@ use super::{Errno, Pid, bits};
 pub(crate) struct Target {
     pub(crate) pid: Pid,
     pub(crate) pidfd: Option<i32>,
+    /// The kernel reaps it (`CLONE_AUTOREAP`): it is never a zombie, from its
+    /// end on no wait sees it, and its pidfd has the status.
+    pub(crate) autoreaped: bool,
+}
+
+impl Target {
+    /// A process that some process has to reap.
+    pub(crate) fn new(pid: Pid, pidfd: Option<i32>) -> Target {
+        Target { pid, pidfd, autoreaped: false }
+    }
 }
 
 /// Which children a wait sees, in the terms of `wait(2)`.
@@ -74,18 +85,43 @@ pub(crate) fn wait(
     kind: Kind,
     block: bool,
 ) -> Result<Option<Ended>, Errno> {
+    if target.autoreaped && kind == Kind::Any {
+        return end_of_autoreaped(target, block);
+    }
     if may_only_have_stopped(target, kind, block) {
         return Ok(None);
     }
     reap(target, kind, block, None)
 }
 
-/// As `wait`, and writes what the child has used once it is reaped.
+/// As `wait`, for a child that the kernel reaps, as often as it is called.
+/// ECHILD: the kernel does not tell how it has ended.
+///
+/// The kernel stores the status when it reaps, which is a moment after the
+/// pidfd becomes readable: the wait is for the hang-up, which comes later.
+fn end_of_autoreaped(
+    target: Target,
+    block: bool,
+) -> Result<Option<Ended>, Errno> {
+    let lost = Errno(libc::ECHILD);
+    let pidfd = target.pidfd.ok_or(lost)?;
+    if !wait_for_hang_up(pidfd, block)? {
+        return Ok(None);
+    }
+    let status = reaped_status(pidfd).ok_or(lost)?;
+    Ok(Some(Ended::from_wait_status(status)))
+}
+
+/// As `wait`, and writes what the child has used once it is reaped, unless the
+/// kernel does that.
 pub(crate) fn wait_usage(
     target: Target,
     block: bool,
     usage: &mut Rusage,
 ) -> Result<Option<Ended>, Errno> {
+    if target.autoreaped {
+        return end_of_autoreaped(target, block);
+    }
     if may_only_have_stopped(target, Kind::Any, block) {
         return Ok(None);
     }
@@ -152,8 +188,20 @@ pub(crate) fn peek(
     target: Target,
     kind: Kind,
 ) -> Result<Option<Ended>, Errno> {
+    if target.autoreaped && kind == Kind::Any {
+        return end_of_autoreaped(target, false);
+    }
     let change = wait_unreaped(target, kind.flag(), false)?;
     Ok(change.filter(|change| !change.is_stop()))
+}
+
+/// Whether a wait of that kind sees a child, running or ended.
+pub(crate) fn is_seen(target: Target, kind: Kind) -> Result<bool, Errno> {
+    match wait_unreaped(target, kind.flag(), false) {
+        Ok(_) => Ok(true),
+        Err(Errno(libc::ECHILD)) => Ok(false),
+        Err(errno) => Err(errno),
+    }
 }
 
 /// Returns the signal for which a child that this process traces has stopped,
@@ -174,6 +222,9 @@ pub(crate) fn wait_for_end(
     target: Target,
     kind: Kind,
 ) -> Result<Option<Ended>, Errno> {
+    if target.autoreaped && kind == Kind::Any {
+        return end_of_autoreaped(target, true);
+    }
     loop {
         let change = wait_unreaped(target, kind.flag(), true)?;
         if !change.is_some_and(Ended::is_stop) {
@@ -253,7 +304,9 @@ fn wait_by_pidfd(
             is_reaped(pidfd).then_some(Err(Errno(libc::ECHILD)))
         }
         other => {
-            note_reaped(other, how);
+            if !target.autoreaped {
+                note_reaped(other, how);
+            }
             Some(other)
         }
     }
@@ -280,7 +333,7 @@ fn is_reaped(pidfd: i32) -> bool {
 /// about the child.
 pub(crate) fn is_unreaped(target: Target) -> bool {
     match peek(target, Kind::Any) {
-        Ok(_) => true,
+        Ok(ended) => !target.autoreaped || ended.is_none(),
         Err(Errno(libc::ECHILD)) => false,
         // A seccomp filter rejects every wait.
         Err(_) => target.pidfd.is_none_or(|pidfd| !is_reaped(pidfd)),

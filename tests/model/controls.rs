@@ -10,7 +10,7 @@ use crate::sys::wait::{Kind, Target, wait, wait_for_end};
 
 fn start() -> Target {
     let (pid, _) = kernel().start_child(false);
-    Target { pid, pidfd: None }
+    Target::new(pid, None)
 }
 
 #[test]

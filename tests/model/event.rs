@@ -8,12 +8,17 @@ pub(crate) use crate::epoll::{EventfdFlags, eventfd};
 use crate::io::Errno;
 use crate::kernel::kernel;
 
-/// The only flag that the sources ask for.
+/// The flags that the sources ask for. No child of the model is reaped by the
+/// kernel, whose pidfds are polled for none.
 #[derive(Clone, Copy)]
 pub(crate) struct PollFlags;
 
 impl PollFlags {
     pub(crate) const IN: PollFlags = PollFlags;
+
+    pub(crate) const fn empty() -> PollFlags {
+        PollFlags
+    }
 }
 
 pub(crate) struct PollFd(i32);

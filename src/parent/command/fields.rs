@@ -2,7 +2,7 @@
 
 use super::Command;
 use super::method::{Memory, Method};
-use super::options::{DescriptorOptions, HookOptions, Options};
+use super::options::{DescriptorOptions, HookOptions, LaunchOptions, Options};
 use super::path_search::PathSearch;
 use super::shell_line::name_of;
 use crate::parent::std::{
@@ -62,11 +62,7 @@ impl Command {
         let listener = &seccomp.listener;
         set("seccomp_with_listener", listener.is_some(), listener);
         hook_fields(hooks, set);
-        set("cgroup", launch.cgroup.is_some(), &launch.cgroup);
-        set("own_cgroup", launch.own_cgroup.is_some(), &launch.own_cgroup);
-        set("set_tid", !launch.set_tid.is_empty(), &launch.set_tid);
-        let again = &launch.retry_again;
-        set("retry_again", !again.is_zero(), again);
+        launch_fields(launch, set);
         let path = &program.path_search;
         set("path_search", *path != PathSearch::default(), path);
         set("resolve_program", program.resolve, &true);
@@ -177,6 +173,19 @@ fn hook_fields(
     set("raw_syscall", !hooks.raw.is_empty(), &hooks.raw);
     set("hooks", !hooks.child.is_empty(), &hooks.child);
     set("before_exec", !hooks.parent.is_empty(), &hooks.parent);
+}
+
+fn launch_fields(
+    launch: &LaunchOptions,
+    set: &mut dyn FnMut(&'static str, bool, &dyn fmt::Debug),
+) {
+    set("cgroup", launch.cgroup.is_some(), &launch.cgroup);
+    set("own_cgroup", launch.own_cgroup.is_some(), &launch.own_cgroup);
+    set("set_tid", !launch.set_tid.is_empty(), &launch.set_tid);
+    set("autoreap", launch.autoreap, &true);
+    set("autokill", launch.autokill, &true);
+    let again = &launch.retry_again;
+    set("retry_again", !again.is_zero(), again);
 }
 
 /// The names of an exact environment, in its order.

@@ -262,6 +262,8 @@ pub(crate) struct LaunchOptions {
     /// Below which a group is made.
     pub(crate) own_cgroup: Option<Cgroup>,
     pub(crate) set_tid: Vec<i32>,
+    pub(crate) autoreap: bool,
+    pub(crate) autokill: bool,
     /// How long an EAGAIN of clone is retried.
     pub(crate) retry_again: Duration,
 }

@@ -184,6 +184,12 @@ steps! {
     Image => "image",
     /// `set_tid` is not valid, or the kernel does not assign those ids.
     SetTid => "set_tid",
+    /// `autoreap` cannot be combined with another option, or the kernel does
+    /// not have it.
+    Autoreap => "autoreap",
+    /// `autokill` cannot be combined with another option, or the kernel does
+    /// not have it, or takes a privilege for it.
+    Autokill => "autokill",
     /// `cgroup` or `own_cgroup` is not valid: the group cannot be opened, made
     /// or entered.
     Cgroup => "cgroup",

@@ -317,7 +317,7 @@ impl Open {
 
     fn target(&self) -> Target {
         let pidfd = self.pidfd.as_ref().map(AsRawFd::as_raw_fd);
-        Target { pid: self.pid, pidfd }
+        Target::new(self.pid, pidfd)
     }
 
     /// What was read of its number before this call was about it.

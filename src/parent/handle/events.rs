@@ -73,7 +73,11 @@ impl Child {
                 Ok(ChildEvent::Stopped(change.status))
             }
             Ok(_) | Err(sys::Errno(libc::ECHILD)) => {
-                let end = self.handle.get().try_wait()?;
+                let end = match handle.autoreaped {
+                    // It has ended, and the kernel is about to reap it.
+                    true => Some(handle.wait()?),
+                    false => handle.try_wait()?,
+                };
                 Ok(ChildEvent::Ended(end.ok_or_else(lost)?.exit_status()))
             }
             Err(sys::Errno(errno)) => Err(Error::os(Step::Wait, errno)),

@@ -70,7 +70,10 @@ impl Child {
     /// - with ENOENT, EMFILE or another errno, if `/proc` cannot be read, or
     ///   is that of another PID namespace: only the child and the group that
     ///   it leads are killed;
-    /// - with ETIMEDOUT, if a process has not ended within thirty seconds.
+    /// - with ETIMEDOUT, if a process has not ended within thirty seconds;
+    /// - naming `autoreap`, if the kernel reaps the child
+    ///   ([`Command::autoreap`]) and it has no control group of its own: only
+    ///   the child and the group that it leads are killed.
     ///
     /// [`Step::Wait`] as [`Child::wait`].
     ///
@@ -86,6 +89,7 @@ impl Child {
     /// # Ok::<(), offshoot::Error>(())
     /// ```
     ///
+    /// [`Command::autoreap`]: crate::Command::autoreap
     /// [`Command::own_cgroup`]: crate::Command::own_cgroup
     /// [`set_child_subreaper`]: crate::set_child_subreaper
     #[doc(alias = "killpg")]
@@ -123,6 +127,9 @@ impl Waitable {
         group: Option<i32>,
         deadline: Instant,
     ) -> Result<(), Error> {
+        if self.autoreaped {
+            return self.kill_autoreaped(group, deadline);
+        }
         let was_reaped =
             self.known_end().is_some() || !is_unreaped(self.target());
         let id = i32::try_from(self.pid.get()).ok();
@@ -175,6 +182,25 @@ impl Waitable {
             None if !ended => Err(late()),
             None => Ok(()),
         }
+    }
+
+    /// A child that the kernel reaps is killed with the group that it leads,
+    /// both by its pidfd. Descendants are found by its process id, which can be
+    /// another process's at any time.
+    fn kill_autoreaped(
+        &self,
+        group: Option<i32>,
+        deadline: Instant,
+    ) -> Result<(), Error> {
+        if group == i32::try_from(self.pid.get()).ok() {
+            self.signal_group(libc::SIGKILL)?;
+        }
+        self.signal(libc::SIGKILL)?;
+        self.wait_killed(deadline)?;
+        let why = "with autoreap the process id may be another process's, so \
+                   only the child and the group that it leads were killed: \
+                   see own_cgroup";
+        Err(Error::refused(Step::Kill, why).with("autoreap"))
     }
 
     pub(super) fn wait_killed(&self, deadline: Instant) -> Result<(), Error> {

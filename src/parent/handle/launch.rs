@@ -191,6 +191,10 @@ impl Launch {
     ///   signal killed the child near its exec and the parent, or the kernel as
     ///   the parent ignores SIGCHLD, reaped it before this process looked, or
     ///   there is no `/proc`;
+    /// - with [`Command::autoreap`](crate::Command::autoreap), if a signal
+    ///   killed the child near its exec and it had ended before this process
+    ///   looked; with the isolated engine only if no second thread can be
+    ///   created, or the command has a `before_exec`;
     /// - if a filter rejects every kind of wait.
     #[must_use]
     pub fn confirmed(&self) -> bool {

@@ -31,6 +31,8 @@ use super::std::os::fd::OwnedFd;
 pub use super::std::process::{
     ChildStderr, ChildStdin, ChildStdout, ExitStatus, Output,
 };
+#[cfg(feature = "tokio")]
+use crate::sys::CloneFlags;
 use shared::{Handle, OnDrop};
 pub(crate) use waitable::{Waitable, deadline_after};
 
@@ -153,9 +155,11 @@ impl Child {
     }
 
     /// Converts it into the descriptor for the process. You must still wait
-    /// for the child ([`waitid(2)`] with P_PIDFD), or it remains a zombie. The
-    /// pipes are closed, unless they were taken.
+    /// for the child ([`waitid(2)`] with P_PIDFD), or it remains a zombie,
+    /// unless the kernel reaps it ([`Command::autoreap`]). The pipes are
+    /// closed, unless they were taken.
     ///
+    /// [`Command::autoreap`]: crate::Command::autoreap
     /// [`waitid(2)`]: https://man7.org/linux/man-pages/man2/waitid.2.html
     ///
     /// # Errors
@@ -195,6 +199,12 @@ impl Child {
         let Some(pidfd) = pidfd else { return Err(self) };
         self.on_drop = OnDrop::Nothing;
         Ok(pidfd)
+    }
+
+    /// Whether the kernel kills it once its pidfd is closed.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn is_killed_by_kernel(&self) -> bool {
+        self.launch.flags.contains(CloneFlags::PIDFD_AUTOKILL)
     }
 
     /// Returns how this child was created.

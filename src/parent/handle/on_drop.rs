@@ -72,7 +72,12 @@ impl Child {
 
 impl Drop for Child {
     fn drop(&mut self) {
-        if self.on_drop == OnDrop::Nothing {
+        // One that the kernel reaps has to be reaped by nobody, and a handle
+        // on the list would keep open the pidfd whose end kills it.
+        let reaps = self.on_drop == OnDrop::Reap;
+        if self.on_drop == OnDrop::Nothing
+            || (reaps && self.handle.get().autoreaped)
+        {
             return;
         }
         // What may hold the program up.

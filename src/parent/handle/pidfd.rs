@@ -115,7 +115,7 @@ impl PidFd {
         let status = match wait_by_pidfd_only(self.as_raw_fd(), block) {
             Ok(ended) => ended.map(sys::wait::Ended::wait_status),
             Err(Errno(libc::ECHILD)) => {
-                let status = pidfd::reaped_status(self.as_raw_fd());
+                let status = pidfd::status_of_unseen(self.as_raw_fd());
                 let runs = pidfd::signal(self.as_raw_fd(), 0).is_ok();
                 match status {
                     Some(status) => Some(status),

@@ -23,13 +23,14 @@ use crate::parent::std::process::ExitStatus;
 use crate::parent::std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use crate::parent::std::time::Instant;
 use crate::sys::kill::{kill, kill_group};
-use crate::sys::pidfd::{reaped_status, signal, signal_group};
+use crate::sys::pidfd::{signal, signal_group, status_of_unseen};
 use crate::sys::wait::{
     Kind, Target, wait_for_end, wait_for_end_by_pidfd, wait_usage,
 };
 use crate::sys::{self, Pid, abi};
 
-/// How a child has ended. There is no usage if other code reaped it.
+/// How a child has ended. There is no usage if other code or the kernel has
+/// reaped it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct End {
     pub(crate) status: i32,
@@ -70,6 +71,8 @@ pub(crate) struct Waitable {
     pub(crate) pidfd: Option<PidFd>,
     /// The group that was made for it.
     pub(super) group: Option<Box<OpenCgroup>>,
+    /// Whether the kernel reaps it; then it has a pidfd.
+    pub(super) autoreaped: bool,
     state: Mutex<State>,
     reaped: Condvar,
 }
@@ -84,13 +87,20 @@ impl Waitable {
         group: Option<Box<OpenCgroup>>,
     ) -> Waitable {
         let (state, reaped) = (Mutex::default(), Condvar::new());
-        Waitable { pid, pidfd, group, state, reaped }
+        let autoreaped = false;
+        Waitable { pid, pidfd, group, autoreaped, state, reaped }
+    }
+
+    /// A child that the kernel reaps, if `autoreaped`; then it has a pidfd.
+    pub(crate) fn autoreaped(self, autoreaped: bool) -> Waitable {
+        Waitable { autoreaped, ..self }
     }
 
     /// Moves it out; what stays is not used any more.
     pub(crate) fn take(&mut self) -> Waitable {
         let (pidfd, group) = (self.pidfd.take(), self.group.take());
         let taken = Waitable::new(self.pid, pidfd, group);
+        let taken = taken.autoreaped(self.autoreaped);
         let state = mem::take(
             self.state.get_mut().unwrap_or_else(PoisonError::into_inner),
         );
@@ -105,7 +115,7 @@ impl Waitable {
 
     pub(super) fn target(&self) -> Target {
         let pidfd = self.pidfd.as_ref().map(AsRawFd::as_raw_fd);
-        Target { pid: self.pid, pidfd }
+        Target { autoreaped: self.autoreaped, ..Target::new(self.pid, pidfd) }
     }
 
     /// Waits with one system call; no other thread has it.
@@ -137,6 +147,11 @@ impl Waitable {
     /// Waits for the end by the pidfd; false if the kernel cannot (before Linux
     /// 5.4), or a filter rejects it.
     fn wait_by_pidfd(&self) -> bool {
+        if self.autoreaped {
+            let waited = wait_for_end(self.target(), Kind::Any);
+            pause_if_rejected(waited.map(drop));
+            return true;
+        }
         let pidfd = self.pidfd.as_ref().map(AsRawFd::as_raw_fd);
         let waited = pidfd.and_then(wait_for_end_by_pidfd);
         waited.map(pause_if_rejected).is_some()
@@ -221,7 +236,12 @@ impl Waitable {
     /// process that traces it has not let it go; or the call is rejected.
     fn poll(&self, left: Duration) -> bool {
         let Some(pidfd) = &self.pidfd else { return false };
-        let mut fds = [PollFd::from_borrowed_fd(pidfd.as_fd(), PollFlags::IN)];
+        // The status of one that the kernel reaps comes with the hang-up.
+        let events = match self.autoreaped {
+            true => PollFlags::empty(),
+            false => PollFlags::IN,
+        };
+        let mut fds = [PollFd::from_borrowed_fd(pidfd.as_fd(), events)];
         let polled = poll(&mut fds, Some(&timespec(left)));
         matches!(polled, Ok(0) | Err(rustix::io::Errno::INTR))
     }
@@ -256,9 +276,15 @@ impl Waitable {
             .as_ref()
             .map(|pidfd| signal_group(pidfd.as_raw_fd(), number));
         let sent = match by_pidfd {
+            Some(sent)
+                if self.autoreaped
+                    || sent != Err(sys::Errno(libc::EINVAL)) =>
+            {
+                sent
+            }
             // Before Linux 6.9 by its number, which stays the group's as long
             // as the leader has not been reaped.
-            None | Some(Err(sys::Errno(libc::EINVAL))) => {
+            _ => {
                 let state = self.lock();
                 if state.end.is_some() {
                     let why = "the leader has been waited for, so the number \
@@ -271,7 +297,6 @@ impl Waitable {
                 }
                 kill_group(self.pid, number)
             }
-            Some(sent) => sent,
         };
         unless_ended(sent)
     }
@@ -307,11 +332,11 @@ fn reap(target: Target, block: bool) -> Result<Option<End>, Error> {
     match wait_usage(target, block, &mut used) {
         Ok(None) => Ok(None),
         Ok(Some(ended)) => {
-            let usage = Some(Rusage::new(&used));
+            let usage = (!target.autoreaped).then(|| Rusage::new(&used));
             Ok(Some(End { status: ended.wait_status(), usage }))
         }
         Err(sys::Errno(libc::ECHILD)) => {
-            let status = target.pidfd.and_then(reaped_status);
+            let status = target.pidfd.and_then(status_of_unseen);
             let status = status.ok_or_else(lost)?;
             Ok(Some(End { status, usage: None }))
         }

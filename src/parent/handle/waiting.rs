@@ -114,7 +114,7 @@ impl Child {
     /// # Errors
     ///
     /// As [`Child::wait`]; [`Step::Wait`] also if the status is known and the
-    /// usage is lost, as another thread has reaped the child.
+    /// usage is lost, as another thread or the kernel has reaped the child.
     ///
     /// # Examples
     ///

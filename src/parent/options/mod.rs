@@ -9,6 +9,7 @@ pub(super) mod capabilities;
 pub(super) mod cgroup;
 pub(super) mod descriptors;
 pub(super) mod directory;
+mod end_flags;
 pub(super) mod environment;
 pub(super) mod hooks;
 pub(super) mod identity;

@@ -2,6 +2,7 @@
 
 use core::mem;
 
+use super::end_flags::end_flags;
 use super::fixed_strings;
 use super::needs::Needs;
 use super::op::{Op, Str};
@@ -19,7 +20,7 @@ use crate::parent::std::{
     vec::Vec,
 };
 use crate::sys::abi::{CAPS_HEADER, PROC_SUPER_MAGIC};
-use crate::sys::bits;
+use crate::sys::{CloneFlags, bits};
 
 /// `capget`'s header, for the calling process, and room for what follows.
 const CAPS_ARGUMENT: [u32; 6] = [CAPS_HEADER, 0, 0, 0, 0, 0];
@@ -85,6 +86,7 @@ impl<'a> PlanBuilder<'a> {
             landlock_lacks: None,
             hides_root: false,
             set_tid: options.launch.set_tid.clone(),
+            end_flags: CloneFlags::empty(),
             retry_again: options.launch.retry_again,
         });
         let needs = Needs::default();
@@ -105,6 +107,7 @@ impl<'a> PlanBuilder<'a> {
         let plan = &mut self.plan;
         plan.strategy = choose::choose(options, &needs, in_place)?;
         plan.any_engine = choose::any_engine(options, &needs);
+        plan.end_flags = end_flags(options, plan)?;
         if plan.strategy.has_helper() {
             let header = plan.strings.numbers(&CAPS_ARGUMENT);
             let header = header.map_err(|why| why.of(Step::Image, ""));

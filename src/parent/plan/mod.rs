@@ -4,6 +4,7 @@ pub(crate) mod builder;
 mod choose;
 mod death_signal;
 mod display;
+mod end_flags;
 mod exec;
 pub(crate) mod fd_steps;
 pub(crate) mod fds;
@@ -47,6 +48,7 @@ use super::error::Error;
 use super::std::{boxed::Box, vec::Vec};
 use crate::call::Call;
 use crate::call::raw::RawCall;
+use crate::sys::CloneFlags;
 
 /// The steps that a child runs between clone and exec.
 ///
@@ -133,6 +135,8 @@ pub struct Plan {
     /// The group is made for the child, below that one.
     pub(crate) owns_cgroup: bool,
     pub(crate) set_tid: Vec<i32>,
+    /// The flags of `autoreap` and `autokill`.
+    pub(crate) end_flags: CloneFlags,
     pub(crate) retry_again: Duration,
     /// Whether this process traces the child.
     pub(crate) traced: bool,

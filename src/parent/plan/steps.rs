@@ -113,7 +113,7 @@ impl Plan {
         if self.cgroup.is_some() && !strategy.joins_cgroup {
             flags |= CloneFlags::INTO_CGROUP;
         }
-        flags |= self.parentage.flags();
+        flags |= self.parentage.flags() | self.end_flags;
         flags.within(strategy.clone_call)
     }
 }

@@ -95,7 +95,7 @@ impl Attempt {
         self.change(Change::NoPidfd, fallback)
     }
 
-    /// Uses clone in place of clone3, if the method permits it. set_tid
+    /// Uses clone in place of clone3, if the method permits it and no option
     /// exists in clone3 only.
     pub(super) fn with_clone(
         &mut self,
@@ -103,7 +103,7 @@ impl Attempt {
         errno: i32,
     ) -> Option<Try> {
         let clone3 = self.strategy.clone_call == CloneCall::Clone3;
-        if !clone3 || !plan.any_method || !plan.set_tid.is_empty() {
+        if !clone3 || !plan.any_method || plan.takes_clone3() {
             return None;
         }
         if support::is_under_valgrind() && plan.any_engine {
@@ -131,7 +131,7 @@ impl Attempt {
         }
         if plan.parent_hooks.is_empty() {
             self.flags = CloneFlags::VFORK;
-        } else if plan.set_tid.is_empty() {
+        } else if !plan.takes_clone3() {
             let instead = "a plain clone, as a debugger is attached";
             self.record_fallback("copied", 0, instead);
             self.use_pipe(plan);
@@ -144,15 +144,15 @@ impl Attempt {
         self.parentage == Parentage::Sibling
     }
 
-    /// Uses the pipe engine, whose plain clone has no set_tid, and which takes
-    /// no listener and makes no sibling.
+    /// Uses the pipe engine, whose plain clone has nothing of clone3, and which
+    /// takes no listener and makes no sibling.
     pub(super) fn with_pipe(
         &mut self,
         plan: &Plan,
         errno: i32,
     ) -> Option<Try> {
         let other = plan.listener || self.is_of_sibling();
-        if !plan.set_tid.is_empty() || other {
+        if plan.takes_clone3() || other {
             return None;
         }
         self.use_pipe(plan);
@@ -212,7 +212,7 @@ impl Attempt {
         let into_group = group.filter(|_| !self.strategy.joins_cgroup);
         LaunchArgs {
             clone_call: self.strategy.clone_call,
-            flags: self.flags | self.parentage.flags(),
+            flags: self.flags | self.parentage.flags() | plan.end_flags,
             omitted_flags: self.omitted_flags(),
             probe_fd: self.cached_probe_fd.or(own),
             cgroup: into_group.map(OpenCgroup::number),

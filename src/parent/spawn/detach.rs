@@ -37,7 +37,8 @@ impl Command {
     /// what belongs to the parent of the program or runs there:
     /// [`Command::before_exec`], [`Command::parent_death_signal`],
     /// [`Command::die_with_parent`], [`Command::ptrace_traceme`],
-    /// [`Command::own_cgroup`], [`Command::seccomp_with_listener`]; and for
+    /// [`Command::own_cgroup`], [`Command::seccomp_with_listener`],
+    /// [`Command::autoreap`], [`Command::autokill`]; and for
     /// [`Engine::Pipe`].
     /// [`Step::Clone`] with EOPNOTSUPP if this process has unshared its PID
     /// namespace: the process in between would be its init.
@@ -184,6 +185,7 @@ pub(super) fn check(plan: &Plan, parentage: Parentage) -> Result<(), Error> {
         (plan.parent_death.is_some(), "parent_death_signal", other),
         (plan.traced, "ptrace_traceme", other),
         (plan.listener, "seccomp_with_listener", other),
+        (plan.is_autoreaped(), plan.end_option(), other),
         (pipe, "engine", engine),
     ] {
         if is_set {

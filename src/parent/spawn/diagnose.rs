@@ -11,9 +11,10 @@ use crate::parent::plan::{
     Effect, FdSource, Op, Operand, SourceFd, StepRecord, stdio_step,
 };
 use crate::parent::std::{format, string::ToString};
-use crate::sys::Errno;
+use crate::parent::support;
 use crate::sys::call::is_filtered;
 use crate::sys::wait::Ended;
+use crate::sys::{CloneFlags, Errno};
 
 /// EAGAIN of clone.
 const NO_PROCESS: &str = "there is no process id at the moment: RLIMIT_NPROC \
@@ -109,6 +110,9 @@ impl Prepared {
         if let Some(group) = group.filter(|group| group.is_cause_of(errno.0)) {
             return group.error(errno.0);
         }
+        if let Some(error) = self.end_flags_error(errno.0) {
+            return error;
+        }
         let ids = &self.plan.set_tid;
         let why = match (errno.0, ids.len()) {
             (libc::EEXIST, 1..) => "another process has that id",
@@ -129,6 +133,37 @@ impl Prepared {
         };
         let shown = format!("{ids:?}");
         Error::explained(Step::SetTid, errno.0, why).with(shown)
+    }
+
+    /// The error of a clone3 whose flags for the end of the child the kernel
+    /// does not have or permit. They came together.
+    fn end_flags_error(&self, errno: i32) -> Option<Error> {
+        let flags = self.plan.end_flags;
+        let kills = flags.contains(CloneFlags::PIDFD_AUTOKILL);
+        let privileged = !kills || flags.contains(CloneFlags::NNP);
+        let no_clone3 = || {
+            let blocked = errno == libc::ENOSYS || errno == libc::EPERM;
+            blocked && support::clone3_is_blocked(errno)
+        };
+        let why = match errno {
+            _ if flags.is_empty() => return None,
+            _ if no_clone3() => {
+                "only clone3 has it, which the kernel or a filter does not"
+            }
+            libc::EINVAL if self.plan.set_tid.is_empty() => {
+                "it takes Linux 7.1"
+            }
+            libc::EINVAL => {
+                "it takes Linux 7.1, or the kernel does not assign the ids of \
+                 set_tid"
+            }
+            libc::EPERM if !privileged && self.plan.set_tid.is_empty() => {
+                "it takes no_new_privs of the command, or CAP_SYS_ADMIN"
+            }
+            _ => return None,
+        };
+        let step = if kills { Step::Autokill } else { Step::Autoreap };
+        Some(Error::explained(step, errno, why))
     }
 
     fn step(&self, record: &StepRecord) -> Step {

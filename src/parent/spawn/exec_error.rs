@@ -17,7 +17,7 @@ use crate::parent::std::{
     vec::Vec,
 };
 use crate::sys::pidfd::reaped_status;
-use crate::sys::wait::{Ended, Kind, Target, peek};
+use crate::sys::wait::{Ended, is_unreaped};
 use crate::sys::{Errno, number};
 
 /// ENOENT of a descriptor.
@@ -135,8 +135,8 @@ impl Prepared {
         let Outcome::Running { pid, pidfd, confirmed: false } = outcome else {
             return outcome;
         };
-        let target = Target { pid, pidfd };
-        if peek(target, Kind::Any) != Err(Errno(libc::ECHILD)) {
+        let target = self.plan.target(pid, pidfd);
+        if is_unreaped(target) {
             return outcome;
         }
         let row = block.reached;

@@ -36,7 +36,7 @@ impl Attempt {
             capabilities: [0; 3],
             exec_in_thread: plan.may_exec_in_thread()
                 && parentage != Parentage::Sibling
-                && reaped_elsewhere(),
+                && (reaped_elsewhere() || plan.is_autoreaped()),
             with_pidfd: true,
             pidfd_optional,
             budget: Budget::default(),
@@ -135,7 +135,8 @@ impl Attempt {
         }
         // The kernel allocates the process id before the pidfd's number.
         let full = eventfd(0, EventfdFlags::CLOEXEC).err();
-        if let Some(errno) = full {
+        // The status of one that the kernel reaps is had by the pidfd only.
+        if let Some(errno) = full.filter(|_| !plan.is_autoreaped()) {
             let _ = self.without_pidfd(errno.raw_os_error());
         }
         if helper {

@@ -130,8 +130,10 @@ impl Prepared {
         parentage: Parentage,
         watched: Option<Watched<'_>>,
     ) -> Result<Started, Error> {
-        // Who watches it kills it by its pidfd.
-        let pidfd_optional = pidfd_optional && watched.is_none();
+        // Who watches it kills it by its pidfd, and the status of one that the
+        // kernel reaps is had by it only.
+        let pidfd_optional =
+            pidfd_optional && watched.is_none() && !self.plan.is_autoreaped();
         let mut attempt =
             Attempt::first(self, group, pidfd_optional, parentage);
         let environ_buffer = &self.environ_buffer();

@@ -8,7 +8,7 @@ use crate::launch::Outcome;
 use crate::parent::error::{Cause, Error, Step};
 use crate::parent::plan::filter_answer::answer;
 use crate::sys::Errno;
-use crate::sys::wait::{Kind, Target, wait};
+use crate::sys::wait::{Kind, wait};
 
 const WHY: &str = "a filter of `seccomp` forbids it";
 
@@ -69,7 +69,8 @@ impl Prepared {
                 | libc::SECCOMP_RET_KILL_THREAD
                 | libc::SECCOMP_RET_TRAP,
             ) => {
-                let ended = wait(Target { pid, pidfd }, Kind::Any, true);
+                let ended =
+                    wait(self.plan.target(pid, pidfd), Kind::Any, true);
                 let (row, ended) = (block.reached, ended.ok().flatten());
                 Outcome::Died { row, ended, pidfd }
             }

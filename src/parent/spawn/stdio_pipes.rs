@@ -19,7 +19,7 @@ use crate::parent::std::{
     os::fd::{AsRawFd, OwnedFd},
     string::ToString,
 };
-use crate::sys::Pid;
+use crate::sys::{CloneFlags, Pid};
 
 /// What `output` has by default.
 pub(super) fn piped(n: usize) -> StdioSource {
@@ -100,7 +100,8 @@ impl StdioPipes {
         group: Option<OpenCgroup>,
     ) -> Child {
         let group = group.filter(OpenCgroup::is_made).map(Box::new);
-        let waitable = Waitable::new(pid, pidfd, group);
+        let autoreaped = launch.flags().contains(CloneFlags::AUTOREAP);
+        let waitable = Waitable::new(pid, pidfd, group).autoreaped(autoreaped);
         Child::new(waitable, launch, listener, self.ours)
     }
 

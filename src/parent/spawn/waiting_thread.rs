@@ -107,7 +107,7 @@ fn in_thread(job: &mut Job<'_>) -> Result<(), Error> {
 /// Waits until a child has ended, and leaves its status to the caller. If no
 /// wait is possible, as a filter rejects it, this never returns.
 fn wait(pid: Pid) {
-    let target = Target { pid, pidfd: None };
+    let target = Target::new(pid, None);
     match wait_for_end(target, Kind::Any) {
         Ok(_) | Err(Errno(libc::ECHILD)) => {}
         Err(_) => loop {

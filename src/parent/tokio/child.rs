@@ -249,7 +249,8 @@ impl Child {
 impl Drop for Inner {
     fn drop(&mut self) {
         let Some((mut child, watched)) = self.watched.take() else { return };
-        if self.kills {
+        // The task below keeps its pidfd open.
+        if self.kills || child.is_killed_by_kernel() {
             let _ = child.kill();
         }
         if let Ok(None) = child.try_wait() {
