@@ -14,7 +14,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use offshoot::{
-    Child, ChildOpenOptions, Command, Engine, Errno, Error, HookContext, Step,
+    Child, ChildOpenOptions, Command, Engine, Errno, Error, HookContext,
+    Limits, OutputError, OutputLimit, Step,
 };
 use util::clean::clean;
 use util::fuse::Hanging;
@@ -337,4 +338,34 @@ fn a_deadline_holds_without_a_pidfd_of_clone() {
     let mut child = Command::new("true").spawn_deadline(LONG).unwrap();
     assert_eq!(child.launch().engine(), Engine::Copied);
     assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn outputs_and_lines_with_a_deadline_do_not_hang_before_exec() {
+    each_engine(|engine| {
+        let fifo = scratch("deadline-output").join("fifo");
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, mode).unwrap();
+        let mut hangs = command("true", engine);
+        let read = ChildOpenOptions::new().read(true).clone();
+        hangs.open_in_child(9, &fifo, &read);
+        let limits = || Limits::new().timeout(SHORT);
+        let ended = |error: OutputError| {
+            assert_eq!(error.limit(), Some(OutputLimit::Deadline), "{error}");
+            Error::from(error)
+        };
+        let output = |it: &mut Command| it.output_with(limits()).map(drop);
+        let error = clean(|| output(&mut hangs).map_err(ended));
+        assert_eq!(error.step(), Step::OpenInChild, "{engine}");
+        let error = clean(|| {
+            let lines = hangs.stream_lines_with(limits(), |_, _| Ok(()));
+            lines.map(drop).map_err(ended)
+        });
+        assert_eq!(error.step(), Step::OpenInChild, "{engine}");
+        // The child of this thread, which ends it.
+        let mut dies = command("cat", engine);
+        dies.parent_death_signal(libc::SIGTERM);
+        let limits = Limits::new().timeout(LONG);
+        assert!(dies.output_with(limits).unwrap().status.success());
+    });
 }

@@ -121,6 +121,11 @@ impl Limits {
         self
     }
 
+    /// The deadline, after `begin`.
+    pub(crate) fn ends_at(&self) -> Option<Instant> {
+        self.deadline
+    }
+
     /// Validates it, and turns the timeout into a deadline.
     pub(crate) fn begin(mut self) -> Result<Limits, Error> {
         let why = if self.bytes == Some(0) || self.line_bytes == Some(0) {

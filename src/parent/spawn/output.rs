@@ -14,7 +14,9 @@ impl Command {
     /// # Errors
     ///
     /// As [`Command::spawn`] and [`Child::communicate_with`]. No child is left
-    /// (except one that this user may not kill).
+    /// (except one that this user may not kill). With a deadline the program is
+    /// started as by [`Command::spawn_deadline`], so the step may be any in
+    /// which the child hangs, unless an option makes it the calling thread's.
     ///
     /// # Examples
     ///
@@ -34,7 +36,8 @@ impl Command {
         limits: Limits,
     ) -> Result<Output, OutputError> {
         let limits = limits.begin()?;
-        self.spawn_with(piped)?.communicate_with([], limits)
+        let mut child = self.spawn_by(piped, limits.ends_at())?;
+        child.communicate_with([], limits)
     }
 
     /// As [`Command::output`], with standard output and standard error in one
@@ -111,7 +114,8 @@ impl Command {
     ///
     /// # Errors
     ///
-    /// As [`Command::spawn`] and [`Child::stream_lines_with`].
+    /// As [`Command::spawn`] and [`Child::stream_lines_with`]; a deadline as in
+    /// [`Command::output_with`].
     ///
     /// # Examples
     ///
@@ -142,6 +146,7 @@ impl Command {
         F: FnMut(OutputStream, &[u8]) -> io::Result<()>,
     {
         let limits = limits.begin()?;
-        self.spawn_with(piped)?.stream_lines_with(limits, function)
+        let mut child = self.spawn_by(piped, limits.ends_at())?;
+        child.stream_lines_with(limits, function)
     }
 }

@@ -25,6 +25,7 @@ use crate::parent::std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     thread::Builder,
+    time::Instant,
     vec::Vec,
 };
 use crate::parent::support::{known, set_known};
@@ -142,16 +143,24 @@ impl Source {
     }
 
     fn spawn_deadline(self, timeout: Duration) -> Result<Child, Error> {
-        let deadline = deadline_after(timeout);
         if timeout.is_zero() {
             return Err(Error::new(Step::Clone, Cause::TimedOut));
         }
+        self.spawn_until(deadline_after(timeout))
+    }
+
+    fn spawn_until(self, deadline: Instant) -> Result<Child, Error> {
         let progress = Arc::new(Progress::new(None));
         self.start(&progress)?;
-        match progress.wait(Some(deadline)) {
-            Some(done) => done,
-            None => Err(progress.time_out()),
-        }
+        finish(&progress, deadline)
+    }
+}
+
+/// Waits for a start, and ends it if it is late.
+fn finish(progress: &Progress, deadline: Instant) -> Result<Child, Error> {
+    match progress.wait(Some(deadline)) {
+        Some(done) => done,
+        None => Err(progress.time_out()),
     }
 }
 
@@ -176,6 +185,26 @@ impl Command {
         default: impl Fn(usize) -> StdioSource,
     ) -> Result<Source, Error> {
         self.compile(default, false).map(Source::Once)
+    }
+
+    /// Starts the program by a deadline, if there is one. It is the child of the
+    /// calling thread where it must be, or where no other can be created: then
+    /// the deadline has no effect yet.
+    pub(super) fn spawn_by(
+        &self,
+        default: impl Fn(usize) -> StdioSource + Copy,
+        deadline: Option<Instant>,
+    ) -> Result<Child, Error> {
+        let Some(deadline) = deadline else { return self.spawn_with(default) };
+        let source = self.source(default)?;
+        if source.check().is_err() {
+            return self.spawn_with(default);
+        }
+        let progress = Arc::new(Progress::new(None));
+        if source.start(&progress).is_err() {
+            return self.spawn_with(default);
+        }
+        finish(&progress, deadline)
     }
 
     /// As `start`, with the defaults of `output`.
