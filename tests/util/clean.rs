@@ -1,9 +1,9 @@
 //! Checks that a failed spawn leaves nothing behind: no child, descriptor,
 //! changed mask or dumpable flag, and no SIGCHLD.
 
-use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::{fs, io, thread};
 
 use offshoot::{Command, Engine, Error, Step};
 
@@ -15,6 +15,14 @@ extern "C" fn count(_: libc::c_int) {
     CHILD_SIGNALS.fetch_add(1, Ordering::SeqCst);
 }
 
+/// Whether a signal waits for a thread of this process that takes it.
+fn is_pending(signal: i32) -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("ShdPnd:"));
+    let set = u64::from_str_radix(line.unwrap().trim(), 16).unwrap();
+    set & 1 << (signal - 1) != 0
+}
+
 /// Runs a closure that must fail, and checks that it left nothing behind. The
 /// caller holds the lock of `alone`.
 pub fn clean(fail: impl FnOnce() -> Result<(), Error>) -> Error {
@@ -22,6 +30,10 @@ pub fn clean(fail: impl FnOnce() -> Result<(), Error>) -> Error {
     // SAFETY: the handler adds to an atomic.
     unsafe { libc::signal(libc::SIGCHLD, handler as usize) };
     assert!(!has_children(), "a child of an earlier test");
+    // The SIGCHLD of a child that was reaped before may wait for its thread.
+    while is_pending(libc::SIGCHLD) {
+        thread::yield_now();
+    }
     let (before, signals) =
         (State::now(), CHILD_SIGNALS.load(Ordering::SeqCst));
     let error = fail().expect_err("it must fail");
