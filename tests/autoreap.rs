@@ -3,6 +3,8 @@
 //! that needs them, and nothing else is done.
 #![allow(unsafe_code, reason = "the tests make calls that std does not offer")]
 
+#[path = "autoreap/beside.rs"]
+mod beside;
 #[path = "autoreap/kills.rs"]
 mod kills;
 #[path = "autoreap/proof.rs"]

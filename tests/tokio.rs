@@ -155,9 +155,11 @@ fn a_dropped_child_is_killed_if_asked_and_always_reaped() {
     let reaped = |child: Child, signal: Option<i32>| async move {
         let process = child.process();
         drop(child);
-        assert_eq!(process.try_wait().unwrap(), None);
         match signal {
-            None => process.signal(libc::SIGTERM).unwrap(),
+            None => {
+                assert_eq!(process.try_wait().unwrap(), None);
+                process.signal(libc::SIGTERM).unwrap();
+            }
             Some(_) => assert_eq!(signal, Some(libc::SIGKILL)),
         }
         let path = format!("/proc/{}/stat", process.id());
@@ -248,5 +250,41 @@ fn without_a_descriptor_for_the_pidfd_a_task_gets_an_error() {
         let error = spawned.unwrap_err();
         refused(&error, Step::Pidfd, None, "no descriptor was free");
         assert!(!has_children());
+    });
+}
+
+/// Where the kernel has it (Linux 7.1); elsewhere it is an error.
+#[test]
+fn a_program_that_the_kernel_kills_ends_with_its_child() {
+    let name = "a_program_that_the_kernel_kills_ends_with_its_child";
+    if !inside(name, &[]) {
+        return;
+    }
+    block_on(async {
+        let open = descriptors();
+        let mut sleep = sleeps();
+        sleep.as_sync_mut().no_new_privs(true).autokill(true);
+        let mut child = match sleep.spawn() {
+            Ok(child) => child,
+            Err(error) => {
+                assert_eq!(error.step(), Step::Autokill, "{error}");
+                assert_eq!(error.raw_os_error(), Some(libc::EINVAL));
+                return;
+            }
+        };
+        child.kill().await.unwrap();
+        assert_eq!(child.wait().await.unwrap().signal(), Some(libc::SIGKILL));
+        drop(child);
+        let mut seven = Command::new("sh");
+        seven.args(["-c", "exit 7"]).as_sync_mut().autoreap(true);
+        for _ in 0..20 {
+            assert_eq!(seven.status().await.unwrap().code(), Some(7));
+        }
+        let child = sleep.spawn().unwrap();
+        let process = child.process();
+        drop(child);
+        assert_eq!(process.wait().unwrap().signal(), Some(libc::SIGKILL));
+        drop(process);
+        nothing_left(&open).await;
     });
 }

@@ -18,7 +18,7 @@ use super::shared_block::SharedBlock;
 use crate::call::{Block, slot};
 use crate::sys::call::{futex_wait, monotonic_now};
 use crate::sys::claim::{CLOSED, claim};
-use crate::sys::wait::{Ended, Kind, Target, peek, wait_for_end};
+use crate::sys::wait::{Ended, Kind, Target, is_seen, wait, wait_for_end};
 use crate::sys::{Errno, Pid, number};
 
 /// How long, in nanoseconds, a fork may take from the end of its parent to
@@ -92,7 +92,10 @@ pub(super) fn continues_in_fork(shared: &SharedBlock, target: Target) -> bool {
         // The child has ended, or a hook has exec'd another program.
         let ended = match wait_for_end(target, Kind::Clone) {
             Ok(ended) => ended,
-            Err(_) if is_reaped_elsewhere(target) => None,
+            Err(_) if is_reaped_elsewhere(target) => {
+                // The kernel tells the status of one that it has reaped.
+                wait(target, Kind::Any, true).ok().flatten()
+            }
             Err(_) => return false,
         };
         close_claim(shared, ended);
@@ -107,9 +110,9 @@ pub(super) fn continues_in_fork(shared: &SharedBlock, target: Target) -> bool {
     false
 }
 
-/// Whether another thread has reaped the child.
+/// Whether another thread, or the kernel, has reaped the child.
 fn is_reaped_elsewhere(target: Target) -> bool {
-    peek(target, Kind::Any) == Err(Errno(libc::ECHILD))
+    is_seen(target, Kind::Any) == Ok(false)
 }
 
 /// Whether the child has started its hooks and no process has set the claim.
