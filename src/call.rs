@@ -209,7 +209,7 @@ pub(crate) mod gate {
     pub(crate) const OPEN: u32 = 0x2000_0001;
 }
 
-/// The memory of one launch: 1,224 bytes on the caller's stack or in a page
+/// The memory of one launch: 1,232 bytes on the caller's stack or in a page
 /// that both processes map.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(8))]
@@ -231,7 +231,7 @@ const _: () = assert!(offset_of!(Block, failed) == 4);
 const _: () = assert!(offset_of!(Block, denied) == 8);
 const _: () = assert!(offset_of!(Block, result) == 16);
 const _: () = assert!(offset_of!(Block, slots) == 24);
-const _: () = assert!(size_of::<Block>() == 1224);
+const _: () = assert!(size_of::<Block>() == 1232);
 
 impl Block {
     pub(crate) const fn new() -> Block {

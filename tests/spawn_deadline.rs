@@ -280,6 +280,12 @@ fn a_frozen_group_holds_nobody() {
         assert!(began.elapsed() >= SHORT, "{engine} {error}");
         assert_eq!(error.kind(), io::ErrorKind::TimedOut, "{engine} {error}");
     });
+    // A launch that has waited for long looks as often.
+    let mut hangs = command("true", Engine::Copied);
+    hangs.cgroup(group.as_path());
+    let second = Duration::from_millis(1100);
+    let error = clean(|| hangs.spawn_deadline(second).map(drop));
+    assert_eq!(error.kind(), io::ErrorKind::TimedOut, "{error}");
     let until = Instant::now() + LONG;
     while fs::remove_dir(&group).is_err() {
         assert!(Instant::now() < until, "the group is not empty");
@@ -368,4 +374,29 @@ fn outputs_and_lines_with_a_deadline_do_not_hang_before_exec() {
         let limits = Limits::new().timeout(LONG);
         assert!(dies.output_with(limits).unwrap().status.success());
     });
+}
+
+#[test]
+fn a_deadline_holds_where_a_filter_rejects_signals_by_pidfd() {
+    let name = "a_deadline_holds_where_a_filter_rejects_signals_by_pidfd";
+    if !inside(name, &[]) {
+        return;
+    }
+    let _alone = alone();
+    let fifo = scratch("deadline-filter").join("fifo");
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, mode).unwrap();
+    let denied = util::filter::Action::errno(libc::EPERM);
+    util::filter::install(libc::SYS_pidfd_send_signal, denied);
+    let mut hangs = Command::new("true");
+    let read = ChildOpenOptions::new().read(true).clone();
+    hangs.open_in_child(9, &fifo, &read);
+    let spawn = || hangs.spawn_deadline(SHORT);
+    assert_times_out(spawn, Step::OpenInChild);
+    for engine in [Engine::Suspended, Engine::Isolated] {
+        let mut fixed = command("true", engine);
+        let error = clean(|| fixed.spawn_deadline(LONG).map(drop));
+        assert_eq!(error.step(), Step::Clone, "{error}");
+        assert_eq!(error.raw_os_error(), Some(libc::ENOSYS), "{error}");
+    }
 }

@@ -7,7 +7,6 @@ mod util;
 use std::fs::{self, File};
 use std::future::Future;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
@@ -15,62 +14,14 @@ use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 use std::{env, mem};
 
-use offshoot::{
-    Child, ChildOpenOptions, Command, Engine, Error, Starting, Step,
-};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use offshoot::{Command, Error, Starting, Step};
 use util::clean::{assert_error, clean, refused};
-use util::{alone, each_engine, has_children, inside, run, scratch};
-
-const LONG: Duration = Duration::from_secs(30);
-
-fn command(program: &str, engine: Engine) -> Command {
-    let mut command = Command::new(program);
-    command.engine(engine);
-    command
-}
-
-fn fifo(name: &str) -> PathBuf {
-    let path = scratch(name).join("fifo");
-    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
-    rustix::fs::mkfifoat(rustix::fs::CWD, &path, mode).unwrap();
-    path
-}
-
-/// A command whose child waits before exec until the FIFO has a writer.
-fn waits(engine: Engine, fifo: &Path) -> Command {
-    let mut waits = command("sleep", engine);
-    let read = ChildOpenOptions::new().read(true).clone();
-    waits.arg("60").open_in_child(9, fifo, &read);
-    waits
-}
-
-/// Opens the other end once the child is there.
-fn let_go(fifo: &Path) -> File {
-    File::options().write(true).open(fifo).unwrap()
-}
-
-/// Whether the descriptor is readable within this time.
-fn is_ready(starting: &Starting, milliseconds: i64) -> bool {
-    let (tv_sec, rest) = (milliseconds / 1000, milliseconds % 1000);
-    let timeout = Timespec { tv_sec, tv_nsec: rest * 1_000_000 };
-    let mut fds = [PollFd::new(starting, PollFlags::IN)];
-    poll(&mut fds, Some(&timeout)).unwrap() == 1
-}
-
-fn end(mut child: Child) {
-    child.kill().unwrap();
-    child.wait().unwrap();
-}
-
-/// Whether no child is left, by and by.
-fn no_child_stays() -> bool {
-    let until = Instant::now() + LONG;
-    while has_children() && Instant::now() < until {
-        thread::sleep(Duration::from_millis(1));
-    }
-    !has_children()
-}
+use util::slow::{
+    LONG, command, end, fifo, is_ready, let_go, no_child_stays, waits,
+};
+use util::{
+    PRIVATE, alone, each_engine, each_of, has_children, inside, run, scratch,
+};
 
 #[test]
 fn a_start_leads_to_a_child_of_each_engine() {
@@ -120,67 +71,6 @@ fn an_error_is_that_of_spawn() {
         });
         assert_error(&error, Step::Chdir, Some("/nope"), libc::ENOENT);
     });
-}
-
-#[test]
-fn a_start_that_is_cancelled_leaves_nothing() {
-    each_engine(|engine| {
-        let fifo = fifo("start-cancel");
-        for milliseconds in [0, 1, 20] {
-            let starting = waits(engine, &fifo).start().unwrap();
-            thread::sleep(Duration::from_millis(milliseconds));
-            assert!(starting.cancel(), "{engine} {milliseconds}");
-            assert!(no_child_stays(), "{engine} {milliseconds}");
-        }
-        // The program runs by then.
-        let mut sleep = command("sleep", engine);
-        let starting = sleep.arg("60").start().unwrap();
-        assert!(is_ready(&starting, 30_000));
-        assert!(starting.cancel());
-        assert!(no_child_stays(), "{engine}");
-    });
-}
-
-#[test]
-fn a_start_can_be_dropped_in_each_of_its_states() {
-    each_engine(|engine| {
-        let fifo = fifo("start-drop");
-        for microseconds in [0, 30, 60, 100, 200, 400, 800, 2000, 20_000] {
-            drop(waits(engine, &fifo).start().unwrap());
-            let starting = waits(engine, &fifo).start().unwrap();
-            thread::sleep(Duration::from_micros(microseconds));
-            drop(starting);
-            let mut sleep = command("sleep", engine);
-            let starting = sleep.arg("60").start().unwrap();
-            thread::sleep(Duration::from_micros(microseconds));
-            drop(starting);
-        }
-        assert!(no_child_stays(), "{engine}");
-        // Its child was returned: the drop does not touch it.
-        let mut sleep = command("sleep", engine);
-        let mut starting = sleep.arg("60").start().unwrap();
-        let mut child = loop {
-            if let Some(child) = starting.wait_timeout(LONG).unwrap() {
-                break child;
-            }
-        };
-        drop(starting);
-        assert_eq!(child.try_wait().unwrap(), None, "{engine}");
-        end(child);
-    });
-}
-
-#[test]
-fn the_program_of_a_forgotten_start_runs() {
-    if !inside("the_program_of_a_forgotten_start_runs", &[]) {
-        return;
-    }
-    let (read, write) = rustix::pipe::pipe().unwrap();
-    let mut cat = Command::new("echo");
-    mem::forget(cat.arg("ran").stdout(write).start().unwrap());
-    drop(cat);
-    let text = std::io::read_to_string(File::from(read)).unwrap();
-    assert_eq!(text, "ran\n");
 }
 
 struct Unpark(Thread);
@@ -300,12 +190,17 @@ fn a_panic_of_before_exec_reaches_who_waits() {
         panics.before_exec(|_, _| panic!("of the hook"));
         panics.start().unwrap()
     };
-    let (starting, dropped) = (panics(), panics());
+    let (starting, dropped, mut polled) = (panics(), panics(), panics());
     let wait = std::panic::AssertUnwindSafe(|| starting.wait().map(drop));
     let panic = std::panic::catch_unwind(wait).unwrap_err();
     assert_eq!(panic.downcast_ref(), Some(&"of the hook"));
     assert!(is_ready(&dropped, 30_000));
     drop(dropped);
+    assert!(is_ready(&polled, 30_000));
+    let poll = std::panic::AssertUnwindSafe(|| polled.try_child().map(drop));
+    assert!(std::panic::catch_unwind(poll).is_err());
+    let error = polled.try_child().unwrap_err();
+    refused(&error, Step::Clone, None, "was returned before");
     assert!(no_child_stays());
 }
 
@@ -385,4 +280,45 @@ fn a_start_that_can_have_no_thread_is_an_error() {
     let error = clean(|| Command::new("true").start().map(drop));
     assert_error(&error, Step::Clone, None, libc::EINVAL);
     assert!(error.to_string().contains("CLONE_NEWPID"), "{error}");
+}
+
+#[test]
+fn functions_before_exec_have_the_callers_mask() {
+    each_of(&PRIVATE, |engine| {
+        let (send, masks) = std::sync::mpsc::channel();
+        let mut hooked = command("true", engine);
+        hooked.before_exec(move |_, _| {
+            let status = fs::read_to_string("/proc/thread-self/status")?;
+            let line = status.lines().find(|it| it.starts_with("SigBlk"));
+            send.send(line.unwrap().to_string()).unwrap();
+            Ok(())
+        });
+        assert!(hooked.status().unwrap().success());
+        let child = hooked.start().unwrap().wait();
+        assert!(child.unwrap().wait().unwrap().success());
+        let (spawned, started) = (masks.recv(), masks.recv());
+        assert_eq!(started.unwrap(), spawned.unwrap(), "{engine}");
+    });
+}
+
+#[test]
+fn a_start_retries_a_thread_that_has_no_process_id() {
+    let name = "a_start_retries_a_thread_that_has_no_process_id";
+    if !inside(name, &[]) {
+        return;
+    }
+    if !util::is_root() {
+        return util::skip(name, "another user is needed");
+    }
+    // This process has two tasks, and is the only one of that user.
+    util::limit(libc::RLIMIT_NPROC, 1, 1);
+    // SAFETY: this process ends with the test.
+    assert_eq!(unsafe { libc::setresuid(54_321, 54_321, 54_321) }, 0);
+    let error = Command::new("/bin/true").start().unwrap_err();
+    assert_error(&error, Step::Clone, None, libc::EAGAIN);
+    let pause = Duration::from_millis(100);
+    let begun = Instant::now();
+    let error = Command::new("/bin/true").retry_again(pause).start();
+    assert_eq!(error.unwrap_err().raw_os_error(), Some(libc::EAGAIN));
+    assert!(begun.elapsed() >= pause);
 }

@@ -117,10 +117,13 @@ pub(crate) const LISTENER: u8 = 82;
 pub(crate) const LISTENER_TAKEN: u8 = 83;
 pub(crate) const LISTENER_ADDR: u8 = 84;
 pub(crate) const LISTENER_TAKEN_ADDR: u8 = 85;
+/// The child's id, which the kernel writes once it has made the child, if
+/// another thread watches the launch (`CLONE_PARENT_SETTID`).
+pub(crate) const CHILD_TID: u8 = 86;
 /// The first slot that lowering assigns.
-pub(crate) const FREE: u8 = 86;
+pub(crate) const FREE: u8 = 87;
 /// The number of slots.
-pub(crate) const COUNT: u8 = 150;
+pub(crate) const COUNT: u8 = 151;
 
 /// The slots below `FREE` that rows may write.
 pub(crate) const WRITTEN: [u8; 16] = [

@@ -3,6 +3,7 @@
 use super::environ::Environ;
 use super::gate::Gate;
 use super::listener::Listener;
+use super::robust_futex::{LAST_TIMEOUT, WATCHED_TIMEOUT};
 use super::watch::Watch;
 use crate::call::{Block, number, slot};
 use crate::sys::abi::CloneArgs;
@@ -11,6 +12,10 @@ use crate::sys::kill::kill_child;
 use crate::sys::safe::getpid;
 use crate::sys::wait::Target;
 use crate::sys::{CloneCall, CloneFlags, bits};
+
+/// `CLONE_PARENT_SETTID`: the kernel writes the child's id once nothing can
+/// fail any more.
+const PARENT_SETTID: u64 = 0x10_0000;
 
 /// What the kernel is asked for beside the table.
 #[derive(Clone, Copy, Debug)]
@@ -71,6 +76,7 @@ impl<'a> LaunchArgs<'a> {
         block.set(slot::ROBUST_HEAD, node);
         let futex = address(slot::ROBUST_FUTEX);
         block.set(slot::ROBUST_HEAD + 1, futex.wrapping_sub(node));
+        block.set(slot::CHILD_TID, 0);
         if self.listener.is_some() {
             block.set(slot::LISTENER, bits(-1));
         }
@@ -91,12 +97,31 @@ impl<'a> LaunchArgs<'a> {
         }
     }
 
+    /// Returns the longest time in nanoseconds between two looks at whether the
+    /// child is to be killed.
+    pub(super) fn last_timeout(self) -> i64 {
+        match self.watch {
+            Some(_) => WATCHED_TIMEOUT,
+            None => LAST_TIMEOUT,
+        }
+    }
+
     /// Returns the slot that the kernel writes the pidfd to.
     pub(super) fn pidfd_slot(self) -> u8 {
         match self.probe_fd {
             Some(_) => slot::PIDFD,
             None => slot::PROBE_FD,
         }
+    }
+
+    /// What clone3 reads beside what `system_call` writes: where the kernel
+    /// tells another thread that the child exists. clone has no room for it.
+    pub(super) fn clone_args(self, base: *mut Block) -> CloneArgs {
+        let parent_tid = match self.watch {
+            Some(_) => Block::slot_address(base, slot::CHILD_TID),
+            None => 0,
+        };
+        CloneArgs { parent_tid, ..CloneArgs::default() }
     }
 
     /// Returns the system call and its arguments for
@@ -122,6 +147,9 @@ impl<'a> LaunchArgs<'a> {
         }
         let mut size = CloneArgs::SIZE_VER0;
         *clone_args = CloneArgs { flags, pidfd, exit_signal, ..*clone_args };
+        if clone_args.parent_tid != 0 {
+            clone_args.flags |= PARENT_SETTID;
+        }
         if !self.tids.is_empty() {
             size = CloneArgs::SIZE_VER1;
             clone_args.set_tid = self.tids.as_ptr().expose_provenance() as u64;

@@ -17,7 +17,6 @@ use super::watch::{Watched, Words};
 use super::{gate, hook_forks, listener};
 use crate::call::{Block, Table, slot};
 use crate::child::enter;
-use crate::sys::abi::CloneArgs;
 use crate::sys::call::{block_signals, set_signal_mask};
 use crate::sys::pidfd;
 use crate::sys::wait::{Kind, Target, peek};
@@ -37,7 +36,7 @@ pub(crate) fn launch(
     };
     let at = shared.at();
     args.fill_slots(shared.block(), at);
-    let mut clone_args = CloneArgs::default();
+    let mut clone_args = args.clone_args(at);
     let pidfd = args.pidfd_slot();
     let pidfd_at = Block::slot_address(at, pidfd);
     let (nr, arguments) = args.system_call(&mut clone_args, pidfd_at, 0);
@@ -59,7 +58,8 @@ pub(crate) fn launch(
     let pidfd = fd_in(pidfd.into()).or_else(|| pidfd::open(pid).ok());
     let target = args.target(pid, pidfd);
     let has_ended = || args.has_ended(target, has_ended_or_execd);
-    if !gate::open(&shared, args.gate, target, has_ended) {
+    if !gate::open(&shared, args.gate, args.last_timeout(), target, has_ended)
+    {
         *block = shared.read();
         return Outcome::Stopped { pidfd };
     }
@@ -69,7 +69,7 @@ pub(crate) fn launch(
         return Outcome::Stopped { pidfd };
     }
     let word = shared.atomic(slot::ROBUST_FUTEX);
-    wait_for(word, is_released, || {
+    wait_for(word, args.last_timeout(), is_released, || {
         args.resume(target);
         if args.traced {
             let word = || word.load(Ordering::Acquire);
@@ -79,7 +79,9 @@ pub(crate) fn launch(
         has_ended() || shared.read().failed != 0
     });
     if hook_forks::continues_in_fork(&shared, target) {
-        wait_for(word, is_released, || shared.read().failed != 0);
+        wait_for(word, args.last_timeout(), is_released, || {
+            shared.read().failed != 0
+        });
     }
     *block = shared.read();
     if args.traced {

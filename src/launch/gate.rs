@@ -39,13 +39,14 @@ impl fmt::Debug for Gate<'_> {
 pub(super) fn open(
     block: &SharedBlock,
     gate: Option<Gate<'_>>,
+    last_timeout: i64,
     target: Target,
     has_ended: impl Fn() -> bool,
 ) -> bool {
     let Some(Gate(function)) = gate else { return true };
     let word = block.atomic(slot::GATE);
     let is_done = |value| value == gate::WAITING || is_released(value);
-    wait_for(word, is_done, has_ended);
+    wait_for(word, last_timeout, is_done, has_ended);
     if word.load(Ordering::Acquire) != gate::WAITING {
         return true;
     }

@@ -27,7 +27,6 @@ use super::watch::{Watched, Words};
 use super::{gate, listener, proc_files, sibling};
 use crate::call::{Block, Table, helper_table, slot};
 use crate::child::enter;
-use crate::sys::abi::CloneArgs;
 use crate::sys::call::set_signal_mask;
 use crate::sys::call::{block_signals, is_ending, is_running};
 use crate::sys::pidfd::{self, reaped_status};
@@ -63,7 +62,7 @@ pub(crate) fn launch(
     fill_thread_slots(status_page.block(), base);
     let at: *mut Block = block;
     args.fill_slots(block, at);
-    let mut clone_args = CloneArgs::default();
+    let mut clone_args = args.clone_args(at);
     let pidfd = args.pidfd_slot();
     let pidfd_at = Block::slot_address(at, pidfd);
     let (nr, arguments) = args.system_call(&mut clone_args, pidfd_at, 0);
@@ -97,7 +96,13 @@ pub(crate) fn launch(
     };
     let target = args.target(pid, pidfd);
     let has_ended = || args.has_ended(target, has_ended);
-    if !gate::open(status_page, args.gate, target, has_ended) {
+    if !gate::open(
+        status_page,
+        args.gate,
+        args.last_timeout(),
+        target,
+        has_ended,
+    ) {
         return Outcome::Stopped { pidfd };
     }
     if !listener::attend(status_page, args.listener, target, has_ended) {
@@ -158,7 +163,7 @@ fn wait_for_release(
             || released(slot::THREAD_FUTEX)
             || released(slot::EXEC_FUTEX)
     };
-    wait_for(status_page.atomic(word), is_done, || {
+    wait_for(status_page.atomic(word), args.last_timeout(), is_done, || {
         args.resume(target);
         if args.traced {
             // Exec releases the word before its stop.

@@ -82,7 +82,8 @@ pub(crate) fn launch(
         args.kill_if_cancelled(target);
         has_ended(target)
     };
-    if !gate::open(&shared, args.gate, target, has_ended) {
+    if !gate::open(&shared, args.gate, args.last_timeout(), target, has_ended)
+    {
         *block = shared.read();
         return Outcome::Stopped { pidfd };
     }

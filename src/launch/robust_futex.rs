@@ -21,7 +21,9 @@ const OWNER_DIED: u32 = 0x4000_0000;
 /// The first timeout in nanoseconds. Each wait that times out doubles it, up
 /// to the last.
 const FIRST_TIMEOUT: i64 = 20_000_000;
-const LAST_TIMEOUT: i64 = 640_000_000;
+pub(super) const LAST_TIMEOUT: i64 = 640_000_000;
+/// The only one where another thread may have the child killed.
+pub(super) const WATCHED_TIMEOUT: i64 = FIRST_TIMEOUT;
 
 /// Whether the kernel has released the word.
 pub(super) fn is_released(value: u32) -> bool {
@@ -32,6 +34,7 @@ pub(super) fn is_released(value: u32) -> bool {
 /// true for a child that ended without ever having stored its id there.
 pub(super) fn wait_for(
     word: &AtomicU32,
+    last_timeout: i64,
     is_done: impl Fn(u32) -> bool,
     has_ended: impl Fn() -> bool,
 ) {
@@ -47,7 +50,7 @@ pub(super) fn wait_for(
         match errno {
             // The word has changed.
             libc::EAGAIN => continue,
-            libc::ETIMEDOUT => timeout = (timeout * 2).min(LAST_TIMEOUT),
+            libc::ETIMEDOUT => timeout = (timeout * 2).min(last_timeout),
             // An interrupted wait starts again with its whole timeout, so a
             // periodic timer of the caller could keep it from ever timing
             // out: `has_ended` is called here too.

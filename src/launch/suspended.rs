@@ -8,7 +8,6 @@ use super::stop_signals::pass_on;
 use super::watch::{Watched, Words};
 use crate::call::{Block, Table, slot};
 use crate::child::enter;
-use crate::sys::abi::CloneArgs;
 use crate::sys::call::{block_signals, set_signal_mask};
 use crate::sys::wait::Target;
 use crate::sys::{CloneCall, CloneFlags, Pid};
@@ -23,7 +22,7 @@ pub(crate) fn launch(
     let args = args.with_engine_flags(CloneFlags::SUSPENDED);
     let at: *mut Block = block;
     args.fill_slots(block, at);
-    let mut clone_args = CloneArgs::default();
+    let mut clone_args = args.clone_args(at);
     let pidfd = args.pidfd_slot();
     let pidfd_at = Block::slot_address(at, pidfd);
     let (nr, arguments) = args.system_call(&mut clone_args, pidfd_at, 0);

@@ -5,6 +5,11 @@
 //! program on a file system that does not answer, a group that is frozen, a
 //! hook that waits for a lock. The kernel writes the child's pidfd into the
 //! launch's block before the child runs, so another thread can read it there.
+//!
+//! It writes the number before it can still fail (no process id, a control group
+//! that takes no more), and then the number is another file's soon. So it is
+//! used only once the child's id is there, which the kernel writes last, or the
+//! child has begun a row.
 #![allow(unsafe_code, reason = "reads words that the child writes")]
 
 use core::fmt;
@@ -12,7 +17,7 @@ use core::mem::offset_of;
 use core::ptr;
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use crate::call::Block;
+use crate::call::{Block, slot};
 use crate::sys::Errno;
 use crate::sys::pidfd;
 
@@ -47,6 +52,7 @@ impl fmt::Debug for Watch<'_> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Words {
     pidfd: *const AtomicU32,
+    child_tid: *const AtomicU32,
     reached: [*const AtomicU32; 2],
 }
 
@@ -56,15 +62,23 @@ unsafe impl Send for Words {}
 
 impl Words {
     /// Those of two blocks, which are one if the child writes only one.
-    pub(super) fn new(first: *mut Block, last: *mut Block, slot: u8) -> Words {
-        let pidfd = Block::slot_address(first, slot);
-        let pidfd = usize::try_from(pidfd).unwrap_or_default();
+    pub(super) fn new(
+        first: *mut Block,
+        last: *mut Block,
+        pidfd: u8,
+    ) -> Words {
+        let word = |slot| {
+            let at = Block::slot_address(first, slot);
+            let at = usize::try_from(at).unwrap_or_default();
+            ptr::with_exposed_provenance(at)
+        };
         let reached = |block: *mut Block| {
             let at = block.wrapping_byte_add(offset_of!(Block, reached));
             at.cast::<AtomicU32>().cast_const()
         };
         Words {
-            pidfd: ptr::with_exposed_provenance(pidfd),
+            pidfd: word(pidfd),
+            child_tid: word(slot::CHILD_TID),
             reached: [reached(first), reached(last)],
         }
     }
@@ -77,9 +91,19 @@ impl Words {
 
     /// Kills the child. False: there is none yet.
     pub(crate) fn kill(&self) -> Result<bool, Errno> {
+        // In this order: what is there stays until the launch ends.
+        if load(self.child_tid) == 0 && self.reached() == 0 {
+            return Ok(false);
+        }
         match i32::try_from(load(self.pidfd)) {
-            Ok(pidfd) => pidfd::signal(pidfd, libc::SIGKILL).map(|()| true),
-            // -1: the kernel has not made it yet.
+            Ok(pidfd) => match pidfd::signal(pidfd, libc::SIGKILL) {
+                // It has ended; the launch has not noticed yet.
+                Err(Errno(libc::ESRCH)) => Ok(true),
+                // Another processor does not see the descriptor yet.
+                Err(Errno(libc::EBADF)) => Ok(false),
+                sent => sent.map(|()| true),
+            },
+            // -1: there is no pidfd.
             Err(_) => Ok(false),
         }
     }
@@ -110,5 +134,46 @@ impl Drop for Watched<'_> {
         if let Some(watch) = self.0 {
             watch.watcher.set(None);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::Command;
+
+    use super::Words;
+    use crate::call::{Block, slot};
+    use crate::sys::{Pid, bits, pidfd};
+
+    /// The kernel writes the number and may fail after that.
+    #[test]
+    fn a_pidfd_is_used_once_the_child_exists() {
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        let pid = Pid::new(child.id().into()).unwrap();
+        let pidfd = pidfd::open(pid).unwrap_or(-1);
+        for (n, value) in [(slot::CHILD_TID, 7), (slot::PIDFD, 0)] {
+            let mut block = Block::new();
+            block.set(slot::PIDFD, bits(pidfd.into()));
+            let at = &raw mut block;
+            let words = Words::new(at, at, slot::PIDFD);
+            assert_eq!(words.kill(), Ok(false));
+            assert_eq!(child.try_wait().unwrap(), None);
+            match n {
+                slot::CHILD_TID => block.set(n, value),
+                _ => block.reached = 1,
+            }
+            // Before Linux 5.3 there is no pidfd.
+            assert_eq!(words.kill(), Ok(pidfd >= 0));
+        }
+        child.kill().unwrap();
+        assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGKILL));
+        let mut block = Block::new();
+        block.set(slot::PIDFD, bits(-1));
+        block.set(slot::CHILD_TID, 7);
+        let at = &raw mut block;
+        assert_eq!(Words::new(at, at, slot::PIDFD).kill(), Ok(false));
     }
 }

@@ -23,6 +23,12 @@ pub(crate) fn signal(pidfd: i32, signal: i32) -> Result<(), Errno> {
     send(pidfd, signal, 0)
 }
 
+/// Whether the kernel has that call, and no filter rejects it: it fails with
+/// EBADF for a number that no descriptor has.
+pub(crate) fn can_signal() -> bool {
+    signal(i32::MAX, 0) == Err(Errno(libc::EBADF))
+}
+
 /// Sends a signal to the process group that the process leads, or led; EINVAL
 /// before Linux 6.9.
 pub(crate) fn signal_group(pidfd: i32, signal: i32) -> Result<(), Errno> {

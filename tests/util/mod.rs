@@ -24,6 +24,7 @@ mod run;
 mod scratch;
 pub mod search;
 mod skip;
+pub mod slow;
 pub mod source;
 
 use std::cell::Cell;

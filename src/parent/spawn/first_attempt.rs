@@ -8,12 +8,14 @@ use super::changes::Budget;
 use super::fallback::{without_close_range, without_execveat};
 use super::prepared::Prepared;
 use crate::parent::command::{Engine, OpenCgroup};
+use crate::parent::error::{Error, Step};
 use crate::parent::handle::{Fallbacks, PidFd};
 use crate::parent::plan::{Effect, Op, Parentage, Plan};
 use crate::parent::support;
 use crate::sys::abi::SET_IDS;
 use crate::sys::call::{capabilities, is_filtered, saved_ids_are_effective};
 use crate::sys::fds::close_range_probe;
+use crate::sys::pidfd::can_signal;
 use crate::sys::safe::getpid;
 use crate::sys::wait::reaped_elsewhere;
 use crate::sys::{CloneCall, CloneFlags};
@@ -100,22 +102,28 @@ impl Attempt {
         self.strategy.engine = Engine::Copied;
     }
 
-    /// Uses an engine whose caller can kill the child itself, where the kernel
-    /// makes no pidfd by which another thread could (before Linux 5.2).
-    pub(super) fn keep_killable(&mut self, plan: &Plan) {
+    /// Uses an engine whose caller can kill the child itself, where another
+    /// thread cannot: the kernel makes no pidfd (before Linux 5.2), or a filter
+    /// rejects signals by it.
+    pub(super) fn keep_killable(&mut self, plan: &Plan) -> Result<(), Error> {
         let engine = self.strategy.engine;
         let suspends = matches!(engine, Engine::Suspended | Engine::Isolated);
         let clone = self.strategy.clone_call == CloneCall::Clone;
-        if !(suspends && clone && plan.any_engine) {
-            return;
+        let has_pidfd = || !clone || PidFd::open(getpid()).is_ok();
+        if !suspends || (can_signal() && has_pidfd()) {
+            return Ok(());
         }
-        if PidFd::open(getpid()).is_ok() {
-            return;
+        if !plan.any_engine {
+            let why = "the engine cannot be ended by a pidfd here, which a \
+                       start or a deadline needs";
+            return Err(Error::explained(Step::Clone, libc::ENOSYS, why));
         }
-        self.record_fallback(engine.name(), 0, "copied, as there is no pidfd");
+        let instead = "copied, as a pidfd cannot end the child";
+        self.record_fallback(engine.name(), 0, instead);
         self.strategy.engine = Engine::Copied;
         self.flags = CloneFlags::empty();
         self.adapt_to_debugger(plan);
+        Ok(())
     }
 
     /// The first child in a PID namespace is its init: if it fails, there

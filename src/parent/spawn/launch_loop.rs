@@ -27,6 +27,7 @@ use crate::parent::std::{
     cell::{Cell, RefCell},
     os::fd::{BorrowedFd, FromRawFd, OwnedFd},
 };
+use crate::sys::call::set_signal_mask;
 use crate::sys::{Errno, Pid};
 
 /// A child that runs its program.
@@ -138,8 +139,13 @@ impl Prepared {
             Attempt::first(self, group, pidfd_optional, parentage);
         let environ_buffer = &self.environ_buffer();
         let parent_hooks = &ParentHooks::new(&self.plan.parent_hooks);
-        let run =
-            |pid, pidfd: Option<BorrowedFd<'_>>| parent_hooks.run(pid, pidfd);
+        let run = |pid, pidfd: Option<BorrowedFd<'_>>| {
+            // A start blocks signals, which a program started here would have.
+            let own = watched.map(|watched| set_signal_mask(watched.mask));
+            let ran = parent_hooks.run(pid, pidfd);
+            own.map(set_signal_mask);
+            ran
+        };
         let gate = (!self.plan.parent_hooks.is_empty()).then_some(Gate(&run));
         let taken = RefCell::new(None);
         let listener = self.plan.listener.then_some(Listener(&taken));
@@ -156,7 +162,7 @@ impl Prepared {
         let mut next = attempt.budget.first();
         while let Some(right) = next {
             if watched.is_some() {
-                attempt.keep_killable(&self.plan);
+                attempt.keep_killable(&self.plan)?;
             }
             match self.attempt(right, &mut attempt, &inputs) {
                 Ok(started) => return Ok(started),

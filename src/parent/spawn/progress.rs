@@ -21,13 +21,25 @@ use crate::parent::std::boxed::Box;
 use crate::parent::std::os::fd::OwnedFd;
 use crate::parent::std::panic::resume_unwind;
 use crate::parent::std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use crate::parent::std::thread::Builder;
 use crate::parent::std::time::Instant;
 use crate::parent::std::vec::Vec;
+use crate::sys::call::block_signals_of_thread;
 
 /// What a start has led to.
 pub(super) enum Started {
     Done(Result<Child, Error>),
     Panicked(Box<dyn Any + Send>),
+}
+
+impl Started {
+    /// The child or the error, or its panic goes on.
+    pub(super) fn value(self) -> Result<Child, Error> {
+        match self {
+            Started::Done(done) => done,
+            Started::Panicked(panic) => resume_unwind(panic),
+        }
+    }
 }
 
 /// The steps of an attempt: the number of each one's first row, and the error
@@ -83,6 +95,7 @@ const LONGEST_END: Duration = Duration::from_millis(200);
 
 /// The pause between two looks at whether there is a child to kill.
 const PAUSE: Duration = Duration::from_micros(100);
+const LONG_PAUSE: Duration = Duration::from_millis(5);
 
 impl Progress {
     pub(super) fn new(ready: Option<Arc<OwnedFd>>) -> Progress {
@@ -112,7 +125,8 @@ impl Progress {
     pub(super) fn finish(&self, started: Started) {
         let started = match started {
             Started::Done(Ok(child)) if self.is_cancelled() => {
-                Started::Done(Err(self.end(child)))
+                let until = Instant::now() + LONGEST_END;
+                Started::Done(Err(self.end(child, until).1))
             }
             Started::Done(Err(error)) if self.is_cancelled() => {
                 Started::Done(Err(error.timed_out_if_killed()))
@@ -136,29 +150,22 @@ impl Progress {
         waker.into_iter().for_each(Waker::wake);
     }
 
-    /// Kills a program that was started too late, and reaps it, now or later.
-    fn end(&self, mut child: Child) -> Error {
+    /// Kills a program that was started too late, and reaps it, until a moment
+    /// or later. Returns whether that is done, and the error.
+    fn end(&self, mut child: Child, until: Instant) -> (bool, Error) {
         let _ = child.kill_on_drop(true).kill();
-        let _ = child.wait_timeout(LONGEST_END);
+        let is_over = matches!(child.wait_deadline(until), Ok(Some(_)));
         let last = self.lock().steps.pop();
-        last.map_or_else(late, |(_, error)| error)
+        (is_over, last.map_or_else(late, |(_, error)| error))
     }
 
-    /// What it has led to, if it is done and nobody has taken that.
-    pub(super) fn take(&self) -> Option<Result<Child, Error>> {
-        let started = self.lock().started.take();
-        started.map(value)
+    /// What it has led to; `None` if it is not done.
+    pub(super) fn take(&self) -> Option<Started> {
+        self.lock().started.take()
     }
 
     /// Waits until it is done, or a moment; `None`: it is not done by then.
-    pub(super) fn wait(
-        &self,
-        deadline: Option<Instant>,
-    ) -> Option<Result<Child, Error>> {
-        self.wait_done(deadline).map(value)
-    }
-
-    fn wait_done(&self, deadline: Option<Instant>) -> Option<Started> {
+    pub(super) fn wait(&self, deadline: Option<Instant>) -> Option<Started> {
         let mut state = self.lock();
         while !state.is_done {
             let woken = match deadline {
@@ -178,10 +185,7 @@ impl Progress {
     }
 
     /// As `wait`, for a task.
-    pub(super) fn poll(
-        &self,
-        context: &Context<'_>,
-    ) -> Poll<Option<Result<Child, Error>>> {
+    pub(super) fn poll(&self, context: &Context<'_>) -> Poll<Option<Started>> {
         let mut state = self.lock();
         if !state.is_done {
             let own = context.waker();
@@ -190,27 +194,34 @@ impl Progress {
             }
             return Poll::Pending;
         }
-        let started = state.started.take();
-        mem::drop(state);
-        Poll::Ready(started.map(value))
+        Poll::Ready(state.started.take())
     }
 
-    /// Kills the child before exec. Does not wait for the end, but for the
-    /// kernel to make a child that is about to be made. Returns a program that
-    /// runs by now.
-    pub(super) fn cancel(&self) -> Option<Child> {
-        let until = Instant::now() + LONGEST_END;
-        self.cancelled.store(true, Ordering::Release);
-        loop {
-            let state = self.lock();
-            let killed = match &state.words {
+    /// Kills the child, once: false if there may be one later.
+    fn kill(&self) -> bool {
+        let state = self.lock();
+        state.is_done
+            || match &state.words {
+                // It ends by itself, or its launch kills it, if this may not.
                 Some(words) => words.kill() != Ok(false),
                 None => !state.launches,
-            };
-            if killed || state.is_done || Instant::now() >= until {
+            }
+    }
+
+    /// Kills the child before exec. Does not wait for the end, but until a
+    /// moment for the kernel to make a child that is about to be made; then
+    /// another thread does. Returns a program that runs by now.
+    pub(super) fn cancel(self: &Arc<Self>, until: Instant) -> Option<Child> {
+        self.cancelled.store(true, Ordering::Release);
+        while !self.kill() {
+            if Instant::now() >= until {
+                let own = Arc::clone(self);
+                let name = "offshoot-cancel".into();
+                let kill = move || own.kill_later();
+                let _ = Builder::new().name(name).spawn(kill);
                 break;
             }
-            mem::drop(self.done.wait_timeout(state, PAUSE));
+            mem::drop(self.done.wait_timeout(self.lock(), PAUSE));
         }
         let mut state = self.lock();
         match state.started.take() {
@@ -223,27 +234,44 @@ impl Progress {
         }
     }
 
+    /// Kills a child that is made late.
+    fn kill_later(&self) {
+        block_signals_of_thread();
+        while !self.kill() {
+            mem::drop(self.done.wait_timeout(self.lock(), LONG_PAUSE));
+        }
+    }
+
     /// As `cancel`, and waits a limited time until it is over; returns whether
     /// it is.
-    pub(super) fn end_in_time(&self) -> bool {
-        if let Some(child) = self.cancel() {
-            self.end(child);
+    pub(super) fn end_in_time(self: &Arc<Self>) -> bool {
+        let until = Instant::now() + LONGEST_END;
+        if let Some(child) = self.cancel(until) {
+            return self.end(child, until).0;
         }
-        self.wait_done(Some(Instant::now() + LONGEST_END)).is_some()
-            || self.lock().is_done
+        match self.wait(Some(until)) {
+            Some(Started::Done(Ok(child))) => self.end(child, until).0,
+            Some(_) => true,
+            None => self.lock().is_done,
+        }
     }
 
     /// As `end_in_time`; returns the error of the step that it was in.
-    pub(super) fn time_out(&self) -> Error {
+    pub(super) fn time_out(self: &Arc<Self>) -> Result<Child, Error> {
+        let until = Instant::now() + LONGEST_END;
         // Before it is killed: the step in which it hangs.
         let hangs = self.step_reached();
-        if let Some(child) = self.cancel() {
-            return self.end(child);
+        if let Some(child) = self.cancel(until) {
+            return Err(self.end(child, until).1);
         }
-        match self.wait(Some(Instant::now() + LONGEST_END)) {
-            Some(Err(error)) => error,
-            Some(Ok(child)) => self.end(child),
-            None => hangs.unwrap_or_else(late),
+        match self.wait(Some(until)) {
+            Some(Started::Done(Ok(child))) => Err(self.end(child, until).1),
+            // There was no other attempt after the child was killed.
+            Some(Started::Done(Err(error))) if error.step() == Step::Clone => {
+                Err(hangs.unwrap_or(error))
+            }
+            Some(started) => started.value(),
+            None => Err(hangs.unwrap_or_else(late)),
         }
     }
 
@@ -278,11 +306,4 @@ fn leave(started: Option<Started>) {
 /// It is over before there is a child.
 fn late() -> Error {
     Error::new(Step::Clone, Cause::TimedOut)
-}
-
-fn value(started: Started) -> Result<Child, Error> {
-    match started {
-        Started::Done(done) => done,
-        Started::Panicked(panic) => resume_unwind(panic),
-    }
 }

@@ -1,9 +1,10 @@
 //! `spawn_all`: many programs, started at once by as many threads as there are
 //! processors.
 
-use core::iter;
+use core::any::Any;
 use core::num::NonZero;
 use core::sync::atomic::{AtomicUsize, Ordering};
+use core::{iter, mem};
 
 use super::prepared::Prepared;
 use crate::parent::command::ParentDeath;
@@ -11,6 +12,8 @@ use crate::parent::error::{Error, Step};
 use crate::parent::fd_table::{act_for, thread_id};
 use crate::parent::handle::Child;
 use crate::parent::std::{
+    boxed::Box,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::{Mutex, PoisonError},
     thread::{self, Builder},
     vec::Vec,
@@ -39,7 +42,8 @@ use crate::parent::support::{known, set_known};
 ///
 /// # Panics
 ///
-/// If a function of [`Command::before_exec`] panics.
+/// If a function of [`Command::before_exec`] panics, with its message. The
+/// programs that were started run on.
 ///
 /// # Examples
 ///
@@ -66,6 +70,7 @@ pub fn spawn_all<'a>(
     let batch = Batch {
         next: AtomicUsize::new(0),
         done: Mutex::new(Vec::with_capacity(commands.len())),
+        panic: Mutex::default(),
         commands,
     };
     let others = batch.threads().saturating_sub(1);
@@ -94,6 +99,7 @@ struct Batch<'a> {
     commands: Vec<&'a Prepared>,
     next: AtomicUsize,
     done: Mutex<Vec<(usize, Result<Child, Error>)>>,
+    panic: Mutex<Option<Box<dyn Any + Send>>>,
 }
 
 impl Batch<'_> {
@@ -118,7 +124,17 @@ impl Batch<'_> {
             let at = self.next.fetch_add(1, Ordering::Relaxed);
             let Some(command) = self.commands.get(at) else { return };
             if is_mine(command) {
-                let child = command.spawn();
+                let spawn = AssertUnwindSafe(|| command.spawn());
+                let child = match catch_unwind(spawn) {
+                    Ok(child) => child,
+                    Err(panic) => {
+                        let kept = self.panic.lock();
+                        let kept =
+                            kept.unwrap_or_else(PoisonError::into_inner);
+                        { kept }.get_or_insert(panic);
+                        return;
+                    }
+                };
                 let done = self.done.lock();
                 let mut done = done.unwrap_or_else(PoisonError::into_inner);
                 done.push((at, child));
@@ -128,11 +144,22 @@ impl Batch<'_> {
 
     /// The results in the order of the commands.
     fn results(self) -> Vec<Result<Child, Error>> {
+        let done = self.done.into_inner();
+        let mut done = done.unwrap_or_else(PoisonError::into_inner);
+        let panic = self.panic.into_inner();
+        if let Some(panic) = panic.unwrap_or_else(PoisonError::into_inner) {
+            for (_, child) in &mut done {
+                if let Ok(child) = child {
+                    child.reap_on_drop(true);
+                }
+            }
+            mem::drop(done);
+            resume_unwind(panic);
+        }
         let mut results = Vec::new();
         let len = self.commands.len();
         results.extend(iter::repeat_with(|| None).take(len));
-        let done = self.done.into_inner();
-        for (at, child) in done.unwrap_or_else(PoisonError::into_inner) {
+        for (at, child) in done {
             if let Some(result) = results.get_mut(at) {
                 *result = Some(child);
             }

@@ -7,6 +7,7 @@
 
 use rustix::event::{EventfdFlags, eventfd};
 
+use super::changes::Budget;
 use super::compiled_plan::CompiledPlan;
 use super::prepared::Prepared;
 use super::progress::{Progress, Started, Steps};
@@ -23,7 +24,7 @@ use crate::parent::std::{
     boxed::Box,
     io,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     thread::Builder,
     time::Instant,
     vec::Vec,
@@ -37,7 +38,7 @@ use core::time::Duration;
 pub(super) struct Watched<'a> {
     progress: &'a Progress,
     /// The signal mask of that thread.
-    mask: u64,
+    pub(super) mask: u64,
 }
 
 impl<'a> Watched<'a> {
@@ -111,25 +112,23 @@ impl Source {
         Ok(())
     }
 
-    /// Starts it in a new thread.
+    /// Starts it in a new thread. `retry_again` applies to that too.
     fn start(self, progress: &Arc<Progress>) -> Result<(), Error> {
         self.check()?;
-        let (caller, own, mask) = (thread_id(), known(), signal_mask());
-        let shared = Arc::clone(progress);
-        let body = move || {
-            // No handler of this program runs on it.
-            block_signals_of_thread();
-            act_for(caller);
-            set_known(own);
-            let watched = Watched { progress: &shared, mask };
-            let spawn = AssertUnwindSafe(|| self.spawn(watched));
-            shared.finish(match catch_unwind(spawn) {
-                Ok(done) => Started::Done(done),
-                Err(panic) => Started::Panicked(panic),
-            });
-        };
-        let thread = Builder::new().name("offshoot-start".into()).spawn(body);
-        thread.map(|_| ()).map_err(|e| cannot_create(&e))
+        let retry_again = self.plan().retry_again;
+        let mut budget = Budget::default();
+        // What a thread that is not created drops is not this.
+        let source = Arc::new(Mutex::new(Some(self)));
+        loop {
+            let error = match in_thread(&source, progress) {
+                Ok(()) => return Ok(()),
+                Err(error) => error,
+            };
+            let again = error.raw_os_error() == Some(libc::EAGAIN);
+            if !again || budget.wait_for_process(retry_again).is_none() {
+                return Err(cannot_create(&error));
+            }
+        }
     }
 
     fn starting(self) -> Result<Starting, Error> {
@@ -156,11 +155,38 @@ impl Source {
     }
 }
 
+/// Spawns a source in a new thread.
+fn in_thread(
+    source: &Arc<Mutex<Option<Source>>>,
+    progress: &Arc<Progress>,
+) -> io::Result<()> {
+    let (caller, own, mask) = (thread_id(), known(), signal_mask());
+    let (source, progress) = (Arc::clone(source), Arc::clone(progress));
+    let body = move || {
+        // No handler of this program runs on it.
+        block_signals_of_thread();
+        act_for(caller);
+        set_known(own);
+        let source = source.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(source) = { source }.take() else { return };
+        let watched = Watched { progress: &progress, mask };
+        let spawn = AssertUnwindSafe(|| source.spawn(watched));
+        progress.finish(match catch_unwind(spawn) {
+            Ok(done) => Started::Done(done),
+            Err(panic) => Started::Panicked(panic),
+        });
+    };
+    Builder::new().name("offshoot-start".into()).spawn(body).map(drop)
+}
+
 /// Waits for a start, and ends it if it is late.
-fn finish(progress: &Progress, deadline: Instant) -> Result<Child, Error> {
+fn finish(
+    progress: &Arc<Progress>,
+    deadline: Instant,
+) -> Result<Child, Error> {
     match progress.wait(Some(deadline)) {
-        Some(done) => done,
-        None => Err(progress.time_out()),
+        Some(started) => started.value(),
+        None => progress.time_out(),
     }
 }
 
@@ -220,8 +246,10 @@ impl Command {
     /// The caller creates the plan and the thread, which takes a fraction of a
     /// spawn's time; the rest goes on beside it. The program gets the caller's
     /// signal mask. Functions of [`Command::before_exec`] run in the new
-    /// thread. It creates one thread each time; [`spawn_all`] creates one for
-    /// each processor.
+    /// thread. It creates one thread each time, which takes a process id more
+    /// for as long, and may end a moment after [`Starting::wait`] returns;
+    /// [`spawn_all`] creates one for each processor. While there is no process
+    /// id for it, [`Command::retry_again`] has the caller wait.
     ///
     /// # Errors
     ///
@@ -260,10 +288,10 @@ impl Command {
     /// A new thread starts the program, as with [`Command::start`]. After the
     /// deadline it waits for 0.2 s at most until the child has ended. If the
     /// kernel does not let go of the child by then, as a FUSE server has taken
-    /// its request and does not answer, or a function of
-    /// [`Command::before_exec`] does not return, the call returns all the
-    /// same; the thread waits on, and reaps the child. A process that a hook
-    /// has forked is not killed.
+    /// its request and does not answer, if this user may not kill it, as it has
+    /// another user by then, or a function of [`Command::before_exec`] does not
+    /// return, the call returns all the same; the thread waits on, and reaps
+    /// the child. A process that a hook has forked is not killed.
     ///
     /// # Errors
     ///

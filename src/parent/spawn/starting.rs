@@ -5,11 +5,14 @@ use core::pin::Pin;
 use core::task::{Context, Poll};
 use core::time::Duration;
 
-use super::progress::Progress;
+use super::progress::{Progress, Started};
 use crate::parent::error::{Error, Step};
 use crate::parent::handle::{Child, deadline_after};
 use crate::parent::std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use crate::parent::std::sync::Arc;
+#[cfg(feature = "tokio")]
+use crate::parent::std::time::Instant;
+use crate::sys::fork_detection::Owner;
 
 const TAKEN: &str = "the child of this start was returned before";
 
@@ -23,7 +26,8 @@ const TAKEN: &str = "the child of this start was returned before";
 /// # Drop
 ///
 /// Dropping it cancels the start, as [`Starting::cancel`] does, unless its
-/// child or its error was returned before. After [`mem::forget`] the program
+/// child or its error was returned before. In a fork of this process the drop
+/// does nothing. After [`mem::forget`] the program
 /// is started all the same, nobody waits for it, and the memory and the
 /// descriptors of its start are never released.
 ///
@@ -52,11 +56,12 @@ pub struct Starting {
     progress: Arc<Progress>,
     ready: Arc<OwnedFd>,
     is_taken: bool,
+    owner: Owner,
 }
 
 impl Starting {
     pub(super) fn new(progress: Arc<Progress>, ready: Arc<OwnedFd>) -> Self {
-        Starting { progress, ready, is_taken: false }
+        Starting { progress, ready, is_taken: false, owner: Owner::this() }
     }
 
     /// Waits until the program runs.
@@ -80,9 +85,9 @@ impl Starting {
     /// # Ok::<(), offshoot::Error>(())
     /// ```
     pub fn wait(mut self) -> Result<Child, Error> {
-        let child = self.progress.wait(None);
+        let started = self.progress.wait(None);
         self.is_taken = true;
-        child.unwrap_or_else(taken)
+        started.map_or_else(taken, Started::value)
     }
 
     /// Waits until the program runs or the time is over: then it returns
@@ -119,13 +124,7 @@ impl Starting {
             return taken().map(Some);
         }
         let deadline = deadline_after(timeout);
-        match self.progress.wait(Some(deadline)) {
-            None => Ok(None),
-            Some(child) => {
-                self.is_taken = true;
-                child.map(Some)
-            }
-        }
+        self.child(self.progress.wait(Some(deadline)))
     }
 
     /// Returns the child if the program runs by now, without waiting.
@@ -153,18 +152,25 @@ impl Starting {
         if self.is_taken {
             return taken().map(Some);
         }
-        let child = self.progress.take();
-        self.is_taken = child.is_some();
-        child.transpose()
+        self.child(self.progress.take())
+    }
+
+    fn child(
+        &mut self,
+        started: Option<Started>,
+    ) -> Result<Option<Child>, Error> {
+        // Before a panic goes on.
+        self.is_taken = started.is_some();
+        started.map(Started::value).transpose()
     }
 
     /// Kills the child if it exists, and reaps it. Returns whether nothing is
     /// left: if false, the kernel does not let go of the child (a file system
-    /// that does not answer), or a function of
+    /// that does not answer), this user may not kill it, or a function of
     /// [`Command::before_exec`](crate::Command::before_exec) has not returned;
     /// the thread that starts it waits on, and reaps it.
     ///
-    /// It waits for 0.2 s at most, usually much less.
+    /// It waits for about 0.2 s at most, usually much less.
     ///
     /// # Examples
     ///
@@ -187,7 +193,7 @@ impl Starting {
         self.is_taken = true;
         if !kills {
             self.progress.abandon();
-        } else if let Some(mut child) = self.progress.cancel() {
+        } else if let Some(mut child) = self.progress.cancel(Instant::now()) {
             child.kill_on_drop(true);
         }
     }
@@ -214,15 +220,16 @@ impl Future for Starting {
         if this.is_taken {
             return Poll::Ready(taken());
         }
-        let child = this.progress.poll(context);
-        this.is_taken = child.is_ready();
-        child.map(|child| child.unwrap_or_else(taken))
+        let started = this.progress.poll(context);
+        this.is_taken = started.is_ready();
+        started.map(|it| it.map_or_else(taken, Started::value))
     }
 }
 
 impl Drop for Starting {
     fn drop(&mut self) {
-        if !self.is_taken {
+        // A fork has no part in it.
+        if !self.is_taken && !self.owner.is_another() {
             self.progress.end_in_time();
         }
     }
