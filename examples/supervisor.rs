@@ -4,9 +4,12 @@
 //! Each service starts within a deadline, is restarted after a pause that
 //! doubles up to a limit while it keeps failing, and is given up after some
 //! failures in a row. SIGTERM and SIGINT, or the end of the demonstration,
-//! stop the rest: SIGTERM first, SIGKILL after a grace, the whole process
-//! group. One `WaitSet` waits for all of them beside the signals. Should the
-//! supervisor itself be killed, its services end with it.
+//! stop the rest: SIGTERM to the process group first, SIGKILL after a grace.
+//! Whatever a service leaves behind is killed then: with a control group of its
+//! own, if the caller may make one, nothing is left; otherwise what is in the
+//! process group. One `WaitSet` waits for all of them beside the signals. Should
+//! the supervisor itself be killed, its services end with it (but not what they
+//! have started).
 //!
 //! Run: `cargo run --example supervisor`
 #![allow(unsafe_code, reason = "std has no signal masks")]
@@ -16,7 +19,7 @@ use std::io;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use offshoot::{Child, Command, SignalSet, WaitSet};
+use offshoot::{Cgroup, Child, Command, SignalSet, Step, WaitSet};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -55,7 +58,7 @@ impl Service {
         let mut sh = Command::new("/bin/sh");
         sh.args(["-c", self.line]).signal_mask(SignalSet::empty());
         sh.process_group(0).die_with_parent();
-        match sh.spawn_deadline(START) {
+        match start(&mut sh) {
             Ok(mut child) => {
                 println!("{}: started", self.name);
                 set.insert(self.name, &child.process());
@@ -68,9 +71,11 @@ impl Service {
         }
     }
 
-    /// Plans the next start, or none.
+    /// Kills what it has left, and plans the next start, or none.
     fn failed(&mut self) {
-        self.child = None;
+        if let Some(child) = self.child.take() {
+            kill_rest(child);
+        }
         if self.started.elapsed() >= STABLE {
             self.failures = 0;
         }
@@ -88,14 +93,33 @@ impl Service {
 
     /// SIGTERM to its group, SIGKILL after the grace.
     fn stop(&mut self) -> Result<()> {
-        let Some(child) = &mut self.child else { return Ok(()) };
+        let Some(mut child) = self.child.take() else { return Ok(()) };
         child.signal_group(libc::SIGTERM)?;
         if child.wait_timeout(GRACE)?.is_none() {
             child.signal_group(libc::SIGKILL)?;
         }
         println!("{}: stopped, {}", self.name, child.wait()?);
+        kill_rest(child);
         Ok(())
     }
+}
+
+/// Starts a service in time, in a control group of its own if that is allowed.
+fn start(sh: &mut Command) -> std::result::Result<Child, offshoot::Error> {
+    if let Ok(own) = Cgroup::current() {
+        match sh.clone().own_cgroup(own).spawn_deadline(START) {
+            Err(error) if error.step() == Step::Cgroup => {}
+            started => return started,
+        }
+    }
+    sh.spawn_deadline(START)
+}
+
+/// Kills what a service has left: by its group, which a pidfd reaches although
+/// its leader has ended (Linux 6.9), and by its control group.
+fn kill_rest(mut child: Child) {
+    let _ = child.signal_group(libc::SIGKILL);
+    let _ = child.kill_tree();
 }
 
 /// Waits until a service has ended, a signal has come, or a moment; returns

@@ -18,7 +18,7 @@ async fn print_lines(name: usize, line: String) -> std::io::Result<usize> {
     let mut sh = Command::new("/bin/sh");
     // If this task is dropped, so is the program.
     sh.args(["-c", &line]).stdout(Stdio::piped()).kill_on_drop(true);
-    let mut child = sh.spawn()?;
+    let mut child = sh.spawn_async().await?;
     let Some(stdout) = child.stdout.take() else { return Ok(0) };
     let mut lines = BufReader::new(stdout).lines();
     let mut count = 0;

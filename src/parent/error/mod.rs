@@ -236,7 +236,7 @@ impl Error {
     /// - ENOENT: an empty path, or a script that its interpreter cannot open.
     /// - E2BIG: the plan is too large.
     /// - ECHILD: the child ended before exec, or its exit status is lost.
-    /// - ETIMEDOUT: a time limit of the output has passed.
+    /// - ETIMEDOUT: a time limit of a start or of the output has passed.
     /// - EFBIG: there is more output, or a longer line, than its limit.
     /// - ECANCELED: a function passed to `pre_exec` panicked.
     /// - EIO: a system call succeeded without effect.
@@ -260,8 +260,8 @@ impl Error {
     }
 
     /// Returns the kind that std has for the errno, or the kind of a
-    /// function's error; `InvalidInput` for an option that is not valid, else
-    /// `Other`.
+    /// function's error; `InvalidInput` for an option that is not valid,
+    /// `TimedOut` and `FileTooLarge` for a limit, else `Other`.
     #[must_use]
     pub fn kind(&self) -> io::ErrorKind {
         self.0.cause.kind()

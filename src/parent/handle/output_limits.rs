@@ -11,7 +11,8 @@ use crate::parent::std::time::Instant;
 ///
 /// At a limit the call is an error, which keeps what was read so far:
 /// [`OutputError`]. The child is killed and waited for first. What it has
-/// started is not: see [`Child::signal_group`].
+/// started is not: see [`Child::signal_group`], and [`Child::kill_tree`], which is
+/// complete with [`Command::own_cgroup`].
 ///
 /// # Examples
 ///
@@ -34,6 +35,8 @@ use crate::parent::std::time::Instant;
 /// [`Child::communicate_with`]: crate::Child::communicate_with
 /// [`Child::stream_lines_with`]: crate::Child::stream_lines_with
 /// [`Child::signal_group`]: crate::Child::signal_group
+/// [`Child::kill_tree`]: crate::Child::kill_tree
+/// [`Command::own_cgroup`]: crate::Command::own_cgroup
 /// [`OutputError`]: crate::OutputError
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]

@@ -77,6 +77,8 @@ impl Command {
     /// SIGKILL. What is said there about ids, privileges and PID namespaces
     /// applies here too.
     ///
+    /// What the program has started goes on, unless it has such an option too.
+    ///
     /// This process ends its children too when it executes another program,
     /// as that ends its other threads.
     ///

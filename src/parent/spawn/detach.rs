@@ -2,7 +2,7 @@
 
 use super::prepared::Prepared;
 use super::stdio_pipes::StdioPipes;
-use crate::parent::command::{Command, Engine, StdioSource};
+use crate::parent::command::{Command, Engine, ParentDeath, StdioSource};
 use crate::parent::error::{Error, Step};
 use crate::parent::handle::Detached;
 use crate::parent::order;
@@ -179,10 +179,13 @@ pub(super) fn check(plan: &Plan, parentage: Parentage) -> Result<(), Error> {
         }
     }
     let pipe = plan.strategy.engine == Engine::Pipe;
+    let thread = plan.parent_death == Some(ParentDeath::Thread);
+    let process = plan.parent_death == Some(ParentDeath::Process);
     for (is_set, option, why) in [
         (!plan.parent_hooks.is_empty(), "before_exec", other),
         (plan.owns_cgroup, "own_cgroup", other),
-        (plan.parent_death.is_some(), "parent_death_signal", other),
+        (thread, "parent_death_signal", other),
+        (process, "die_with_parent", other),
         (plan.traced, "ptrace_traceme", other),
         (plan.listener, "seccomp_with_listener", other),
         (plan.is_autoreaped(), plan.end_option(), other),

@@ -25,9 +25,10 @@ const TAKEN: &str = "the child of this start was returned before";
 ///
 /// # Drop
 ///
-/// Dropping it cancels the start, as [`Starting::cancel`] does, unless its
-/// child or its error was returned before. In a fork of this process the drop
-/// does nothing. After [`mem::forget`] the program
+/// Dropping it cancels the start, as [`Starting::cancel`] does, which may take
+/// about 0.2 s where the child cannot be ended, unless its child or its error was
+/// returned before. In a fork of this process the drop does nothing. After
+/// [`mem::forget`] the program
 /// is started all the same, nobody waits for it, and the memory and the
 /// descriptors of its start are never released.
 ///

@@ -5,7 +5,9 @@
 //! the runtime polls beside its sockets: there is no handler of SIGCHLD, no
 //! thread that reaps, and `tokio::process` works in the same program.
 //!
-//! Takes the feature `tokio`, and a runtime with IO enabled.
+//! Takes the feature `tokio`, and a runtime with IO enabled: with the feature
+//! `rt` of the crate tokio, or `rt-multi-thread`. Beside `use offshoot::tokio`, that
+//! crate is `::tokio`.
 //!
 //! # Spawning
 //!
@@ -19,7 +21,8 @@
 //!
 //! Each future can be dropped at any time. If the program does not run yet, the
 //! drop does not wait for it: it is killed, or starts all the same and is reaped
-//! by a later spawn of the crate. [`Child::wait`] and [`Child::kill`]
+//! by a later spawn of the crate. So `tokio::time::timeout` around
+//! [`Command::spawn_async`] is a deadline if [`Command::kill_on_drop`] is set. [`Child::wait`] and [`Child::kill`]
 //! can then be called again, and nothing is lost. Dropping that of
 //! [`Child::wait_with_output`], [`Command::output`] or [`Command::status`]
 //! drops the `Child`, and what was read so far.
