@@ -239,6 +239,71 @@ fn a_proc_of_another_namespace_is_not_used() {
     assert_eq!(tree.child.wait().unwrap().signal(), Some(9));
 }
 
+/// Of a child that is not dumpable `/proc` shows nothing to an ordinary user
+/// then; other users' processes are there too.
+#[test]
+fn a_child_that_proc_hides_is_killed_with_its_children() {
+    let name = "a_child_that_proc_hides_is_killed_with_its_children";
+    if !util::is_root() && !util::is_inside(name) {
+        return util::skip(name, "only root may hide processes");
+    }
+    for hide in ["hidepid=1", "hidepid=2"] {
+        let script = format!(
+            "mount -t proc proc /proc -o {hide} || exit; sleep 1000 & \
+             exec setpriv --reuid 65534 --regid 65534 --clear-groups \"$0\" \"$@\""
+        );
+        let mut wrap = own_pids();
+        wrap.extend(["sh", "-c", &script]);
+        if inside(name, &wrap) {
+            return hidden_child();
+        }
+    }
+}
+
+fn hidden_child() {
+    // A program that may not be read makes its process not dumpable.
+    let program = util::scratch("hidden").join("sh");
+    fs::copy("/bin/sh", &program).unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o111);
+    fs::set_permissions(&program, mode).unwrap();
+    let mut command = offshoot::Command::new(program);
+    // Nor is it the leader of their group.
+    command.args(["-c", "sleep 1000 & echo 1; wait"]);
+    let (mut tree, _) = Tree::start(&mut command, 1);
+    let path = format!("/proc/{}/stat", tree.child.id());
+    assert!(fs::read(path).is_err());
+    tree.kill(TreeKill::BestEffort);
+}
+
+/// Its end is not waited for: without the skip that takes thirty seconds.
+#[test]
+fn a_process_that_may_not_be_signalled_is_not_waited_for() {
+    let name = "a_process_that_may_not_be_signalled_is_not_waited_for";
+    if !util::is_root() && !util::is_inside(name) {
+        return util::skip(name, "only root may make its processes");
+    }
+    let script = "cp \"$(command -v setpriv)\" \"$TMPDIR/roots\" || exit
+                  chmod 4755 \"$TMPDIR/roots\" || exit
+                  exec setpriv --reuid 65534 --regid 65534 --clear-groups \"$0\" \"$@\"";
+    let mut wrap = own_pids();
+    wrap.extend(["sh", "-c", script]);
+    if !inside(name, &wrap) {
+        return;
+    }
+    let script = "sleep 1000 &
+         \"$TMPDIR/roots\" --reuid 0 --clear-groups sleep 1000 & echo $!; wait";
+    let (mut tree, lines) = Tree::start(&mut sh(script), 1);
+    let status = format!("/proc/{}/status", lines[0]);
+    while !fs::read_to_string(&status).unwrap().contains("Uid:\t0\t0") {
+        thread::sleep(Duration::from_millis(1));
+    }
+    let started = std::time::Instant::now();
+    let error = tree.child.kill_tree().unwrap_err();
+    assert!(started.elapsed() < Duration::from_secs(25));
+    assert_error(&error, Step::Kill, Some(&lines[0]), libc::EPERM);
+    assert_eq!(tree.child.wait().unwrap().signal(), Some(9));
+}
+
 /// The soft and the hard limit of descriptors.
 fn descriptor_limit() -> (u64, u64) {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };

@@ -8,6 +8,7 @@ mod tree;
 mod util;
 
 use std::fs;
+use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -236,6 +237,28 @@ fn stopped_and_frozen_groups_and_groups_below_are_killed() {
         assert_eq!(kills.join().unwrap(), TreeKill::Complete);
     });
     assert!(tree.is_gone());
+    above.is_empty();
+}
+
+/// Without a free descriptor the control group cannot be killed.
+#[test]
+fn without_descriptors_the_child_of_an_own_group_is_killed() {
+    let name = "without_descriptors_the_child_of_an_own_group_is_killed";
+    if !in_own_pids(name) {
+        return;
+    }
+    let Some(above) = Above::new(name) else { return };
+    let mut command = above.command("sleep 1000 & echo 1; wait");
+    let (mut tree, _) = Tree::start(command.process_group(0), 1);
+    let [group] = &above.groups()[..] else { panic!() };
+    util::limit(libc::RLIMIT_NOFILE, util::limit_with(0), 1024);
+    let killed = tree.child.kill_tree();
+    util::limit(libc::RLIMIT_NOFILE, 1024, 1024);
+    let operand = group.to_str();
+    assert_error(&killed.unwrap_err(), Step::Kill, operand, libc::EMFILE);
+    let mut rest = Vec::new();
+    tree.out.read_to_end(&mut rest).unwrap();
+    assert_eq!(tree.child.wait().unwrap().signal(), Some(9));
     above.is_empty();
 }
 

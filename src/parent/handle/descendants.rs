@@ -18,7 +18,7 @@ use crate::parent::std::vec::Vec;
 use crate::parent::std::{format, fs, io, thread};
 use crate::sys::kill::send_signal;
 use crate::sys::safe::getpid;
-use crate::sys::wait::{Target, wait_by_pidfd_only};
+use crate::sys::wait::{Target, is_unreaped, wait_by_pidfd_only};
 use crate::sys::{Errno, Pid};
 
 /// How often all are looked at again while some have not stopped: one that
@@ -40,12 +40,14 @@ pub(super) struct Stat {
 }
 
 impl Stat {
-    /// `None`: there is no such process.
+    /// `None`: there is no such process, or `hidepid` hides it.
     pub(super) fn of(pid: Pid) -> io::Result<Option<Stat>> {
         match fs::read(format!("/proc/{}/stat", pid.get())) {
             Ok(text) => Ok(Stat::parse(&text)),
             Err(e) => match e.raw_os_error() {
-                Some(libc::ENOENT | libc::ESRCH) => Ok(None),
+                Some(
+                    libc::ENOENT | libc::ESRCH | libc::EPERM | libc::EACCES,
+                ) => Ok(None),
                 _ => Err(e),
             },
         }
@@ -86,11 +88,15 @@ struct Member {
     start: u64,
     /// It was a child of this process, which its owner reaps.
     is_ours: bool,
+    /// It may not be signalled.
+    refused: bool,
 }
 
 /// A child, and what descends from it.
 pub(super) struct Descendants {
     root: Pid,
+    /// The root, if `/proc` does not show it.
+    hidden: Option<Open>,
     members: BTreeMap<u32, Member>,
     /// The first that may not be signalled.
     pub(super) denied: Option<(u32, i32)>,
@@ -99,17 +105,20 @@ pub(super) struct Descendants {
 impl Descendants {
     /// Of a child that has not been reaped. `/proc` must be that of this PID
     /// namespace.
-    pub(super) fn new(root: Pid) -> io::Result<Descendants> {
+    pub(super) fn new(root: Pid, target: Target) -> io::Result<Descendants> {
         let own = fs::read_link("/proc/self")?;
         if own.to_str().and_then(|own| own.parse().ok()) != Some(getpid()) {
             return Err(io::Error::from_raw_os_error(libc::ENOENT));
         }
-        let stat = Stat::of(root)?;
-        let gone = || io::Error::from_raw_os_error(libc::ESRCH);
-        let start = stat.ok_or_else(gone)?.start;
-        let first = Member { start, is_ours: true };
+        let start = Stat::of(root)?.map(|stat| stat.start);
+        let hidden = match start {
+            Some(_) => None,
+            None => Some(Open::hidden(root, target)?),
+        };
+        let start = start.unwrap_or(0);
+        let first = Member { start, is_ours: true, refused: false };
         let members = BTreeMap::from([(root.get(), first)]);
-        Ok(Descendants { root, members, denied: None })
+        Ok(Descendants { root, hidden, members, denied: None })
     }
 
     /// Stops them all, until a look at all processes finds no other one. A
@@ -137,7 +146,7 @@ impl Descendants {
     /// Whether none can start a process. Those that were reaped are forgotten:
     /// another descendant may get the number.
     fn are_stopped(&mut self) -> bool {
-        let mut stopped = true;
+        let mut stopped = self.hidden.is_none();
         let root = self.root.get();
         self.members.retain(|pid, member| {
             let stat = Pid::new((*pid).into()).map(Stat::of);
@@ -211,6 +220,12 @@ impl Descendants {
         for link in [stat.parent, stat.group, stat.session] {
             let Some(member) = self.members.get(&link) else { continue };
             let Some(pid) = Pid::new(link.into()) else { continue };
+            if let (Some(root), true) = (&self.hidden, pid == self.root) {
+                if root.is_unreaped() {
+                    return Ok(true);
+                }
+                continue;
+            }
             let now = Stat::of(pid)?;
             if now.is_some_and(|now| now.start == member.start) {
                 return Ok(true);
@@ -227,7 +242,7 @@ impl Descendants {
             return Ok(());
         }
         let is_ours = stat.parent == getpid();
-        let member = Member { start: stat.start, is_ours };
+        let member = Member { start: stat.start, is_ours, refused: false };
         self.members.insert(pid.get(), member);
         self.signal(&process, libc::SIGSTOP);
         Ok(())
@@ -239,6 +254,9 @@ impl Descendants {
             Err(Errno(errno)) => {
                 let denied = (process.pid.get(), errno);
                 self.denied = self.denied.or(Some(denied));
+                if let Some(member) = self.members.get_mut(&denied.0) {
+                    member.refused = true;
+                }
             }
         }
     }
@@ -253,6 +271,10 @@ impl Descendants {
                 self.signal(&process, signal);
             }
         }
+        if let Some(root) = self.hidden.take() {
+            self.signal(&root, signal);
+            self.hidden = Some(root);
+        }
     }
 
     /// Kills them all.
@@ -265,7 +287,7 @@ impl Descendants {
     pub(super) fn wait(&self, deadline: Instant) -> bool {
         let others = self.pids().filter(|(pid, _)| *pid != self.root);
         let mut all = true;
-        for (pid, member) in others {
+        for (pid, member) in others.filter(|(_, member)| !member.refused) {
             all &=
                 Open::member(pid, member).is_none_or(|it| it.ends(deadline));
         }
@@ -302,6 +324,17 @@ impl Open {
             Err(e) if e.raw_os_error() == Some(libc::ESRCH) => None,
             Err(_) => Some(Open { pid, pidfd: None }),
         }
+    }
+
+    /// A child that `/proc` does not show, if it has not been reaped.
+    fn hidden(pid: Pid, target: Target) -> io::Result<Open> {
+        let pidfd = PidFd::open(pid.get());
+        // Opened before, so that it is about the child.
+        if !is_unreaped(target) {
+            return Err(io::Error::from_raw_os_error(libc::ESRCH));
+        }
+        let hides = |_| io::Error::from_raw_os_error(libc::EACCES);
+        Ok(Open { pid, pidfd: Some(pidfd.map_err(hides)?) })
     }
 
     /// The process that was found, if it has not been reaped.

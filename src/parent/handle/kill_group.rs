@@ -19,8 +19,9 @@ use crate::parent::std::time::Instant;
 use crate::parent::std::vec::Vec;
 use crate::parent::std::{format, fs, thread};
 use crate::sys::Pid;
+use crate::sys::call::getpgid;
 use crate::sys::safe::getpid;
-use crate::sys::wait::wait_by_pidfd_only;
+use crate::sys::wait::{is_unreaped, wait_by_pidfd_only};
 
 /// How long one look at `cgroup.events` is trusted.
 const LOOK: Duration = Duration::from_millis(10);
@@ -41,9 +42,15 @@ impl Waitable {
                 Ok(()) => {}
                 // Before Linux 5.14.
                 Err(Errno::NOENT) => {
-                    kill_each(group, deadline).map_err(fail)?;
+                    if let Err(e) = kill_each(group, deadline) {
+                        self.kill_itself();
+                        return Err(fail(e));
+                    }
                 }
-                Err(e) => return Err(fail(e)),
+                Err(e) => {
+                    self.kill_itself();
+                    return Err(fail(e));
+                }
             }
         }
         // It may have moved to another group, if it has the right to.
@@ -57,6 +64,18 @@ impl Waitable {
         }
         group.remove();
         Ok(())
+    }
+
+    /// Kills the child and the group that it leads: its control group cannot
+    /// be killed, for want of a descriptor (EMFILE), say.
+    fn kill_itself(&self) {
+        let id = self.pid.get();
+        let leads = getpgid(id) == i64::from(id);
+        let is_own = getpgid(0) == i64::from(id);
+        if leads && !is_own && is_unreaped(self.target()) {
+            let _ = self.signal_group(libc::SIGKILL);
+        }
+        let _ = self.signal(libc::SIGKILL);
     }
 }
 

@@ -52,6 +52,12 @@ impl Child {
     ///   from whom it got it;
     /// - what the child has left behind, if it was waited for before: then
     ///   only the process group that it led is killed, since Linux 6.9;
+    /// - a process that a descendant makes with `CLONE_PARENT` and that calls
+    ///   setsid(2): its parent is this process;
+    /// - what `/proc` does not show, if it is mounted with `hidepid`:
+    ///   descendants that this process may not trace, and what only they have
+    ///   started. What the child itself has started is found even if the
+    ///   child is hidden;
     /// - what another process starts for it (a service manager, `at`).
     ///
     /// Descendants that are zombies and whose parent this process becomes, as
@@ -152,7 +158,7 @@ impl Waitable {
         if leads {
             let _ = self.signal_group(libc::SIGSTOP);
         }
-        let found = Descendants::new(self.pid);
+        let found = Descendants::new(self.pid, self.target());
         let mut found = found.and_then(|mut all| {
             let stopped = all.stop(deadline);
             all.kill();
