@@ -408,3 +408,26 @@ fn a_status_that_is_lost_does_not_lose_the_output() {
         }
     });
 }
+
+/// The processor time of this thread.
+fn cpu_time() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let clock = libc::CLOCK_THREAD_CPUTIME_ID;
+    // SAFETY: writes one timespec.
+    let done = unsafe { libc::clock_gettime(clock, &raw mut time) };
+    assert_eq!(done, 0);
+    let nanoseconds = time.tv_nsec.try_into().unwrap();
+    Duration::new(time.tv_sec.try_into().unwrap(), nanoseconds)
+}
+
+#[test]
+fn a_pipe_that_does_not_block_is_waited_for() {
+    let mut sleep = sh("sleep 1; echo done");
+    let sleep =
+        sleep.stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    rustix::io::ioctl_fionbio(sleep.stdout.as_ref().unwrap(), true).unwrap();
+    let before = cpu_time();
+    assert_eq!(sleep.wait_with_output().unwrap().stdout, b"done\n");
+    let used = cpu_time() - before;
+    assert!(used < Duration::from_millis(200), "{used:?}");
+}

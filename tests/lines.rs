@@ -7,7 +7,9 @@ mod util;
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
+use std::{fs, thread};
 
 use offshoot::OutputStream::{Stderr, Stdout};
 use offshoot::{
@@ -234,4 +236,24 @@ fn text_that_is_not_utf8_is_replaced() {
     let error = sh.output_with(limits).unwrap_err();
     let all = error.stdout_lossy().len() + error.stderr_lossy().len();
     assert!(all > 2);
+}
+
+#[test]
+fn a_function_that_panics_leaves_no_program() {
+    let mut sleep = sh("echo $$; exec sleep 1000");
+    let mut id = 0;
+    let lines = |_, line: &[u8]| {
+        id = str::from_utf8(line).unwrap().parse().unwrap();
+        panic!("the function");
+    };
+    let call = AssertUnwindSafe(|| sleep.stream_lines(lines));
+    assert!(catch_unwind(call).is_err());
+    assert!(id > 1);
+    // Killed, and perhaps not reaped yet.
+    let begun = Instant::now();
+    let status = format!("/proc/{id}/stat");
+    while fs::read_to_string(&status).is_ok_and(|s| !s.contains(") Z ")) {
+        assert!(begun.elapsed() < LONG, "the program runs");
+        thread::yield_now();
+    }
 }

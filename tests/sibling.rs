@@ -4,6 +4,8 @@
 
 #[path = "sibling/helper.rs"]
 mod helper;
+#[path = "sibling/proc.rs"]
+mod proc;
 mod util;
 
 use std::fs::OpenOptions;

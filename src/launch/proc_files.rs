@@ -1,6 +1,12 @@
 //! Files of `/proc/PID`: whether a child has exec'd, and its name.
+//!
+//! A `/proc` of another PID namespace has other processes by these ids, so it
+//! is read only if it has this process by its own id. Costs a system call.
 
 use core::ffi::CStr;
+use core::mem::MaybeUninit;
+
+use rustix::fs::{CWD, readlinkat_raw};
 
 use crate::sys::{Pid, safe};
 
@@ -46,15 +52,12 @@ pub(super) fn read<'a>(
     file: &[u8],
     bytes: &'a mut [u8],
 ) -> Option<&'a [u8]> {
+    if !is_own() {
+        return None;
+    }
     let mut path = [0u8; 32];
     let mut digits = [0u8; 10];
-    let (mut n, mut from) = (pid.get(), digits.len());
-    while n > 0 {
-        from = from.checked_sub(1)?;
-        *digits.get_mut(from)? = b'0' + u8::try_from(n % 10).ok()?;
-        n /= 10;
-    }
-    let parts = [b"/proc/", digits.get(from..)?, file];
+    let parts = [b"/proc/", decimal(pid.get(), &mut digits)?, file];
     for (to, byte) in path.iter_mut().zip(parts.into_iter().flatten()) {
         *to = *byte;
     }
@@ -64,6 +67,26 @@ pub(super) fn read<'a>(
     let read = safe::read(file, bytes);
     let _ = safe::close(file);
     bytes.get(..read.ok()?)
+}
+
+/// Whether `/proc` is that of this process's PID namespace.
+fn is_own() -> bool {
+    let (mut link, mut digits) = ([MaybeUninit::uninit(); 16], [0u8; 10]);
+    let Ok((shown, _)) = readlinkat_raw(CWD, c"/proc/self", &mut link) else {
+        return false;
+    };
+    decimal(safe::getpid(), &mut digits).is_some_and(|own| own == shown)
+}
+
+/// Writes a number that is not 0.
+fn decimal(mut n: u32, digits: &mut [u8; 10]) -> Option<&[u8]> {
+    let mut from = digits.len();
+    while n > 0 {
+        from = from.checked_sub(1)?;
+        *digits.get_mut(from)? = b'0' + u8::try_from(n % 10).ok()?;
+        n /= 10;
+    }
+    digits.get(from..)
 }
 
 fn flags_in(stat: &[u8]) -> Option<u64> {

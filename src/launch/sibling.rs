@@ -89,7 +89,7 @@ pub(super) fn outcome(
         wait_for_end(target);
         return Outcome::failed(block, pidfd);
     }
-    let execd = has_become_program(target, has_execd);
+    let execd = has_become_program(target, began_exec, has_execd);
     if execd == Some(true) {
         return running(true);
     }
@@ -106,22 +106,31 @@ pub(super) fn outcome(
 
 /// Whether a sibling has exec'd, which has left the memory that it was made
 /// with, by exec or at its end; `None` if that cannot be found out, as the
-/// parent has reaped it. A sibling that has not exec'd has ended after this.
+/// parent has reaped it, or there is neither that call nor `/proc`. A sibling
+/// that has not exec'd has ended after this, unless nothing tells and it has
+/// begun to exec.
 fn has_become_program(
     target: Target,
+    began_exec: bool,
     has_execd: impl Fn() -> Option<bool>,
 ) -> Option<bool> {
-    // The kernel marks a process that ends before it releases its memory.
-    if is_running(target.pid) == Some(true) && !is_reaped(target) {
-        return Some(true);
-    }
     loop {
+        // The kernel marks a process that ends before it releases its memory.
+        // It may reject one in exec for a moment.
+        let running = is_running(target.pid);
+        if running == Some(true) && !is_reaped(target) {
+            return Some(true);
+        }
         // In this order: one that has ended changes no more. Exec releases the
         // memory a moment before it changes the flag in /proc.
         let ended = has_ended(target);
         let execd = has_execd().filter(|_| !is_reaped(target));
         if ended || execd == Some(true) {
             return execd;
+        }
+        // Its end would be that of the program.
+        if execd.is_none() && running.is_none() && began_exec {
+            return None;
         }
         sleep_briefly();
     }

@@ -3,7 +3,10 @@
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::Ordering;
-use std::sync::{LockResult, Mutex as Plain, MutexGuard as PlainGuard};
+use std::sync::{
+    LockResult, Mutex as Plain, MutexGuard as PlainGuard, TryLockError,
+    TryLockResult,
+};
 
 use crate::explore::run;
 
@@ -50,6 +53,15 @@ impl<T> Mutex<T> {
     pub(crate) fn lock(&self) -> LockResult<MutexGuard<'_, T>> {
         let order = self.order.get(|| loom::sync::Mutex::new(()));
         Ok(self.with(order.lock().unwrap()))
+    }
+
+    #[track_caller]
+    pub(crate) fn try_lock(&self) -> TryLockResult<MutexGuard<'_, T>> {
+        let order = self.order.get(|| loom::sync::Mutex::new(()));
+        match order.try_lock() {
+            Ok(order) => Ok(self.with(order)),
+            Err(_) => Err(TryLockError::WouldBlock),
+        }
     }
 
     fn with(

@@ -6,6 +6,7 @@ use super::output_error::OutputError;
 use super::output_limits::Limits;
 use super::waitable::End;
 use crate::parent::error::{Cause, Error, Step};
+use crate::parent::std::os::unix::process::ExitStatusExt;
 use crate::parent::std::process::{ExitStatus, Output};
 use crate::parent::std::vec::Vec;
 
@@ -129,8 +130,29 @@ impl Child {
         // An error: other code has reaped it.
         let ended = !matches!(self.handle.get().try_wait(), Ok(None));
         // A program of another user may go on, and is not waited for.
-        let killed = !ended && self.kill().is_ok();
-        let end = (ended || killed).then(|| self.end());
-        (end.and_then(Result::ok).map(End::exit_status), killed)
+        let sent = !ended && self.kill().is_ok();
+        let end = (ended || sent).then(|| self.end());
+        let status = end.and_then(Result::ok).map(End::exit_status);
+        (status, sent && was_killed(status))
+    }
+}
+
+/// Whether the signal that was sent has ended the child, rather than come after
+/// its end. If its status is lost, it is taken to have done so.
+fn was_killed(status: Option<ExitStatus>) -> bool {
+    status.is_none_or(|status| status.signal() == Some(libc::SIGKILL))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::was_killed;
+    use crate::parent::std::os::unix::process::ExitStatusExt;
+    use crate::parent::std::process::ExitStatus;
+
+    #[test]
+    fn a_child_that_ends_before_the_signal_was_not_killed() {
+        let killed = |raw| was_killed(Some(ExitStatus::from_raw(raw)));
+        assert!(killed(libc::SIGKILL) && was_killed(None));
+        assert!(!killed(0) && !killed(libc::SIGTERM) && !killed(9 << 8));
     }
 }

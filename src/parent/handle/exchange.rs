@@ -72,12 +72,15 @@ pub(super) struct Reader {
     /// How much the next read has room for.
     room: usize,
     bytes: Vec<u8>,
+    /// A read was made that would have blocked.
+    nonblocking: bool,
 }
 
 impl Reader {
     pub(super) fn new(pipe: Option<impl Into<OwnedFd>>) -> Reader {
         let (room, bytes) = (MIN_READ, Vec::new());
-        Reader { pipe: pipe.map(Into::into), room, bytes }
+        let pipe = pipe.map(Into::into);
+        Reader { pipe, room, bytes, nonblocking: false }
     }
 }
 
@@ -219,7 +222,11 @@ impl<'a> Exchange<'a> {
         bytes.reserve(reader.room.min(most.saturating_add(1)));
         let got = match read(pipe, spare_capacity(bytes)) {
             Ok(got) => got,
-            Err(Errno::INTR | Errno::AGAIN) => return Ok(0),
+            Err(Errno::INTR) => return Ok(0),
+            Err(Errno::AGAIN) => {
+                reader.nonblocking = true;
+                return Ok(0);
+            }
             Err(e) => return Err(Error::os(Step::Read, e.raw_os_error())),
         };
         let kept = got.min(most);
@@ -281,7 +288,9 @@ impl<'a> Exchange<'a> {
         let pipes = pipes.map(Option::as_ref);
         let open = pipes.map(|pipe| pipe.is_some());
         let input = self.input.as_ref().map(|input| &input.pipe);
-        if input.is_none() && !watch && until.is_none() && open != [true; 2] {
+        let blocks = open != [true; 2]
+            && !self.outputs.iter().any(|one| one.nonblocking);
+        if input.is_none() && !watch && until.is_none() && blocks {
             // A blocking read suffices.
             return Ok(Ready { input: false, outputs: open, end: false });
         }

@@ -93,7 +93,8 @@ impl Child {
     /// programs write to a pipe when they have some KiB, not at each line.
     ///
     /// While the function runs nothing is read, so the child may have to wait.
-    /// If it panics, the child goes on, with its pipes closed.
+    /// If it panics, the child goes on, with its pipes closed, unless
+    /// [`Child::kill_on_drop`] is set and the `Child` is dropped.
     ///
     /// # Errors
     ///

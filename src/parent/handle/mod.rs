@@ -213,3 +213,19 @@ impl Child {
         &self.launch
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::on_drop::{ANY, DROPPED, reap_dropped};
+    use crate::parent::std::sync::atomic::Ordering;
+
+    /// In a fork, it is held by a thread that is missing.
+    #[test]
+    fn a_list_of_dropped_children_that_is_locked_is_not_waited_for() {
+        let held = DROPPED.lock().unwrap();
+        ANY.store(true, Ordering::Relaxed);
+        reap_dropped();
+        drop(held);
+        reap_dropped();
+    }
+}

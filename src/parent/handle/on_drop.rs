@@ -2,6 +2,10 @@
 //!
 //! A drop does not wait. A child that has not ended by then is put on a list,
 //! and reaped by a later drop or spawn.
+//!
+//! The list's lock is held while the list changes only, not while a child is
+//! looked at: a fork of a process with other threads copies it as it is. In
+//! such a copy with a lock that is held, nothing is reaped, and nothing hangs.
 
 use core::mem;
 
@@ -9,24 +13,40 @@ use super::Child;
 use super::shared::{Handle, OnDrop};
 use crate::parent::std::sync::atomic::{AtomicBool, Ordering};
 use crate::parent::std::sync::{Arc, Mutex, PoisonError};
+use crate::parent::std::vec;
 use crate::parent::std::vec::Vec;
 
 /// Children that were dropped before they ended.
-static DROPPED: Mutex<Vec<Handle>> = Mutex::new(Vec::new());
+pub(super) static DROPPED: Mutex<Vec<Handle>> = Mutex::new(Vec::new());
 
 /// Whether there are such.
-static ANY: AtomicBool = AtomicBool::new(false);
+pub(super) static ANY: AtomicBool = AtomicBool::new(false);
 
-/// Reaps children that were dropped and have ended since. Costs one load if
-/// there are none.
+/// How many of them one call looks at, each with a system call.
+const MOST: usize = 64;
+
+/// Reaps children that were dropped and have ended since, of those that have
+/// not been looked at for longest. Costs one load if there are none. Those
+/// that another thread looks at meanwhile are left to it.
 pub(crate) fn reap_dropped() {
     if !ANY.load(Ordering::Relaxed) {
         return;
     }
-    let mut dropped = DROPPED.lock().unwrap_or_else(PoisonError::into_inner);
+    let Ok(mut list) = DROPPED.try_lock() else { return };
+    let most = list.len().min(MOST);
+    let mut some: Vec<Handle> = list.drain(..most).collect();
+    mem::drop(list);
     // An error: it was reaped by other code.
-    dropped.retain(|child| matches!(child.get().try_wait(), Ok(None)));
-    ANY.store(!dropped.is_empty(), Ordering::Relaxed);
+    some.retain(|child| matches!(child.get().try_wait(), Ok(None)));
+    // Not held by a thread that is missing: this one had it above.
+    put(some);
+}
+
+/// Adds to the list.
+fn put(some: Vec<Handle>) {
+    let mut list = DROPPED.lock().unwrap_or_else(PoisonError::into_inner);
+    list.extend(some);
+    ANY.store(!list.is_empty(), Ordering::Relaxed);
 }
 
 impl Child {
@@ -56,7 +76,8 @@ impl Child {
     /// Sets whether the program is reaped after this `Child` has been dropped,
     /// so that it leaves no zombie. The drop does not wait: a program that is
     /// still running is reaped after its end, when this crate next spawns a
-    /// program or drops such a `Child`.
+    /// program or drops such a `Child`. Each of these looks at up to 64 programs
+    /// that were dropped, in turn, which takes a system call for each.
     ///
     /// # Examples
     ///
@@ -91,9 +112,7 @@ impl Drop for Child {
                 Handle::Own(own) => Handle::Own(own.take()),
                 Handle::Shared(shared) => Handle::Shared(Arc::clone(shared)),
             };
-            let list = DROPPED.lock();
-            list.unwrap_or_else(PoisonError::into_inner).push(handle);
-            ANY.store(true, Ordering::Relaxed);
+            put(vec![handle]);
         }
     }
 }

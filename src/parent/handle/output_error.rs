@@ -115,7 +115,8 @@ impl OutputError {
         self.status
     }
 
-    /// Returns whether the child was still running and SIGKILL was sent.
+    /// Returns whether the child was still running and SIGKILL was sent, which
+    /// ended it: false if its status is that of a program that had just ended.
     #[must_use]
     pub fn killed(&self) -> bool {
         self.killed

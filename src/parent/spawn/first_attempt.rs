@@ -16,7 +16,7 @@ use crate::sys::abi::SET_IDS;
 use crate::sys::call::{capabilities, is_filtered, saved_ids_are_effective};
 use crate::sys::fds::close_range_probe;
 use crate::sys::pidfd::can_signal;
-use crate::sys::safe::getpid;
+use crate::sys::safe::{close, getpid, open};
 use crate::sys::wait::reaped_elsewhere;
 use crate::sys::{CloneCall, CloneFlags};
 
@@ -153,7 +153,7 @@ impl Attempt {
             self.strategy.engine = Engine::Copied;
         }
         // Listing descriptors takes one more.
-        if range && full.is_none() {
+        if range && full.is_none() && can_list() {
             self.apply(without_close_range(self.strategy), 0);
         }
         if by_fd {
@@ -178,7 +178,7 @@ impl Attempt {
             && !known.close_range
             && !works(false))
             || (plan.has(Op::MarkRange) && !known.mark_range && !works(true));
-        if range && !self.strategy.no_close_range {
+        if range && !self.strategy.no_close_range && can_list() {
             self.apply(without_close_range(self.strategy), 0);
         }
         let by_fd = plan.program_fd.is_some() && !self.strategy.no_execveat;
@@ -198,6 +198,12 @@ impl Attempt {
             known.helper |= self.strategy.engine == Engine::Isolated;
         });
     }
+}
+
+/// Whether descriptors can be listed, which is what replaces close_range.
+fn can_list() -> bool {
+    let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC;
+    open(c"/proc/self/fd", flags, 0).map(close).is_ok()
 }
 
 /// Whether the steps replace all six ids, which takes capabilities.

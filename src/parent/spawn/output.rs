@@ -79,7 +79,9 @@ impl Command {
     }
 
     /// Starts the program, with the defaults of [`Command::output`], and calls
-    /// a function with each line that it writes: [`Child::stream_lines`].
+    /// a function with each line that it writes: [`Child::stream_lines`]. If
+    /// the function panics, the program is killed, as by
+    /// [`Child::kill_on_drop`].
     ///
     /// # Errors
     ///
@@ -99,6 +101,7 @@ impl Command {
     /// # Ok::<(), offshoot::Error>(())
     /// ```
     ///
+    /// [`Child::kill_on_drop`]: crate::Child::kill_on_drop
     /// [`Child::stream_lines`]: crate::Child::stream_lines
     pub fn stream_lines<F>(
         &mut self,
@@ -107,7 +110,8 @@ impl Command {
     where
         F: FnMut(OutputStream, &[u8]) -> io::Result<()>,
     {
-        self.spawn_with(piped)?.stream_lines(function)
+        let mut child = self.spawn_with(piped)?;
+        child.kill_on_drop(true).stream_lines(function)
     }
 
     /// As [`Command::stream_lines`], within limits.
@@ -147,6 +151,6 @@ impl Command {
     {
         let limits = limits.begin()?;
         let mut child = self.spawn_by(piped, limits.ends_at())?;
-        child.stream_lines_with(limits, function)
+        child.kill_on_drop(true).stream_lines_with(limits, function)
     }
 }
