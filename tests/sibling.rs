@@ -351,7 +351,7 @@ fn what_is_about_the_parent_is_refused_to_a_sibling() {
     };
     refuse(&gate, Step::Clone, "before_exec", other);
     refuse(&death, Step::Clone, "parent_death_signal", other);
-    refuse(&dies, Step::Clone, "parent_death_signal", other);
+    refuse(&dies, Step::Clone, "die_with_parent", other);
     refuse(&traced, Step::Clone, "ptrace_traceme", other);
     refuse(&group, Step::Clone, "own_cgroup", other);
     refuse(&listener, Step::Clone, "seccomp_with_listener", other);
