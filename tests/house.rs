@@ -337,6 +337,7 @@ fn unsafe_code_is_in_listed_files_with_specific_reasons() {
         "sys::seccomp",
         "sys::users",
         "sys::wait",
+        "sys::waitid",
         "parent::options::descriptors",
         "parent::spawn::source_fds",
         "parent::spawn::launch_loop",

@@ -2,6 +2,7 @@
 #![allow(unsafe_code, reason = "each function makes one raw system call")]
 
 use super::arch::syscall;
+use super::pidfd::try_signal;
 use super::wait::Target;
 use super::{Errno, Pid, bits};
 
@@ -42,21 +43,5 @@ pub(crate) fn send_signal(target: Target, signal: i32) -> Result<(), Errno> {
     let Some(pidfd) = target.pidfd else {
         return kill(target.pid, signal);
     };
-    let number = u64::from(signal.unsigned_abs());
-    let by = |pidfd: i32| {
-        let args = [bits(i64::from(pidfd)), number, 0, 0, 0, 0];
-        // SAFETY: clause 1 of `syscall`: numbers, and NULL for the siginfo.
-        unsafe { syscall(libc::SYS_pidfd_send_signal, args) }
-    };
-    match Errno::of(by(pidfd)) {
-        None => Ok(()),
-        // Linux before 5.1, or a seccomp filter: otherwise the call fails with
-        // EBADF for a closed descriptor.
-        Some(Errno(libc::ENOSYS | libc::EPERM))
-            if Errno::of(by(i32::MAX)) != Some(Errno(libc::EBADF)) =>
-        {
-            kill(target.pid, signal)
-        }
-        Some(errno) => Err(errno),
-    }
+    try_signal(pidfd, signal).unwrap_or_else(|| kill(target.pid, signal))
 }

@@ -20,6 +20,7 @@ pub(crate) mod safe;
 pub(crate) mod seccomp;
 pub(crate) mod users;
 pub(crate) mod wait;
+mod waitid;
 
 pub use flags::CloneFlags;
 

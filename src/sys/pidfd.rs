@@ -29,10 +29,34 @@ pub(crate) fn can_signal() -> bool {
     signal(i32::MAX, 0) == Err(Errno(libc::EBADF))
 }
 
-/// Sends a signal to the process group that the process leads, or led; EINVAL
+/// As `signal`; `None` where signals by pidfd do not reach the kernel: before
+/// Linux 5.1, or where a seccomp filter rejects them.
+pub(crate) fn try_signal(
+    pidfd: i32,
+    signal: i32,
+) -> Option<Result<(), Errno>> {
+    try_send(pidfd, signal, 0)
+}
+
+/// As `try_signal`, to the process group that the process leads, or led; `None`
 /// before Linux 6.9.
-pub(crate) fn signal_group(pidfd: i32, signal: i32) -> Result<(), Errno> {
-    send(pidfd, signal, PROCESS_GROUP)
+pub(crate) fn try_signal_group(
+    pidfd: i32,
+    signal: i32,
+) -> Option<Result<(), Errno>> {
+    try_send(pidfd, signal, PROCESS_GROUP)
+}
+
+fn try_send(pidfd: i32, signal: i32, flags: u64) -> Option<Result<(), Errno>> {
+    match send(pidfd, signal, flags) {
+        // EBADF for a closed descriptor: the call exists.
+        Err(Errno(libc::EINVAL | libc::ENOSYS | libc::EPERM))
+            if send(i32::MAX, signal, flags) != Err(Errno(libc::EBADF)) =>
+        {
+            None
+        }
+        sent => Some(sent),
+    }
 }
 
 fn send(pidfd: i32, signal: i32, flags: u64) -> Result<(), Errno> {
@@ -82,15 +106,28 @@ pub(crate) fn info(pidfd: i32, mask: u64) -> Result<PidfdInfo, Errno> {
 /// As `reaped_status`, for a process that no wait sees any more, which may be
 /// about to be reaped: the kernel has its status a moment later.
 pub(crate) fn status_of_unseen(pidfd: i32) -> Option<i32> {
-    let known = |info: &PidfdInfo| info.mask & PidfdInfo::EXIT != 0;
-    let info = info(pidfd, PidfdInfo::EXIT).ok()?;
     // An ended child of another process may never be reaped.
     let limit = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
-    if !known(&info) && is_readable(pidfd) {
-        poll_for(pidfd, PollFlags::empty(), Some(&limit));
+    for _ in 0..LOOKS {
+        match info(pidfd, PidfdInfo::EXIT) {
+            Ok(info) if info.mask & PidfdInfo::EXIT != 0 => {
+                return Some(info.exit_code);
+            }
+            // ESRCH: it lost its ids between two looks of the kernel.
+            Ok(_) | Err(Errno(libc::ESRCH)) if is_readable(pidfd) => {
+                if !poll_for(pidfd, PollFlags::empty(), Some(&limit)) {
+                    break;
+                }
+            }
+            _ => break,
+        }
     }
     reaped_status(pidfd)
 }
+
+/// How often the status of a process is looked for that is about to be reaped.
+/// Once it has been, the kernel has it or never will (before Linux 6.15).
+const LOOKS: usize = 3;
 
 /// Returns the wait status of a process that was reaped elsewhere (Linux 6.15),
 /// if the kernel still has it.
@@ -108,6 +145,15 @@ pub(crate) fn is_readable(pidfd: i32) -> bool {
 /// wait or a seccomp filter rejects it.
 pub(crate) fn wait_until_readable(pidfd: i32) {
     poll_once(pidfd, None);
+}
+
+/// As `wait_until_readable`, for at most so many milliseconds.
+pub(crate) fn wait_readable_for(pidfd: i32, milliseconds: Option<u32>) {
+    let limit = milliseconds.map(|time| Timespec {
+        tv_sec: 0,
+        tv_nsec: i64::from(time) * 1_000_000,
+    });
+    poll_once(pidfd, limit.as_ref());
 }
 
 /// Waits until a process has been reaped, which hangs up its pidfd (Linux 6.9)

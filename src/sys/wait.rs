@@ -6,10 +6,11 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::BorrowedFd;
 
-use super::abi::{Rusage, SigInfo};
+use super::abi::Rusage;
 use super::arch::syscall;
 pub(crate) use super::ended::Ended;
 use super::pidfd::{reaped_status, wait_for_hang_up};
+use super::waitid::{wait4, waitid, waitid_for};
 use super::{Errno, Pid, bits};
 
 /// The process that a wait is for.
@@ -56,11 +57,11 @@ pub(crate) fn reaped_elsewhere() -> bool {
     REAPED_ELSEWHERE.load(Ordering::Relaxed)
 }
 
-/// Whether a child of this process has asked to be traced by it. A wait then
-/// sees its stops too, which a tracer must find.
+/// Whether this process is known to trace a child, as that has asked for it, or
+/// as a wait has seen a stop. A wait sees stops too, which a tracer must find.
 static TRACES: AtomicBool = AtomicBool::new(false);
 
-/// Records that a child is about to be started that asks to be traced.
+/// Records that this process traces a child, or is about to.
 pub(crate) fn note_traced() {
     TRACES.store(true, Ordering::Relaxed);
 }
@@ -122,10 +123,25 @@ pub(crate) fn wait_usage(
     if target.autoreaped {
         return end_of_autoreaped(target, block);
     }
-    if may_only_have_stopped(target, Kind::Any, block) {
+    // A child that this process traces: a wait sees its stops too, which its
+    // tracer must find.
+    if !block && matches!(peek(target, Kind::Any), Ok(None)) {
         return Ok(None);
     }
-    reap(target, Kind::Any, block, Some(usage))
+    if block && may_only_have_stopped(target, Kind::Any, block) {
+        return Ok(None);
+    }
+    // One call, where the child is not known to be traced: it takes the first
+    // stop of one that a thread of this process has attached to.
+    match reap(target, Kind::Any, block, Some(&mut *usage))? {
+        Some(change) if change.has_ended() => Ok(Some(change)),
+        Some(_) if block => {
+            note_traced();
+            wait_for_end(target, Kind::Any)?;
+            reap(target, Kind::Any, false, Some(usage))
+        }
+        _ => Ok(None),
+    }
 }
 
 /// Waits for the end of a child that may be traced, without reaping it;
@@ -368,83 +384,6 @@ pub(crate) fn wait_for_change(target: Target) -> Result<Ended, Errno> {
         let how = STOPS | libc::__WALL;
         if let Some(change) = waitid_for(by, id, how, false, None)? {
             return Ok(change);
-        }
-    }
-}
-
-fn waitid(
-    by: libc::idtype_t,
-    id: i64,
-    how: i32,
-    block: bool,
-    usage: Option<&mut Rusage>,
-) -> Result<Option<Ended>, Errno> {
-    waitid_for(by, id, libc::WEXITED | how, block, usage)
-}
-
-/// `waitid` for the changes that `how` has.
-fn waitid_for(
-    by: libc::idtype_t,
-    id: i64,
-    how: i32,
-    block: bool,
-    usage: Option<&mut Rusage>,
-) -> Result<Option<Ended>, Errno> {
-    let mut info = SigInfo::zeroed();
-    let nohang = if block { 0 } else { libc::WNOHANG };
-    let args = [
-        u64::from(by),
-        bits(id),
-        (&raw mut info).expose_provenance() as u64,
-        bits(i64::from(how | nohang)),
-        address_of(usage),
-        0,
-    ];
-    loop {
-        // SAFETY: clause 1 of `syscall`: the call writes one siginfo, and one
-        // rusage unless it is NULL; `info` lives to the end of this body,
-        // `usage` is borrowed.
-        let result = unsafe { syscall(libc::SYS_waitid, args) };
-        match Errno::of(result) {
-            Some(Errno(libc::EINTR)) => {}
-            Some(errno) => return Err(errno),
-            None if info.pid == 0 => return Ok(None),
-            None => {
-                let ended = Ended { code: info.code, status: info.status };
-                return Ok(Some(ended));
-            }
-        }
-    }
-}
-
-/// NULL, where nobody asks what the child has used: then the kernel does not add
-/// it up.
-fn address_of(usage: Option<&mut Rusage>) -> u64 {
-    usage.map_or(0, |at| core::ptr::from_mut(at).expose_provenance() as u64)
-}
-
-fn wait4(
-    pid: i64,
-    how: i32,
-    block: bool,
-    usage: Option<&mut Rusage>,
-) -> Result<Option<Ended>, Errno> {
-    let mut status = 0i32;
-    let usage = address_of(usage);
-    let nohang = if block { 0 } else { libc::WNOHANG };
-    let how = bits(i64::from(how | nohang));
-    let at = (&raw mut status).expose_provenance() as u64;
-    loop {
-        let args = [bits(pid), at, how, usage, 0, 0];
-        // SAFETY: clause 1 of `syscall`: the call writes one int, and one
-        // rusage unless it is NULL; `status` lives to the end of this body, the other is the
-        // caller's.
-        let result = unsafe { syscall(libc::SYS_wait4, args) };
-        match Errno::of(result) {
-            Some(Errno(libc::EINTR)) => {}
-            Some(errno) => return Err(errno),
-            None if result == 0 => return Ok(None),
-            None => return Ok(Some(Ended::from_wait_status(status))),
         }
     }
 }

@@ -142,10 +142,11 @@ fn pidfd_send_signal(
     signal: i32,
     flags: u64,
 ) -> Answer {
-    let at = state.by_pidfd(fd).ok_or(libc::EBADF)?;
+    // The kernel looks at the flags first.
     if flags != 0 && !state.version.groups {
         return Err(libc::EINVAL);
     }
+    let at = state.by_pidfd(fd).ok_or(libc::EBADF)?;
     if state.processes[at].reaped {
         return Err(libc::ESRCH);
     }

@@ -12,6 +12,8 @@ pub(crate) mod kill;
 pub(crate) mod pidfd;
 #[path = "../../src/sys/wait.rs"]
 pub(crate) mod wait;
+#[path = "../../src/sys/waitid.rs"]
+mod waitid;
 
 pub(crate) mod arch {
     #![allow(unsafe_code, reason = "the signature of the real one")]

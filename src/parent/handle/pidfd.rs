@@ -116,7 +116,9 @@ impl PidFd {
             Ok(ended) => ended.map(sys::wait::Ended::wait_status),
             Err(Errno(libc::ECHILD)) => {
                 let status = pidfd::status_of_unseen(self.as_raw_fd());
-                let runs = pidfd::signal(self.as_raw_fd(), 0).is_ok();
+                // EPERM: it is another user's.
+                let sent = pidfd::signal(self.as_raw_fd(), 0);
+                let runs = sent != Err(Errno(libc::ESRCH));
                 match status {
                     Some(status) => Some(status),
                     None if runs => {

@@ -21,13 +21,14 @@ use crate::parent::std::os::fd::{AsFd, AsRawFd};
 use crate::parent::std::os::unix::process::ExitStatusExt;
 use crate::parent::std::process::ExitStatus;
 use crate::parent::std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use crate::parent::std::thread::sleep;
 use crate::parent::std::time::Instant;
 use crate::sys::kill::{kill, kill_group};
-use crate::sys::pidfd::{signal, signal_group, status_of_unseen};
+use crate::sys::pidfd::{status_of_unseen, try_signal, try_signal_group};
 use crate::sys::wait::{
-    Kind, Target, wait_for_end, wait_for_end_by_pidfd, wait_usage,
+    Kind, Target, is_unreaped, wait_for_end, wait_for_end_by_pidfd, wait_usage,
 };
-use crate::sys::{self, Pid, abi};
+use crate::sys::{Errno, Pid, abi};
 
 /// How a child has ended. There is no usage if other code or the kernel has
 /// reaped it.
@@ -254,71 +255,80 @@ impl Waitable {
     /// Sends a signal, if it has not ended.
     pub(crate) fn signal(&self, number: i32) -> Result<(), Error> {
         check_signal(number)?;
-        let sent = match &self.pidfd {
-            Some(pidfd) => signal(pidfd.as_raw_fd(), number),
-            None => {
-                // It is not reaped meanwhile.
-                let state = self.lock();
-                match state.end {
-                    Some(_) => return Ok(()),
-                    None => kill(self.pid, number),
-                }
-            }
-        };
-        unless_ended(sent)
+        let by_pidfd = self.pidfd.as_ref();
+        let sent =
+            by_pidfd.and_then(|pidfd| try_signal(pidfd.as_raw_fd(), number));
+        unless_ended(sent.unwrap_or_else(|| {
+            // It is not reaped meanwhile.
+            let state = self.lock();
+            self.check_number(&state)?;
+            kill(self.pid, number)
+        }))
     }
 
     /// Sends a signal to the group that the child leads.
     pub(crate) fn signal_group(&self, number: i32) -> Result<(), Error> {
         check_signal(number)?;
-        let by_pidfd = self
-            .pidfd
-            .as_ref()
-            .map(|pidfd| signal_group(pidfd.as_raw_fd(), number));
-        let sent = match by_pidfd {
-            Some(sent)
-                if self.autoreaped
-                    || sent != Err(sys::Errno(libc::EINVAL)) =>
-            {
-                sent
-            }
-            // Before Linux 6.9 by its number, which stays the group's as long
-            // as the leader has not been reaped.
-            _ => {
+        let by_pidfd = self.pidfd.as_ref();
+        let by_pidfd = by_pidfd
+            .and_then(|pidfd| try_signal_group(pidfd.as_raw_fd(), number));
+        let sent = by_pidfd.map_or_else(
+            || {
+                // Before Linux 6.9 by its number, which stays the group's as
+                // long as the leader has not been reaped.
                 let state = self.lock();
-                if state.end.is_some() {
-                    let why = "the leader has been waited for, so the number \
-                               may be another group's by now";
-                    return Err(Error::explained(
-                        Step::Kill,
-                        libc::ESRCH,
-                        why,
-                    ));
+                match self.check_number(&state) {
+                    Ok(()) => Ok(kill_group(self.pid, number)),
+                    Err(Errno(libc::ESRCH)) => {
+                        Err(Error::explained(Step::Kill, libc::ESRCH, REAPED))
+                    }
+                    Err(Errno(errno)) => Err(Error::os(Step::Kill, errno)),
                 }
-                kill_group(self.pid, number)
-            }
-        };
+            },
+            Ok,
+        )?;
+        // An ended leader is in its group until it is reaped.
+        if sent == Err(Errno(libc::ESRCH)) && self.is_unreaped() {
+            return Err(Error::explained(Step::Kill, libc::ESRCH, LEFT));
+        }
         unless_ended(sent)
+    }
+
+    /// Whether the process id is the child's, as long as the lock is held: ESRCH
+    /// if it was reaped. One that the kernel reaps can lose it at any time, and
+    /// is signalled by its pidfd only.
+    fn check_number(&self, state: &State) -> Result<(), Errno> {
+        if self.autoreaped {
+            return Err(Errno(libc::EPERM));
+        }
+        let held = state.end.is_none() && is_unreaped(self.target());
+        held.then_some(()).ok_or(Errno(libc::ESRCH))
+    }
+
+    fn is_unreaped(&self) -> bool {
+        let state = self.lock();
+        state.end.is_none() && is_unreaped(self.target())
     }
 }
 
+const REAPED: &str = "the leader has been waited for, so the number may be \
+                      another group's by now";
+const LEFT: &str = "the child has left the process group that it led, and no \
+                    process is in that";
+
 /// What has ended needs no signal any more.
-fn unless_ended(sent: Result<(), sys::Errno>) -> Result<(), Error> {
+fn unless_ended(sent: Result<(), Errno>) -> Result<(), Error> {
     match sent {
-        Ok(()) | Err(sys::Errno(libc::ESRCH)) => Ok(()),
-        Err(sys::Errno(errno)) => Err(Error::os(Step::Kill, errno)),
+        Ok(()) | Err(Errno(libc::ESRCH)) => Ok(()),
+        Err(Errno(errno)) => Err(Error::os(Step::Kill, errno)),
     }
 }
 
 /// Where a filter rejects a wait, it only pauses. ECHILD: it was reaped.
-fn pause_if_rejected(waited: Result<(), sys::Errno>) {
-    if !matches!(waited, Ok(()) | Err(sys::Errno(libc::ECHILD))) {
+fn pause_if_rejected(waited: Result<(), Errno>) {
+    if !matches!(waited, Ok(()) | Err(Errno(libc::ECHILD))) {
         sleep(Duration::from_millis(10));
     }
-}
-
-fn sleep(time: Duration) {
-    let _ = poll(&mut [], Some(&timespec(time)));
 }
 
 pub(super) fn lost() -> Error {
@@ -335,11 +345,11 @@ fn reap(target: Target, block: bool) -> Result<Option<End>, Error> {
             let usage = (!target.autoreaped).then(|| Rusage::new(&used));
             Ok(Some(End { status: ended.wait_status(), usage }))
         }
-        Err(sys::Errno(libc::ECHILD)) => {
+        Err(Errno(libc::ECHILD)) => {
             let status = target.pidfd.and_then(status_of_unseen);
             let status = status.ok_or_else(lost)?;
             Ok(Some(End { status, usage: None }))
         }
-        Err(sys::Errno(errno)) => Err(Error::os(Step::Wait, errno)),
+        Err(Errno(errno)) => Err(Error::os(Step::Wait, errno)),
     }
 }
