@@ -5,7 +5,7 @@
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::path::Path;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -34,8 +34,6 @@ struct Watch {
     /// Whether a process in between makes the child, and that process.
     detaches: bool,
     between: Option<u32>,
-    /// Whether another thread of this process makes the child.
-    starts: bool,
     /// The calls of the child before the program ran.
     calls: Vec<Made>,
     /// Whether it waits at the gate, where it may wake more than once.
@@ -47,11 +45,16 @@ struct Watch {
 #[derive(Debug, Default)]
 pub(crate) struct Supervisor {
     watch: Mutex<Watch>,
+    /// Whether another thread of this process makes the child. Not under the
+    /// lock: the watched thread may hold that while such a thread ends, and
+    /// wakes nobody until the call that does is answered.
+    starts: AtomicBool,
 }
 
 impl Supervisor {
     /// Resets the state: the next child is the first.
     pub(crate) fn aim(&self, target: Option<(usize, Fault)>) {
+        self.starts.store(false, Ordering::SeqCst);
         *self.watch.lock().unwrap() = Watch { target, ..Watch::default() };
     }
 
@@ -64,7 +67,7 @@ impl Supervisor {
     /// As `aim`, for `start`: the calls of other threads are let through.
     pub(crate) fn aim_started(&self, target: Option<(usize, Fault)>) {
         self.aim(target);
-        self.watch.lock().unwrap().starts = true;
+        self.starts.store(true, Ordering::SeqCst);
     }
 
     /// The calls of the first child before its program ran.
@@ -74,13 +77,13 @@ impl Supervisor {
 
     /// Records a child's call, and returns the fault for it.
     fn record(&self, notice: &Notice) -> Option<Fault> {
+        if self.starts.load(Ordering::SeqCst) && is_thread(notice.pid) {
+            return None;
+        }
         let mut watch = self.watch.lock().unwrap();
         if watch.detaches
             && *watch.between.get_or_insert(notice.pid) == notice.pid
         {
-            return None;
-        }
-        if watch.starts && watch.child.is_none() && is_thread(notice.pid) {
             return None;
         }
         let child = *watch.child.get_or_insert(notice.pid);
