@@ -9,6 +9,7 @@ mod util;
 
 use std::fs;
 use std::io::Read;
+use std::os::unix::fs::chown;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -260,6 +261,31 @@ fn without_descriptors_the_child_of_an_own_group_is_killed() {
     tree.out.read_to_end(&mut rest).unwrap();
     assert_eq!(tree.child.wait().unwrap().signal(), Some(9));
     above.is_empty();
+}
+
+/// The group may be killed by its owner, whoever its processes belong to.
+#[test]
+fn the_group_of_a_child_of_another_user_is_killed() {
+    let name = "the_group_of_a_child_of_another_user_is_killed";
+    if !in_own_pids(name) {
+        return;
+    }
+    let Some(above) = Above::new(name) else { return };
+    let mut child = above.command("sleep 1000").spawn().unwrap();
+    let group = above.groups().remove(0);
+    let files = fs::read_dir(&group).unwrap();
+    let files = files.map(|file| file.unwrap().path());
+    for path in files.chain([group.clone(), above.0.clone()]) {
+        chown(path, Some(65_534), Some(65_534)).unwrap();
+    }
+    // SAFETY: this process has another user now.
+    assert_eq!(unsafe { libc::setresuid(65_534, 65_534, 0) }, 0);
+    assert_eq!(child.kill().unwrap_err().raw_os_error(), Some(libc::EPERM));
+    assert_eq!(child.kill_tree().unwrap(), TreeKill::Complete);
+    assert!(!has_children());
+    above.is_empty();
+    // SAFETY: as root, it removes the group above.
+    assert_eq!(unsafe { libc::seteuid(0) }, 0);
 }
 
 #[test]

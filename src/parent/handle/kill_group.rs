@@ -15,6 +15,7 @@ use super::waitable::Waitable;
 use crate::parent::command::OpenCgroup;
 use crate::parent::error::{Error, Step};
 use crate::parent::std::os::fd::AsRawFd;
+use crate::parent::std::string::ToString;
 use crate::parent::std::time::Instant;
 use crate::parent::std::vec::Vec;
 use crate::parent::std::{format, fs, thread};
@@ -22,6 +23,9 @@ use crate::sys::Pid;
 use crate::sys::call::getpgid;
 use crate::sys::safe::getpid;
 use crate::sys::wait::{is_unreaped, wait_by_pidfd_only};
+
+/// How long a child that may not be signalled has to end with its group.
+const ENDS: Duration = Duration::from_secs(1);
 
 /// How long one look at `cgroup.events` is trusted.
 const LOOK: Duration = Duration::from_millis(10);
@@ -53,12 +57,21 @@ impl Waitable {
                 }
             }
         }
-        // It may have moved to another group, if it has the right to.
-        self.signal(libc::SIGKILL)?;
+        // It may have moved to another group, if it has the right to; or it is
+        // another user's, and has ended with the group.
+        let signalled = self.signal(libc::SIGKILL);
         if !group.is_removed() && !is_emptied(group, deadline).map_err(fail)? {
             return Err(late().with(group.name()));
         }
-        self.wait_killed(deadline)?;
+        match signalled {
+            Ok(()) => self.wait_killed(deadline)?,
+            Err(error) => {
+                let until = deadline.min(Instant::now() + ENDS);
+                if self.wait_deadline(until)?.is_none() {
+                    return Err(error.with(self.pid.get().to_string()));
+                }
+            }
+        }
         if let Some(name) = group.made_name() {
             reap_adopted(name, self.pid.get(), deadline);
         }

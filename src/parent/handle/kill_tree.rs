@@ -198,11 +198,14 @@ impl Waitable {
         group: Option<i32>,
         deadline: Instant,
     ) -> Result<(), Error> {
-        if group == i32::try_from(self.pid.get()).ok() {
-            self.signal_group(libc::SIGKILL)?;
-        }
+        let leads = group == i32::try_from(self.pid.get()).ok();
+        let signalled = match leads {
+            true => self.signal_group(libc::SIGKILL),
+            false => Ok(()),
+        };
         self.signal(libc::SIGKILL)?;
         self.wait_killed(deadline)?;
+        signalled?;
         let why = "with autoreap the process id may be another process's, so \
                    only the child and the group that it leads were killed: \
                    see own_cgroup";

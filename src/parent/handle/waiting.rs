@@ -217,8 +217,8 @@ impl Child {
     ///
     /// [`Step::Kill`], if the child does not lead a group, or the signal is
     /// not from 1 to 64; with EPERM, if no process of the group may be
-    /// signalled; before Linux 6.9 with ESRCH, if the child has been waited
-    /// for.
+    /// signalled; with ESRCH, if the child has left the group and it is empty,
+    /// or, before Linux 6.9, if the child has been waited for.
     ///
     /// # Examples
     ///
