@@ -263,7 +263,7 @@ fn without_descriptors_the_child_of_an_own_group_is_killed() {
     above.is_empty();
 }
 
-/// The group may be killed by its owner, whoever its processes belong to.
+/// Its owner may kill the group, although its processes are another user's.
 #[test]
 fn the_group_of_a_child_of_another_user_is_killed() {
     let name = "the_group_of_a_child_of_another_user_is_killed";
