@@ -17,7 +17,7 @@ use std::{env, mem};
 use offshoot::{Command, Error, Starting, Step};
 use util::clean::{assert_error, clean, refused};
 use util::slow::{
-    LONG, command, end, fifo, is_ready, let_go, no_child_stays, waits,
+    LONG, command, end, fifo, is_ready, no_child_stays, open_writer, waits,
 };
 use util::{
     PRIVATE, alone, each_engine, each_of, has_children, inside, run, scratch,
@@ -44,7 +44,7 @@ fn the_caller_runs_while_a_child_waits_before_its_exec() {
         assert!(starting.try_child().unwrap().is_none(), "{engine}");
         assert!(starting.wait_timeout(short).unwrap().is_none(), "{engine}");
         assert!(!is_ready(&starting, 0), "{engine}");
-        let _end = let_go(&fifo);
+        let _end = open_writer(&fifo);
         assert!(is_ready(&starting, 30_000), "{engine}");
         let child = starting.try_child().unwrap().expect("it runs");
         end(child);
@@ -103,7 +103,7 @@ fn a_start_is_a_future() {
         let path = fifo.clone();
         let open = thread::spawn(move || {
             thread::sleep(Duration::from_millis(20));
-            let_go(&path)
+            open_writer(&path)
         });
         end(block_on(starting).unwrap());
         drop(open.join().unwrap());

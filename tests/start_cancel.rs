@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use offshoot::Command;
 use util::slow::{
-    LONG, command, end, fifo, is_ready, let_go, no_child_stays, waits,
+    LONG, command, end, fifo, is_ready, no_child_stays, open_writer, waits,
 };
 use util::{each_engine, fork, inside};
 
@@ -108,7 +108,7 @@ fn a_fork_that_drops_a_start_does_not_cancel_it() {
             0
         });
         assert_eq!(code, 0);
-        let _end = let_go(&fifo);
+        let _end = open_writer(&fifo);
         end(starting.unwrap().wait().unwrap());
     });
 }

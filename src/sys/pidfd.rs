@@ -23,10 +23,9 @@ pub(crate) fn signal(pidfd: i32, signal: i32) -> Result<(), Errno> {
     send(pidfd, signal, 0)
 }
 
-/// Whether the kernel has that call, and no filter rejects it: it fails with
-/// EBADF for a number that no descriptor has.
+/// Whether signals by pidfd reach the kernel.
 pub(crate) fn can_signal() -> bool {
-    signal(i32::MAX, 0) == Err(Errno(libc::EBADF))
+    try_signal(i32::MAX, 0).is_some()
 }
 
 /// As `signal`; `None` where signals by pidfd do not reach the kernel: before

@@ -34,7 +34,7 @@ pub fn waits(engine: Engine, fifo: &Path) -> Command {
 }
 
 /// Opens the other end once the child is there.
-pub fn let_go(fifo: &Path) -> File {
+pub fn open_writer(fifo: &Path) -> File {
     File::options().write(true).open(fifo).unwrap()
 }
 

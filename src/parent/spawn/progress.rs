@@ -53,6 +53,8 @@ struct State {
     words: Option<Words>,
     steps: Steps,
     is_done: bool,
+    /// A program that came too late could not be ended.
+    is_left: bool,
     started: Option<Started>,
     waker: Option<Waker>,
     /// What it leads to is for nobody.
@@ -123,10 +125,13 @@ impl Progress {
     /// Called at the end, by the thread that starts. The program of a start
     /// that is no longer wanted is killed.
     pub(super) fn finish(&self, started: Started) {
+        let mut is_left = false;
         let started = match started {
             Started::Done(Ok(child)) if self.is_cancelled() => {
                 let until = Instant::now() + LONGEST_END;
-                Started::Done(Err(self.end(child, until).1))
+                let (is_over, error) = self.end(child, until);
+                is_left = !is_over;
+                Started::Done(Err(error))
             }
             Started::Done(Err(error)) if self.is_cancelled() => {
                 Started::Done(Err(error.timed_out_if_killed()))
@@ -139,7 +144,7 @@ impl Progress {
             true => started,
             false => mem::replace(&mut state.started, started),
         };
-        state.is_done = true;
+        (state.is_done, state.is_left) = (true, is_left);
         if let Some(ready) = state.ready.take() {
             let _ = write(&ready, &1u64.to_ne_bytes());
         }
@@ -251,8 +256,10 @@ impl Progress {
         }
         match self.wait(Some(until)) {
             Some(Started::Done(Ok(child))) => self.end(child, until).0,
-            Some(_) => true,
-            None => self.lock().is_done,
+            _ => {
+                let state = self.lock();
+                state.is_done && !state.is_left
+            }
         }
     }
 

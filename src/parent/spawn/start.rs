@@ -14,6 +14,7 @@ use super::progress::{Progress, Started, Steps};
 use super::starting::Starting;
 #[cfg(feature = "tokio")]
 use super::stdio_pipes::piped;
+use super::waiting_thread::cannot_create;
 use crate::launch::watch::Watch;
 use crate::parent::command::{Command, ParentDeath, StdioSource};
 use crate::parent::error::{Cause, Error, Step};
@@ -126,7 +127,7 @@ impl Source {
             };
             let again = error.raw_os_error() == Some(libc::EAGAIN);
             if !again || budget.wait_for_process(retry_again).is_none() {
-                return Err(cannot_create(&error));
+                return Err(cannot_create(Step::Clone, &error));
             }
         }
     }
@@ -145,10 +146,7 @@ impl Source {
         if timeout.is_zero() {
             return Err(Error::new(Step::Clone, Cause::TimedOut));
         }
-        self.spawn_until(deadline_after(timeout))
-    }
-
-    fn spawn_until(self, deadline: Instant) -> Result<Child, Error> {
+        let deadline = deadline_after(timeout);
         let progress = Arc::new(Progress::new(None));
         self.start(&progress)?;
         finish(&progress, deadline)
@@ -190,17 +188,6 @@ fn finish(
     }
 }
 
-fn cannot_create(error: &io::Error) -> Error {
-    let why = match error.raw_os_error() {
-        Some(libc::EINVAL) => {
-            "no thread can be created after unshare(CLONE_NEWPID)"
-        }
-        _ => "the thread that starts the child cannot be created",
-    };
-    let errno = error.raw_os_error().unwrap_or(libc::EAGAIN);
-    Error::explained(Step::Clone, errno, why)
-}
-
 fn inherit(_: usize) -> StdioSource {
     StdioSource::Inherit
 }
@@ -222,15 +209,11 @@ impl Command {
         deadline: Option<Instant>,
     ) -> Result<Child, Error> {
         let Some(deadline) = deadline else { return self.spawn_with(default) };
-        let source = self.source(default)?;
-        if source.check().is_err() {
-            return self.spawn_with(default);
-        }
         let progress = Arc::new(Progress::new(None));
-        if source.start(&progress).is_err() {
-            return self.spawn_with(default);
+        match self.source(default)?.start(&progress) {
+            Ok(()) => finish(&progress, deadline),
+            Err(_) => self.spawn_with(default),
         }
-        finish(&progress, deadline)
     }
 
     /// As `start`, with the defaults of `output`.
@@ -286,7 +269,7 @@ impl Command {
     /// it was copied.
     ///
     /// A new thread starts the program, as with [`Command::start`]. After the
-    /// deadline it waits for 0.2 s at most until the child has ended. If the
+    /// deadline it waits for about 0.2 s at most until the child has ended. If the
     /// kernel does not let go of the child by then, as a FUSE server has taken
     /// its request and does not answer, if this user may not kill it, as it has
     /// another user by then, or a function of [`Command::before_exec`] does not
@@ -295,9 +278,11 @@ impl Command {
     ///
     /// # Errors
     ///
-    /// With the kind [`TimedOut`](https://doc.rust-lang.org/std/io/enum.ErrorKind.html), the step that
-    /// the child was in; [`Step::Clone`] if there was none. Otherwise as
-    /// [`Command::spawn`] and [`Command::start`].
+    /// With the kind [`TimedOut`], the step that the child was in;
+    /// [`Step::Clone`] if there was none. Otherwise as [`Command::spawn`] and
+    /// [`Command::start`].
+    ///
+    /// [`TimedOut`]: https://doc.rust-lang.org/std/io/enum.ErrorKind.html
     ///
     /// # Examples
     ///

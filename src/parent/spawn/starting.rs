@@ -190,7 +190,7 @@ impl Starting {
 #[cfg(feature = "tokio")]
 impl Starting {
     /// Drops it without waiting: the start is cancelled, or goes on.
-    pub(crate) fn let_go(mut self, kills: bool) {
+    pub(crate) fn drop_at_once(mut self, kills: bool) {
         self.is_taken = true;
         if !kills {
             self.progress.abandon();

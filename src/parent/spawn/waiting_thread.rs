@@ -89,7 +89,7 @@ fn in_thread(job: &mut Job<'_>) -> Result<(), Error> {
         }
     };
     let thread = Builder::new().name("offshoot-wait".into()).spawn(body);
-    let thread = thread.map_err(|e| cannot_create(&e))?;
+    let thread = thread.map_err(|e| cannot_create(Step::DieWithParent, &e))?;
     // What the thread has found out about its filters holds here too.
     let has_child = match done.recv() {
         Ok((found, has_child)) => {
@@ -116,7 +116,8 @@ fn wait(pid: Pid) {
     }
 }
 
-fn cannot_create(error: &io::Error) -> Error {
+/// The error of a step for which no thread can be created.
+pub(super) fn cannot_create(step: Step, error: &io::Error) -> Error {
     let why = match error.raw_os_error() {
         Some(libc::EINVAL) => {
             "no thread can be created after unshare(CLONE_NEWPID)"
@@ -124,5 +125,5 @@ fn cannot_create(error: &io::Error) -> Error {
         _ => "the thread that the child needs cannot be created",
     };
     let errno = error.raw_os_error().unwrap_or(libc::EAGAIN);
-    Error::explained(Step::DieWithParent, errno, why)
+    Error::explained(step, errno, why)
 }

@@ -317,7 +317,7 @@ impl Future for Launch {
 impl Drop for Launch {
     fn drop(&mut self) {
         if let Some(starting) = self.starting.take() {
-            starting.let_go(self.kills);
+            starting.drop_at_once(self.kills);
         }
     }
 }
