@@ -105,11 +105,11 @@ const ARGS: LaunchArgs<'_> = LaunchArgs {
     gate: None,
     listener: None,
     watch: None,
+    in_between: false,
 };
 
 /// Runs a table in children of the engines suspended and copied, and in the
 /// model, and returns the end state, which must be the same for all three.
-///
 /// Loops use `compare_suspended`: without a robust futex `copied` waits 20 ms.
 fn compare_all(rows: &[Call], text: &[u8], results: &[i64]) -> EndState {
     let model = compare_suspended(rows, text, results);

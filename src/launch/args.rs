@@ -17,6 +17,9 @@ use crate::sys::{CloneCall, CloneFlags, bits};
 /// fail any more.
 const PARENT_SETTID: u64 = 0x10_0000;
 
+/// `CLONE_CHILD_SETTID`: the child writes its id, as soon as it runs.
+const CHILD_SETTID: u64 = 0x100_0000;
+
 /// What the kernel is asked for beside the table.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LaunchArgs<'a> {
@@ -46,6 +49,9 @@ pub(crate) struct LaunchArgs<'a> {
     pub(crate) listener: Option<Listener<'a>>,
     /// Lets another thread kill the child before exec.
     pub(crate) watch: Option<Watch<'a>>,
+    /// Whether the block of the clone is memory that another process reads, if
+    /// this one ends before it has told how the launch ended.
+    pub(crate) in_between: bool,
 }
 
 impl<'a> LaunchArgs<'a> {
@@ -115,11 +121,12 @@ impl<'a> LaunchArgs<'a> {
     }
 
     /// What clone3 reads beside what `system_call` writes: where the kernel
-    /// tells another thread that the child exists. clone has no room for it.
+    /// tells another thread or process that the child exists. clone has no room
+    /// for it: there the child tells a process.
     pub(super) fn clone_args(self, base: *mut Block) -> CloneArgs {
-        let parent_tid = match self.watch {
-            Some(_) => Block::slot_address(base, slot::CHILD_TID),
-            None => 0,
+        let parent_tid = match self.watch.is_some() || self.in_between {
+            true => Block::slot_address(base, slot::CHILD_TID),
+            false => 0,
         };
         CloneArgs { parent_tid, ..CloneArgs::default() }
     }
@@ -142,8 +149,12 @@ impl<'a> LaunchArgs<'a> {
         let pidfd = if wanted { pidfd } else { 0 };
         if self.clone_call == CloneCall::Clone {
             let nr = u64::from(number(libc::SYS_clone));
+            let (flags, tid) = match self.in_between {
+                true => (flags | CHILD_SETTID, clone_args.parent_tid),
+                false => (flags, 0),
+            };
             let flags = flags | exit_signal;
-            return (nr, clone_arguments(flags, 0, pidfd, 0, 0));
+            return (nr, clone_arguments(flags, 0, pidfd, tid, 0));
         }
         let mut size = CloneArgs::SIZE_VER0;
         *clone_args = CloneArgs { flags, pidfd, exit_signal, ..*clone_args };

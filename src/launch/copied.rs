@@ -29,11 +29,20 @@ pub(crate) fn launch(
     block: &mut Block,
     args: LaunchArgs<'_>,
 ) -> Outcome {
+    match SharedBlock::new(block) {
+        Ok(mut shared) => launch_in(table, block, args, &mut shared),
+        Err(errno) => Outcome::Rejected(errno),
+    }
+}
+
+/// As `launch`, with a copy of the block in memory that the child shares.
+pub(crate) fn launch_in(
+    table: &Table<'_>,
+    block: &mut Block,
+    args: LaunchArgs<'_>,
+    shared: &mut SharedBlock,
+) -> Outcome {
     let args = args.with_engine_flags(CloneFlags::COPIED);
-    let mut shared = match SharedBlock::new(block) {
-        Ok(shared) => shared,
-        Err(errno) => return Outcome::Rejected(errno),
-    };
     let at = shared.at();
     args.fill_slots(shared.block(), at);
     let mut clone_args = args.clone_args(at);
@@ -58,13 +67,12 @@ pub(crate) fn launch(
     let pidfd = fd_in(pidfd.into()).or_else(|| pidfd::open(pid).ok());
     let target = args.target(pid, pidfd);
     let has_ended = || args.has_ended(target, has_ended_or_execd);
-    if !gate::open(&shared, args.gate, args.last_timeout(), target, has_ended)
-    {
+    if !gate::open(shared, args.gate, args.last_timeout(), target, has_ended) {
         *block = shared.read();
         return Outcome::Stopped { pidfd };
     }
     let ended = || has_ended() || shared.read().failed != 0;
-    if !listener::attend(&shared, args.listener, target, ended) {
+    if !listener::attend(shared, args.listener, target, ended) {
         *block = shared.read();
         return Outcome::Stopped { pidfd };
     }
@@ -78,7 +86,7 @@ pub(crate) fn launch(
         // A fork made by a hook may have failed while the child lives.
         has_ended() || shared.read().failed != 0
     });
-    if hook_forks::continues_in_fork(&shared, target) {
+    if hook_forks::continues_in_fork(shared, target) {
         wait_for(word, args.last_timeout(), is_released, || {
             shared.read().failed != 0
         });
@@ -90,7 +98,7 @@ pub(crate) fn launch(
     if !hook_forks::claimed_by_fork(block) {
         return args.outcome_of(table, block, pid, pidfd);
     }
-    let outcome = hook_forks::outcome_of_fork(&shared, target);
+    let outcome = hook_forks::outcome_of_fork(shared, target);
     *block = shared.read();
     outcome
 }

@@ -7,6 +7,11 @@
 //! page and exits. It has exit signal 0 and never execs: its end raises no
 //! SIGCHLD, and only a wait with `__WCLONE` or `__WALL` sees it.
 //!
+//! The block is in memory that both map. If another process kills the one in
+//! between before its report, the kernel has written there whether it has made
+//! the child, and the number of its pidfd, which is the only thing that is left
+//! here: the child is killed by it.
+//!
 //! It is a copy rather than a vfork, so that a SIGKILL to it alone leaves no
 //! child in this process's memory that this process no longer waits for. The
 //! cost is that of the engine copied: it grows with the memory in use.
@@ -18,71 +23,70 @@ use core::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 
-use super::args::LaunchArgs;
+use super::args::{LaunchArgs, fd_in};
 use super::outcome::Outcome;
 use super::robust_futex::sleep_briefly;
-use crate::call::Block;
+use super::shared_block::SharedBlock;
+use crate::call::{Block, slot};
 use crate::sys::arch::{clone_arguments, syscall};
 use crate::sys::call::{block_signals, set_signal_mask};
+use crate::sys::pidfd::{signal, wait_readable_for};
 use crate::sys::safe::getpid;
-use crate::sys::wait::{Kind, Target, wait};
-use crate::sys::{CloneFlags, Errno, Pid};
+use crate::sys::wait::{Kind, Target, wait, wait_by_pidfd_only};
+use crate::sys::{CloneCall, CloneFlags, Errno, Pid};
 
-/// What the process in between reports.
-#[derive(Clone, Copy)]
+/// How the launch ended, and whether the process in between has written it.
 struct Report {
     outcome: Option<Outcome>,
-    block: Block,
-}
-
-/// A report, and whether it is complete.
-struct Shared {
-    report: Report,
     is_written: AtomicU32,
 }
 
 /// A page that this process and the one in between share.
-struct Page(NonNull<Shared>);
+struct Page(NonNull<Report>);
 
 impl Page {
-    fn new(block: &Block) -> Result<Page, Errno> {
+    fn new() -> Result<Page, Errno> {
         let prot = ProtFlags::READ | ProtFlags::WRITE;
-        let (null, size) = (ptr::null_mut(), size_of::<Shared>());
+        let (null, size) = (ptr::null_mut(), size_of::<Report>());
         // SAFETY: a new mapping, at an address that the kernel chooses,
         // replaces no other memory.
         let at = unsafe { mmap_anonymous(null, size, prot, MapFlags::SHARED) };
         let at = at.map_err(|e| Errno(e.raw_os_error()))?;
         let at = NonNull::new(at.cast()).ok_or(Errno(libc::ENOMEM))?;
         let page = Page(at);
-        page.write(Report { outcome: None, block: *block });
+        page.write(None);
         Ok(page)
     }
 
-    fn report(&self) -> *mut Report {
-        let offset = offset_of!(Shared, report);
+    fn outcome(&self) -> *mut Option<Outcome> {
+        let offset = offset_of!(Report, outcome);
         self.0.as_ptr().wrapping_byte_add(offset).cast()
     }
 
-    fn write(&self, report: Report) {
+    fn write(&self, outcome: Option<Outcome>) {
         // SAFETY: the mapping is page-aligned, writable and of this size;
         // clause 2 of this directory: one process at a time uses it, the one
         // in between until it has written it.
-        unsafe { self.report().write_volatile(report) };
+        unsafe { self.outcome().write_volatile(outcome) };
     }
 
-    /// Zero, until the process in between has written the report.
+    /// Zero, until the process in between has written how it ended.
     fn is_written(&self) -> &AtomicU32 {
-        let offset = offset_of!(Shared, is_written);
+        let offset = offset_of!(Report, is_written);
         let at = self.0.as_ptr().wrapping_byte_add(offset);
         // SAFETY: an aligned word of the mapping, which is zero at first and
         // lives as long as `self`; both processes access it atomically.
         unsafe { AtomicU32::from_ptr(at.cast()) }
     }
 
-    fn read(&self) -> Report {
+    /// `None`: the process in between has ended before it had written all.
+    fn read(&self) -> Option<Outcome> {
+        if self.is_written().load(Ordering::Acquire) == 0 {
+            return None;
+        }
         // SAFETY: as in `write`; `new` has initialised it, and the process in
-        // between has ended or written its report.
-        unsafe { self.report().read_volatile() }
+        // between has written it.
+        unsafe { self.outcome().read_volatile() }
     }
 }
 
@@ -90,7 +94,7 @@ impl Drop for Page {
     fn drop(&mut self) {
         // SAFETY: `self` owns the mapping, of this length, and no reference
         // to it exists.
-        let _ = unsafe { munmap(self.0.as_ptr().cast(), size_of::<Shared>()) };
+        let _ = unsafe { munmap(self.0.as_ptr().cast(), size_of::<Report>()) };
     }
 }
 
@@ -99,17 +103,19 @@ impl Drop for Page {
 pub(crate) fn launch<'a>(
     block: &mut Block,
     args: LaunchArgs<'a>,
-    launch: impl FnOnce(&mut Block, LaunchArgs<'a>) -> Outcome,
+    launch: impl FnOnce(&mut SharedBlock, LaunchArgs<'a>) -> Outcome,
 ) -> Outcome {
-    let page = match Page::new(block) {
-        Ok(page) => page,
-        Err(errno) => return Outcome::Rejected(errno),
+    block.set(slot::CHILD_TID, 0);
+    let (page, mut shared) = match (Page::new(), SharedBlock::new(block)) {
+        (Ok(page), Ok(shared)) => (page, shared),
+        (Err(errno), _) | (_, Err(errno)) => return Outcome::Rejected(errno),
     };
     let flags = CloneFlags::FILES.bits();
     let [a, b, c, d, e] = clone_arguments(flags, 0, 0, 0, 0);
     // No handler runs in the copy.
     let mask = block_signals(true);
-    let args = LaunchArgs { mask: args.mask.or(Some(mask)), ..args };
+    let own = args.mask.or(Some(mask));
+    let args = LaunchArgs { mask: own, in_between: true, ..args };
     // SAFETY: clause 1 of `syscall`: no address is passed. Without VM the new
     // process has a copy of this frame, which it leaves by `exit` only.
     let result = unsafe { syscall(libc::SYS_clone, [a, b, c, d, e, 0]) };
@@ -118,9 +124,9 @@ pub(crate) fn launch<'a>(
             // The init of a namespace ends with all processes in it. No other
             // attempt follows this errno.
             1 => Outcome::Rejected(Errno(libc::EOPNOTSUPP)),
-            _ => launch(block, args),
+            _ => launch(&mut shared, args),
         };
-        page.write(Report { outcome: Some(outcome), block: *block });
+        page.write(Some(outcome));
         page.is_written().store(1, Ordering::Release);
         exit();
     }
@@ -135,11 +141,46 @@ pub(crate) fn launch<'a>(
             sleep_briefly();
         }
     }
-    let report = page.read();
-    *block = report.block;
-    let ended = ended.ok().flatten();
-    let died = Outcome::Died { row: 0, ended, pidfd: None };
-    report.outcome.unwrap_or(died)
+    *block = shared.read();
+    page.read().unwrap_or_else(|| {
+        let pidfd = made(&shared, args);
+        pidfd.inspect(|pidfd| end(*pidfd));
+        let ended = ended.ok().flatten();
+        Outcome::Died { row: 0, ended, pidfd }
+    })
+}
+
+/// How often it is looked whether a child that may have been made has run, at
+/// intervals of a millisecond.
+const LOOKS: u32 = 200;
+
+/// Returns the pidfd of the child that the process in between has made before
+/// it ended without a report.
+///
+/// The kernel writes the number before the clone can still fail, and then it is
+/// free for another file. It is the child's once its id is there, which the
+/// kernel writes last.
+fn made(shared: &SharedBlock, args: LaunchArgs<'_>) -> Option<i32> {
+    let load = |n| shared.atomic(n).load(Ordering::Acquire);
+    let mut looks = match args.clone_call {
+        CloneCall::Clone3 => 0,
+        // The child writes its id, which may not have run yet.
+        CloneCall::Clone => LOOKS,
+    };
+    while load(slot::CHILD_TID) == 0 {
+        looks = looks.checked_sub(1)?;
+        sleep_briefly();
+    }
+    fd_in(load(args.pidfd_slot()).into())
+}
+
+/// Kills a program of which the caller is not told, and reaps it if this
+/// process has become its parent. One that does not end in time is left.
+fn end(pidfd: i32) {
+    if signal(pidfd, libc::SIGKILL).is_ok() {
+        wait_readable_for(pidfd, Some(999));
+        let _ = wait_by_pidfd_only(pidfd, false);
+    }
 }
 
 /// Ends the process in between, without handlers of libc.

@@ -42,6 +42,7 @@ pub(crate) fn run(
         gate: None,
         listener: None,
         watch: None,
+        in_between: false,
     };
     BlockCell(block).with(|block, at| {
         args.fill_slots(block, at);

@@ -112,11 +112,22 @@ pub(crate) fn launch(
     let threaded = block.slot(slot::EXEC_IN_THREAD) != 0;
     wait_for_release(status_page, target, threaded, args, has_ended);
     mem::drop(watched);
-    *block = status_page.read();
+    read_page(block, status_page, args.pidfd_slot());
     if args.is_sibling() {
         return outcome_of_sibling(target, block, helper_rows);
     }
     outcome_of_helper(target, block, helper_rows, threaded)
+}
+
+/// Copies the status page into the block. What the kernel has written to that
+/// stays: the page, which the child may write, has other words there.
+fn read_page(block: &mut Block, status_page: &SharedBlock, pidfd: u8) {
+    let made = [slot::CHILD_TID, pidfd].map(|n| (n, block.slot(n)));
+    let mut last = status_page.read();
+    for (n, word) in made {
+        last.set(n, word);
+    }
+    *block = last;
 }
 
 /// Fills the slots of a helper that execs in a second thread: the robust list

@@ -72,7 +72,7 @@ impl SharedBlock {
     }
 
     /// Returns the block, before there is a child.
-    pub(super) fn block(&mut self) -> &mut Block {
+    pub(crate) fn block(&mut self) -> &mut Block {
         // SAFETY: the mapping holds an initialised block; clause 2 of this
         // directory: no child uses it yet, so this is the only access.
         unsafe { self.0.as_mut() }
@@ -105,7 +105,7 @@ impl SharedBlock {
     }
 
     /// Returns a copy of the block as it is now.
-    pub(super) fn read(&self) -> Block {
+    pub(crate) fn read(&self) -> Block {
         // SAFETY: the mapping holds an initialised block of plain numbers.
         // Clause 2 of this directory: the access makes no reference, and it is
         // volatile, as a child may write meanwhile.

@@ -224,6 +224,7 @@ impl Attempt {
             gate,
             listener,
             watch,
+            in_between: false,
         }
     }
 

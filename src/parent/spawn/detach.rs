@@ -25,8 +25,8 @@ impl Command {
     /// the memory in use, as that of [`Engine::Copied`], whichever engine makes
     /// the program's process. For a moment there are two processes more. If
     /// another process kills the one in between, the call fails, and the
-    /// program may run all the same; where a seccomp filter rejects every wait
-    /// as well, the call does not return then.
+    /// program is killed, unless it has another user by then; where a seccomp
+    /// filter rejects every wait as well, the call does not return then.
     ///
     /// # Errors
     ///

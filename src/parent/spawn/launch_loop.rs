@@ -258,8 +258,14 @@ fn launch_detached(
     if compiled.strategy.engine == Engine::Pipe {
         return Outcome::Rejected(Errno(libc::ENOSYS));
     }
-    detached::launch(block, args, |block, args| {
-        launch(table, block, args, fds, compiled)
+    detached::launch(block, args, |shared, args| {
+        match compiled.strategy.engine {
+            Engine::Copied => {
+                let mut last = shared.read();
+                copied::launch_in(table, &mut last, args, shared)
+            }
+            _ => launch(table, shared.block(), args, fds, compiled),
+        }
     })
 }
 
