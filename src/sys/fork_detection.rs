@@ -100,3 +100,24 @@ fn map_page() -> Option<*mut AtomicU64> {
     }
     Some(new)
 }
+
+/// Runs a closure in a fork, which has half a minute, and returns the fork's
+/// wait status.
+#[cfg(test)]
+pub(crate) fn in_fork(run: impl FnOnce()) -> i32 {
+    // SAFETY: libc's fork can allocate; `run` waits for no thread that the
+    // fork lacks.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        // SAFETY: has the fork killed.
+        unsafe { libc::alarm(30) };
+        run();
+        // SAFETY: ends the fork.
+        unsafe { libc::_exit(0) };
+    }
+    assert!(pid > 0);
+    let mut status = -1;
+    // SAFETY: writes one int.
+    assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
+    status
+}

@@ -63,6 +63,7 @@ mod io {
 
     impl Errno {
         pub(crate) const INTR: Errno = Errno(libc::EINTR);
+        pub(crate) const PERM: Errno = Errno(libc::EPERM);
 
         pub(crate) fn raw_os_error(self) -> i32 {
             self.0

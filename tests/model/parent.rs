@@ -10,7 +10,7 @@ pub(crate) mod std {
     pub(crate) use ::std::*;
 
     pub(crate) mod sync {
-        pub(crate) use ::std::sync::{Arc, PoisonError};
+        pub(crate) use ::std::sync::{Arc, PoisonError, TryLockError};
 
         pub(crate) use crate::locks::{Condvar, Mutex, MutexGuard};
 

@@ -29,6 +29,26 @@ pub(crate) mod arch {
     }
 }
 
+/// No process of the model forks.
+pub(crate) mod fork_detection {
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(crate) struct Owner;
+
+    impl Owner {
+        pub(crate) fn this() -> Owner {
+            Owner
+        }
+
+        pub(crate) fn is_another(self) -> bool {
+            false
+        }
+
+        pub(crate) fn number(self) -> u64 {
+            0
+        }
+    }
+}
+
 pub(crate) const fn bits(n: i64) -> u64 {
     u64::from_ne_bytes(n.to_ne_bytes())
 }

@@ -13,6 +13,7 @@ use crate::parent::std::{
     string::String,
     sync::Arc,
 };
+use crate::sys::fork_detection::Owner;
 use rustix::fs::fstatfs;
 
 /// A control group (version 2), given as its directory ([`cgroups(7)`]).
@@ -94,6 +95,8 @@ pub(super) struct Made {
     /// Its name in the group above it, which nothing else has made.
     pub(super) name: String,
     pub(super) removed: AtomicBool,
+    /// The process that has made it: a fork leaves it alone.
+    pub(super) owner: Owner,
 }
 
 pub(super) enum Directory {

@@ -15,6 +15,7 @@ use crate::parent::std::path::{Path, PathBuf};
 use crate::parent::std::string::{String, ToString};
 use crate::parent::std::vec::Vec;
 use crate::parent::std::{format, fs, thread};
+use crate::sys::fork_detection::Owner;
 use crate::sys::safe::getpid;
 
 /// The number of the next group that this process makes.
@@ -86,7 +87,8 @@ impl Cgroup {
             fail(e)
         })?;
         let path = parent.name().join(&name);
-        let made = Made { name, removed: AtomicBool::new(false) };
+        let (removed, owner) = (AtomicBool::new(false), Owner::this());
+        let made = Made { name, removed, owner };
         Ok(OpenCgroup::new(Directory::Own(opened), path, Some(made)))
     }
 }
@@ -225,6 +227,9 @@ impl OpenCgroup {
         let Some(made) = &self.made else { return false };
         if made.removed.load(Ordering::Relaxed) {
             return true;
+        }
+        if made.owner.is_another() {
+            return false;
         }
         // By the name that it has in the directory above it: a group cannot
         // be renamed.

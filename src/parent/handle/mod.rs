@@ -217,7 +217,23 @@ impl Child {
 #[cfg(test)]
 mod tests {
     use super::on_drop::{ANY, DROPPED, reap_dropped};
+    use crate::parent::command::Command;
     use crate::parent::std::sync::atomic::Ordering;
+    use crate::sys::fork_detection::in_fork;
+
+    fn drop_one_that_runs() {
+        let mut sleep = Command::new("sleep").arg("60").spawn().unwrap();
+        sleep.kill_on_drop(true);
+    }
+
+    #[test]
+    fn a_drop_in_a_fork_does_not_wait_for_a_thread_that_it_lacks() {
+        drop_one_that_runs();
+        let held = DROPPED.lock().unwrap();
+        let status = in_fork(drop_one_that_runs);
+        drop(held);
+        assert_eq!(status, 0);
+    }
 
     /// In a fork, it is held by a thread that is missing.
     #[test]

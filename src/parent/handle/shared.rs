@@ -2,13 +2,14 @@
 
 use super::waitable::Waitable;
 use crate::parent::std::sync::Arc;
+use crate::sys::fork_detection::Owner;
 
-/// What dropping a `Child` does.
+/// What dropping a `Child` does, in the process that has asked for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum OnDrop {
     Nothing,
-    Reap,
-    Kill,
+    Reap(Owner),
+    Kill(Owner),
 }
 
 /// What waits for the child: it alone, or other handles too.

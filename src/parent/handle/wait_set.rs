@@ -23,6 +23,7 @@ use crate::parent::std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::parent::std::thread;
 use crate::parent::std::time::Instant;
 use crate::parent::std::vec::Vec;
+use crate::sys::fork_detection::Owner;
 
 /// Children that are waited for together, by any number of threads. Each has a
 /// key of the caller's: a name, an index, a job.
@@ -36,6 +37,13 @@ use crate::parent::std::vec::Vec;
 /// with the caller. Dropping the set neither kills nor reaps.
 ///
 /// It takes two descriptors.
+///
+/// # Forks
+///
+/// A fork of this process has a copy of the set, with its children, and shares
+/// the epoll instance. There no method uses it: a wait returns an error for
+/// each child of the parent, and looks at those that the fork inserts every
+/// 10 ms. The parent's set stays as it is.
 ///
 /// # Other event loops
 ///
@@ -72,12 +80,28 @@ use crate::parent::std::vec::Vec;
 pub struct WaitSet<K> {
     epoll: OwnedFd,
     wake: OwnedFd,
+    /// The process that uses the epoll instance.
+    owner: Owner,
     state: Mutex<State<K>>,
 }
 
 struct Entry<K> {
     key: K,
     process: Process,
+    /// The process that has inserted it.
+    owner: Owner,
+}
+
+impl<K> Entry<K> {
+    /// Its status, if it has ended.
+    fn try_wait(&self) -> Option<Result<ExitStatus, Error>> {
+        if self.owner.is_another() {
+            let why = "it is a child of the process that this one was forked \
+                       from";
+            return Some(Err(Error::refused(Step::Wait, why)));
+        }
+        self.process.try_wait().transpose()
+    }
 }
 
 struct State<K> {
@@ -124,7 +148,8 @@ impl<K> WaitSet<K> {
             by_time_was_last: false,
             waiting: 0,
         };
-        Ok(WaitSet { epoll, wake, state: Mutex::new(state) })
+        let (owner, state) = (Owner::this(), Mutex::new(state));
+        Ok(WaitSet { epoll, wake, owner, state })
     }
 
     /// Adds a child, which may have ended, and may have been waited for. If it
@@ -153,9 +178,10 @@ impl<K> WaitSet<K> {
         let token = state.last_token;
         let data = EventData::new_u64(token);
         let once = EventFlags::IN | EventFlags::ONESHOT;
-        let watched = process.pidfd().is_some_and(|pidfd| {
+        let watched = self.epoll().zip(process.pidfd());
+        let watched = watched.is_some_and(|(epoll, pidfd)| {
             // ENOSPC, for one: the user watches as many as are permitted.
-            epoll::add(&self.epoll, pidfd, data, once).is_ok()
+            epoll::add(epoll, pidfd, data, once).is_ok()
         });
         if !watched {
             state.by_time.push(token);
@@ -163,8 +189,8 @@ impl<K> WaitSet<K> {
             self.wake_one(&state);
         }
         state.tokens.insert(process.address(), token);
-        let process = process.clone();
-        state.entries.insert(token, Entry { key, process });
+        let (process, owner) = (process.clone(), Owner::this());
+        state.entries.insert(token, Entry { key, process, owner });
         None
     }
 
@@ -246,6 +272,11 @@ impl<K> WaitSet<K> {
         self.len() == 0
     }
 
+    /// `None` in a fork, whose parent uses it.
+    fn epoll(&self) -> Option<&OwnedFd> {
+        (!self.owner.is_another()).then_some(&self.epoll)
+    }
+
     fn lock(&self) -> MutexGuard<'_, State<K>> {
         // No code panics with the lock held.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -319,7 +350,8 @@ impl<K> WaitSet<K> {
     ) -> Result<Option<u64>, Errno> {
         let mut room = [MaybeUninit::uninit(); 1];
         let time = time.map(timespec);
-        match epoll::wait(&self.epoll, &mut room, time.as_ref()) {
+        let Some(epoll) = self.epoll() else { return Err(Errno::PERM) };
+        match epoll::wait(epoll, &mut room, time.as_ref()) {
             Ok((events, _)) => Ok(events.first().map(|e| e.data.u64())),
             Err(Errno::INTR) => Ok(None),
             Err(error) => Err(error),
@@ -329,8 +361,7 @@ impl<K> WaitSet<K> {
     /// Looks at the children that epoll cannot watch.
     fn look(&self, state: &mut State<K>) -> Option<Ended<K>> {
         let ended = |token: &u64| {
-            let process = &state.entries.get(token)?.process;
-            let status = process.try_wait().transpose()?;
+            let status = state.entries.get(token)?.try_wait()?;
             Some((*token, status))
         };
         let (token, status) = state.by_time.iter().find_map(ended)?;
@@ -341,8 +372,7 @@ impl<K> WaitSet<K> {
     /// Returns the end of the child that an event is of.
     fn end_of(&self, state: &mut State<K>, token: u64) -> Option<Ended<K>> {
         // `wake`, or another thread has removed it.
-        let process = &state.entries.get(&token)?.process;
-        match process.try_wait().transpose() {
+        match state.entries.get(&token)?.try_wait() {
             Some(status) => Some((self.take(state, token)?.key, status)),
             None => {
                 // A debugger has not let it go, and its pidfd stays readable.
@@ -356,9 +386,10 @@ impl<K> WaitSet<K> {
     fn take(&self, state: &mut State<K>, token: u64) -> Option<Entry<K>> {
         let entry = state.entries.remove(&token)?;
         state.tokens.remove(&entry.process.address());
-        if let Some(pidfd) = entry.process.pidfd() {
+        let watched = self.epoll().zip(entry.process.pidfd());
+        if let Some((epoll, pidfd)) = watched {
             // ENOENT, if it could not be watched.
-            let _ = epoll::delete(&self.epoll, pidfd);
+            let _ = epoll::delete(epoll, pidfd);
         }
         if !state.by_time.is_empty() {
             state.by_time.retain(|other| *other != token);
@@ -368,14 +399,15 @@ impl<K> WaitSet<K> {
 
     /// Wakes a thread that waits, if there is one.
     fn wake_one(&self, state: &State<K>) {
-        if state.waiting > 0 {
+        let epoll = self.epoll().filter(|_| state.waiting > 0);
+        if let Some(epoll) = epoll {
             let once = EventFlags::IN | EventFlags::ONESHOT;
             let data = EventData::new_u64(WAKE);
-            let _ = epoll::modify(&self.epoll, &self.wake, data, once);
+            let _ = epoll::modify(epoll, &self.wake, data, once);
         }
     }
 
-    /// Where a filter rejects epoll_wait, every child is looked at. Returns
+    /// In a fork, or where a filter rejects epoll_wait, every child is looked at. Returns
     /// whether they were before, and then pauses.
     fn looked_at_all(&self, time: Option<Duration>) -> bool {
         let mut state = self.lock();
