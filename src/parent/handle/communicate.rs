@@ -4,7 +4,7 @@ use super::Child;
 use super::exchange::{Each, Exchange, Reader};
 use super::output_error::OutputError;
 use super::output_limits::Limits;
-use super::waitable::End;
+use super::waitable::{End, KILLED_LIMIT, deadline_after};
 use crate::parent::error::{Cause, Error, Step};
 use crate::parent::std::os::unix::process::ExitStatusExt;
 use crate::parent::std::process::{ExitStatus, Output};
@@ -27,7 +27,8 @@ impl Child {
     ///
     /// [`Step::Stdin`], if there is input and no pipe for it; the child was
     /// left as it was. After any other error it was killed and has been waited
-    /// for, and the error has what was read: [`Step::Read`] and
+    /// for (five seconds at most: [`OutputError::child_remains`]), and the error
+    /// has what was read: [`Step::Read`] and
     /// [`Step::Write`], if a pipe was replaced by a file or terminal that
     /// fails; [`Step::Wait`] as [`Child::wait`].
     ///
@@ -119,21 +120,26 @@ impl Child {
             }
             Err(error) => error,
         };
-        let (status, killed) = self.abort();
+        let (status, killed, remains) = self.abort();
         exchange.read_rest();
         let [stdout, stderr] = exchange.into_outputs();
-        Err(OutputError { error, stdout, stderr, status, killed })
+        Err(OutputError { error, stdout, stderr, status, killed, remains })
     }
 
-    /// Kills the child and waits for it.
-    fn abort(&mut self) -> (Option<ExitStatus>, bool) {
-        // An error: other code has reaped it.
-        let ended = !matches!(self.handle.get().try_wait(), Ok(None));
+    /// Kills the child and waits for it, as long as that may take. Returns its
+    /// status, whether it was killed, and whether it has not ended.
+    fn abort(&mut self) -> (Option<ExitStatus>, bool, bool) {
+        let child = self.handle.get();
+        let mut end = child.try_wait();
         // A program of another user may go on, and is not waited for.
-        let sent = !ended && self.kill().is_ok();
-        let end = (ended || sent).then(|| self.end());
-        let status = end.and_then(Result::ok).map(End::exit_status);
-        (status, sent && was_killed(status))
+        let sent = matches!(end, Ok(None)) && self.kill().is_ok();
+        if sent {
+            end = child.wait_deadline(deadline_after(KILLED_LIMIT));
+        }
+        let remains = matches!(end, Ok(None));
+        // An error: other code has reaped it.
+        let status = end.ok().flatten().map(End::exit_status);
+        (status, sent && was_killed(status), remains)
     }
 }
 

@@ -8,10 +8,10 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use super::descendants::Stat;
-use super::kill_tree::late;
 use super::pidfd::PidFd;
 use super::subreaper::child_subreaper;
 use super::waitable::Waitable;
+use super::waitable::late;
 use crate::parent::command::OpenCgroup;
 use crate::parent::error::{Error, Step};
 use crate::parent::std::os::fd::AsRawFd;

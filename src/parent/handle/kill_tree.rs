@@ -4,7 +4,7 @@ use core::mem;
 use core::time::Duration;
 
 use super::descendants::Descendants;
-use super::waitable::{Waitable, deadline_after};
+use super::waitable::{Waitable, deadline_after, late};
 use super::{Child, Process};
 use crate::parent::error::{Error, Step};
 use crate::parent::std::format;
@@ -215,10 +215,4 @@ impl Waitable {
     pub(super) fn wait_killed(&self, deadline: Instant) -> Result<(), Error> {
         self.wait_deadline(deadline)?.map(drop).ok_or_else(late)
     }
-}
-
-/// A process that waits for a device or a file server ends only after that.
-pub(super) fn late() -> Error {
-    let why = "a process that was killed has not ended";
-    Error::explained(Step::Kill, libc::ETIMEDOUT, why)
 }

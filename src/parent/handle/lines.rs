@@ -181,8 +181,9 @@ impl Child {
             lines.pass(OutputStream::Stderr, &mut stderr, true)
         });
         done.map(|()| status).map_err(|error| {
-            let (status, killed) = (Some(status), false);
-            OutputError { error, stdout, stderr, status, killed }
+            let (killed, remains) = (false, false);
+            let status = Some(status);
+            OutputError { error, stdout, stderr, status, killed, remains }
         })
     }
 }

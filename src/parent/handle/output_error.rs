@@ -23,7 +23,8 @@ pub enum OutputLimit {
 /// until then.
 ///
 /// The child was killed and has been waited for, unless the spawn itself
-/// failed, an argument was refused, or it may not be signalled. Converts into
+/// failed, an argument was refused, or it could not be ended
+/// ([`OutputError::child_remains`]). Converts into
 /// [`Error`], without the output, and into [`io::Error`], which contains it.
 ///
 /// # Examples
@@ -53,6 +54,7 @@ pub struct OutputError {
     pub(super) stderr: Vec<u8>,
     pub(super) status: Option<ExitStatus>,
     pub(super) killed: bool,
+    pub(super) remains: bool,
 }
 
 /// Shows how much was read, not what: it may be a secret.
@@ -64,6 +66,7 @@ impl fmt::Debug for OutputError {
             .field("stderr", &self.stderr.len())
             .field("status", &self.status)
             .field("killed", &self.killed)
+            .field("child_remains", &self.remains)
             .finish()
     }
 }
@@ -121,11 +124,34 @@ impl OutputError {
     pub fn killed(&self) -> bool {
         self.killed
     }
+
+    /// Returns whether the child has not ended, and is still to be waited for:
+    /// this user may not kill it ([`OutputError::killed`] is false then), or it
+    /// was killed and is held for more than five seconds: by a process that
+    /// traces it, by a frozen control group, or by a device or file system that
+    /// it waits for.
+    ///
+    /// The [`Child`] of the call has it. Where the call has spawned it itself,
+    /// as [`Command::output_with`] does, it is reaped later, as with
+    /// [`Child::reap_on_drop`].
+    ///
+    /// [`Child`]: crate::Child
+    /// [`Child::reap_on_drop`]: crate::Child::reap_on_drop
+    /// [`Command::output_with`]: crate::Command::output_with
+    #[must_use]
+    pub fn child_remains(&self) -> bool {
+        self.remains
+    }
 }
 
 impl fmt::Display for OutputError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let killed = if self.killed { "; the child was killed" } else { "" };
+        let killed = match (self.killed, self.remains) {
+            (false, false) => "",
+            (false, true) => "; the child may not be killed",
+            (true, false) => "; the child was killed",
+            (true, true) => "; the child was killed, and has not ended yet",
+        };
         write!(f, "{}{killed}", self.error)
     }
 }
@@ -142,7 +168,14 @@ impl core::error::Error for OutputError {
 impl From<Error> for OutputError {
     fn from(error: Error) -> OutputError {
         let (stdout, stderr) = (Vec::new(), Vec::new());
-        OutputError { error, stdout, stderr, status: None, killed: false }
+        OutputError {
+            error,
+            stdout,
+            stderr,
+            status: None,
+            killed: false,
+            remains: false,
+        }
     }
 }
 

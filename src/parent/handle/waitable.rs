@@ -58,6 +58,10 @@ pub(super) fn timespec(time: Duration) -> Timespec {
     Timespec { tv_sec: sec, tv_nsec: time.subsec_nanos().into() }
 }
 
+/// How long one that was killed is waited for where the caller is not to wait
+/// without limit: a tracer, a frozen control group or a device may hold it.
+pub(super) const KILLED_LIMIT: Duration = Duration::from_secs(5);
+
 #[derive(Debug, Default)]
 struct State {
     end: Option<End>,
@@ -329,6 +333,12 @@ fn pause_if_rejected(waited: Result<(), Errno>) {
     if !matches!(waited, Ok(()) | Err(Errno(libc::ECHILD))) {
         sleep(Duration::from_millis(10));
     }
+}
+
+/// A process that waits for a device or a file server ends only after that.
+pub(super) fn late() -> Error {
+    let why = "a process that was killed has not ended";
+    Error::explained(Step::Kill, libc::ETIMEDOUT, why)
 }
 
 pub(super) fn lost() -> Error {

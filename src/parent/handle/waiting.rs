@@ -4,7 +4,7 @@ use core::mem;
 use core::time::Duration;
 
 use super::shared::Handle;
-use super::waitable::{End, deadline_after};
+use super::waitable::{End, KILLED_LIMIT, deadline_after, late};
 use super::{Child, ExitStatus, Process, Rusage};
 use crate::parent::error::{Cause, Error, Step};
 use crate::parent::std::time::Instant;
@@ -241,12 +241,18 @@ impl Child {
     /// Asks the child to end (SIGTERM, and SIGCONT for one that is stopped),
     /// waits for `grace`, then kills it (SIGKILL). Returns its status.
     ///
+    /// After SIGKILL it waits for five seconds at most: a process of a frozen
+    /// control group, one that waits for a device, or one whose tracer does not
+    /// let it go ends only after that. It is still this `Child`, to be waited
+    /// for.
+    ///
     /// Only the child itself is signalled, not what it has started: see
     /// [`Child::signal_group`].
     ///
     /// # Errors
     ///
-    /// As [`Child::signal`] and [`Child::wait`].
+    /// As [`Child::signal`] and [`Child::wait`]; [`Step::Kill`] with ETIMEDOUT,
+    /// if it was killed and has not ended.
     ///
     /// # Examples
     ///
@@ -266,6 +272,6 @@ impl Child {
             return Ok(status);
         }
         self.kill()?;
-        self.wait()
+        self.wait_timeout(KILLED_LIMIT)?.ok_or_else(late)
     }
 }

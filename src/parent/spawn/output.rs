@@ -13,8 +13,8 @@ impl Command {
     ///
     /// # Errors
     ///
-    /// As [`Command::spawn`] and [`Child::communicate_with`]. No child is left
-    /// (except one that this user may not kill). With a deadline the program is
+    /// As [`Command::spawn`] and [`Child::communicate_with`]. No child is left,
+    /// except one that could not be ended ([`OutputError::child_remains`]). With a deadline the program is
     /// started as by [`Command::spawn_deadline`], so the step may be any in
     /// which the child hangs, unless an option makes it the calling thread's.
     ///
@@ -37,7 +37,10 @@ impl Command {
     ) -> Result<Output, OutputError> {
         let limits = limits.begin()?;
         let mut child = self.spawn_by(piped, limits.ends_at())?;
-        child.communicate_with([], limits)
+        child.communicate_with([], limits).inspect_err(|_| {
+            // One that has not ended yet is reaped later.
+            child.reap_on_drop(true);
+        })
     }
 
     /// As [`Command::output`], with standard output and standard error in one
