@@ -330,3 +330,82 @@ fn signal_children() {
         }
     }
 }
+
+/// Whether the calling thread sees a stop of the child, which stays.
+fn sees_stop(pid: i32) -> bool {
+    // SAFETY: all zeros is a siginfo.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let how = libc::WEXITED | libc::__WALL | libc::WNOHANG | libc::WNOWAIT;
+    let id = pid.unsigned_abs();
+    // SAFETY: writes one siginfo.
+    let done = unsafe { libc::waitid(libc::P_PID, id, &raw mut info, how) };
+    assert_eq!(done, 0, "{}", io::Error::last_os_error());
+    info.si_code == libc::CLD_TRAPPED
+}
+
+/// Attaches to a running child, which stops, while another thread waits for it
+/// in this way. Returns whether the tracer sees the first stop, and the second.
+fn stops_seen(wait: impl Fn(&mut Child) + Sync, shares: bool) -> [bool; 2] {
+    let mut child = command("sleep", Engine::Suspended);
+    let mut child = child.arg("60").spawn().unwrap();
+    let process = shares.then(|| child.process());
+    let pid = i32::try_from(child.id()).unwrap();
+    let pidfd = offshoot::PidFd::open(child.id()).unwrap();
+    let none = ptr::null_mut::<libc::c_void>();
+    for request in [libc::PTRACE_SEIZE, libc::PTRACE_INTERRUPT] {
+        // SAFETY: the requests access no memory of this process.
+        let done = unsafe { libc::ptrace(request, pid, none, none) };
+        assert_eq!(done, 0, "{}", io::Error::last_os_error());
+    }
+    while !sees_stop(pid) {
+        thread::yield_now();
+    }
+    thread::scope(|scope| {
+        let (wait, child) = (&wait, &mut child);
+        let waits = scope.spawn(move || wait(child));
+        // One that is taken is taken soon.
+        let taken = |_| {
+            thread::sleep(Duration::from_millis(5));
+            !sees_stop(pid)
+        };
+        let first = !(0..100).any(taken);
+        let go_on = |request| {
+            // SAFETY: the requests access no memory of this process.
+            let done = unsafe { libc::ptrace(request, pid, none, none) };
+            assert_eq!(done, 0, "{}", io::Error::last_os_error());
+        };
+        go_on(libc::PTRACE_CONT);
+        go_on(libc::PTRACE_INTERRUPT);
+        let until = Instant::now() + Duration::from_secs(10);
+        while !sees_stop(pid) && Instant::now() < until {
+            thread::yield_now();
+        }
+        let second = !(0..20).any(taken);
+        pidfd.signal(libc::SIGKILL).unwrap();
+        waits.join().unwrap();
+        drop(process);
+        [first, second]
+    })
+}
+
+/// A look whether the stop is one would be a call more for each wait.
+#[test]
+fn only_a_wait_that_blocks_takes_a_stop_and_only_the_first() {
+    let _alone = util::alone();
+    let name = "only_a_wait_that_blocks_takes_a_stop_and_only_the_first";
+    // What a wait has seen counts for the whole process.
+    if !util::inside(name, &["env"]) {
+        return;
+    }
+    let blocks = |child: &mut Child| {
+        child.wait().unwrap();
+    };
+    let within = |child: &mut Child| {
+        child.wait_timeout(Duration::from_secs(60)).unwrap().unwrap();
+    };
+    assert_eq!(stops_seen(blocks, true), [true; 2]);
+    assert_eq!(stops_seen(within, false), [true; 2]);
+    assert_eq!(stops_seen(blocks, false), [false, true]);
+    // From here on the process is known to trace.
+    assert_eq!(stops_seen(blocks, false), [true; 2]);
+}

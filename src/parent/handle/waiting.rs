@@ -18,10 +18,17 @@ impl Child {
     /// has as SIGCHLD is ignored, the status is read from the pidfd, which has
     /// it since Linux 6.15.
     ///
+    /// If a thread of this process attaches to the child by [`ptrace(2)`], this
+    /// wait may take its first stop from the tracer, and then waits on. It
+    /// takes none once [`Child::process`] was called, nor with
+    /// [`Command::ptrace_traceme`].
+    ///
     /// # Errors
     ///
     /// [`Step::Wait`], if the child was reaped and its status is lost.
     ///
+    /// [`Command::ptrace_traceme`]: crate::Command::ptrace_traceme
+    /// [`ptrace(2)`]: https://man7.org/linux/man-pages/man2/ptrace.2.html
     /// [`waitid(2)`]: https://man7.org/linux/man-pages/man2/waitid.2.html
     pub fn wait(&mut self) -> Result<ExitStatus, Error> {
         mem::drop(self.stdin.take());
