@@ -304,6 +304,106 @@ fn a_process_that_may_not_be_signalled_is_not_waited_for() {
     assert_eq!(tree.child.wait().unwrap().signal(), Some(9));
 }
 
+/// As the processes of a tree that belong to another user.
+#[test]
+fn a_child_that_may_not_be_signalled_is_named() {
+    let name = "a_child_that_may_not_be_signalled_is_named";
+    if !util::is_root() && !util::is_inside(name) {
+        return util::skip(name, "only root may make its processes");
+    }
+    let script = "cp \"$(command -v setpriv)\" \"$TMPDIR/roots\" || exit
+                  chmod 4755 \"$TMPDIR/roots\" || exit
+                  exec setpriv --reuid 65534 --regid 65534 --clear-groups \"$0\" \"$@\"";
+    let mut wrap = own_pids();
+    wrap.extend(["sh", "-c", script]);
+    if !inside(name, &wrap) {
+        return;
+    }
+    let roots = std::env::temp_dir().join("roots");
+    let mut sleep = offshoot::Command::new(roots);
+    sleep.args(["--reuid", "0", "--clear-groups", "sleep", "1000"]);
+    let mut sleep = sleep.spawn().unwrap();
+    let id = sleep.id().to_string();
+    let status = format!("/proc/{id}/status");
+    while !fs::read_to_string(&status).unwrap().contains("Uid:\t0\t0") {
+        thread::sleep(Duration::from_millis(1));
+    }
+    let error = sleep.kill_tree().unwrap_err();
+    assert_error(&error, Step::Kill, Some(&id), libc::EPERM);
+    assert_eq!(sleep.try_wait().unwrap(), None);
+}
+
+const HIDE: &str = "OFFSHOOT_HIDE";
+
+extern "C" fn hide(_: libc::c_int) {
+    // SAFETY: changes a flag of this process.
+    unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0) };
+}
+
+/// Never returns in a process that is to hide itself once it is continued.
+fn hide_if_asked() {
+    if std::env::var_os(HIDE).is_none() {
+        return;
+    }
+    let handler = hide as extern "C" fn(libc::c_int);
+    // SAFETY: the handler makes one system call.
+    unsafe { libc::signal(libc::SIGCONT, handler as usize) };
+    let own = std::process::id();
+    if util::fork::fork() == 0 {
+        let how = libc::c_long::from(libc::CLONE_VFORK | libc::SIGCHLD);
+        // It waits in the kernel for its child, and does not stop there.
+        // SAFETY: a clone without memory or a stack of its own is a fork.
+        if unsafe { libc::syscall(libc::SYS_clone, how, 0, 0, 0, 0) } == 0 {
+            println!("\n{own}");
+        }
+    }
+    loop {
+        thread::sleep(Duration::from_secs(1000));
+    }
+}
+
+/// Another process continues a member that was stopped.
+#[test]
+fn a_process_that_hides_itself_after_it_was_found_is_killed() {
+    let name = "a_process_that_hides_itself_after_it_was_found_is_killed";
+    hide_if_asked();
+    if !util::is_root() && !util::is_inside(name) {
+        return util::skip(name, "only root may hide processes");
+    }
+    let script = "mount -t proc proc /proc -o hidepid=1 || exit; sleep 1000 & \
+         exec setpriv --reuid 65534 --regid 65534 --clear-groups \"$0\" \"$@\"";
+    let mut wrap = own_pids();
+    wrap.extend(["sh", "-c", script]);
+    if !inside(name, &wrap) {
+        return;
+    }
+    let exe = std::env::current_exe().unwrap();
+    let script = "\"$0\" --exact \"$1\" --nocapture --test-threads=1 & wait";
+    let mut sh = sh(script);
+    sh.arg(exe).arg(name).env(HIDE, "1");
+    // The harness writes three lines before.
+    let (mut tree, lines) = Tree::start(&mut sh, 4);
+    let member: u32 = lines.last().unwrap().parse().unwrap();
+    let pidfd = PidFd::open(member).unwrap();
+    let stat = format!("/proc/{member}/stat");
+    let over = std::sync::atomic::AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(std::sync::atomic::Ordering::SeqCst) {
+                let stat = fs::read_to_string(&stat).unwrap_or_default();
+                if stat.contains(") T ") {
+                    pidfd.signal(libc::SIGCONT).unwrap();
+                }
+            }
+        });
+        let killed = tree.child.kill_tree();
+        over.store(true, std::sync::atomic::Ordering::SeqCst);
+        assert_eq!(killed.unwrap(), TreeKill::BestEffort);
+    });
+    assert!(fs::read(&stat).is_err());
+    assert!(tree.is_gone());
+}
+
 /// The soft and the hard limit of descriptors.
 fn descriptor_limit() -> (u64, u64) {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };

@@ -3,20 +3,25 @@
 //!
 //! A process is told from a later one with the same id by the time at which it
 //! started. Each is signalled by a pidfd that was opened before `/proc` was
-//! read, so that what was read is about the process that gets the signal. Only
-//! one pidfd is open at a time: there may be more processes than descriptors.
+//! read, so that what was read is about the process that gets the signal.
+//!
+//! There may be more processes than descriptors. The pidfds of the first stay
+//! open: with `hidepid`, a process can hide itself after it was found (an exec
+//! of a set-user-ID program, `PR_SET_DUMPABLE`).
 
 use core::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::pidfd::PidFd;
+use super::stat::Stat;
 use crate::parent::std::collections::BTreeMap;
 use crate::parent::std::os::fd::{AsFd, AsRawFd};
 use crate::parent::std::time::Instant;
 use crate::parent::std::vec::Vec;
-use crate::parent::std::{format, fs, io, thread};
+use crate::parent::std::{fs, io, thread};
 use crate::sys::kill::send_signal;
+use crate::sys::pidfd::is_readable;
 use crate::sys::safe::getpid;
 use crate::sys::wait::{Target, is_unreaped, wait_by_pidfd_only};
 use crate::sys::{Errno, Pid};
@@ -25,62 +30,11 @@ use crate::sys::{Errno, Pid};
 /// waits in the kernel (for a child of vfork, say), or that is frozen, does not.
 const LOOKS: u32 = 50;
 
+/// How many pidfds stay open.
+const MOST_KEPT: usize = 64;
+
 /// The pause between two looks.
 const PAUSE: Duration = Duration::from_millis(1);
-
-/// What `/proc/PID/stat` has of a process.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Stat {
-    pub(super) state: u8,
-    pub(super) parent: u32,
-    group: u32,
-    session: u32,
-    threads: u32,
-    start: u64,
-}
-
-impl Stat {
-    /// `None`: there is no such process, or `hidepid` hides it.
-    pub(super) fn of(pid: Pid) -> io::Result<Option<Stat>> {
-        match fs::read(format!("/proc/{}/stat", pid.get())) {
-            Ok(text) => Ok(Stat::parse(&text)),
-            Err(e) => match e.raw_os_error() {
-                Some(
-                    libc::ENOENT | libc::ESRCH | libc::EPERM | libc::EACCES,
-                ) => Ok(None),
-                _ => Err(e),
-            },
-        }
-    }
-
-    /// The name, in parentheses, may have any bytes.
-    fn parse(text: &[u8]) -> Option<Stat> {
-        let end = text.iter().rposition(|byte| *byte == b')')?;
-        let text = core::str::from_utf8(text.get(end + 1..)?).ok()?;
-        let fields: Vec<&str> = text.split_whitespace().collect();
-        let number = |n: usize| fields.get(n)?.parse::<u64>().ok();
-        // A group or session outside of the PID namespace is 0.
-        let id = |n| u32::try_from(number(n)?).ok();
-        Some(Stat {
-            state: *fields.first()?.as_bytes().first()?,
-            parent: id(1)?,
-            group: id(2)?,
-            session: id(3)?,
-            threads: id(17)?,
-            start: number(19)?,
-        })
-    }
-
-    /// Whether it cannot start a process now. The first thread of a process
-    /// may be a zombie before the others have ended.
-    fn is_stopped(&self) -> bool {
-        match self.state {
-            b'T' | b't' | b'X' => true,
-            b'Z' => self.threads <= 1,
-            _ => false,
-        }
-    }
-}
 
 /// A process that was found.
 #[derive(Clone, Copy)]
@@ -98,6 +52,8 @@ pub(super) struct Descendants {
     /// The root, if `/proc` does not show it.
     hidden: Option<Open>,
     members: BTreeMap<u32, Member>,
+    /// Members, by their numbers, whose pidfds are open.
+    kept: BTreeMap<u32, Open>,
     /// The first that may not be signalled.
     pub(super) denied: Option<(u32, i32)>,
 }
@@ -118,7 +74,8 @@ impl Descendants {
         let start = start.unwrap_or(0);
         let first = Member { start, is_ours: true, refused: false };
         let members = BTreeMap::from([(root.get(), first)]);
-        Ok(Descendants { root, hidden, members, denied: None })
+        let kept = BTreeMap::new();
+        Ok(Descendants { root, hidden, members, kept, denied: None })
     }
 
     /// Stops them all, until a look at all processes finds no other one. A
@@ -129,7 +86,14 @@ impl Descendants {
         let mut looks = 0;
         loop {
             let stopped = self.are_stopped();
-            let found = self.find()?;
+            let found = match self.find() {
+                Err(_) if !self.kept.is_empty() => {
+                    // Their descriptors may be those that it takes.
+                    self.kept.clear();
+                    self.find()?
+                }
+                found => found?,
+            };
             if found == 0 && (stopped || looks == LOOKS) {
                 return Ok(());
             }
@@ -147,7 +111,7 @@ impl Descendants {
     /// another descendant may get the number.
     fn are_stopped(&mut self) -> bool {
         let mut stopped = self.hidden.is_none();
-        let root = self.root.get();
+        let (root, kept) = (self.root.get(), &self.kept);
         self.members.retain(|pid, member| {
             let stat = Pid::new((*pid).into()).map(Stat::of);
             match stat {
@@ -159,9 +123,16 @@ impl Descendants {
                     stopped = false;
                     true
                 }
+                // It has hidden itself, and may run.
+                _ if kept.get(pid).is_some_and(Open::is_unreaped) => {
+                    stopped = false;
+                    true
+                }
                 _ => *pid == root,
             }
         });
+        let members = &self.members;
+        self.kept.retain(|pid, _| members.contains_key(pid));
         stopped
     }
 
@@ -227,7 +198,10 @@ impl Descendants {
                 continue;
             }
             let now = Stat::of(pid)?;
-            if now.is_some_and(|now| now.start == member.start) {
+            let kept = self.kept.get(&link);
+            if now.is_some_and(|now| now.start == member.start)
+                || kept.is_some_and(Open::is_unreaped)
+            {
                 return Ok(true);
             }
         }
@@ -245,6 +219,9 @@ impl Descendants {
         let member = Member { start: stat.start, is_ours, refused: false };
         self.members.insert(pid.get(), member);
         self.signal(&process, libc::SIGSTOP);
+        if process.pidfd.is_some() && self.kept.len() < MOST_KEPT {
+            self.kept.insert(pid.get(), process);
+        }
         Ok(())
     }
 
@@ -267,7 +244,10 @@ impl Descendants {
         let (root, others): (Vec<_>, Vec<_>) =
             all.into_iter().partition(|(pid, _)| *pid == self.root);
         for (pid, member) in others.into_iter().chain(root) {
-            if let Some(process) = Open::member(pid, member) {
+            if let Some(process) = self.kept.remove(&pid.get()) {
+                self.signal(&process, signal);
+                self.kept.insert(pid.get(), process);
+            } else if let Some(process) = Open::member(pid, member) {
                 self.signal(&process, signal);
             }
         }
@@ -288,8 +268,11 @@ impl Descendants {
         let others = self.pids().filter(|(pid, _)| *pid != self.root);
         let mut all = true;
         for (pid, member) in others.filter(|(_, member)| !member.refused) {
-            all &=
-                Open::member(pid, member).is_none_or(|it| it.ends(deadline));
+            all &= match self.kept.get(&pid.get()) {
+                Some(kept) => kept.ends(deadline),
+                None => Open::member(pid, member)
+                    .is_none_or(|it| it.ends(deadline)),
+            };
         }
         all
     }
@@ -299,6 +282,12 @@ impl Descendants {
     pub(super) fn reap(&self) {
         let others = self.pids().filter(|(pid, _)| *pid != self.root);
         for (pid, member) in others.filter(|(_, member)| !member.is_ours) {
+            if let Some(kept) = self.kept.get(&pid.get()) {
+                // ECHILD: its parent is another process.
+                let pidfd = kept.pidfd.as_ref().map(AsRawFd::as_raw_fd);
+                let _ = pidfd.map(|fd| wait_by_pidfd_only(fd, false));
+                continue;
+            }
             let Some(process) = Open::member(pid, member) else { continue };
             let Ok(Some(stat)) = Stat::of(pid) else { continue };
             let is_parent = stat.parent == getpid();
@@ -362,7 +351,11 @@ impl Open {
     fn ends(&self, deadline: Instant) -> bool {
         loop {
             let ended = match Stat::of(self.pid) {
-                Ok(None) => true,
+                // There is none, or it is hidden.
+                Ok(None) => match &self.pidfd {
+                    Some(pidfd) => is_readable(pidfd.as_raw_fd()),
+                    None => true,
+                },
                 Ok(Some(stat)) => {
                     matches!(stat.state, b'Z' | b'X') && stat.threads <= 1
                 }
@@ -386,44 +379,5 @@ impl Open {
             // EINTR: looked at again.
             let _ = poll(&mut [fd], Some(&left));
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Stat;
-
-    #[test]
-    fn a_name_with_any_bytes_does_not_confuse_the_fields() {
-        let name = b"7 (a) S 1 1 1 (\n\xFF) ".as_slice();
-        let rest = b"T 5 6 7 0 -1 4 0 0 0 0 0 0 0 0 20 0 3 0 99 8 9\n";
-        let stat = Stat::parse(&[name, rest].concat()).unwrap();
-        let want = Stat {
-            state: b'T',
-            parent: 5,
-            group: 6,
-            session: 7,
-            threads: 3,
-            start: 99,
-        };
-        assert_eq!(stat, want);
-        assert!(stat.is_stopped());
-        assert_eq!(Stat::parse(b"7 (cat"), None);
-        assert_eq!(Stat::parse(b"7 (cat) R 1"), None);
-    }
-
-    #[test]
-    fn a_zombie_with_threads_is_not_stopped() {
-        let stat = |state, threads| Stat {
-            state,
-            parent: 1,
-            group: 1,
-            session: 1,
-            threads,
-            start: 1,
-        };
-        assert!(stat(b'Z', 1).is_stopped());
-        assert!(!stat(b'Z', 2).is_stopped());
-        assert!(!stat(b'S', 1).is_stopped());
     }
 }

@@ -7,8 +7,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
-use super::descendants::Stat;
 use super::pidfd::PidFd;
+use super::stat::Stat;
 use super::subreaper::child_subreaper;
 use super::waitable::Waitable;
 use super::waitable::late;

@@ -56,7 +56,8 @@ impl Child {
     ///   setsid(2): its parent is this process;
     /// - what `/proc` does not show, if it is mounted with `hidepid`:
     ///   descendants that this process may not trace, and what only they have
-    ///   started. What the child itself has started is found even if the
+    ///   started. One that hides itself after it was found is killed, if it is
+    ///   one of the first 64. What the child itself has started is found even if the
     ///   child is hidden;
     /// - what another process starts for it (a service manager, `at`).
     ///
@@ -167,7 +168,7 @@ impl Waitable {
         if leads {
             let _ = self.signal_group(libc::SIGKILL);
         }
-        self.signal(libc::SIGKILL)?;
+        self.kill_root()?;
         let ended = found.as_ref().is_ok_and(|all| all.wait(deadline));
         self.wait_killed(deadline)?;
         match &mut found {
@@ -203,13 +204,19 @@ impl Waitable {
             true => self.signal_group(libc::SIGKILL),
             false => Ok(()),
         };
-        self.signal(libc::SIGKILL)?;
+        self.kill_root()?;
         self.wait_killed(deadline)?;
         signalled?;
         let why = "with autoreap the process id may be another process's, so \
                    only the child and the group that it leads were killed: \
                    see own_cgroup";
         Err(Error::refused(Step::Kill, why).with("autoreap"))
+    }
+
+    /// Kills the child itself.
+    fn kill_root(&self) -> Result<(), Error> {
+        let sent = self.signal(libc::SIGKILL);
+        sent.map_err(|error| error.with(format!("{}", self.pid.get())))
     }
 
     pub(super) fn wait_killed(&self, deadline: Instant) -> Result<(), Error> {

@@ -20,6 +20,7 @@ mod process;
 mod shared;
 mod signal_number;
 mod sigpipe;
+mod stat;
 mod subreaper;
 mod usage;
 mod wait_set;
