@@ -107,8 +107,10 @@ pub(crate) const THREAD_FUTEX: u8 = 74;
 pub(crate) const THREAD_NODE: u8 = 75;
 pub(crate) const THREAD_HEAD: u8 = 76;
 pub(crate) const THREAD_HEAD_ADDR: u8 = 79;
-/// 1 until the second thread has ended and the kernel clears it
-/// (`set_tid_address`): the first waits here.
+/// 1 until the kernel clears it, as a thread no longer uses the memory: the
+/// helper's second thread has ended, for which the first waits here
+/// (`set_tid_address`), or the child of the engine concurrent has exec'd or
+/// ended (`CLONE_CHILD_CLEARTID`).
 pub(crate) const CLEAR_TID: u8 = 80;
 pub(crate) const CLEAR_TID_ADDR: u8 = 81;
 /// The number of the descriptor that notifies of the calls of the child's

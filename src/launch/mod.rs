@@ -10,10 +10,12 @@
 //!    block, and the last of them is an exec or an exit.
 //! 2. **The block belongs to one launch.** It is created, used and read back
 //!    here; no reference to it is used while a child may write it.
-//! 3. **The caller is suspended.** `CLONE_VM` is set together with
-//!    `CLONE_VFORK` only: the kernel suspends the caller until the child has
-//!    exec'd or died, so the caller's frame and the plan outlive their use by
-//!    the child.
+//! 3. **The caller waits.** With `CLONE_VM` the caller's frame and the plan
+//!    outlive their use by the child: `CLONE_VFORK` is set too, and the kernel
+//!    suspends the caller until the child has exec'd or died; or
+//!    `CLONE_CHILD_CLEARTID` is, and the caller returns only once the kernel has
+//!    cleared the word, as the child has let go of the memory, or the child has
+//!    ended.
 //! 4. **The child uses no stack**, so it never writes the caller's frame,
 //!    although a shared address space contains it.
 //! 5. **Signals are blocked before the clone**, all but SIGSYS, which a
@@ -32,6 +34,7 @@
 
 mod args;
 mod autoreaped;
+pub(crate) mod concurrent;
 pub(crate) mod copied;
 pub(crate) mod detached;
 mod end;

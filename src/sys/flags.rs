@@ -24,6 +24,9 @@ bitflags::bitflags! {
         const VFORK = 0x4000;
         /// The child's parent is the caller's parent.
         const PARENT = 0x8000;
+        /// The kernel clears a word once the child no longer uses the caller's
+        /// memory.
+        const CHILD_CLEARTID = 0x20_0000;
         /// Handled signals get the default action (Linux 5.5).
         const CLEAR_SIGHAND = 0x1_0000_0000;
         /// The child is created in a given control group (Linux 5.7).
@@ -43,6 +46,13 @@ impl CloneFlags {
     pub(crate) const SUSPENDED: CloneFlags = CloneFlags::VM
         .union(CloneFlags::VFORK)
         .union(CloneFlags::PIDFD)
+        .union(CloneFlags::CLEAR_SIGHAND);
+
+    /// The flags of the concurrent engine, whose caller runs on until the
+    /// word is cleared.
+    pub(crate) const CONCURRENT: CloneFlags = CloneFlags::VM
+        .union(CloneFlags::PIDFD)
+        .union(CloneFlags::CHILD_CLEARTID)
         .union(CloneFlags::CLEAR_SIGHAND);
 
     /// The flags of the copied engine.

@@ -42,6 +42,13 @@ pub enum Engine {
     ///
     /// [`Launch::confirmed`]: crate::Launch::confirmed
     Pipe,
+    /// As suspended, but the caller runs on: many children of one thread start
+    /// beside each other and beside it. [`spawn_all`] uses it, from Linux 5.5
+    /// on; not for a child in a control group, for hooks, system calls of the
+    /// caller's, and `oom_score_adj`, which would reach the caller.
+    ///
+    /// [`spawn_all`]: crate::spawn_all
+    Concurrent,
 }
 
 impl Engine {
@@ -51,6 +58,7 @@ impl Engine {
             Engine::Isolated => "isolated",
             Engine::Copied => "copied",
             Engine::Pipe => "pipe",
+            Engine::Concurrent => "concurrent",
         }
     }
 }

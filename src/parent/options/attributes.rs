@@ -87,6 +87,11 @@ pub(crate) fn oom_score_adj(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
         .on_procfs(slot::SCRATCH_FD, write)
         .shown_as("write")
         .note("/proc/self/oom_score_adj")
+        .needs_suspended(
+            "oom_score_adj",
+            "the kernel sets it for all processes that share the memory, but \
+             for a child whose caller is suspended",
+        )
         .reasons(REASONS);
     Ok(())
 }

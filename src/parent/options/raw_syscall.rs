@@ -182,6 +182,7 @@ pub(crate) fn raw_syscall(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
         if !shared {
             made = made.needs_private("raw_syscall", WHY);
         }
+        made = made.needs_suspended("raw_syscall_shared", WHY);
         made.note("raw_syscall");
         plan.plan.raw.push(*call);
     }

@@ -50,6 +50,7 @@ impl<'a> PlanBuilder<'a> {
             strategy: Strategy::suspended(in_place),
             any_method: choose::any_method(options),
             any_engine: true,
+            beside: false,
             steps: Vec::with_capacity(24),
             rows: Vec::with_capacity(32),
             strings: StringTable::new(),
@@ -107,6 +108,7 @@ impl<'a> PlanBuilder<'a> {
         let plan = &mut self.plan;
         plan.strategy = choose::choose(options, &needs, in_place)?;
         plan.any_engine = choose::any_engine(options, &needs);
+        plan.beside = choose::beside(options, &needs).is_none();
         plan.end_flags = end_flags(options, plan)?;
         if plan.strategy.has_helper() {
             let header = plan.strings.numbers(&CAPS_ARGUMENT);
@@ -430,6 +432,16 @@ impl StepBuilder<'_> {
         why: &'static str,
     ) -> Self {
         self.needs.private(option, why);
+        self
+    }
+
+    /// With shared memory, the option needs a suspended caller.
+    pub(crate) fn needs_suspended(
+        self,
+        option: &'static str,
+        why: &'static str,
+    ) -> Self {
+        self.needs.suspended(option, why);
         self
     }
 }

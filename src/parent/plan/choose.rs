@@ -12,7 +12,7 @@ use crate::sys::CloneCall;
 fn named(options: &Options) -> Result<Option<(Memory, Step)>, Error> {
     use Memory::{Private, Shared};
     let engine = options.launch.engine.map(|engine| match engine {
-        Engine::Suspended => Shared,
+        Engine::Suspended | Engine::Concurrent => Shared,
         Engine::Isolated | Engine::Copied | Engine::Pipe => Private,
     });
     let memory = Some(options.launch.memory).filter(|m| *m != Memory::Auto);
@@ -82,8 +82,30 @@ fn engine(
                 (engine, _) => Ok(engine),
             }
         }
-        _ => Ok(Engine::Suspended),
+        _ if options.launch.engine != Some(Engine::Concurrent) => {
+            Ok(Engine::Suspended)
+        }
+        _ => match beside(options, needs) {
+            Some(need) => refuse(Step::Memory, need),
+            None => Ok(Engine::Concurrent),
+        },
     }
+}
+
+/// Why a child that shares memory cannot start while its caller runs on.
+pub(crate) fn beside(options: &Options, needs: &Needs) -> Option<Need> {
+    let launch = &options.launch;
+    let need = |option, why| Some(Need { option, why });
+    let why = "the engine concurrent is for children that the caller need not \
+               be suspended for";
+    match launch.method {
+        Method::Vfork => return need("method", "vfork suspends the caller"),
+        Method::Auto | Method::Clone3 | Method::Fork => {}
+    }
+    if launch.cgroup.is_some() || launch.own_cgroup.is_some() {
+        return need("cgroup", why);
+    }
+    needs.shared.or(needs.suspended)
 }
 
 /// Why the helper image cannot run the plan.

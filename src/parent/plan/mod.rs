@@ -84,6 +84,8 @@ pub struct Plan {
     /// Whether another clone call, and another engine, may be used instead.
     pub(crate) any_method: bool,
     pub(crate) any_engine: bool,
+    /// Whether the caller may run on while its memory is shared.
+    pub(crate) beside: bool,
     /// The steps of every strategy, and the rows that are the same in all.
     pub(crate) steps: Vec<StepRecord>,
     pub(crate) rows: Vec<Call>,

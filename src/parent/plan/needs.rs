@@ -17,6 +17,8 @@ pub(crate) struct Needs {
     /// A copy of the parent's memory, or the parent itself: the helper image
     /// cannot run it.
     pub(crate) copy: Option<Need>,
+    /// A caller that is suspended until exec, if memory is shared.
+    pub(crate) suspended: Option<Need>,
 }
 
 impl Needs {
@@ -30,5 +32,13 @@ impl Needs {
 
     pub(crate) fn copy(&mut self, option: &'static str, why: &'static str) {
         self.copy.get_or_insert(Need { option, why });
+    }
+
+    pub(crate) fn suspended(
+        &mut self,
+        option: &'static str,
+        why: &'static str,
+    ) {
+        self.suspended.get_or_insert(Need { option, why });
     }
 }

@@ -60,10 +60,13 @@ impl Plan {
     /// Whether the child is cloned with the parent's descriptor table, and its
     /// first row unshares it.
     pub(crate) fn shares(&self, strategy: Strategy) -> bool {
-        let sleeps =
-            matches!(strategy.engine, Engine::Suspended | Engine::Isolated);
+        // The caller of `Concurrent` waits before it closes any.
+        let waits = matches!(
+            strategy.engine,
+            Engine::Suspended | Engine::Isolated | Engine::Concurrent
+        );
         let whole = self.has(Op::CloseRange);
-        sleeps && whole && !strategy.no_close_range && !strategy.in_place
+        waits && whole && !strategy.no_close_range && !strategy.in_place
     }
 
     /// Whether the child takes pending stop signals, which would suspend a
@@ -104,6 +107,7 @@ impl Plan {
     pub(crate) fn flags(&self, strategy: Strategy) -> CloneFlags {
         let mut flags = match strategy.engine {
             Engine::Suspended | Engine::Isolated => CloneFlags::SUSPENDED,
+            Engine::Concurrent => CloneFlags::CONCURRENT,
             Engine::Copied => CloneFlags::COPIED,
             Engine::Pipe => CloneFlags::empty(),
         };

@@ -86,6 +86,7 @@ impl Attempt {
         self.strategy = downgrade.strategy;
         if self.strategy.no_close_range {
             self.flags -= CloneFlags::FILES;
+            self.suspend();
         }
     }
 
@@ -111,7 +112,16 @@ impl Attempt {
         }
         self.strategy.clone_call = CloneCall::Clone;
         self.strategy.joins_cgroup = plan.cgroup.is_some();
+        self.suspend();
         self.change(Change::Clone, ("clone3", errno, "clone"))
+    }
+
+    /// Where the caller cannot run on: functions of the child's, and handlers,
+    /// use its stack.
+    fn suspend(&mut self) {
+        if self.strategy.engine == Engine::Concurrent {
+            self.strategy.engine = Engine::Suspended;
+        }
     }
 
     pub(super) fn with_copied(&mut self, plan: &Plan) -> Option<Try> {

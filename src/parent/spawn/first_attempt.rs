@@ -65,6 +65,11 @@ impl Attempt {
         if attempt.strategy.engine == Engine::Copied {
             attempt.adapt_to_debugger(plan);
         }
+        if attempt.strategy.engine == Engine::Concurrent
+            && support::is_traced()
+        {
+            attempt.flags |= CloneFlags::VFORK;
+        }
         if plan.shares(attempt.strategy) {
             attempt.flags |= CloneFlags::FILES;
         }

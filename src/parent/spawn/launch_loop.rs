@@ -16,7 +16,8 @@ use crate::call::{Block, Table};
 use crate::launch::gate::Gate;
 use crate::launch::listener::Listener;
 use crate::launch::{
-    LaunchArgs, Outcome, copied, detached, isolated, pipe, suspended,
+    LaunchArgs, Outcome, concurrent, copied, detached, isolated, pipe,
+    suspended,
 };
 use crate::parent::command::{Engine, OpenCgroup, ParentDeath, ParentHooks};
 use crate::parent::error::{Cause, Error, Step};
@@ -31,13 +32,22 @@ use crate::sys::call::set_signal_mask;
 use crate::sys::{Errno, Pid};
 
 /// A child that runs its program.
-type Started = (Pid, Option<PidFd>, Launch, Option<OwnedFd>);
+pub(super) type Started = (Pid, Option<PidFd>, Launch, Option<OwnedFd>);
 
 /// No descriptor is free.
 const FD_LIMIT: [i32; 2] = [libc::EMFILE, libc::ENFILE];
 
+/// What an attempt launches a child with.
+pub(super) struct Ready<'a> {
+    compiled: &'a CompiledPlan,
+    pub(super) table: Table<'a>,
+    fds: LaunchFds,
+    pub(super) args: LaunchArgs<'a>,
+    pub(super) block: Block,
+}
+
 /// What all attempts of a spawn use.
-struct Inputs<'a> {
+pub(super) struct Inputs<'a> {
     pipes: &'a StdioPipes,
     group: Option<&'a OpenCgroup>,
     environ_buffer: &'a [Cell<u64>],
@@ -45,6 +55,24 @@ struct Inputs<'a> {
     parent_hooks: &'a ParentHooks<'a>,
     listener: Option<Listener<'a>>,
     watched: Option<Watched<'a>>,
+}
+
+impl<'a> Inputs<'a> {
+    /// Those of a plan without a control group, hooks and a listener.
+    pub(super) fn plain(
+        pipes: &'a StdioPipes,
+        parent_hooks: &'a ParentHooks<'a>,
+    ) -> Inputs<'a> {
+        Inputs {
+            pipes,
+            group: None,
+            environ_buffer: &[],
+            gate: None,
+            parent_hooks,
+            listener: None,
+            watched: None,
+        }
+    }
 }
 
 impl Prepared {
@@ -188,6 +216,20 @@ impl Prepared {
         attempt: &mut Attempt,
         inputs: &Inputs<'_>,
     ) -> Result<Started, Failure> {
+        let mut made = self.begin(attempt, inputs)?;
+        let launch = launch_as(attempt.parentage);
+        let Ready { compiled, table, fds, args, block } = &mut made;
+        let outcome = launch(table, block, *args, fds, compiled);
+        self.finish(attempt, inputs, made, outcome)
+    }
+
+    /// Makes what an attempt launches a child with.
+    #[inline]
+    pub(super) fn begin<'a>(
+        &'a self,
+        attempt: &mut Attempt,
+        inputs: &Inputs<'a>,
+    ) -> Result<Ready<'a>, Failure> {
         attempt.check_valgrind()?;
         let Inputs { pipes, group, .. } = *inputs;
         let (plan, sources) = (&self.plan, &self.source_fds);
@@ -198,7 +240,7 @@ impl Prepared {
         let table = compiled.table(plan)?;
         let page = self.status_page(compiled);
         let page = page.map_err(|e| attempt.fall_back_to_copied(plan, e))?;
-        let mut fds = LaunchFds::new(strategy, group, sources, pipes, page)?;
+        let fds = LaunchFds::new(strategy, group, sources, pipes, page)?;
         attempt.select_probe_fd(self, &fds, pipes.moved);
         let environ = self.environ(&table, inputs.environ_buffer)?;
         let watch = inputs.watched.map(|it| it.begin(self, compiled));
@@ -215,8 +257,20 @@ impl Prepared {
         if fds.page.is_some() {
             attempt.init_block(&mut block);
         }
-        let launch = launch_as(attempt.parentage);
-        let outcome = launch(&table, &mut block, args, &mut fds, compiled);
+        Ok(Ready { compiled, table, fds, args, block })
+    }
+
+    /// The child of an attempt, or how it failed.
+    #[inline]
+    pub(super) fn finish(
+        &self,
+        attempt: &mut Attempt,
+        inputs: &Inputs<'_>,
+        made: Ready<'_>,
+        outcome: Outcome,
+    ) -> Result<Started, Failure> {
+        let Ready { compiled, fds, block, .. } = made;
+        let (plan, group) = (&self.plan, inputs.group);
         let outcome = self.verify_exec(compiled, outcome, &block);
         let outcome = self.verify_filters(compiled, outcome, &block);
         self.recycle_page(fds.page, fds.source_end, outcome);
@@ -320,6 +374,7 @@ fn launch(
         (Engine::Suspended | Engine::Isolated, _) => {
             suspended::launch(table, block, args)
         }
+        (Engine::Concurrent, _) => concurrent::launch(table, block, args),
         (Engine::Copied | Engine::Pipe, _) => match fds.pipe.take() {
             Some(pipes) => pipe::launch(table, block, args, pipes),
             None => copied::launch(table, block, args),

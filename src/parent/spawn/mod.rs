@@ -1,6 +1,7 @@
 //! Spawn: from a plan to a child, and the methods of a command that do it.
 
 mod attempt;
+mod beside;
 mod changes;
 mod compiled_plan;
 mod detach;

@@ -6,6 +6,7 @@ use core::num::NonZero;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use core::{iter, mem};
 
+use super::beside::{Nth, start_beside};
 use super::prepared::Prepared;
 use crate::parent::command::ParentDeath;
 use crate::parent::error::{Error, Step};
@@ -66,10 +67,12 @@ use crate::parent::support::{known, set_known};
 pub fn spawn_all<'a>(
     commands: impl IntoIterator<Item = &'a Prepared>,
 ) -> Vec<Result<Child, Error>> {
-    let commands = Vec::from_iter(commands);
+    let mut commands = Vec::from_iter(commands.into_iter().enumerate());
+    let len = commands.len();
+    let done = start_beside(&mut commands);
     let batch = Batch {
         next: AtomicUsize::new(0),
-        done: Mutex::new(Vec::with_capacity(commands.len())),
+        done: Mutex::new(done),
         panic: Mutex::default(),
         commands,
     };
@@ -91,12 +94,12 @@ pub fn spawn_all<'a>(
     });
     batch.next.store(0, Ordering::Relaxed);
     batch.run(|command| !command.is_of_any_thread());
-    batch.results()
+    batch.results(len)
 }
 
 /// Commands, and which of them have been started.
 struct Batch<'a> {
-    commands: Vec<&'a Prepared>,
+    commands: Vec<Nth<'a>>,
     next: AtomicUsize,
     done: Mutex<Vec<(usize, Result<Child, Error>)>>,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
@@ -105,7 +108,7 @@ struct Batch<'a> {
 impl Batch<'_> {
     /// How many threads start programs.
     fn threads(&self) -> usize {
-        let spread = |command: &&&Prepared| command.is_of_any_thread();
+        let spread = |nth: &&Nth<'_>| nth.1.is_of_any_thread();
         let most = self.commands.iter().filter(spread).count();
         // It reads files of control groups, and one program needs no second
         // thread.
@@ -122,7 +125,7 @@ impl Batch<'_> {
     fn run(&self, is_mine: impl Fn(&Prepared) -> bool) {
         loop {
             let at = self.next.fetch_add(1, Ordering::Relaxed);
-            let Some(command) = self.commands.get(at) else { return };
+            let Some((at, command)) = self.commands.get(at) else { return };
             if is_mine(command) {
                 let spawn = AssertUnwindSafe(|| command.spawn());
                 let child = match catch_unwind(spawn) {
@@ -137,13 +140,13 @@ impl Batch<'_> {
                 };
                 let done = self.done.lock();
                 let mut done = done.unwrap_or_else(PoisonError::into_inner);
-                done.push((at, child));
+                done.push((*at, child));
             }
         }
     }
 
     /// The results in the order of the commands.
-    fn results(self) -> Vec<Result<Child, Error>> {
+    fn results(self, len: usize) -> Vec<Result<Child, Error>> {
         let done = self.done.into_inner();
         let mut done = done.unwrap_or_else(PoisonError::into_inner);
         let panic = self.panic.into_inner();
@@ -157,7 +160,6 @@ impl Batch<'_> {
             resume_unwind(panic);
         }
         let mut results = Vec::new();
-        let len = self.commands.len();
         results.extend(iter::repeat_with(|| None).take(len));
         for (at, child) in done {
             if let Some(result) = results.get_mut(at) {
