@@ -125,10 +125,12 @@ offshoot_0_1_enter:
     ldp x0, x1, [x9, #8]
     ldp x2, x3, [x9, #24]
     ldr x4, [x9, #40]
-    svc #0
+    ldp x10, x11, [x9, #48]     // table, block
+    svc #0                      // a child whose caller runs on reads no stack
     cbz x0, 1f
     ret
-1:  ldp x19, x20, [x9, #48]     // table, block
+1:  mov x19, x10
+    mov x20, x11
     .globl offshoot_0_1_walker
     .hidden offshoot_0_1_walker
 offshoot_0_1_walker:

@@ -125,13 +125,14 @@ offshoot_0_1_enter:
     mov rsi, [r9 + 16]
     mov rdx, [r9 + 24]
     mov r10, [r9 + 32]
-    mov r8, [r9 + 40]
-    syscall
+    mov r8, [r9 + 48]           # table; as an argument it is unused, the tls
+    mov r9, [r9 + 56]           # block
+    syscall                     # a caller that runs on reuses the entry
     test rax, rax
     jz 1f
     ret
-1:  mov r12, [r9 + 48]          # table
-    mov r13, [r9 + 56]          # block
+1:  mov r12, r8
+    mov r13, r9
     .globl offshoot_0_1_walker
     .hidden offshoot_0_1_walker
 offshoot_0_1_walker:

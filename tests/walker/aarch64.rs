@@ -14,7 +14,14 @@ pub(crate) fn decode(bytes: &[u8]) -> Vec<Seen> {
         let Ok(one) = decoder.decode(&mut reader) else {
             let text = format!("{word:02x?}");
             let fault = Some("is no instruction");
-            all.push(Seen { at, text, target: None, fault, returns: false });
+            all.push(Seen {
+                at,
+                text,
+                target: None,
+                fault,
+                returns: false,
+                accesses_memory: false,
+            });
             continue;
         };
         let target = one.operands.iter().find_map(|operand| match operand {
@@ -27,9 +34,15 @@ pub(crate) fn decode(bytes: &[u8]) -> Vec<Seen> {
             target: target.filter(|_| branches(one.opcode)),
             fault: fault(&one),
             returns: one.opcode == Opcode::RET,
+            accesses_memory: accesses_memory(one.opcode),
         });
     }
     all
+}
+
+fn accesses_memory(opcode: Opcode) -> bool {
+    use Opcode::{LDP, LDR, LDRB, LDRH, STP, STR, STRB};
+    matches!(opcode, LDP | LDR | LDRB | LDRH | STP | STR | STRB)
 }
 
 fn branches(opcode: Opcode) -> bool {

@@ -41,6 +41,7 @@ struct Seen {
     /// Why it is not allowed in the walker; the entry may have one `ret`.
     fault: Option<&'static str>,
     returns: bool,
+    accesses_memory: bool,
 }
 
 /// Every violation of a rule in the code, with its instruction.
@@ -137,6 +138,12 @@ fn check(name: &str, code: &Code, decode: fn(&[u8]) -> Vec<Seen>) {
     assert_eq!(faults(&entry, both.len() as u64), none, "{name}");
     let returns = entry.iter().filter(|one| one.returns).count();
     assert_eq!(returns, 1, "{name}: the return to the parent");
+    // A caller that runs on reuses the memory that its entry has read.
+    let own = entry.iter().filter(|one| one.at < code.entry.len() as u64);
+    let calls = |one: &Seen| ["Syscall", "SVC"].contains(&&*one.text);
+    let child: Vec<_> = own.skip_while(|one| !calls(one)).collect();
+    assert!(child.len() >= 4, "{name}: {}", child.len());
+    assert!(!child.iter().any(|one| one.accesses_memory), "{name}");
     let (count, bytes) = (walker.len(), code.walker.len());
     println!("{name}: walker of {count} instructions, {bytes} bytes");
     assert!((60..=MOST_INSTRUCTIONS).contains(&count), "{name}: {count}");

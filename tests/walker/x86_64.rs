@@ -20,6 +20,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Vec<Seen> {
             target: branch.then(|| one.near_branch_target()),
             fault: fault(&one, &mut info),
             returns: one.flow_control() == FlowControl::Return,
+            accesses_memory: one.memory_base() != Register::None,
         });
     }
     all

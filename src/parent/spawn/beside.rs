@@ -146,10 +146,14 @@ fn launch(
         let ready = nth.1.begin(attempt, &inputs);
         launches.push((nth.1, attempt, inputs, ready));
     }
-    let all = launches.iter().filter_map(|(.., ready)| ready.as_ref().ok());
-    let mut blocks: Vec<_> = all.clone().map(|ready| ready.block).collect();
-    let mut besides: Vec<_> =
-        all.map(|ready| Beside::new(&ready.table, ready.args)).collect();
+    let mut blocks = Vec::with_capacity(launches.len());
+    let mut besides = Vec::with_capacity(launches.len());
+    for (_, attempt, inputs, ready) in &launches {
+        if let Ok(ready) = ready {
+            blocks.push(ready.block(attempt, inputs));
+            besides.push(Beside::new(&ready.table, ready.args));
+        }
+    }
     launch_all(&mut besides, &mut blocks);
     let outcomes: Vec<_> = besides.iter().map(Beside::outcome).collect();
     let mut outcomes = outcomes.into_iter().zip(blocks);
@@ -159,14 +163,13 @@ fn launch(
         Inputs<'_>,
         Result<Ready<'_>, Failure>,
     )| {
-        let Ok(mut ready) = ready else { return None };
+        let ready = ready.ok()?;
         let (outcome, block) = outcomes.next()?;
         // Another call, a pause, or fewer descriptors may help.
         if let Outcome::Rejected(_) = outcome {
             return None;
         }
-        ready.block = block;
-        match prepared.finish(attempt, &inputs, ready, outcome) {
+        match prepared.finish(attempt, &inputs, ready, &block, outcome) {
             Ok(started) => Some(Ok(started)),
             Err(Failure::Final(error)) => Some(Err(error)),
             Err(Failure::Retry(..)) => None,

@@ -43,7 +43,21 @@ pub(super) struct Ready<'a> {
     pub(super) table: Table<'a>,
     fds: LaunchFds,
     pub(super) args: LaunchArgs<'a>,
-    pub(super) block: Block,
+}
+
+impl Ready<'_> {
+    /// A block for the launch.
+    pub(super) fn block(
+        &self,
+        attempt: &Attempt,
+        inputs: &Inputs<'_>,
+    ) -> Block {
+        let mut block = inputs.pipes.block(&self.fds);
+        if self.fds.page.is_some() {
+            attempt.init_block(&mut block);
+        }
+        block
+    }
 }
 
 /// What all attempts of a spawn use.
@@ -216,11 +230,12 @@ impl Prepared {
         attempt: &mut Attempt,
         inputs: &Inputs<'_>,
     ) -> Result<Started, Failure> {
-        let mut made = self.begin(attempt, inputs)?;
+        let mut ready = self.begin(attempt, inputs)?;
+        let mut block = ready.block(attempt, inputs);
         let launch = launch_as(attempt.parentage);
-        let Ready { compiled, table, fds, args, block } = &mut made;
-        let outcome = launch(table, block, *args, fds, compiled);
-        self.finish(attempt, inputs, made, outcome)
+        let Ready { compiled, table, fds, args } = &mut ready;
+        let outcome = launch(table, &mut block, *args, fds, compiled);
+        self.finish(attempt, inputs, ready, &block, outcome)
     }
 
     /// Makes what an attempt launches a child with.
@@ -253,11 +268,7 @@ impl Prepared {
             inputs.listener,
             watch,
         );
-        let mut block = pipes.block(&fds);
-        if fds.page.is_some() {
-            attempt.init_block(&mut block);
-        }
-        Ok(Ready { compiled, table, fds, args, block })
+        Ok(Ready { compiled, table, fds, args })
     }
 
     /// The child of an attempt, or how it failed.
@@ -266,13 +277,14 @@ impl Prepared {
         &self,
         attempt: &mut Attempt,
         inputs: &Inputs<'_>,
-        made: Ready<'_>,
+        ready: Ready<'_>,
+        block: &Block,
         outcome: Outcome,
     ) -> Result<Started, Failure> {
-        let Ready { compiled, fds, block, .. } = made;
+        let Ready { compiled, fds, .. } = ready;
         let (plan, group) = (&self.plan, inputs.group);
-        let outcome = self.verify_exec(compiled, outcome, &block);
-        let outcome = self.verify_filters(compiled, outcome, &block);
+        let outcome = self.verify_exec(compiled, outcome, block);
+        let outcome = self.verify_filters(compiled, outcome, block);
         self.recycle_page(fds.page, fds.source_end, outcome);
         // From here on every return closes it or passes it on.
         let pidfd = outcome.pidfd().map(adopt);
@@ -280,9 +292,9 @@ impl Prepared {
             // A row that ran has set `reached`, if memory is shared.
             let confirmed = confirmed && block.reached != 0;
             attempt.record_working(plan);
-            let refused = self.refused(compiled, &block);
+            let refused = self.refused(compiled, block);
             let launch = Launch {
-                process_group: self.process_group(compiled, &block, pid),
+                process_group: self.process_group(compiled, block, pid),
                 ..attempt.launch(plan, confirmed, refused)
             };
             let listener = inputs.listener.and_then(|it| it.0.take());
@@ -294,8 +306,8 @@ impl Prepared {
         if let Some(Err(errno)) = inputs.listener.and_then(|it| it.0.take()) {
             return Err(listener_error(errno).into());
         }
-        let next = attempt.after(self, compiled, outcome, &block, group);
-        let diagnose = || self.diagnose(compiled, outcome, &block, group);
+        let next = attempt.after(self, compiled, outcome, block, group);
+        let diagnose = || self.diagnose(compiled, outcome, block, group);
         Err(failure(next, outcome, diagnose))
     }
 }
