@@ -51,8 +51,10 @@ fn every_subset_of_0_to_2_may_be_closed_in_the_parent() {
                 let probe_fd = match engine {
                     // The pidfd takes the lowest free number; below 3 it
                     // cannot be the probe, and the spawn opens an extra one.
-                    Engine::Suspended if piped == 0 => false,
-                    Engine::Suspended => extra,
+                    Engine::Suspended | Engine::Concurrent if piped == 0 => {
+                        false
+                    }
+                    Engine::Suspended | Engine::Concurrent => extra,
                     // It caches one with its helper, if that is high enough.
                     Engine::Isolated => extra,
                     _ => true,

@@ -143,6 +143,7 @@ fn clone_flags_have_the_kernels_values() {
         (CloneFlags::PIDFD, 0x0000_1000),
         (CloneFlags::VFORK, 0x0000_4000),
         (CloneFlags::PARENT, 0x0000_8000),
+        (CloneFlags::CHILD_CLEARTID, 0x0020_0000),
         (CloneFlags::CLEAR_SIGHAND, 0x1_0000_0000),
         (CloneFlags::INTO_CGROUP, 0x2_0000_0000),
         (CloneFlags::AUTOREAP, 1 << 34),

@@ -315,6 +315,7 @@ fn unsafe_code_is_in_listed_files_with_specific_reasons() {
         "child::closefrom_fallback",
         "child::claims",
         "launch::suspended",
+        "launch::concurrent",
         "launch::copied",
         "launch::detached",
         "launch::gate",

@@ -51,6 +51,12 @@ fn a_copied_child_registers_a_robust_list() {
 }
 
 #[test]
+fn a_concurrent_child_takes_no_stops_and_its_caller_runs_on() {
+    let mut least = command("/bin/true");
+    golden("concurrent", least.engine(Engine::Concurrent));
+}
+
+#[test]
 fn a_bare_name_becomes_a_list_of_candidates() {
     golden("search", command("tar").args(["-c", "a b"]));
 }

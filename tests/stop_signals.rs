@@ -176,7 +176,8 @@ fn stopped(engine: Engine, signals: &[i32]) -> Command {
 }
 
 fn engine(name: &str) -> Engine {
-    ENGINES.into_iter().find(|one| one.to_string() == name).unwrap()
+    let mut all = ENGINES.into_iter().chain([Engine::Concurrent]);
+    all.find(|one| one.to_string() == name).unwrap()
 }
 
 #[test]
@@ -236,7 +237,9 @@ fn a_caller_stopped_during_spawn_can_be_continued() {
     }
     let plain = PRIVATE.map(|engine| format!("{engine} plain true"));
     let apart = ENGINES.map(|engine| format!("{engine} group true"));
-    for role in plain.into_iter().chain(apart) {
+    // Its caller runs, and continues it.
+    let beside = ["plain", "group"].map(|it| format!("concurrent {it} true"));
+    for role in plain.into_iter().chain(apart).chain(beside) {
         let mut caller = Caller::new(name, &role);
         caller.read_until("RAN");
         for n in 0..40 {

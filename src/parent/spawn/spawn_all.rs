@@ -1,5 +1,5 @@
-//! `spawn_all`: many programs, started at once by as many threads as there are
-//! processors.
+//! `spawn_all`: many programs, started at once: their children are made beside
+//! each other, or by as many threads as there are processors.
 
 use core::any::Any;
 use core::num::NonZero;
@@ -25,12 +25,18 @@ use crate::parent::support::{known, set_known};
 /// times, and returns their children or errors, in the order of the commands,
 /// once all have started or failed.
 ///
-/// A thread that starts a program is suspended until its exec, so one thread
-/// keeps one processor busy. This function starts programs from the calling
-/// thread and from others that it creates, one for each further processor that
-/// this process may use, and which end before it returns. They have all that a
-/// child inherits from the calling thread. Where no thread can be created, the
-/// calling one starts all programs.
+/// The calling thread makes up to 32 children and then waits until each runs its
+/// program, so that they start beside each other ([`Engine::Concurrent`], Linux
+/// 5.5): they have all that a child inherits from it. If one is stopped, or its
+/// exec hangs, this function waits for it.
+///
+/// What cannot be made so is started as by [`Prepared::spawn`]: a program with
+/// another user, in a control group, with hooks, with `oom_score_adj` or with
+/// files that the child opens; all, if a debugger is attached to this process;
+/// one whose first attempt fails and for which another may help. That is done by
+/// the calling thread and others that it creates, one for each further processor
+/// that this process may use, which end before it returns. Where no thread can be
+/// created, the calling one starts all programs.
 ///
 /// Programs with [`Command::parent_death_signal`] or
 /// [`Command::ptrace_traceme`] are started by the calling thread, whose
@@ -61,6 +67,7 @@ use crate::parent::support::{known, set_known};
 /// # Ok::<(), offshoot::Error>(())
 /// ```
 ///
+/// [`Engine::Concurrent`]: crate::Engine::Concurrent
 /// [`Command::parent_death_signal`]: crate::Command::parent_death_signal
 /// [`Command::ptrace_traceme`]: crate::Command::ptrace_traceme
 /// [`Command::before_exec`]: crate::Command::before_exec
