@@ -331,3 +331,80 @@ fn an_own_group_that_cannot_be_made_says_why() {
     fs::write(above.0.join("cgroup.max.descendants"), "max").unwrap();
     assert!(user.status().unwrap().success());
 }
+
+/// A daemon that has left the session, too; its end is waited for.
+#[test]
+fn the_whole_group_is_asked_to_end_and_waited_for() {
+    let name = "the_whole_group_is_asked_to_end_and_waited_for";
+    if !in_own_pids(name) {
+        return;
+    }
+    let Some(above) = Above::new(name) else { return };
+    let polite = "trap 'sleep 0.05; echo bye; exit 0' TERM; echo here
+                  while :; do sleep 0.01; done";
+    let script = format!("setsid sh -c \"{polite}\" & {polite}");
+    let (mut tree, _) = Tree::start(&mut above.command(&script), 2);
+    let killed = tree.child.terminate_tree(Duration::from_secs(60));
+    assert_eq!(killed.unwrap(), TreeKill::Complete);
+    let mut text = String::new();
+    tree.out.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "bye\nbye\n");
+    assert_eq!(tree.child.wait().unwrap().code(), Some(0));
+    above.is_empty();
+}
+
+/// The recipe of `own_cgroup`'s documentation.
+fn remove_leftovers(above: &Path) -> std::io::Result<()> {
+    for entry in fs::read_dir(above)? {
+        let group = entry?.path();
+        let name = group.file_name().unwrap_or_default().to_string_lossy();
+        let words: Vec<&str> = name.split('-').collect();
+        let ["offshoot", pid, _number] = words[..] else { continue };
+        if Path::new("/proc").join(pid).exists() {
+            continue;
+        }
+        fs::write(group.join("cgroup.kill"), "1")?;
+        // EBUSY, until the last process has ended.
+        for _ in 0..100 {
+            match fs::remove_dir(&group) {
+                Err(e) if e.raw_os_error() == Some(libc::EBUSY) => {
+                    thread::sleep(Duration::from_millis(10));
+                }
+                done => {
+                    done?;
+                    break;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn groups_that_a_killed_caller_leaves_are_known_by_their_names() {
+    let name = "groups_that_a_killed_caller_leaves_are_known_by_their_names";
+    if !in_own_pids(name) {
+        return;
+    }
+    let Some(above) = Above::new(name) else { return };
+    let fork = util::fork::fork();
+    if fork == 0 {
+        util::fork::end_with(|| {
+            let _child = above.command("sleep 1000").spawn().unwrap();
+            std::process::abort();
+        });
+    }
+    util::fork::reap(fork);
+    let mut running = above.command("sleep 1000");
+    let mut running = running.spawn().unwrap();
+    assert_eq!(above.groups().len(), 2);
+    // Linux before 5.14 has no cgroup.kill.
+    if above.groups()[0].join("cgroup.kill").exists() {
+        remove_leftovers(&above.0).unwrap();
+        assert_eq!(above.groups().len(), 1);
+    } else {
+        return util::skip(name, "no cgroup.kill");
+    }
+    assert_eq!(running.kill_tree().unwrap(), TreeKill::Complete);
+    above.is_empty();
+}

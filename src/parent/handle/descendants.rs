@@ -71,6 +71,10 @@ impl Descendants {
             Some(_) => None,
             None => Some(Open::hidden(root, target)?),
         };
+        // What was read is about the child, and not about a later process.
+        if !is_unreaped(target) {
+            return Err(io::Error::from_raw_os_error(libc::ESRCH));
+        }
         let start = start.unwrap_or(0);
         let first = Member { start, is_ours: true, refused: false };
         let members = BTreeMap::from([(root.get(), first)]);
@@ -105,6 +109,12 @@ impl Descendants {
                 thread::sleep(PAUSE);
             }
         }
+    }
+
+    /// Leaves the child out, which was reaped.
+    pub(super) fn forget_root(&mut self) {
+        self.members.remove(&self.root.get());
+        self.hidden = None;
     }
 
     /// Whether none can start a process. Those that were reaped are forgotten:
@@ -238,7 +248,8 @@ impl Descendants {
         }
     }
 
-    fn signal_each(&mut self, signal: i32) {
+    /// Sends a signal to them all.
+    pub(super) fn signal_each(&mut self, signal: i32) {
         let all: Vec<(Pid, Member)> = self.pids().collect();
         // The child is the last: until then it is what the others descend from.
         let (root, others): (Vec<_>, Vec<_>) =

@@ -93,7 +93,10 @@ impl Waitable {
 }
 
 /// Waits until no process is left; false: there still is one.
-fn is_emptied(group: &OpenCgroup, deadline: Instant) -> Result<bool, Errno> {
+pub(super) fn is_emptied(
+    group: &OpenCgroup,
+    deadline: Instant,
+) -> Result<bool, Errno> {
     let events = match group.file("cgroup.events", OFlags::RDONLY) {
         // Another thread has reaped the child, and removed the group.
         Err(Errno::NOENT | Errno::NODEV) => return Ok(true),
@@ -126,7 +129,7 @@ pub(super) fn kill_each(
     // Linux 5.2; without it they race with what they start.
     let frozen = group.write("cgroup.freeze", "1").is_ok();
     let killed = loop {
-        let seen = kill_once(group);
+        let seen = signal_all(group, libc::SIGKILL);
         let left = group.is_populated();
         if seen.is_err() || left != Ok(true) || Instant::now() >= deadline {
             break seen;
@@ -141,10 +144,14 @@ pub(super) fn kill_each(
     }
 }
 
-fn kill_once(group: &OpenCgroup) -> Result<(), Errno> {
-    kill_members(group)?;
+/// Sends a signal to all processes that are in it now, or in groups below it.
+pub(super) fn signal_all(
+    group: &OpenCgroup,
+    signal: i32,
+) -> Result<(), Errno> {
+    signal_members(group, signal)?;
     for below in group.below()? {
-        match kill_members(&below) {
+        match signal_members(&below, signal) {
             Ok(()) | Err(Errno::NOENT | Errno::NODEV) => {}
             // A threaded group: its processes are those of a group above.
             Err(Errno::OPNOTSUPP) => {}
@@ -154,7 +161,7 @@ fn kill_once(group: &OpenCgroup) -> Result<(), Errno> {
     Ok(())
 }
 
-fn kill_members(group: &OpenCgroup) -> Result<(), Errno> {
+fn signal_members(group: &OpenCgroup, signal: i32) -> Result<(), Errno> {
     for line in group.text("cgroup.procs")?.lines() {
         // 0: a process of another PID namespace.
         let Ok(pid @ 2..) = line.parse::<u32>() else { continue };
@@ -165,7 +172,7 @@ fn kill_members(group: &OpenCgroup) -> Result<(), Errno> {
         // Opened before this is read, so that it is about this process.
         let now = group.text("cgroup.procs")?;
         if now.lines().any(|now| now == line) {
-            let _ = process.signal(libc::SIGKILL);
+            let _ = process.signal(signal);
         }
     }
     Ok(())

@@ -102,7 +102,7 @@ impl Child {
     #[doc(alias = "killpg")]
     pub fn kill_tree(&mut self) -> Result<TreeKill, Error> {
         mem::drop(self.stdin.take());
-        self.handle.get().kill_tree(self.launch.process_group)
+        self.handle.get().kill_tree(self.launch.process_group, None)
     }
 }
 
@@ -113,25 +113,31 @@ impl Process {
     ///
     /// As [`Child::kill_tree`](crate::Child::kill_tree).
     pub fn kill_tree(&self) -> Result<TreeKill, Error> {
-        self.handle.kill_tree(self.group)
+        self.handle.kill_tree(self.group, None)
     }
 }
 
 impl Waitable {
-    /// `group` is the process group that the child was put in.
-    fn kill_tree(&self, group: Option<i32>) -> Result<TreeKill, Error> {
+    /// `group` is the process group that the child was put in; `known` are
+    /// descendants that were found before.
+    pub(super) fn kill_tree(
+        &self,
+        group: Option<i32>,
+        known: Option<Descendants>,
+    ) -> Result<TreeKill, Error> {
         let deadline = deadline_after(LIMIT);
         if let Some(own) = &self.group {
             self.kill_own_group(own, deadline)?;
             return Ok(TreeKill::Complete);
         }
-        self.kill_descendants(group, deadline)?;
+        self.kill_descendants(group, known, deadline)?;
         Ok(TreeKill::BestEffort)
     }
 
     fn kill_descendants(
         &self,
         group: Option<i32>,
+        known: Option<Descendants>,
         deadline: Instant,
     ) -> Result<(), Error> {
         if self.autoreaped {
@@ -153,13 +159,23 @@ impl Waitable {
                 // may be another's.
                 let _ = self.signal_group(libc::SIGKILL);
             }
+            if let Some(mut all) = known {
+                all.forget_root();
+                let _ = all.stop(deadline);
+                all.kill();
+                all.wait(deadline);
+                all.reap();
+            }
             return self.wait_killed(deadline);
         }
         // The whole group at once: none of it can start another process.
         if leads {
             let _ = self.signal_group(libc::SIGSTOP);
         }
-        let found = Descendants::new(self.pid, self.target());
+        let found = match known {
+            Some(all) => Ok(all),
+            None => Descendants::new(self.pid, self.target()),
+        };
         let mut found = found.and_then(|mut all| {
             let stopped = all.stop(deadline);
             all.kill();

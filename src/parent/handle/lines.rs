@@ -92,6 +92,10 @@ impl Child {
     /// standard error, and all lines are of [`OutputStream::Stdout`]. Most
     /// programs write to a pipe when they have some KiB, not at each line.
     ///
+    /// The function returns an [`io::Result`], so that `?` works for what it
+    /// does with the line (write it, parse it); an error ends the reading and
+    /// kills the child. [`io::Error::other`] makes one of any error or text.
+    ///
     /// While the function runs nothing is read, so the child may have to wait.
     /// If it panics, the child goes on, with its pipes closed, unless
     /// [`Child::kill_on_drop`] is set and the `Child` is dropped.

@@ -22,6 +22,7 @@ mod signal_number;
 mod sigpipe;
 mod stat;
 mod subreaper;
+mod terminate_tree;
 mod usage;
 mod wait_set;
 mod waitable;

@@ -26,7 +26,8 @@ use crate::parent::std::time::Instant;
 use crate::sys::kill::{kill, kill_group};
 use crate::sys::pidfd::{status_of_unseen, try_signal, try_signal_group};
 use crate::sys::wait::{
-    Kind, Target, is_unreaped, wait_for_end, wait_for_end_by_pidfd, wait_usage,
+    Kind, Target, is_unreaped, peek, wait_for_end, wait_for_end_by_pidfd,
+    wait_usage,
 };
 use crate::sys::{Errno, Pid, abi};
 
@@ -249,6 +250,20 @@ impl Waitable {
         let mut fds = [PollFd::from_borrowed_fd(pidfd.as_fd(), events)];
         let polled = poll(&mut fds, Some(&timespec(left)));
         matches!(polled, Ok(0) | Err(rustix::io::Errno::INTR))
+    }
+
+    /// Whether it has ended, or was reaped. It is not reaped here.
+    pub(super) fn has_ended(&self) -> bool {
+        let state = self.lock();
+        state.end.is_some()
+            || !matches!(peek(self.target(), Kind::Any), Ok(None))
+    }
+
+    /// Pauses until it has ended, and no longer than this; for a while only.
+    pub(super) fn pause(&self, left: Duration) {
+        if self.pidfd.is_none() || !self.poll(left) {
+            sleep(left.min(Duration::from_millis(5)));
+        }
     }
 
     /// How it has ended, if that is known.

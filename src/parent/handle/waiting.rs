@@ -61,6 +61,11 @@ impl Child {
     /// As [`Child::wait`], for at most this long; `None` if the child has not
     /// ended by then.
     ///
+    /// The parent's end of the child's standard input is closed first, and so
+    /// it is after a time that runs out: a child that is still to get input is
+    /// waited for with [`Child::try_wait`], [`Process::wait_timeout`]
+    /// ([`Child::process`]) or after `stdin` was taken.
+    ///
     /// # Errors
     ///
     /// As [`Child::wait`].
@@ -83,8 +88,8 @@ impl Child {
         self.wait_deadline(deadline_after(timeout))
     }
 
-    /// As [`Child::wait_timeout`], until a moment. Signals do not make it
-    /// longer.
+    /// As [`Child::wait_timeout`], until a moment; it closes the input too.
+    /// Signals do not make it longer.
     ///
     /// # Errors
     ///
@@ -254,7 +259,7 @@ impl Child {
     /// for.
     ///
     /// Only the child itself is signalled, not what it has started: see
-    /// [`Child::signal_group`].
+    /// [`Child::terminate_tree`] and [`Child::signal_group`].
     ///
     /// # Errors
     ///

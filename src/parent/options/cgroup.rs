@@ -96,6 +96,41 @@ impl Command {
     /// assert_eq!(error.step(), Step::Cgroup);
     /// ```
     ///
+    /// If this process is killed, its groups stay, with what runs in them. A
+    /// service whose groups nobody else makes removes them when it is started
+    /// again:
+    ///
+    /// ```no_run
+    /// use std::{fs, io, path::Path, thread, time::Duration};
+    ///
+    /// /// Kills and removes the groups of processes that are gone.
+    /// fn remove_leftovers(above: &Path) -> io::Result<()> {
+    ///     for entry in fs::read_dir(above)? {
+    ///         let group = entry?.path();
+    ///         let name = group.file_name().unwrap_or_default().to_string_lossy();
+    ///         let words: Vec<&str> = name.split('-').collect();
+    ///         let ["offshoot", pid, _number] = words[..] else { continue };
+    ///         if Path::new("/proc").join(pid).exists() {
+    ///             continue;
+    ///         }
+    ///         fs::write(group.join("cgroup.kill"), "1")?;
+    ///         // EBUSY, until the last process has ended.
+    ///         for _ in 0..100 {
+    ///             match fs::remove_dir(&group) {
+    ///                 Err(e) if e.raw_os_error() == Some(16) => {
+    ///                     thread::sleep(Duration::from_millis(10));
+    ///                 }
+    ///                 done => {
+    ///                     done?;
+    ///                     break;
+    ///                 }
+    ///             }
+    ///         }
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
     /// [`Child`]: crate::Child
     /// [`Child::kill_tree`]: crate::Child::kill_tree
     /// [`Process`]: crate::Process
