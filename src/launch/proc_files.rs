@@ -16,7 +16,8 @@ use crate::sys::{Pid, safe};
 /// [`proc_pid_stat(5)`]: https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html
 const NO_EXEC: u64 = 0x40;
 const FLAGS: usize = 6;
-/// The wait status of one that has ended, for those who may trace it.
+/// The wait status of one that has ended, or the signal that has stopped it, for
+/// those who may trace it.
 const EXIT_CODE: usize = 49;
 
 /// Whether a child that has not been reaped has exec'd since it was cloned;
@@ -39,11 +40,23 @@ pub(super) fn is_zombie(pid: Pid) -> Option<bool> {
 /// the kernel shows it and it is not 0, which is also shown to those who may
 /// not see it.
 pub(super) fn exit_status(pid: Pid) -> Option<i32> {
+    code_in_state(pid, &[b"Z", b"X"])
+}
+
+/// Returns the signal that has stopped a process, if it is stopped and the
+/// kernel shows it.
+pub(super) fn stop_signal(pid: Pid) -> Option<i32> {
+    code_in_state(pid, &[b"T"])
+}
+
+/// The exit code of a process in one of these states, if it is not 0.
+fn code_in_state(pid: Pid, states: &[&[u8]]) -> Option<i32> {
     let mut stat = [0u8; 1024];
     let stat = read(pid, b"/stat", &mut stat)?;
-    let status = field(stat, EXIT_CODE)?.trim_ascii_end();
-    let status = core::str::from_utf8(status).ok()?.parse().ok()?;
-    (matches!(field(stat, 0)?, b"Z" | b"X") && status != 0).then_some(status)
+    let code = field(stat, EXIT_CODE)?.trim_ascii_end();
+    let code = core::str::from_utf8(code).ok()?.parse().ok()?;
+    let state = field(stat, 0)?;
+    (states.contains(&state) && code != 0).then_some(code)
 }
 
 /// Reads the start of a file of `/proc/PID` into `bytes`.

@@ -14,7 +14,7 @@ use super::hook_forks::has_reached_exec;
 use super::outcome::Outcome;
 use super::reap::{self, first_exec_row};
 use super::robust_futex::sleep_briefly;
-use super::stop_signals::resume;
+use super::stop_signals::{resume, resume_if};
 use super::{autoreaped, proc_files};
 use crate::call::{Block, Table};
 use crate::sys::call::is_running;
@@ -28,12 +28,16 @@ impl LaunchArgs<'_> {
         self.flags.contains(CloneFlags::PARENT)
     }
 
-    /// Continues a child that a stop signal has stopped. Which signal has
-    /// stopped a sibling is not known here.
+    /// Continues a child that a stop signal has stopped. Which one has stopped
+    /// a sibling, no wait tells: `/proc` does.
     pub(super) fn resume(self, target: Target) {
         if !self.is_sibling() {
-            resume(target);
+            return resume(target);
         }
+        resume_if(target, || {
+            let signal = proc_files::stop_signal(target.pid);
+            signal.filter(|_| !is_reaped(target))
+        });
     }
 
     /// Whether the child has ended, by `otherwise` if it is no sibling. One

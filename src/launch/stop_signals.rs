@@ -19,7 +19,15 @@ use crate::sys::wait::{Target, stop_signal, traced_stop};
 /// does not reach a child that has left it. A child stopped by SIGSTOP stays
 /// stopped: another process, a debugger for example, has asked for that.
 pub(super) fn resume(target: Target) {
-    if stop_signal(target).is_some_and(is_stop_signal) {
+    resume_if(target, || stop_signal(target));
+}
+
+/// As `resume`, where something else tells which signal has stopped it.
+pub(super) fn resume_if(
+    target: Target,
+    stop_signal: impl FnOnce() -> Option<i32>,
+) {
+    if stop_signal().is_some_and(is_stop_signal) {
         let _ = send_signal(target, libc::SIGCONT);
     }
 }

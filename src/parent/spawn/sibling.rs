@@ -43,8 +43,9 @@ impl Command {
     /// was killed from a child that was: [`Launch::confirmed`] is false then.
     ///
     /// A SIGTSTP, SIGTTIN or SIGTTOU that stops it before exec, in an engine
-    /// with private memory, has the effect of SIGSTOP: this process waits for
-    /// SIGCONT.
+    /// with private memory, is undone by SIGCONT, if `/proc` shows that it was
+    /// one of these; otherwise this process waits until another continues it,
+    /// as after SIGSTOP.
     ///
     /// # Errors
     ///
