@@ -6,7 +6,7 @@ mod util;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{fs, process, thread};
 
 use offshoot::{ChildOpenOptions, Command, Engine, Stdio, Step};
@@ -52,7 +52,9 @@ fn kill(pid: u32) {
 /// Kills the process in between once its child waits in the kernel, and returns
 /// the child's id.
 fn kill_above_a_child_that_waits() -> u32 {
+    let begun = Instant::now();
     loop {
+        assert!(begun.elapsed() < Duration::from_secs(60));
         for between in children(process::id()) {
             for child in children(between) {
                 if stat(child).is_some_and(|it| it.0 == "S") {

@@ -8,6 +8,7 @@ mod util;
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::{Duration, Instant};
 use std::{fs, process, thread};
 
 use helper::{MAKING, command, in_own_pids, parent_of, with_helper};
@@ -30,7 +31,9 @@ fn children(of: u32) -> BTreeSet<u32> {
 /// Sends the signals to the sibling that waits for the FIFO, and lets it go on:
 /// they are blocked in it until right before its exec.
 fn stop_the_sibling(parent: u32, known: &BTreeSet<u32>, fifo: &Path) {
+    let begun = Instant::now();
     let sibling = loop {
+        assert!(begun.elapsed() < Duration::from_secs(60));
         let now = children(parent);
         if let Some(new) = now.difference(known).next() {
             break *new;

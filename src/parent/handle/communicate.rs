@@ -4,7 +4,7 @@ use super::Child;
 use super::exchange::{Each, Exchange, Reader};
 use super::output_error::OutputError;
 use super::output_limits::Limits;
-use super::waitable::{End, KILLED_LIMIT, deadline_after};
+use super::waitable::End;
 use crate::parent::error::{Cause, Error, Step};
 use crate::parent::std::os::unix::process::ExitStatusExt;
 use crate::parent::std::process::{ExitStatus, Output};
@@ -134,7 +134,7 @@ impl Child {
         // A program of another user may go on, and is not waited for.
         let sent = matches!(end, Ok(None)) && self.kill().is_ok();
         if sent {
-            end = child.wait_deadline(deadline_after(KILLED_LIMIT));
+            end = child.wait_after_kill();
         }
         let remains = matches!(end, Ok(None));
         // An error: other code has reaped it.

@@ -24,7 +24,9 @@ use crate::parent::std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use crate::parent::std::thread::sleep;
 use crate::parent::std::time::Instant;
 use crate::sys::kill::{kill, kill_group};
-use crate::sys::pidfd::{status_of_unseen, try_signal, try_signal_group};
+use crate::sys::pidfd::{
+    is_readable, status_of_unseen, try_signal, try_signal_group,
+};
 use crate::sys::wait::{
     Kind, Target, is_unreaped, peek, wait_for_end, wait_for_end_by_pidfd,
     wait_usage,
@@ -61,7 +63,7 @@ pub(super) fn timespec(time: Duration) -> Timespec {
 
 /// How long one that was killed is waited for where the caller is not to wait
 /// without limit: a tracer, a frozen control group or a device may hold it.
-pub(super) const KILLED_LIMIT: Duration = Duration::from_secs(5);
+const KILLED_LIMIT: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Default)]
 struct State {
@@ -237,6 +239,15 @@ impl Waitable {
         }
     }
 
+    /// Waits for one that was killed; `None`: something holds it.
+    pub(super) fn wait_after_kill(&self) -> Result<Option<End>, Error> {
+        match self.wait_deadline(deadline_after(KILLED_LIMIT))? {
+            // A thread that waits by its number is about to reap it.
+            None if self.has_ended() => self.wait().map(Some),
+            end => Ok(end),
+        }
+    }
+
     /// Until the child has ended or the time is over. False if it is of no use
     /// to poll again: it has ended, and if it cannot be reaped, that is as the
     /// process that traces it has not let it go; or the call is rejected.
@@ -360,6 +371,18 @@ pub(super) fn lost() -> Error {
     Error::new(Step::Wait, Cause::StatusLost)
 }
 
+/// Why no wait sees a process of which there is no status.
+fn unseen(target: Target) -> Error {
+    const WHY: &str = "it is a child of the process that this one was forked \
+                       from";
+    match target.pidfd {
+        Some(pidfd) if !is_readable(pidfd) => {
+            Error::explained(Step::Wait, libc::ECHILD, WHY)
+        }
+        _ => lost(),
+    }
+}
+
 /// Reaps a child. What another thread has reaped, the pidfd knows since Linux
 /// 6.15.
 fn reap(target: Target, block: bool) -> Result<Option<End>, Error> {
@@ -372,7 +395,7 @@ fn reap(target: Target, block: bool) -> Result<Option<End>, Error> {
         }
         Err(Errno(libc::ECHILD)) => {
             let status = target.pidfd.and_then(status_of_unseen);
-            let status = status.ok_or_else(lost)?;
+            let status = status.ok_or_else(|| unseen(target))?;
             Ok(Some(End { status, usage: None }))
         }
         Err(Errno(errno)) => Err(Error::os(Step::Wait, errno)),

@@ -4,7 +4,7 @@ use core::mem;
 use core::time::Duration;
 
 use super::shared::Handle;
-use super::waitable::{End, KILLED_LIMIT, deadline_after, late};
+use super::waitable::{End, deadline_after, late};
 use super::{Child, ExitStatus, Process, Rusage};
 use crate::parent::error::{Cause, Error, Step};
 use crate::parent::std::time::Instant;
@@ -284,6 +284,7 @@ impl Child {
             return Ok(status);
         }
         self.kill()?;
-        self.wait_timeout(KILLED_LIMIT)?.ok_or_else(late)
+        let end = self.handle.get().wait_after_kill()?;
+        end.map(End::exit_status).ok_or_else(late)
     }
 }
