@@ -92,6 +92,7 @@ pub use parent::command::hook::HookContext;
 pub use parent::command::landlock::Landlock;
 pub use parent::command::limits::{Resource, Rlimit};
 pub use parent::command::method::{Engine, Memory, Method};
+pub use parent::command::namespaces::{IdMap, Namespaces, Propagation};
 pub use parent::command::open_options::ChildOpenOptions;
 pub use parent::command::path_search::PathSearch;
 pub use parent::command::personality::Personality;

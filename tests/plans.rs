@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use offshoot::{
     CapabilitySet, ChildOpenOptions, Command, Engine, IoPriority, Memory,
-    Method, NumaPolicy, Personality, Plan, RawArg, Resource, Rlimit,
-    Scheduler, Securebits, Stdio,
+    Method, Namespaces, NumaPolicy, Personality, Plan, RawArg, Resource,
+    Rlimit, Scheduler, Securebits, Stdio,
 };
 
 fn golden(name: &str, command: &Command) {
@@ -22,11 +22,14 @@ fn golden(name: &str, command: &Command) {
 }
 
 fn golden_plan(name: &str, plan: &Plan) {
-    let text = plan.to_string();
+    golden_text(name, &plan.to_string());
+}
+
+fn golden_text(name: &str, text: &str) {
     let dir = util::source::root().join("tests/plans");
     let path = dir.join(format!("{name}.txt"));
     if std::env::var_os("OFFSHOOT_BLESS").is_some() {
-        fs::write(&path, &text).unwrap();
+        fs::write(&path, text).unwrap();
     }
     let want = fs::read_to_string(&path).unwrap_or_default();
     assert_eq!(text, want, "{}", path.display());
@@ -54,6 +57,31 @@ fn a_copied_child_registers_a_robust_list() {
 fn a_concurrent_child_takes_no_stops_and_its_caller_runs_on() {
     let mut least = command("/bin/true");
     golden("concurrent", least.engine(Engine::Concurrent));
+}
+
+#[test]
+fn a_child_is_created_in_its_namespaces() {
+    let mut uts = command("/bin/true");
+    uts.namespaces(Namespaces::all() - Namespaces::USER);
+    golden("namespaces", uts.hostname("inside").domainname("of.it"));
+}
+
+#[test]
+fn a_child_maps_its_own_ids_before_all_other_steps() {
+    // SAFETY: returns a number and writes no memory.
+    let (uid, gid) = unsafe { (libc::geteuid(), libc::getegid()) };
+    let mut root = command("/bin/true");
+    root.map_root_user().current_dir("/");
+    let text = root.plan().unwrap().to_string();
+    let text = text.replacen(&format!("0 {uid} 1"), "0 UID 1", 1);
+    let text = text.replacen(&format!("0 {gid} 1"), "0 GID 1", 1);
+    // The width of an id is that of the padding, too.
+    let line = |line: &str| match line.contains("ID 1") {
+        true => line.split_whitespace().collect::<Vec<_>>().join(" "),
+        false => line.to_string(),
+    };
+    let text: Vec<String> = text.lines().map(line).collect();
+    golden_text("user-namespace", &text.join("\n"));
 }
 
 #[test]

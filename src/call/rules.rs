@@ -91,6 +91,12 @@ const ADD_FILTER: &[(usize, u64)] =
 const OWN_PRIORITY: &[(usize, u64)] =
     &[(0, libc::PRIO_PROCESS as u64), (1, 0)];
 
+/// `unshare` of memory, descriptors or file system data is never wanted.
+const NEW_CGROUP_NAMESPACE: &[(usize, u64)] =
+    &[(0, libc::CLONE_NEWCGROUP as u64)];
+/// Neither a source nor a type: a change of mounts that exist.
+const CHANGE_MOUNTS: &[(usize, u64)] = &[(0, 0), (2, 0), (4, 0)];
+
 /// A second thread, without a stack: neither thread uses one.
 const NEW_THREAD: &[(usize, u64)] =
     &[(0, THREAD_FLAGS), (1, 0), (2, 0), (3, 0), (4, 0)];
@@ -172,6 +178,15 @@ pub(super) const RULES: &[Rule] = &[
     reads(libc::SYS_faccessat, 0b10, Extent::String),
     plain(libc::SYS_fchdir),
     plain(libc::SYS_getpid),
+    // Of namespaces: the nsproxy is the task's own, whatever it shares.
+    only(libc::SYS_unshare, NEW_CGROUP_NAMESPACE),
+    Rule {
+        reads: 0b10,
+        extent: Extent::String,
+        ..only(libc::SYS_mount, CHANGE_MOUNTS)
+    },
+    reads(libc::SYS_sethostname, 0b1, Extent::Counted(1, 1)),
+    reads(libc::SYS_setdomainname, 0b1, Extent::Counted(1, 1)),
     plain(libc::SYS_setsid),
     plain(libc::SYS_setpgid),
     plain(libc::SYS_getpgid),

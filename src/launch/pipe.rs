@@ -45,7 +45,8 @@ pub(crate) fn launch(
     pipe: (OwnedFd, OwnedFd),
 ) -> Outcome {
     let (read_end, write_end) = pipe;
-    let flags = CloneFlags::empty();
+    // What a plain clone has too.
+    let flags = args.flags.intersection(CloneFlags::NAMESPACES);
     let args = LaunchArgs { clone_call: CloneCall::Clone, flags, ..args };
     let mut shared = match SharedBlock::new(block) {
         Ok(shared) => shared,

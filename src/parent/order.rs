@@ -9,9 +9,9 @@ use super::options::descriptors::{
 };
 use super::options::{
     arguments, attributes, best_effort, capabilities, cgroup, directory,
-    environment, hooks, identity, landlock, limits, memory_policy,
-    no_new_privs, program_files, ptrace, raw_syscall, scheduling, seccomp,
-    security, session, signals, terminal, user,
+    environment, hooks, id_maps, identity, landlock, limits, memory_policy,
+    namespaces, no_new_privs, program_files, ptrace, raw_syscall, scheduling,
+    seccomp, security, session, signals, terminal, user,
 };
 use super::plan::builder::PlanBuilder;
 use super::plan::{Plan, fd_steps, helper_steps};
@@ -26,7 +26,7 @@ struct Row {
 }
 
 /// The families whose options the steps of a file depend on.
-const FAMILIES: [(&str, Families); 25] = [
+const FAMILIES: [(&str, Families); 27] = [
     ("attributes", Families::ATTRIBUTES),
     ("capabilities", Families::CAPABILITIES.union(Families::IDENTITY)),
     ("cgroup", Families::ALWAYS),
@@ -34,12 +34,14 @@ const FAMILIES: [(&str, Families); 25] = [
     ("fd_steps", Families::ALWAYS),
     ("helper_steps", Families::ALWAYS),
     ("hooks", Families::HOOKS),
+    ("id_maps", Families::NAMESPACES),
     ("identity", Families::IDENTITY),
     ("landlock", Families::SECURITY),
     ("limits", Families::LIMITS),
     ("listen", Families::DESCRIPTORS),
     ("mapping", Families::ALWAYS),
     ("memory_policy", Families::MEMORY_POLICY),
+    ("namespaces", Families::NAMESPACES),
     ("no_new_privs", Families::IDENTITY),
     ("nonblocking", Families::DESCRIPTORS),
     ("open_in_child", Families::DESCRIPTORS),
@@ -107,6 +109,8 @@ order! {
     cgroup::join_cgroup:
         "It takes the parent's credentials, and the group is charged for \
          the memory that later steps use.",
+    namespaces::cgroup_namespace:
+        "The root of the namespace is the group that the child has entered.",
     mapping::dup:
         "The descriptor table is the child's own by now, and the source \
          descriptors are closed later.",
@@ -118,12 +122,27 @@ order! {
     fd_steps::close_gaps:
         "It closes the source descriptors, so it follows the last step that \
          reads one.",
+    id_maps::deny_setgroups:
+        "It opens a file, so the descriptors are in place. The kernel takes no \
+         map of groups before it.",
+    id_maps::uid_map:
+        "Until the ids are mapped, later steps have those of nobody.",
+    id_maps::gid_map:
+        "As for users; an exec would take the capabilities of a process \
+         without ids.",
     helper_steps::exec_helper:
         "The steps from here on must not run in the parent's memory, and \
          the descriptors that the helper needs are in place.",
     helper_steps::helper_init:
         "It registers the robust list in the helper's memory, so that the \
          parent wakes if a later step fails.",
+    namespaces::mount_propagation:
+        "A mount that a later step makes must not reach the parent.",
+    namespaces::hostname:
+        "It takes a capability in the new namespace, which a change of user \
+         removes.",
+    namespaces::domainname:
+        "It takes the same capability.",
     session::setsid:
         "It depends on no other step; hooks run in the new session.",
     terminal::controlling_terminal:
@@ -295,6 +314,10 @@ pub(crate) fn compile(
     plan.plan.program = program;
     program_files::program_fd(&mut plan)?;
     let families = options.families();
+    if families.contains(Families::NAMESPACES) {
+        // No step: the child is created in them.
+        namespaces::create_in(&mut plan)?;
+    }
     for row in ORDER.iter().filter(|row| row.families.intersects(families)) {
         plan.name = row.name;
         (row.record)(&mut plan)?;

@@ -27,6 +27,20 @@ bitflags::bitflags! {
         /// The kernel clears a word once the child no longer uses the caller's
         /// memory.
         const CHILD_CLEARTID = 0x20_0000;
+        /// A new mount namespace.
+        const NEWNS = 0x2_0000;
+        /// A new cgroup namespace (Linux 4.6).
+        const NEWCGROUP = 0x200_0000;
+        /// A new UTS namespace.
+        const NEWUTS = 0x400_0000;
+        /// A new IPC namespace.
+        const NEWIPC = 0x800_0000;
+        /// A new user namespace (Linux 3.8).
+        const NEWUSER = 0x1000_0000;
+        /// A new PID namespace.
+        const NEWPID = 0x2000_0000;
+        /// A new network namespace.
+        const NEWNET = 0x4000_0000;
         /// Handled signals get the default action (Linux 5.5).
         const CLEAR_SIGHAND = 0x1_0000_0000;
         /// The child is created in a given control group (Linux 5.7).
@@ -58,6 +72,14 @@ impl CloneFlags {
     /// The flags of the copied engine.
     pub(crate) const COPIED: CloneFlags =
         CloneFlags::PIDFD.union(CloneFlags::CLEAR_SIGHAND);
+
+    /// The namespaces that a child is created in.
+    pub(crate) const NAMESPACES: CloneFlags = CloneFlags::NEWNS
+        .union(CloneFlags::NEWUTS)
+        .union(CloneFlags::NEWIPC)
+        .union(CloneFlags::NEWUSER)
+        .union(CloneFlags::NEWPID)
+        .union(CloneFlags::NEWNET);
 
     /// Returns those of these flags that the call supports.
     pub(crate) fn within(self, clone_call: CloneCall) -> CloneFlags {

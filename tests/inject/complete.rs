@@ -40,6 +40,15 @@ fn every_step_is_in_the_corpus_in_every_engine_that_may_run_it() {
             "block_sigsys" | "mark_range" | "clear_handlers" | "hooks" => {
                 &util::WITHOUT_HELPER
             }
+            // Where user namespaces, or for an ordinary user other ones, are
+            // not permitted, no plan has them.
+            "deny_setgroups" | "uid_map" | "gid_map" => &util::WITHOUT_HELPER,
+            "cgroup_namespace" | "mount_propagation" | "hostname"
+            | "domainname"
+                if !is_root() =>
+            {
+                continue;
+            }
             "transparent_huge_pages"
             | "memory_merge"
             | "bounding_capabilities"

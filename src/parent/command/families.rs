@@ -5,6 +5,7 @@
 //! times as long as when it is.
 
 use super::groups::Groups;
+use super::namespaces::NamespaceOptions;
 use super::options::{
     AttributeOptions, CapabilityOptions, DescriptorOptions, DirectoryOptions,
     HookOptions, IdentityOptions, LimitOptions, MemoryPolicyOptions, Options,
@@ -29,6 +30,7 @@ bitflags::bitflags! {
         const SECCOMP = 1 << 10;
         const SECURITY = 1 << 11;
         const SESSION = 1 << 12;
+        const NAMESPACES = 1 << 13;
     }
 }
 
@@ -49,6 +51,7 @@ impl Options {
         set.set(Families::SECCOMP, self.seccomp.is_set());
         set.set(Families::SECURITY, self.security.is_set());
         set.set(Families::SESSION, self.session.is_set());
+        set.set(Families::NAMESPACES, self.namespaces.is_set());
         match &self.best_effort {
             Some(inner) => set | inner.families(),
             None => set,
@@ -137,6 +140,24 @@ impl MemoryPolicyOptions {
     fn is_set(&self) -> bool {
         let MemoryPolicyOptions { huge_pages, merge, numa } = self;
         huge_pages.is_some() || merge.is_some() || numa.is_some()
+    }
+}
+
+impl NamespaceOptions {
+    fn is_set(&self) -> bool {
+        let NamespaceOptions {
+            new,
+            propagation,
+            uid_map,
+            gid_map,
+            own_ids,
+            hostname,
+            domainname,
+        } = self;
+        let maps = !uid_map.is_empty() || !gid_map.is_empty();
+        let names = hostname.is_some() || domainname.is_some();
+        let user = maps || own_ids.is_some();
+        !new.is_empty() || user || names || propagation.is_some()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::Command;
 use super::method::{Memory, Method};
+use super::namespaces::OwnIds;
 use super::options::{DescriptorOptions, HookOptions, LaunchOptions, Options};
 use super::path_search::PathSearch;
 use super::shell_line::name_of;
@@ -58,6 +59,7 @@ impl Command {
         set("nice", scheduling.nice.is_some(), &scheduling.nice);
         self.each_attribute(set);
         self.security_fields(set);
+        self.namespace_fields(set);
         set("seccomp", !seccomp.filters.is_empty(), &seccomp.filters);
         let listener = &seccomp.listener;
         set("seccomp_with_listener", listener.is_some(), listener);
@@ -118,6 +120,23 @@ impl Command {
         set("landlock", rules.is_some(), rules);
         let ruleset = &security.landlock_fd;
         set("landlock_fd", ruleset.is_some(), ruleset);
+    }
+
+    fn namespace_fields(
+        &self,
+        set: &mut dyn FnMut(&'static str, bool, &dyn fmt::Debug),
+    ) {
+        let all = &self.options.namespaces;
+        set("namespaces", !all.new.is_empty(), &all.new);
+        let propagation = &all.propagation;
+        set("mount_propagation", propagation.is_some(), propagation);
+        set("uid_map", !all.uid_map.is_empty(), &all.uid_map);
+        set("gid_map", !all.gid_map.is_empty(), &all.gid_map);
+        let own = |ids| all.own_ids == Some(ids);
+        set("map_root_user", own(OwnIds::Root), &true);
+        set("map_current_user", own(OwnIds::Same), &true);
+        set("hostname", all.hostname.is_some(), &all.hostname);
+        set("domainname", all.domainname.is_some(), &all.domainname);
     }
 
     /// The options of scheduling, memory policy and limits.

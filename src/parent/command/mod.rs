@@ -13,6 +13,7 @@ mod hook_ids;
 pub(crate) mod landlock;
 pub(crate) mod limits;
 pub(crate) mod method;
+pub(crate) mod namespaces;
 pub(crate) mod open_options;
 pub(crate) mod options;
 mod own_cgroup;

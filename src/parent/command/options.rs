@@ -12,6 +12,7 @@ use super::hook::Hook;
 use super::landlock::Landlock;
 use super::limits::{Resource, Rlimit};
 use super::method::{Engine, Memory, Method};
+use super::namespaces::NamespaceOptions;
 use super::open_options::OpenRequest;
 use super::parent_hook::ParentHook;
 use super::path_search::PathSearch;
@@ -45,6 +46,7 @@ pub(crate) struct Options {
     pub(crate) limits: LimitOptions,
     pub(crate) security: SecurityOptions,
     pub(crate) seccomp: SeccompOptions,
+    pub(crate) namespaces: NamespaceOptions,
     pub(crate) signals: SignalOptions,
     pub(crate) hooks: HookOptions,
     pub(crate) launch: LaunchOptions,

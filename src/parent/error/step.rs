@@ -55,6 +55,28 @@ steps! {
     Memory => "memory",
     /// `best_effort` sets an option that a child must not run without.
     BestEffort => "best_effort",
+    /// `namespaces` is not valid, the clone call failed for them, or
+    /// [`unshare(2)`](https://man7.org/linux/man-pages/man2/unshare.2.html) did
+    /// in the child.
+    Namespaces => "namespaces",
+    /// `mount_propagation` is not valid, or
+    /// [`mount(2)`](https://man7.org/linux/man-pages/man2/mount.2.html) failed.
+    MountPropagation => "mount_propagation",
+    /// `uid_map` is not valid, or the kernel rejects it
+    /// ([`user_namespaces(7)`](https://man7.org/linux/man-pages/man7/user_namespaces.7.html)).
+    UidMap => "uid_map",
+    /// `gid_map` is not valid, or the kernel rejects it, or to deny `setgroups`
+    /// before it
+    /// ([`user_namespaces(7)`](https://man7.org/linux/man-pages/man7/user_namespaces.7.html)).
+    GidMap => "gid_map",
+    /// `hostname` is not valid, or
+    /// [`sethostname(2)`](https://man7.org/linux/man-pages/man2/sethostname.2.html)
+    /// failed.
+    Hostname => "hostname",
+    /// `domainname` is not valid, or
+    /// [`setdomainname(2)`](https://man7.org/linux/man-pages/man2/getdomainname.2.html)
+    /// failed.
+    Domainname => "domainname",
     /// `process_group` is not valid.
     ProcessGroup => "process_group",
     /// `controlling_terminal` is not valid, or TIOCSCTTY failed in the child

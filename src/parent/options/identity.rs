@@ -2,6 +2,7 @@
 //!
 //! [`credentials(7)`]: https://man7.org/linux/man-pages/man7/credentials.7.html
 
+use super::id_maps::denies_groups;
 use crate::call::{Call, Check, ROW, local, slot};
 use crate::parent::command::{Command, Groups, GroupsSetting};
 use crate::parent::error::{Error, Step};
@@ -132,6 +133,8 @@ pub(crate) fn clear_groups(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
     let (uid, gid) = (plan.ids.uid, plan.ids.gid);
     let (nr, own, option, reasons) = match (uid, gid) {
         _ if plan.ids.groups.is_set() => return Ok(()),
+        // The child has no privilege through them in there.
+        _ if denies_groups(plan) => return Ok(()),
         (Some(uid), _) => (libc::SYS_getresuid, uid, "uid", UID_CLEARS),
         (None, Some(gid)) => (libc::SYS_getresgid, gid, "gid", GID_CLEARS),
         (None, None) => return Ok(()),

@@ -88,6 +88,7 @@ impl<'a> PlanBuilder<'a> {
             hides_root: false,
             set_tid: options.launch.set_tid.clone(),
             end_flags: CloneFlags::empty(),
+            namespaces: CloneFlags::empty(),
             retry_again: options.launch.retry_again,
         });
         let needs = Needs::default();

@@ -139,6 +139,8 @@ pub struct Plan {
     pub(crate) set_tid: Vec<i32>,
     /// The flags of `autoreap` and `autokill`.
     pub(crate) end_flags: CloneFlags,
+    /// The namespaces that the child is created in.
+    pub(crate) namespaces: CloneFlags,
     pub(crate) retry_again: Duration,
     /// Whether this process traces the child.
     pub(crate) traced: bool,

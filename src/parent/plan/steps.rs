@@ -103,6 +103,11 @@ impl Plan {
         held || self.ops().any(Op::is_fresh)
     }
 
+    /// The flags that options mean, whatever the engine.
+    pub(crate) fn own_flags(&self) -> CloneFlags {
+        self.end_flags | self.namespaces
+    }
+
     /// The flags of the clone call.
     pub(crate) fn flags(&self, strategy: Strategy) -> CloneFlags {
         let mut flags = match strategy.engine {
@@ -117,7 +122,7 @@ impl Plan {
         if self.cgroup.is_some() && !strategy.joins_cgroup {
             flags |= CloneFlags::INTO_CGROUP;
         }
-        flags |= self.parentage.flags() | self.end_flags;
+        flags |= self.parentage.flags() | self.own_flags();
         flags.within(strategy.clone_call)
     }
 }

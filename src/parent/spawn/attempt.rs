@@ -222,7 +222,7 @@ impl Attempt {
         let into_group = group.filter(|_| !self.strategy.joins_cgroup);
         LaunchArgs {
             clone_call: self.strategy.clone_call,
-            flags: self.flags | self.parentage.flags() | plan.end_flags,
+            flags: self.flags | self.parentage.flags() | plan.own_flags(),
             omitted_flags: self.omitted_flags(),
             probe_fd: self.cached_probe_fd.or(own),
             cgroup: into_group.map(OpenCgroup::number),

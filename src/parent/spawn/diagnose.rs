@@ -5,7 +5,7 @@ use super::prepared::Prepared;
 use super::reason::reason;
 use crate::call::{Block, local};
 use crate::launch::Outcome;
-use crate::parent::command::OpenCgroup;
+use crate::parent::command::{OpenCgroup, namespaces};
 use crate::parent::error::{Cause, Error, Step};
 use crate::parent::plan::{
     Effect, FdSource, Op, Operand, SourceFd, StepRecord, stdio_step,
@@ -113,6 +113,9 @@ impl Prepared {
         if let Some(error) = self.end_flags_error(errno.0) {
             return error;
         }
+        if let Some(error) = self.namespaces_error(errno.0) {
+            return error;
+        }
         let ids = &self.plan.set_tid;
         let why = match (errno.0, ids.len()) {
             (libc::EEXIST, 1..) => "another process has that id",
@@ -133,6 +136,29 @@ impl Prepared {
         };
         let shown = format!("{ids:?}");
         Error::explained(Step::SetTid, errno.0, why).with(shown)
+    }
+
+    /// The error of a clone with namespaces, where they may be the cause.
+    fn namespaces_error(&self, errno: i32) -> Option<Error> {
+        const NOT_PERMITTED: &str = "new user namespaces are not permitted here: sysctl \
+             user.max_user_namespaces, kernel.unprivileged_userns_clone or \
+             kernel.apparmor_restrict_unprivileged_userns, a filter, or this \
+             process is in a chroot or its ids are not mapped";
+        let flags = self.plan.namespaces;
+        let has_user = flags.contains(CloneFlags::NEWUSER);
+        let why = match errno {
+            _ if flags.is_empty() => return None,
+            libc::EPERM if has_user => NOT_PERMITTED,
+            libc::EPERM => namespaces::NO_PRIVILEGE,
+            // EUSERS: before Linux 4.9.
+            libc::ENOSPC | libc::EUSERS => namespaces::LIMIT,
+            libc::EINVAL if self.plan.set_tid.is_empty() => {
+                "the kernel lacks one of these namespaces"
+            }
+            _ => return None,
+        };
+        let error = Error::explained(Step::Namespaces, errno, why);
+        Some(error.with(flags.to_string()))
     }
 
     /// The error of a clone3 whose flags for the end of the child the kernel

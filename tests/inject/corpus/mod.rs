@@ -5,6 +5,7 @@ mod base;
 mod descriptors;
 mod identity;
 mod limits;
+mod namespaces;
 pub(crate) mod sandbox;
 mod seccomp;
 mod session;
@@ -37,6 +38,7 @@ pub(crate) fn cases() -> impl Iterator<Item = &'static Case> {
         descriptors::CASES,
         identity::CASES,
         limits::CASES,
+        namespaces::CASES,
         sandbox::CASES,
         seccomp::CASES,
         session::CASES,
