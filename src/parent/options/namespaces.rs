@@ -150,15 +150,9 @@ impl NamespaceOptions {
     }
 }
 
-/// The flags of the clone call, and what the options take.
-pub(crate) fn create_in(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
-    let options = &plan.options().namespaces;
+/// Refuses what takes a namespace that the child does not get anew.
+fn check_taken(options: &NamespaceOptions) -> Result<(), Error> {
     let all = options.all();
-    let known = Namespaces::all();
-    if !known.contains(all) {
-        let why = "an unknown namespace";
-        return plan.refuse(Step::Namespaces, why, (all - known).bits());
-    }
     for (is_set, needs, step, why) in [
         (
             options.propagation.is_some(),
@@ -195,6 +189,19 @@ pub(crate) fn create_in(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
             return Err(Error::refused(step, why).with("namespaces"));
         }
     }
+    Ok(())
+}
+
+/// The flags of the clone call, and what the options take.
+pub(crate) fn create_in(plan: &mut PlanBuilder<'_>) -> Result<(), Error> {
+    let options = &plan.options().namespaces;
+    let all = options.all();
+    let known = Namespaces::all();
+    if !known.contains(all) {
+        let why = "an unknown namespace";
+        return plan.refuse(Step::Namespaces, why, (all - known).bits());
+    }
+    check_taken(options)?;
     if all.is_empty() {
         return Ok(());
     }
