@@ -115,7 +115,9 @@ fn root_inside_is_the_caller_outside() {
         return;
     }
     // SAFETY: returns a number and writes no memory.
-    let (uid, gid) = unsafe { (libc::geteuid(), libc::getegid()) };
+    let uid = unsafe { libc::geteuid() };
+    // SAFETY: as above.
+    let gid = unsafe { libc::getegid() };
     each_of(&WITHOUT_HELPER, |engine| {
         let line = "id -u; id -g; cat /proc/self/setgroups \
                     /proc/self/uid_map /proc/self/gid_map; \
