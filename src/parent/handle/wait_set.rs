@@ -63,7 +63,7 @@ use crate::sys::fork_detection::Owner;
 /// use offshoot::{Command, WaitSet};
 ///
 /// let set = WaitSet::new()?;
-/// for seconds in ["0.05", "0.01"] {
+/// for seconds in ["0.5", "0.01"] {
 ///     let mut sleep = Command::new("sleep").arg(seconds).spawn()?;
 ///     set.insert(seconds, &sleep.process());
 /// }
@@ -72,7 +72,7 @@ use crate::sys::fork_detection::Owner;
 ///     assert!(status?.success());
 ///     ended.push(seconds);
 /// }
-/// assert_eq!(ended, ["0.01", "0.05"]);
+/// assert_eq!(ended, ["0.01", "0.5"]);
 /// # Ok::<(), offshoot::Error>(())
 /// ```
 ///
