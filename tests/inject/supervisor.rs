@@ -6,6 +6,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
+use std::sync::mpsc::sync_channel;
 use std::thread;
 use std::time::Duration;
 
@@ -139,6 +140,14 @@ pub(crate) fn watch<T: Send>(test: impl FnOnce(&Supervisor) -> T + Send) -> T {
     thread::scope(|scope| {
         let supervisor = &supervisor;
         let (listener, own) = (&listener, &own);
+        // Created before: a thread that ends holds the lock of libc that a new
+        // one takes, and its calls wait to be answered.
+        let (send, rest) = sync_channel::<OwnedFd>(1);
+        scope.spawn(move || {
+            if let Ok(listener) = rest.recv() {
+                serve_rest(&listener);
+            }
+        });
         let watched = scope.spawn(move || {
             // SAFETY: returns a number and writes no memory.
             let id = unsafe { libc::gettid() }.unsigned_abs();
@@ -160,7 +169,7 @@ pub(crate) fn watch<T: Send>(test: impl FnOnce(&Supervisor) -> T + Send) -> T {
             unsafe { OwnedFd::from_raw_fd(listener.load(Ordering::SeqCst)) };
         serve(&listener, own, supervisor);
         // Calls that the thread makes while it ends are let through.
-        scope.spawn(move || serve_rest(&listener));
+        send.send(listener).unwrap();
         match watched.join().unwrap() {
             Ok(value) => value,
             Err(panic) => std::panic::resume_unwind(panic),
