@@ -52,7 +52,7 @@ fn spawn_sibling(command: &mut Command) -> Result<bool, Error> {
 /// The process that makes siblings, and its way to tell the parent of one.
 struct Helper<W>(W);
 
-impl<W: Write> Helper<W> {
+impl<W: Read + Write> Helper<W> {
     /// Runs once with this fault, in a thread that remembers no rejected call,
     /// and for a sibling knows that everything works.
     fn run(
@@ -76,6 +76,8 @@ impl<W: Write> Helper<W> {
         });
         if is_sibling {
             self.0.write_all(b"+").unwrap();
+            // The parent has looked at its children before there is another.
+            self.0.read_exact(&mut [0]).unwrap();
         }
         ended
     }
@@ -192,6 +194,8 @@ fn every_plan(own: &str) -> usize {
         } else if ended.is_none() {
             assert_eq!(more, 0, "a second one, {status}");
         }
+        // The helper may have ended after its last one.
+        let _ = read.write_all(b"-");
     }
     let calls = io::read_to_string(read).unwrap();
     let ended = ended.unwrap_or_else(|| fork::reap(helper));
