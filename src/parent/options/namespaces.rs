@@ -230,7 +230,7 @@ pub(crate) fn cgroup_namespace(
         return Ok(());
     }
     let flag = Namespaces::CGROUP.bits();
-    plan.step(Step::Namespaces, Operand::Label("CGROUP"))
+    plan.step(Step::Namespaces, Operand::Name("CGROUP"))
         .call(libc::SYS_unshare, &[flag.into()])
         .shown_as("unshare")
         .note("its root is the child's group")

@@ -14,12 +14,17 @@ use crate::parent::std::{format, string::ToString};
 use crate::parent::support;
 use crate::sys::call::is_filtered;
 use crate::sys::wait::Ended;
-use crate::sys::{CloneFlags, Errno};
+use crate::sys::{CloneCall, CloneFlags, Errno};
 
 /// EAGAIN of clone.
 const NO_PROCESS: &str = "there is no process id at the moment: RLIMIT_NPROC \
                           of the user, pids.max of a control group or a limit \
                           of the system is reached; retry_again waits";
+
+/// ENOMEM of clone.
+const NO_MEMORY: &str = "there is no memory for a process, or the first \
+                         process of the PID namespace for new children has \
+                         ended";
 
 impl Prepared {
     pub(super) fn diagnose(
@@ -113,7 +118,7 @@ impl Prepared {
         if let Some(error) = self.end_flags_error(errno.0) {
             return error;
         }
-        if let Some(error) = self.namespaces_error(errno.0) {
+        if let Some(error) = self.namespaces_error(compiled, errno.0) {
             return error;
         }
         let ids = &self.plan.set_tid;
@@ -132,6 +137,9 @@ impl Prepared {
             (libc::EAGAIN, _) => {
                 return Error::explained(Step::Clone, errno.0, NO_PROCESS);
             }
+            (libc::ENOMEM, _) => {
+                return Error::explained(Step::Clone, errno.0, NO_MEMORY);
+            }
             _ => return Error::os(Step::Clone, errno.0),
         };
         let shown = format!("{ids:?}");
@@ -139,15 +147,23 @@ impl Prepared {
     }
 
     /// The error of a clone with namespaces, where they may be the cause.
-    fn namespaces_error(&self, errno: i32) -> Option<Error> {
+    fn namespaces_error(
+        &self,
+        compiled: &CompiledPlan,
+        errno: i32,
+    ) -> Option<Error> {
         const NOT_PERMITTED: &str = "new user namespaces are not permitted here: sysctl \
              user.max_user_namespaces, kernel.unprivileged_userns_clone or \
              kernel.apparmor_restrict_unprivileged_userns, a filter, or this \
              process is in a chroot or its ids are not mapped";
         let flags = self.plan.namespaces;
+        let is_clone3 = compiled.strategy.clone_call == CloneCall::Clone3;
         let has_user = flags.contains(CloneFlags::NEWUSER);
         let why = match errno {
             _ if flags.is_empty() => return None,
+            libc::EPERM if is_clone3 && support::clone3_is_blocked(errno) => {
+                return None;
+            }
             libc::EPERM if has_user => NOT_PERMITTED,
             libc::EPERM => namespaces::NO_PRIVILEGE,
             // EUSERS: before Linux 4.9.
