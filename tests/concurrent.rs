@@ -60,7 +60,7 @@ fn spawn_all_makes_children_whose_caller_runs_on() {
 fn a_child_that_another_attempt_could_start_is_started_by_the_usual_spawn() {
     let _alone = alone();
     let dir = scratch("concurrent-again");
-    let (script, busy) = (dir.join("script"), dir.join("busy"));
+    let (script, busy) = (dir.join("script"), dir.join("true"));
     program(&script, b"echo a shell runs it\n");
     fs::copy("/bin/true", &busy).unwrap();
     let mut by_shell = Command::new(&script);

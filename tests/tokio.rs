@@ -288,3 +288,25 @@ fn a_program_that_the_kernel_kills_ends_with_its_child() {
         nothing_left(&open).await;
     });
 }
+
+/// A fork without exec has copies of all handles.
+#[test]
+fn a_fork_that_drops_a_child_leaves_it_to_its_parent() {
+    let _alone = alone();
+    block_on(async {
+        let mut cat = Command::new("cat");
+        cat.stdin(Stdio::piped()).kill_on_drop(true);
+        let mut child = cat.spawn().unwrap();
+        let mut held = Some(child);
+        let status = util::fork::forked(|| {
+            drop(held.take());
+            0
+        });
+        assert_eq!(status, 0);
+        child = held.unwrap();
+        drop(child.stdin.take());
+        // The parent's runtime still watches it.
+        assert!(child.wait().await.unwrap().success());
+    });
+    assert!(!has_children());
+}

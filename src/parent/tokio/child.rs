@@ -13,6 +13,7 @@ use crate::parent::error::{Error, Step};
 use crate::parent::handle::{Child as SyncChild, Process};
 use crate::parent::std::os::fd::{AsRawFd, RawFd};
 use crate::parent::std::process::{ExitStatus, Output};
+use crate::sys::fork_detection::Owner;
 
 /// A running program, from [`Command::spawn`]. Its drop is described at
 /// [`offshoot::tokio`](crate::tokio).
@@ -37,6 +38,7 @@ struct Inner {
     watched: Option<(SyncChild, AsyncFd<Watched>)>,
     runtime: Handle,
     kills: bool,
+    owner: Owner,
 }
 
 /// A process that has a pidfd, which is open as long as this exists.
@@ -88,7 +90,7 @@ impl Child {
         child.kill_on_drop(false);
         let watched = Some((child, watched));
         let runtime = Handle::current();
-        let inner = Inner { watched, runtime, kills };
+        let inner = Inner { watched, runtime, kills, owner: Owner::this() };
         Ok(Child { inner, has_ended: false, stdin, stdout, stderr })
     }
 
@@ -249,6 +251,12 @@ impl Child {
 impl Drop for Inner {
     fn drop(&mut self) {
         let Some((mut child, watched)) = self.watched.take() else { return };
+        if self.owner.is_another() {
+            // A fork has no part in it, and its runtime shares the epoll
+            // instance with that of the parent.
+            mem::forget(watched);
+            return;
+        }
         // The task below keeps its pidfd open.
         if self.kills || child.is_killed_by_kernel() {
             let _ = child.kill();
