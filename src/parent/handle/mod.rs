@@ -35,6 +35,8 @@ pub use super::std::process::{
 };
 #[cfg(feature = "tokio")]
 use crate::sys::CloneFlags;
+#[cfg(feature = "tokio")]
+pub(crate) use crate::sys::fork_detection::Owner;
 use shared::{Handle, OnDrop};
 pub(crate) use waitable::{Waitable, deadline_after};
 

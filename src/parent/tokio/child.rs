@@ -10,10 +10,9 @@ use ::tokio::runtime::Handle;
 
 use super::pipes::{ChildStderr, ChildStdin, ChildStdout, Reader, failed};
 use crate::parent::error::{Error, Step};
-use crate::parent::handle::{Child as SyncChild, Process};
+use crate::parent::handle::{Child as SyncChild, Owner, Process};
 use crate::parent::std::os::fd::{AsRawFd, RawFd};
 use crate::parent::std::process::{ExitStatus, Output};
-use crate::sys::fork_detection::Owner;
 
 /// A running program, from [`Command::spawn`]. Its drop is described at
 /// [`offshoot::tokio`](crate::tokio).
