@@ -123,10 +123,12 @@ impl Descendants {
         let mut stopped = self.hidden.is_none();
         let (root, kept) = (self.root.get(), &self.kept);
         self.members.retain(|pid, member| {
-            let stat = Pid::new((*pid).into()).map(Stat::of);
+            let id = Pid::new((*pid).into());
+            let stat = id.map(Stat::of);
             match stat {
                 Some(Ok(Some(stat))) if stat.start == member.start => {
-                    stopped &= stat.is_stopped();
+                    let own = id.map(|id| stat.is_stopped(id));
+                    stopped &= own.is_some_and(|own| matches!(own, Ok(true)));
                     true
                 }
                 Some(Err(_)) => {

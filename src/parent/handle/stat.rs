@@ -47,20 +47,50 @@ impl Stat {
         })
     }
 
-    /// Whether it cannot start a process now. The first thread of a process
-    /// may be a zombie before the others have ended.
-    pub(super) fn is_stopped(&self) -> bool {
-        match self.state {
-            b'T' | b't' | b'X' => true,
-            b'Z' => self.threads <= 1,
-            _ => false,
+    /// Whether it cannot start a process now. The state is that of its first
+    /// thread, which may be stopped, or a zombie, before the others are: those
+    /// have files of their own.
+    pub(super) fn is_stopped(&self, pid: Pid) -> io::Result<bool> {
+        match self.threads {
+            _ if !self.is_still() => Ok(false),
+            0 | 1 => Ok(true),
+            _ => threads_are_stopped(pid),
         }
     }
+
+    fn is_still(&self) -> bool {
+        [b'T', b't', b'Z', b'X'].contains(&self.state)
+    }
+}
+
+/// Whether each thread of a process has stopped or ended. One that is stopped
+/// stays so until SIGCONT.
+fn threads_are_stopped(pid: Pid) -> io::Result<bool> {
+    const GONE: [i32; 2] = [libc::ENOENT, libc::ESRCH];
+    let is_gone = |error: &io::Error| {
+        error.raw_os_error().is_some_and(|errno| GONE.contains(&errno))
+    };
+    let threads = match fs::read_dir(format!("/proc/{}/task", pid.get())) {
+        Err(error) if is_gone(&error) => return Ok(true),
+        threads => threads?,
+    };
+    for thread in threads {
+        let stat = match fs::read(thread?.path().join("stat")) {
+            Err(error) if is_gone(&error) => continue,
+            stat => Stat::parse(&stat?),
+        };
+        if stat.is_some_and(|stat| !stat.is_still()) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 #[cfg(test)]
 mod tests {
     use super::Stat;
+    use crate::sys::Pid;
+    use crate::sys::safe::getpid;
 
     #[test]
     fn a_name_with_any_bytes_does_not_confuse_the_fields() {
@@ -76,13 +106,14 @@ mod tests {
             start: 99,
         };
         assert_eq!(stat, want);
-        assert!(stat.is_stopped());
+        assert!(stat.is_still());
         assert_eq!(Stat::parse(b"7 (cat"), None);
         assert_eq!(Stat::parse(b"7 (cat) R 1"), None);
     }
 
+    /// As when a stop signal has reached the first thread only.
     #[test]
-    fn a_zombie_with_threads_is_not_stopped() {
+    fn a_process_is_not_stopped_before_all_its_threads_are() {
         let stat = |state, threads| Stat {
             state,
             parent: 1,
@@ -91,8 +122,12 @@ mod tests {
             threads,
             start: 1,
         };
-        assert!(stat(b'Z', 1).is_stopped());
-        assert!(!stat(b'Z', 2).is_stopped());
-        assert!(!stat(b'S', 1).is_stopped());
+        // This process, which runs.
+        let own = Pid::new(getpid().into()).unwrap();
+        for state in [b'T', b't', b'Z', b'X'] {
+            assert!(stat(state, 1).is_stopped(own).unwrap());
+            assert!(!stat(state, 2).is_stopped(own).unwrap());
+        }
+        assert!(!stat(b'S', 1).is_stopped(own).unwrap());
     }
 }
