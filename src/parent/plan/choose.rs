@@ -96,14 +96,16 @@ fn engine(
 pub(crate) fn beside(options: &Options, needs: &Needs) -> Option<Need> {
     let launch = &options.launch;
     let need = |option, why| Some(Need { option, why });
-    let why = "the engine concurrent is for children that the caller need not \
-               be suspended for";
-    match launch.method {
-        Method::Vfork => return need("method", "vfork suspends the caller"),
-        Method::Auto | Method::Clone3 | Method::Fork => {}
+    let why = "a child of the engine concurrent stays in its caller's group";
+    if launch.method == Method::Vfork {
+        return need("method", "vfork suspends the caller");
     }
-    if launch.cgroup.is_some() || launch.own_cgroup.is_some() {
-        return need("cgroup", why);
+    for (group, option) in
+        [(&launch.cgroup, "cgroup"), (&launch.own_cgroup, "own_cgroup")]
+    {
+        if group.is_some() {
+            return need(option, why);
+        }
     }
     needs.shared.or(needs.suspended)
 }
