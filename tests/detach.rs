@@ -16,22 +16,10 @@ use util::clean::refused;
 use util::filter::{self, Action};
 use util::parent_state::ParentState;
 use util::reporter::descriptors;
-use util::{each_of, has_children, inside, own_pids, skip};
+use util::{each_of, has_children, in_own_pids};
 
 const DETACHING: [Engine; 3] =
     [Engine::Suspended, Engine::Isolated, Engine::Copied];
-
-/// Whether this is the process of a PID namespace in which the test runs. The
-/// namespace's init is a shell, which reaps the orphans.
-fn in_own_pids(test: &str) -> bool {
-    let mut wrap = own_pids();
-    if wrap.is_empty() {
-        skip(test, "no PID namespace can be created");
-        return false;
-    }
-    wrap.extend(["sh", "-c", "\"$@\"; exit $?", "sh"]);
-    inside(test, &wrap)
-}
 
 fn command(engine: Engine, program: &str) -> Command {
     let mut command = Command::new(program);

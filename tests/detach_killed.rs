@@ -12,22 +12,10 @@ use std::{fs, process, thread};
 use offshoot::{ChildOpenOptions, Command, Engine, Stdio, Step};
 use util::filter::{self, Action};
 use util::reporter::descriptors;
-use util::{each_of, has_children, inside, own_pids, scratch, skip};
+use util::{each_of, has_children, in_own_pids, scratch};
 
 const DETACHING: [Engine; 3] =
     [Engine::Suspended, Engine::Isolated, Engine::Copied];
-
-/// Whether this is the process of a PID namespace in which the test runs. The
-/// namespace's init is a shell, which reaps the orphans.
-fn in_own_pids(test: &str) -> bool {
-    let mut wrap = own_pids();
-    if wrap.is_empty() {
-        skip(test, "no PID namespace can be created");
-        return false;
-    }
-    wrap.extend(["sh", "-c", "\"$@\"; exit $?", "sh"]);
-    inside(test, &wrap)
-}
 
 /// The state of a process, and its parent's id.
 fn stat(of: u32) -> Option<(String, u32)> {

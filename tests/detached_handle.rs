@@ -6,24 +6,12 @@ use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
 use offshoot::{Command, Detached, Engine, Stdio, Step};
-use util::{each_of, inside, own_pids, skip};
+use util::{each_of, in_own_pids};
 
 const LONG: Duration = Duration::from_secs(60);
 
 const DETACHING: [Engine; 3] =
     [Engine::Suspended, Engine::Isolated, Engine::Copied];
-
-/// Whether this is the process of a PID namespace in which the test runs. The
-/// namespace's init is a shell, which reaps the orphans.
-fn in_own_pids(test: &str) -> bool {
-    let mut wrap = own_pids();
-    if wrap.is_empty() {
-        skip(test, "no PID namespace can be created");
-        return false;
-    }
-    wrap.extend(["sh", "-c", "\"$@\"; exit $?", "sh"]);
-    inside(test, &wrap)
-}
 
 fn sleeper(engine: Engine) -> Command {
     let mut sleep = Command::new("sleep");

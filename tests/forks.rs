@@ -11,23 +11,12 @@ use std::{fs, thread};
 use offshoot::{Child, Command, WaitSet};
 use rustix::event::{PollFd, PollFlags, poll};
 use util::fork::{forked, forked_within};
-use util::{alone, each_engine, has_children, inside, own_pids, skip};
+use util::{alone, each_engine, has_children, in_own_process};
 
 const LONG: Duration = Duration::from_secs(30);
 
 fn sleeper() -> Child {
     Command::new("sleep").arg("60").spawn().unwrap()
-}
-
-/// Whether this is a process in which the test may fork: the only thread that
-/// could hold a lock is the one that waits for the test.
-fn in_own_process(test: &str) -> bool {
-    let wrap = own_pids();
-    if wrap.is_empty() {
-        skip(test, "no PID namespace can be created");
-        return false;
-    }
-    inside(test, &wrap)
 }
 
 /// Moves a child into a fork, and drops it there.
@@ -50,7 +39,7 @@ fn end(mut child: Child) {
 #[test]
 fn a_drop_in_a_fork_kills_no_program_of_the_parent() {
     let name = "a_drop_in_a_fork_kills_no_program_of_the_parent";
-    if !in_own_process(name) {
+    if !in_own_process(name, &[]) {
         return;
     }
     each_engine(|engine| {
@@ -74,7 +63,7 @@ fn a_drop_in_a_fork_kills_no_program_of_the_parent() {
 #[test]
 fn a_fork_kills_its_own_programs_when_it_drops_them() {
     let name = "a_fork_kills_its_own_programs_when_it_drops_them";
-    if !in_own_process(name) {
+    if !in_own_process(name, &[]) {
         return;
     }
     let mut own = sleeper();
@@ -96,7 +85,7 @@ fn a_fork_kills_its_own_programs_when_it_drops_them() {
 #[test]
 fn a_fork_does_not_wait_for_what_its_parent_has_dropped() {
     let name = "a_fork_does_not_wait_for_what_its_parent_has_dropped";
-    if !in_own_process(name) {
+    if !in_own_process(name, &[]) {
         return;
     }
     let mut children = [(); 64].map(|()| sleeper());
@@ -132,7 +121,7 @@ fn a_fork_does_not_wait_for_what_its_parent_has_dropped() {
 #[test]
 fn a_drop_in_a_fork_does_not_wait_for_a_thread_that_is_missing() {
     let name = "a_drop_in_a_fork_does_not_wait_for_a_thread_that_is_missing";
-    if !in_own_process(name) {
+    if !in_own_process(name, &[]) {
         return;
     }
     let over = AtomicBool::new(false);
@@ -166,7 +155,7 @@ fn a_drop_in_a_fork_does_not_wait_for_a_thread_that_is_missing() {
 #[test]
 fn a_wait_set_in_a_fork_leaves_the_parents_alone() {
     let name = "a_wait_set_in_a_fork_leaves_the_parents_alone";
-    if !in_own_process(name) {
+    if !in_own_process(name, &[]) {
         return;
     }
     let set = WaitSet::new().unwrap();
@@ -198,7 +187,7 @@ fn a_wait_set_in_a_fork_leaves_the_parents_alone() {
 #[test]
 fn a_wait_in_a_fork_takes_no_end_from_the_parent() {
     let name = "a_wait_in_a_fork_takes_no_end_from_the_parent";
-    if !in_own_process(name) {
+    if !in_own_process(name, &[]) {
         return;
     }
     let set = WaitSet::new().unwrap();
@@ -223,7 +212,7 @@ fn a_wait_in_a_fork_takes_no_end_from_the_parent() {
 #[test]
 fn a_wait_in_a_fork_says_whose_child_it_is() {
     let name = "a_wait_in_a_fork_says_whose_child_it_is";
-    if !in_own_process(name) {
+    if !in_own_process(name, &[]) {
         return;
     }
     let mut slot = Some(sleeper());

@@ -16,23 +16,13 @@ use offshoot::{
 };
 use util::fork::{end_with, fork, reap};
 use util::slow::{fifo, open_writer};
-use util::{has_children, inside, own_pids, skip};
+use util::{has_children, in_own_process};
 
 const LONG: Duration = Duration::from_secs(30);
 
 /// How a tracer holds the child: as a zombie, or at its exit.
 const ZOMBIE: libc::c_int = 0;
 const AT_EXIT: libc::c_int = libc::PTRACE_O_TRACEEXIT;
-
-/// Whether this is a process of its own, which may fork.
-fn in_own_process(test: &str) -> bool {
-    let wrap = own_pids();
-    if wrap.is_empty() {
-        skip(test, "no PID namespace can be created");
-        return false;
-    }
-    inside(test, &wrap)
-}
 
 fn ptrace(request: libc::c_uint, pid: libc::pid_t, data: libc::c_int) {
     let none = ptr::null_mut::<libc::c_void>();
@@ -111,7 +101,7 @@ fn each_hold(
     holds: &[libc::c_int],
     caller: impl Fn(Command, Release),
 ) {
-    if !in_own_process(test) {
+    if !in_own_process(test, &[]) {
         return;
     }
     for option in holds.iter().copied() {

@@ -9,23 +9,12 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Signal, pidfd_send_signal};
 
 use crate::util::fork::{self, end_with};
+use crate::util::has_children;
+pub(crate) use crate::util::in_own_pids;
 use crate::util::reporter::descriptors;
-use crate::util::{has_children, inside, own_pids, skip};
 
 pub(crate) const MAKING: [Engine; 3] =
     [Engine::Suspended, Engine::Isolated, Engine::Copied];
-
-/// Whether this is the process of a PID namespace in which the test runs, a
-/// child of the namespace's init.
-pub(crate) fn in_own_pids(test: &str) -> bool {
-    let mut wrap = own_pids();
-    if wrap.is_empty() {
-        skip(test, "no PID namespace can be created");
-        return false;
-    }
-    wrap.extend(["sh", "-c", "\"$@\"; exit $?", "sh"]);
-    inside(test, &wrap)
-}
 
 /// Runs `helper` in a child of this process.
 pub(crate) fn fork_helper(helper: impl FnOnce()) -> i32 {

@@ -211,6 +211,24 @@ pub fn own_pids() -> Vec<&'static str> {
     if works.is_ok_and(|status| status.success()) { words } else { vec![] }
 }
 
+/// Whether this is the process of a PID namespace in which the test runs. The
+/// namespace's init is a shell, which reaps the orphans.
+pub fn in_own_pids(test: &str) -> bool {
+    in_own_process(test, &["sh", "-c", "\"$@\"; exit $?", "sh"])
+}
+
+/// Whether this is the process of a PID namespace in which the test runs, which
+/// `wrap` starts.
+pub fn in_own_process(test: &str, wrap: &[&'static str]) -> bool {
+    let mut words = own_pids();
+    if words.is_empty() {
+        skip(test, "no PID namespace can be created");
+        return false;
+    }
+    words.extend(wrap);
+    inside(test, &words)
+}
+
 /// State of this process that a failed spawn must not change.
 #[derive(Debug, PartialEq, Eq)]
 pub struct State {
